@@ -1,0 +1,86 @@
+"""Make cocomine's environment: `.venv` from the pinned set, exactly once, whoever else is making it.
+
+Called by `run`; uses nothing but the standard library. A file lock lets one caller build and the others wait; the
+stamp is written last, so that a build killed half-way is thrown away and begun again.
+"""
+
+import fcntl
+import os
+import platform
+import shutil
+import subprocess
+import sys
+import time
+import venv
+from pathlib import Path
+
+
+def run(*command: str) -> None:
+    subprocess.run(command, check=True)
+
+
+def has_nvidia_gpu() -> bool:
+    """Whether the NVIDIA driver answers, which decides between the CPU and the CUDA build of torch."""
+    if shutil.which("nvidia-smi") is None:
+        return False
+    return subprocess.run(["nvidia-smi", "-L"], capture_output=True).returncode == 0
+
+
+def install_torch(python: str, uv: str, wanted: str) -> None:
+    """Install torch at its pinned version: the CPU build unless there is a GPU, so that no CUDA is downloaded.
+
+    torch's CPU and CUDA builds share a version but not a hash, so torch stands outside the hashed set; the sha256 of
+    what was installed goes into every build lock.
+    """
+    if platform.system() == "Darwin":
+        return run(uv, "pip", "install", "-q", "--python", python, "--no-deps", wanted)
+    if has_nvidia_gpu():
+        return run(uv, "pip", "install", "-q", "--python", python, "--torch-backend", "auto", wanted)
+    # pip honours a wheel folder that the machine's administrator configured; uv knows PyTorch's own index.
+    local = subprocess.run(
+        [python, "-m", "pip", "install", "-q", "--no-deps", "--no-compile", "--only-binary=:all:", wanted + "+cpu"],
+        capture_output=True,
+    )
+    if local.returncode != 0:
+        run(uv, "pip", "install", "-q", "--python", python, "--no-deps", "--torch-backend", "cpu", wanted)
+    return None
+
+
+def make(home: Path, stamp_text: str) -> None:
+    environment = home / ".venv"
+    started = time.monotonic()
+    print("cocomine: making the environment in .venv (about a minute, once)", flush=True)
+    if environment.exists():
+        shutil.rmtree(environment)
+    venv.create(environment, with_pip=True)
+    python, uv = str(environment / "bin" / "python"), str(environment / "bin" / "uv")
+    pinned = home / "envs" / "pinned.txt"
+    run(python, "-m", "pip", "install", "-q", "--no-compile", "--require-hashes", "--no-deps",
+        "-r", str(home / "envs" / "installer.txt"))  # fmt: skip
+    torch = (home / "envs" / "torch.txt").read_text(encoding="utf-8").strip()
+    run(uv, "pip", "install", "-q", "--python", python, "--require-hashes", "--no-deps", "-r", str(pinned))
+    install_torch(python, uv, torch)
+    stamp = environment / "made_from"
+    stamp.with_suffix(".tmp").write_text(stamp_text, encoding="utf-8")
+    os.replace(stamp.with_suffix(".tmp"), stamp)
+    print(f"cocomine: environment made in {time.monotonic() - started:.0f} s", flush=True)
+
+
+def main() -> int:
+    home, stamp_text = Path(sys.argv[1]), sys.argv[2]
+    with open(home / ".venv.lock", "w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        stamp = home / ".venv" / "made_from"
+        if stamp.exists() and stamp.read_text(encoding="utf-8") == stamp_text:
+            return 0
+        try:
+            make(home, stamp_text)
+        except subprocess.CalledProcessError as error:
+            print(f"cocomine: the environment could not be made: {' '.join(error.cmd)}", file=sys.stderr)
+            print("Hint: is the package index reachable? The next call begins again.", file=sys.stderr)
+            return 1
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,120 @@
+"""Writing files so that a file is complete or absent, and reading what proves it."""
+
+import hashlib
+import json
+import os
+import secrets
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from cocomine.base.errors import CocomineError
+
+
+@contextmanager
+def atomic_path(path: Path) -> Iterator[Path]:
+    """Yield a temporary path beside `path`; on a clean exit it replaces `path`, otherwise it is removed.
+
+    The temporary name starts with a dot and is unique, so that two writers never share one.
+    """
+    path = Path(path)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = path.parent / f".{path.name}.{os.getpid()}-{secrets.token_hex(4)}.part"
+    try:
+        yield temporary
+        os.replace(temporary, path)
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def write_bytes(path: Path, content: bytes) -> None:
+    """Write `content` to `path` atomically."""
+    with atomic_path(path) as temporary:
+        temporary.write_bytes(content)
+
+
+def write_text(path: Path, content: str) -> None:
+    """Write `content` to `path` atomically, as UTF-8 with the line ends it has."""
+    write_bytes(path, content.encode("utf-8"))
+
+
+def canonical_json(value: Any, indent: int | None = None) -> str:
+    """Return `value` as JSON whose bytes depend on the value alone: keys sorted, no NaN, UTF-8 unescaped.
+
+    Raises ValueError for NaN and infinity, which JSON does not have.
+    """
+    separators = (",", ":") if indent is None else (",", ": ")
+    return json.dumps(value, sort_keys=True, ensure_ascii=False, allow_nan=False, indent=indent, separators=separators)
+
+
+def write_json(path: Path, value: Any) -> None:
+    """Write `value` to `path` atomically as canonical, indented JSON."""
+    write_text(path, canonical_json(value, indent=1) + "\n")
+
+
+def read_json(path: Path) -> Any:
+    """Read one of the project's own JSON files.
+
+    Raises CocomineError when the file is missing or is no JSON. COCO's annotation files have a reader of their own.
+    """
+    try:
+        return json.loads(Path(path).read_bytes())
+    except FileNotFoundError as error:
+        raise CocomineError(f"{path}: no such file", "run the step that writes it first") from error
+    except ValueError as error:
+        raise CocomineError(f"{path}: not a JSON file: {error}", "delete it and run snakemake again") from error
+
+
+def write_table(path: Path, columns: Sequence[str], rows: Iterable[Sequence[object] | Mapping[str, object]]) -> None:
+    r"""Write a tab-separated table atomically: a header line, then a line a row.
+
+    Tabs, line breaks and backslashes inside a value are written as `\\t`, `\\n`, `\\r` and `\\\\`, so that a row is
+    always one line; None is the empty string. Floats are written by `repr`.
+    """
+    with atomic_path(path) as temporary, open(temporary, "w", encoding="utf-8", newline="\n") as out:
+        out.write("\t".join(columns) + "\n")
+        for row in rows:
+            values = [row.get(column) for column in columns] if isinstance(row, Mapping) else row
+            out.write("\t".join(map(_cell, values)) + "\n")
+
+
+def read_table(path: Path) -> Iterator[dict[str, str]]:
+    """Yield the rows of a table that `write_table` wrote, as column name to text."""
+    with open(path, encoding="utf-8", newline="\n") as lines:
+        columns = lines.readline().rstrip("\n").split("\t")
+        for line in lines:
+            yield dict(zip(columns, map(_uncell, line.rstrip("\n").split("\t")), strict=True))
+
+
+_ESCAPES = {"\\": "\\\\", "\t": "\\t", "\n": "\\n", "\r": "\\r"}
+_UNESCAPES = {"\\": "\\", "t": "\t", "n": "\n", "r": "\r"}
+
+
+def _cell(value: object) -> str:
+    text = "" if value is None else str(value)
+    return "".join(_ESCAPES.get(letter, letter) for letter in text) if any(e in text for e in _ESCAPES) else text
+
+
+def _uncell(text: str) -> str:
+    if "\\" not in text:
+        return text
+    letters, result = iter(text), []
+    for letter in letters:
+        result.append(_UNESCAPES[next(letters)] if letter == "\\" else letter)
+    return "".join(result)
+
+
+def sha256_of_file(path: Path) -> str:
+    """Return the SHA-256 of a file's bytes as lower-case hex."""
+    with open(path, "rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def rank(salt: str, identity: int | str) -> int:
+    """Return a number in [0, 2**64) that depends on `salt` and `identity` alone: the first 8 bytes of a SHA-256.
+
+    Splits and samples order things by it, so that neither a file's order, the platform nor a library's generator
+    matters.
+    """
+    return int.from_bytes(hashlib.sha256(f"{salt}:{identity}".encode()).digest()[:8], "big")
