@@ -16,6 +16,7 @@ from pathlib import Path
 
 
 def run(*command: str) -> None:
+    """Run a program and raise CalledProcessError when it fails."""
     subprocess.run(command, check=True)
 
 
@@ -47,6 +48,7 @@ def install_torch(python: str, uv: str, wanted: str) -> None:
 
 
 def make(home: Path, stamp_text: str) -> None:
+    """Build `.venv` under `home` from nothing and stamp it with `stamp_text`."""
     environment = home / ".venv"
     started = time.monotonic()
     print("cocomine: making the environment in .venv (about a minute, once)", flush=True)
@@ -67,6 +69,7 @@ def make(home: Path, stamp_text: str) -> None:
 
 
 def main() -> int:
+    """Build the environment unless somebody else did while we waited for the lock."""
     home, stamp_text = Path(sys.argv[1]), sys.argv[2]
     with open(home / ".venv.lock", "w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)

@@ -68,7 +68,7 @@ def run(
         return 130
     except BrokenPipeError:
         return 0
-    except Exception as error:
+    except Exception as error:  # noqa: BLE001 - the outermost edge: reported in full, exit code 3
         _report_fault(error, options.log)
         return 3
     finally:
@@ -81,7 +81,8 @@ def _set_up_logging(log_file: Path | None) -> list[logging.Handler]:
     handlers: list[logging.Handler] = [logging.StreamHandler(sys.stderr)]
     if log_file is not None:
         log_file.parent.mkdir(parents=True, exist_ok=True)
-        handlers.append(logging.FileHandler(log_file, mode="w", encoding="utf-8"))
+        log_file.write_bytes(b"")
+        handlers.append(logging.FileHandler(log_file, mode="a", encoding="utf-8"))
     log.setLevel(logging.INFO)
     log.propagate = False
     for handler in handlers:

@@ -99,10 +99,8 @@ def _cell(value: object) -> str:
 def _uncell(text: str) -> str:
     if "\\" not in text:
         return text
-    letters, result = iter(text), []
-    for letter in letters:
-        result.append(_UNESCAPES[next(letters)] if letter == "\\" else letter)
-    return "".join(result)
+    letters = iter(text)
+    return "".join(_UNESCAPES[next(letters)] if letter == "\\" else letter for letter in letters)
 
 
 def sha256_of_file(path: Path) -> str:
