@@ -1,0 +1,143 @@
+"""Digests of code: what a script's result can depend on, and nothing else.
+
+A digest covers the script and every module of cocomine that it reaches by imports, as syntax trees without docstrings
+(comments and layout are not in a tree at all), the data files that lie in the folders of those modules, and the
+versions of the packages they import. An edit that can change a result changes the digest; a comment does not.
+"""
+
+import ast
+import hashlib
+import importlib.metadata
+import sys
+from collections.abc import Iterator
+from functools import cache
+from pathlib import Path
+
+from cocomine.base.errors import CocomineError
+
+# Import names whose distribution is called otherwise.
+DISTRIBUTIONS = {
+    "PIL": "pillow",
+    "botocore": "botocore",
+    "google.api_core": "google-api-core",
+    "google.auth": "google-auth",
+    "google.cloud": "google-cloud-storage",
+    "google.oauth2": "google-auth",
+    "google_crc32c": "google-crc32c",
+    "tensorboardX": "tensorboardx",
+    "yaml": "pyyaml",
+}
+
+
+def code_digest(script: Path) -> str:
+    """Return the hex SHA-256 of everything that `script`'s results can depend on but its inputs and parameters.
+
+    Raises CocomineError when a package that it imports is not installed.
+    """
+    script = script.resolve()
+    modules = sorted(reached_files(script))
+    root = script.parent
+    result = hashlib.sha256()
+    for path in modules:
+        result.update(f"{path.relative_to(root).as_posix()}\0{_tree_digest(path)}\n".encode())
+    for path in sorted(data_files(modules)):
+        result.update(f"{path.relative_to(root).as_posix()}\0{_bytes_digest(path)}\n".encode())
+    for package, version in package_versions(modules).items():
+        result.update(f"{package}=={version}\n".encode())
+    return result.hexdigest()
+
+
+def reached_files(script: Path) -> set[Path]:
+    """Return `script` and every file of cocomine that it imports, directly or not, at the top or inside a function."""
+    root = script.resolve().parent
+    waiting, reached = [script.resolve()], set[Path]()
+    while waiting:
+        path = waiting.pop()
+        if path in reached:
+            continue
+        reached.add(path)
+        for name in _imports(path):
+            waiting.extend(_files_of_module(root, name) - reached)
+    return reached
+
+
+def data_files(modules: list[Path]) -> set[Path]:
+    """Return the files beside `modules` that are no Python: templates, presets, styles."""
+    folders = {path.parent for path in modules if (path.parent / "__init__.py").exists()}
+    return {
+        path
+        for folder in folders
+        for path in folder.iterdir()
+        if path.is_file() and path.suffix not in (".py", ".pyc") and not path.name.startswith(".")
+    }
+
+
+def package_versions(modules: list[Path]) -> dict[str, str]:
+    """Return the installed version of every third-party distribution that `modules` import, by name, sorted."""
+    names = {distribution for path in modules for name in _imports(path) if (distribution := _distribution(name))}
+    return {name: _version(name) for name in sorted(names)}
+
+
+def _distribution(module: str) -> str | None:
+    top = module.split(".", maxsplit=1)[0]
+    if top == "cocomine" or top in sys.stdlib_module_names:
+        return None
+    two = ".".join(module.split(".")[:2])
+    return DISTRIBUTIONS.get(two) or DISTRIBUTIONS.get(top) or (None if top == "google" else top.replace("_", "-"))
+
+
+@cache
+def _version(distribution: str) -> str:
+    try:
+        return importlib.metadata.version(distribution)
+    except importlib.metadata.PackageNotFoundError as error:
+        raise CocomineError(
+            f"the package {distribution} is not installed", "run through ./run, or install envs/pinned.txt"
+        ) from error
+
+
+def _files_of_module(root: Path, name: str) -> set[Path]:
+    parts = name.split(".")
+    if parts[0] != "cocomine":
+        return set()
+    found = {root.joinpath(*parts[:depth], "__init__.py") for depth in range(1, len(parts) + 1)}
+    found.add(root.joinpath(*parts).with_suffix(".py"))
+    return {path for path in found if path.is_file()}
+
+
+@cache
+def _imports(path: Path) -> frozenset[str]:
+    return frozenset(_imported_names(_tree(path)))
+
+
+def _imported_names(tree: ast.Module) -> Iterator[str]:
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Import):
+            yield from (alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom) and node.module and node.level == 0:
+            yield node.module
+            yield from (f"{node.module}.{alias.name}" for alias in node.names)
+
+
+@cache
+def _tree(path: Path) -> ast.Module:
+    return ast.parse(path.read_bytes(), filename=path.name)
+
+
+@cache
+def _tree_digest(path: Path) -> str:
+    tree = _tree(path)
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Module | ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef) and _docstring(node):
+            node.body = node.body[1:]
+    return hashlib.sha256(ast.dump(tree, annotate_fields=False).encode()).hexdigest()
+
+
+def _docstring(node: ast.Module | ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef) -> bool:
+    first = node.body[0] if node.body else None
+    return isinstance(first, ast.Expr) and isinstance(first.value, ast.Constant) and isinstance(first.value.value, str)
+
+
+@cache
+def _bytes_digest(path: Path) -> str:
+    return hashlib.sha256(path.read_bytes()).hexdigest()

@@ -1,0 +1,38 @@
+r"""Lock a build: hash every input and output, and write down what made them.
+
+The lock holds the config, the digest of each script's code, package versions, inputs and outputs with SHA-256 and
+size, and no time, host or absolute path: two builds are the same build exactly when their locks are the same file.
+
+    python scripts/lock_build.py --config config.json --rules mine_subset rasterize_masks \
+        --inputs data/annotations/coco/sync.lock.json --outputs results/animals --lock results/build.lock.json
+"""
+
+import argparse
+import sys
+from pathlib import Path
+
+from cocomine.base import command
+from cocomine.base.files import read_json
+from cocomine.provenance import lock
+
+
+def build_parser() -> argparse.ArgumentParser:
+    """Return the command line."""
+    parser = command.parser(__doc__)
+    parser.add_argument("--config", type=Path, required=True, help="the resolved config, as JSON")
+    parser.add_argument("--rules", nargs="+", required=True, help="the rules that took part")
+    parser.add_argument("--inputs", type=Path, nargs="*", default=[], help="files or folders that came from outside")
+    parser.add_argument("--outputs", type=Path, nargs="+", required=True, help="files or folders that were made")
+    parser.add_argument("--lock", type=Path, required=True, help="the lock to write")
+    return parser
+
+
+def main(options: argparse.Namespace) -> None:
+    """Make and write the lock."""
+    scripts = Path(__file__).resolve().parent
+    made = lock.make_lock(read_json(options.config), scripts, options.rules, options.inputs, options.outputs)
+    lock.write_lock(options.lock, made)
+
+
+if __name__ == "__main__":
+    sys.exit(command.run(main, build_parser()))
