@@ -1,0 +1,171 @@
+"""Reading COCO JSON back: a whole (subset) document in typed form, and single records by their byte spans."""
+
+import mmap
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Self
+
+import msgspec
+
+from cocomine.base.errors import CocomineError
+
+
+class Image(msgspec.Struct, gc=False):
+    """An image of a COCO document. `raw` is the record's JSON text, byte for byte."""
+
+    id: int
+    file_name: str = ""
+    width: int = -1
+    height: int = -1
+    license: int | None = None
+    coco_url: str | None = None
+    flickr_url: str | None = None
+    date_captured: str | None = None
+    raw: msgspec.Raw = msgspec.Raw()
+
+
+class Annotation(msgspec.Struct):
+    """An annotation of a COCO document: of an object, a caption, or a panoptic image with its segments.
+
+    `bbox` is [x, y, width, height] in pixels; `segmentation` a list of polygons [x0, y0, x1, y1, …] or run lengths
+    {"size": [height, width], "counts": list or text}. `raw` is the record's JSON text, byte for byte.
+    """
+
+    image_id: int
+    id: int = -1
+    category_id: int = -1
+    iscrowd: int = 0
+    area: float | None = None
+    bbox: list[float] | None = None
+    segmentation: list[list[float]] | dict[str, Any] | None = None
+    keypoints: list[float] | None = None
+    num_keypoints: int | None = None
+    caption: str | None = None
+    file_name: str | None = None
+    segments_info: list[dict[str, Any]] | None = None
+    raw: msgspec.Raw = msgspec.Raw()
+
+
+class Category(msgspec.Struct):
+    """A category of a COCO document. `raw` is the record's JSON text, byte for byte."""
+
+    id: int
+    name: str = ""
+    supercategory: str | None = None
+    isthing: int | None = None
+    keypoints: list[str] | None = None
+    skeleton: list[list[int]] | None = None
+    raw: msgspec.Raw = msgspec.Raw()
+
+
+class Document(msgspec.Struct):
+    """A COCO document in memory; the records stand in the file's order.
+
+    `info` and `licenses` are parsed, None when absent; `info_raw` and `licenses_raw` are their JSON texts.
+    """
+
+    info: Any
+    licenses: Any
+    images: list[Image]
+    annotations: list[Annotation]
+    categories: list[Category]
+    info_raw: bytes | None
+    licenses_raw: bytes | None
+
+
+_TOP = msgspec.json.Decoder(dict[str, msgspec.Raw])
+_RECORDS = msgspec.json.Decoder(list[msgspec.Raw])
+_IMAGE = msgspec.json.Decoder(Image)
+_ANNOTATION = msgspec.json.Decoder(Annotation)
+_CATEGORY = msgspec.json.Decoder(Category)
+
+
+def load_document(path: Path) -> Document:
+    """Read a COCO document of a few hundred megabytes at most, such as subset.json, into memory.
+
+    Raises CocomineError when the file is missing, is no JSON, or a record has not the types of `Image`, `Annotation`
+    and `Category`: this reads what cocomine wrote; a foreign file is indexed instead.
+    """
+    try:
+        content = Path(path).read_bytes()
+    except FileNotFoundError as error:
+        raise CocomineError(f"{path}: no such file", "run the step that writes it first") from error
+    try:
+        top = _TOP.decode(content.removeprefix(b"\xef\xbb\xbf"))
+        return Document(
+            info=_parse(top.get("info")),
+            licenses=_parse(top.get("licenses")),
+            images=_decode_all(_IMAGE, top.get("images")),
+            annotations=_decode_all(_ANNOTATION, top.get("annotations")),
+            categories=_decode_all(_CATEGORY, top.get("categories")),
+            info_raw=bytes(top["info"]) if "info" in top else None,
+            licenses_raw=bytes(top["licenses"]) if "licenses" in top else None,
+        )
+    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+        raise CocomineError(
+            f"{path}: not a COCO document: {error}",
+            "if it is one of cocomine's results, delete it and run snakemake again",
+        ) from error
+
+
+def _parse(raw: msgspec.Raw | None) -> Any:
+    return None if raw is None else msgspec.json.decode(raw)
+
+
+def _decode_all(decoder: Any, raw: msgspec.Raw | None) -> list[Any]:
+    if raw is None:
+        return []
+    result = []
+    for text in _RECORDS.decode(raw):
+        record = decoder.decode(text)
+        record.raw = text
+        result.append(record)
+    return result
+
+
+class RecordFile:
+    """An annotation file whose records are read by the byte spans that its index holds. A context manager."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = Path(path)
+        try:
+            self._file = open(self.path, "rb")  # noqa: SIM115 - closed by close()
+        except FileNotFoundError as error:
+            raise CocomineError(f"{path}: no such file", "run the rule sync_annotations first") from error
+        self._map = mmap.mmap(self._file.fileno(), 0, access=mmap.ACCESS_READ)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Close the file."""
+        self._map.close()
+        self._file.close()
+
+    def raw(self, offset: int, length: int) -> bytes:
+        """Return the bytes of one record."""
+        return self._map[offset : offset + length]
+
+    def parse(self, offset: int, length: int) -> Any:
+        """Return one record parsed to Python values.
+
+        Raises CocomineError when the bytes are no JSON, as when the file is not the one that was indexed.
+        """
+        try:
+            return msgspec.json.decode(self.raw(offset, length))
+        except msgspec.DecodeError as error:
+            raise CocomineError(
+                f"{self.path}: no record at byte {offset}: {error}",
+                "the file changed after it was indexed: index it again",
+            ) from error
+
+    def blocks(self, offsets: Sequence[int], lengths: Sequence[int]) -> Iterator[bytes]:
+        """Yield the records in the order given, those that lie side by side in the file joined into one block."""
+        for offset, length in zip(offsets, lengths, strict=True):
+            yield self.raw(offset, length)

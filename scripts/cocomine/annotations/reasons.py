@@ -1,0 +1,494 @@
+"""The one table of reason codes: what can be the matter with a record, and what happens to it by default.
+
+A fact is a bit in the `reasons` column of the index (or is found later, from the image or the drawn mask). What follows
+from it is a policy: `keep` copies the record as it is, `repair` changes it as `cocomine.annotations.repairs` defines
+(a record that cannot be repaired is quarantined), `quarantine` leaves it out and lists it, `stop` ends the run.
+"""
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import Final
+
+from cocomine.base.errors import CocomineError
+
+POLICIES: Final = ("keep", "repair", "quarantine", "stop")
+
+PIXEL_TOLERANCE: Final = 1.0
+"""How far, in pixels, a box or an outline may pass the border of its image before that is a fact."""
+
+
+class Reason(StrEnum):
+    """The stable codes, as they stand in quarantine.tsv, in repairs.tsv, in policies and in reports."""
+
+    NOT_AN_OBJECT = "not-an-object"
+    BAD_ID = "bad-id"
+    TEXT_ID = "text-id"
+    DUPLICATE_ID = "duplicate-id"
+    DUPLICATE_KEY = "duplicate-key"
+    NOT_FINITE = "not-finite"
+    BAD_TEXT = "bad-text"
+    BAD_FIELD = "bad-field"
+    EXACT_DUPLICATE = "exact-duplicate"
+
+    NO_FILE_NAME = "no-file-name"
+    UNSAFE_FILE_NAME = "unsafe-file-name"
+    DUPLICATE_FILE_NAME = "duplicate-file-name"
+    BAD_SIZE = "bad-size"
+    IMAGE_MISSING = "image-missing"
+    IMAGE_UNDECODABLE = "image-undecodable"
+    IMAGE_TRUNCATED = "image-truncated"
+    IMAGE_SIZE_DIFFERS = "image-size-differs"
+    IMAGE_EXIF_ROTATED = "image-exif-rotated"
+
+    MISSING_IMAGE = "missing-image"
+    MISSING_CATEGORY = "missing-category"
+    NO_ISCROWD = "no-iscrowd"
+    RLE_NOT_CROWD = "rle-not-crowd"
+    POLYGON_CROWD = "polygon-crowd"
+    NO_BOX = "no-box"
+    BAD_BOX = "bad-box"
+    BOX_ZERO_SIDE = "box-zero-side"
+    BOX_OUTSIDE = "box-outside"
+    BOX_PARTLY_OUTSIDE = "box-partly-outside"
+    NO_SEGMENTATION = "no-segmentation"
+    BAD_SEGMENTATION = "bad-segmentation"
+    POLYGON_TOO_SHORT = "polygon-too-short"
+    POLYGON_ODD = "polygon-odd"
+    POLYGON_OUTSIDE = "polygon-outside"
+    POLYGON_PARTLY_OUTSIDE = "polygon-partly-outside"
+    RLE_SUM = "rle-sum"
+    RLE_SIZE_DIFFERS = "rle-size-differs"
+    NO_AREA = "no-area"
+    BAD_AREA = "bad-area"
+    AREA_MISMATCH = "area-mismatch"
+    MASK_EMPTY = "mask-empty"
+    BAD_KEYPOINTS = "bad-keypoints"
+    KEYPOINTS_COUNT_DIFFERS = "keypoints-count-differs"
+    NO_CAPTION = "no-caption"
+
+    NO_NAME = "no-name"
+    DUPLICATE_NAME = "duplicate-name"
+
+    NO_SEGMENTS = "no-segments"
+    DUPLICATE_SEGMENT = "duplicate-segment"
+    PNG_MISSING = "png-missing"
+    PNG_UNDECODABLE = "png-undecodable"
+    SEGMENT_NOT_IN_PNG = "segment-not-in-png"
+    PIXELS_WITHOUT_SEGMENT = "pixels-without-segment"
+
+
+@dataclass(frozen=True)
+class Rule:
+    """One row of the table.
+
+    `bit` is the bit's number in the index's `reasons` column and never changes its meaning. `kinds` are the kinds of
+    record that can have the reason. `found_by` is "index" (from the JSON alone), "image" (needs the JPEG or PNG) or
+    "drawing" (needs the drawn mask). `repair` says what `repair` does, "" where there is none.
+    """
+
+    reason: Reason
+    bit: int
+    kinds: tuple[str, ...]
+    found_by: str
+    policy: str
+    meaning: str
+    repair: str = ""
+
+
+_ANY = ("image", "annotation", "category", "caption", "segment")
+_OBJECT = ("annotation", "segment")
+_LABEL = ("annotation", "caption", "segment")
+
+TABLE: Final[tuple[Rule, ...]] = (
+    Rule(Reason.NOT_AN_OBJECT, 0, _ANY, "index", "quarantine", "the record is no JSON object, or no JSON at all"),
+    Rule(
+        Reason.BAD_ID,
+        1,
+        _ANY,
+        "index",
+        "quarantine",
+        "an id (its own, or the image's or category's it names) is absent, negative or no integer below 2^63",
+    ),
+    Rule(
+        Reason.TEXT_ID,
+        2,
+        _ANY,
+        "index",
+        "repair",
+        "an id (its own, or the image's or category's it names) is an integer written as text or as a float",
+        "the id is written as an integer",
+    ),
+    Rule(
+        Reason.DUPLICATE_ID,
+        3,
+        _ANY,
+        "index",
+        "quarantine",
+        "an earlier record of the same array has this id (the first one does not carry the reason)",
+    ),
+    Rule(
+        Reason.DUPLICATE_KEY,
+        4,
+        _ANY,
+        "index",
+        "repair",
+        "the record names a key twice; as in every common reader the last value counts",
+        "the record is written with the last value only",
+    ),
+    Rule(
+        Reason.NOT_FINITE,
+        5,
+        _ANY,
+        "index",
+        "repair",
+        "the record holds NaN or an infinity, which JSON does not have",
+        "a box is made anew from the segmentation, an area from the mask; elsewhere there is no repair",
+    ),
+    Rule(
+        Reason.BAD_TEXT,
+        6,
+        _ANY,
+        "index",
+        "quarantine",
+        "the record holds bytes that are no UTF-8, or half of a surrogate pair",
+    ),
+    Rule(Reason.BAD_FIELD, 7, _ANY, "index", "quarantine", "a field that COCO defines has a value of another type"),
+    Rule(
+        Reason.EXACT_DUPLICATE,
+        8,
+        _LABEL,
+        "index",
+        "quarantine",
+        "an earlier record says the same of the same image: all values but `id` are equal",
+    ),
+    Rule(
+        Reason.NO_FILE_NAME,
+        9,
+        ("image",),
+        "index",
+        "repair",
+        "the image has no `file_name`",
+        "the folder and name are taken from the end of `coco_url`, as for LVIS",
+    ),
+    Rule(
+        Reason.UNSAFE_FILE_NAME,
+        10,
+        ("image",),
+        "index",
+        "quarantine",
+        "`file_name` is absolute, leaves its folder, or holds a control letter, a backslash or a drive",
+    ),
+    Rule(
+        Reason.DUPLICATE_FILE_NAME,
+        11,
+        ("image",),
+        "index",
+        "quarantine",
+        "an earlier image has this `file_name`, or one that differs in case only",
+    ),
+    Rule(
+        Reason.BAD_SIZE,
+        12,
+        ("image",),
+        "index",
+        "quarantine",
+        "`width` or `height` is absent, no integer, or not from 1 to 2^31 - 1",
+    ),
+    Rule(Reason.IMAGE_MISSING, 13, ("image",), "image", "quarantine", "no origin has the image's file"),
+    Rule(Reason.IMAGE_UNDECODABLE, 14, ("image",), "image", "quarantine", "the image's file is no image"),
+    Rule(Reason.IMAGE_TRUNCATED, 15, ("image",), "image", "quarantine", "the image's file ends early"),
+    Rule(
+        Reason.IMAGE_SIZE_DIFFERS,
+        16,
+        ("image",),
+        "image",
+        "quarantine",
+        "the decoded image has another width or height than the record says",
+    ),
+    Rule(
+        Reason.IMAGE_EXIF_ROTATED,
+        17,
+        ("image",),
+        "image",
+        "keep",
+        "the file asks viewers to rotate it; the record's width and height rule, and it is never rotated",
+    ),
+    Rule(
+        Reason.MISSING_IMAGE,
+        18,
+        _LABEL,
+        "index",
+        "quarantine",
+        "`image_id` names no image of the file",
+    ),
+    Rule(Reason.MISSING_CATEGORY, 19, _OBJECT, "index", "quarantine", "`category_id` names no category of the file"),
+    Rule(
+        Reason.NO_ISCROWD,
+        20,
+        _OBJECT,
+        "index",
+        "repair",
+        "the annotation has no `iscrowd`",
+        "`iscrowd` is added with 0, as pycocotools' evaluation needs it",
+    ),
+    Rule(
+        Reason.RLE_NOT_CROWD,
+        21,
+        ("annotation",),
+        "index",
+        "keep",
+        "a single object is given as run lengths, where COCO uses polygons; both draw alike",
+    ),
+    Rule(
+        Reason.POLYGON_CROWD,
+        22,
+        ("annotation",),
+        "index",
+        "keep",
+        "a crowd is given as polygons, where COCO uses run lengths; both draw alike",
+    ),
+    Rule(
+        Reason.NO_BOX,
+        23,
+        _OBJECT,
+        "index",
+        "repair",
+        "the annotation has no `bbox`",
+        "the box is made from the segmentation",
+    ),
+    Rule(
+        Reason.BAD_BOX,
+        24,
+        _OBJECT,
+        "index",
+        "repair",
+        "`bbox` is not four numbers",
+        "the box is made from the segmentation",
+    ),
+    Rule(
+        Reason.BOX_ZERO_SIDE,
+        25,
+        _OBJECT,
+        "index",
+        "repair",
+        "the box's width or height is zero or negative",
+        "the box is made from the segmentation, if that has both sides",
+    ),
+    Rule(
+        Reason.BOX_OUTSIDE,
+        26,
+        _OBJECT,
+        "index",
+        "repair",
+        "no part of the box is in the image",
+        "the box is made from the segmentation, if that lies in the image",
+    ),
+    Rule(
+        Reason.BOX_PARTLY_OUTSIDE,
+        27,
+        _OBJECT,
+        "index",
+        "repair",
+        "the box passes the image's border by more than 1 px",
+        "the box is cut at the border",
+    ),
+    Rule(
+        Reason.NO_SEGMENTATION,
+        28,
+        ("annotation",),
+        "index",
+        "quarantine",
+        "there is no `segmentation`, or an empty one, so that no mask can be drawn",
+    ),
+    Rule(
+        Reason.BAD_SEGMENTATION,
+        29,
+        ("annotation",),
+        "index",
+        "quarantine",
+        "`segmentation` is neither a list of lists of numbers nor run lengths with a size",
+    ),
+    Rule(
+        Reason.POLYGON_TOO_SHORT,
+        30,
+        ("annotation",),
+        "index",
+        "repair",
+        "a polygon has fewer than 6 numbers (pycocotools reads 4 as a box)",
+        "the polygon is taken out, if another remains",
+    ),
+    Rule(
+        Reason.POLYGON_ODD,
+        31,
+        ("annotation",),
+        "index",
+        "quarantine",
+        "a polygon has an odd count of numbers, so that x and y cannot be told apart",
+    ),
+    Rule(
+        Reason.POLYGON_OUTSIDE,
+        32,
+        ("annotation",),
+        "index",
+        "repair",
+        "a polygon's bounding box has no point in common with the image",
+        "the polygon is taken out, if another remains",
+    ),
+    Rule(
+        Reason.POLYGON_PARTLY_OUTSIDE,
+        33,
+        ("annotation",),
+        "index",
+        "keep",
+        "a polygon's vertex passes the image's border by more than 1 px; drawing cuts it off",
+    ),
+    Rule(
+        Reason.RLE_SUM,
+        34,
+        ("annotation",),
+        "index",
+        "quarantine",
+        "the run lengths do not add up to height x width of their own `size`, or one is negative",
+    ),
+    Rule(
+        Reason.RLE_SIZE_DIFFERS,
+        35,
+        ("annotation",),
+        "index",
+        "quarantine",
+        "the `size` of the run lengths is not the image's height and width",
+    ),
+    Rule(
+        Reason.NO_AREA,
+        36,
+        _OBJECT,
+        "index",
+        "repair",
+        "the annotation has no `area`",
+        "the area is that of the drawn mask",
+    ),
+    Rule(
+        Reason.BAD_AREA,
+        37,
+        _OBJECT,
+        "index",
+        "repair",
+        "`area` is negative or no number",
+        "the area is that of the drawn mask",
+    ),
+    Rule(
+        Reason.AREA_MISMATCH,
+        38,
+        ("annotation",),
+        "drawing",
+        "keep",
+        "`area` differs from the drawn mask's by more than the tolerance",
+        "the area is that of the drawn mask",
+    ),
+    Rule(Reason.MASK_EMPTY, 39, ("annotation",), "drawing", "quarantine", "the drawn mask has no pixel"),
+    Rule(
+        Reason.BAD_KEYPOINTS,
+        40,
+        ("annotation",),
+        "index",
+        "quarantine",
+        "`keypoints` is not a list of numbers, three a point (x, y, visibility 0, 1 or 2)",
+    ),
+    Rule(
+        Reason.KEYPOINTS_COUNT_DIFFERS,
+        41,
+        ("annotation",),
+        "index",
+        "repair",
+        "`num_keypoints` is not the number of keypoints with a visibility above 0",
+        "`num_keypoints` is counted anew",
+    ),
+    Rule(Reason.NO_CAPTION, 42, ("caption",), "index", "quarantine", "`caption` is absent or blank"),
+    Rule(Reason.NO_NAME, 43, ("category",), "index", "quarantine", "the category has no `name`"),
+    Rule(
+        Reason.DUPLICATE_NAME,
+        44,
+        ("category",),
+        "index",
+        "keep",
+        "an earlier category has this `name`; a query by name means both",
+    ),
+    Rule(Reason.NO_SEGMENTS, 45, ("segment",), "index", "quarantine", "a panoptic record lists no segment"),
+    Rule(
+        Reason.DUPLICATE_SEGMENT,
+        46,
+        ("segment",),
+        "index",
+        "quarantine",
+        "an earlier panoptic record is of the same image",
+    ),
+    Rule(Reason.PNG_MISSING, 47, ("segment",), "image", "quarantine", "the record's panoptic PNG is not there"),
+    Rule(Reason.PNG_UNDECODABLE, 48, ("segment",), "image", "quarantine", "the record's panoptic PNG is no image"),
+    Rule(
+        Reason.SEGMENT_NOT_IN_PNG, 49, ("segment",), "image", "quarantine", "no pixel of the PNG has the segment's id"
+    ),
+    Rule(
+        Reason.PIXELS_WITHOUT_SEGMENT,
+        50,
+        ("segment",),
+        "image",
+        "keep",
+        "the PNG has pixels of an id that the record does not list; they are void",
+    ),
+)
+
+RULES: Final[dict[Reason, Rule]] = {rule.reason: rule for rule in TABLE}
+DEFAULT_POLICIES: Final[dict[Reason, str]] = {rule.reason: rule.policy for rule in TABLE}
+
+
+def mask_of(*reasons: Reason) -> int:
+    """Return the bit mask that has the bits of `reasons` set."""
+    result = 0
+    for reason in reasons:
+        result |= 1 << RULES[reason].bit
+    return result
+
+
+def reasons_of(mask: int) -> list[Reason]:
+    """Return the reasons whose bits are set in `mask`, in the table's order."""
+    return [rule.reason for rule in TABLE if mask >> rule.bit & 1]
+
+
+def policies(overrides: Mapping[str, str] | None = None) -> dict[Reason, str]:
+    """Return every reason's policy: the table's default, or what `overrides` (code to policy) says.
+
+    Raises CocomineError for an unknown code, an unknown policy, and `repair` where no repair is defined.
+    """
+    result = dict(DEFAULT_POLICIES)
+    for code, policy in (overrides or {}).items():
+        if code not in set(Reason):
+            raise CocomineError(
+                f"policy: there is no reason code {code!r}", "use one of: " + ", ".join(rule.reason for rule in TABLE)
+            )
+        if policy not in POLICIES:
+            raise CocomineError(f"policy: {code}: {policy!r} is no policy", "use one of: " + ", ".join(POLICIES))
+        rule = RULES[Reason(code)]
+        if policy == "repair" and not rule.repair:
+            raise CocomineError(f"policy: {code}: no repair is defined for it", "use keep, quarantine or stop")
+        result[rule.reason] = policy
+    return result
+
+
+def masks_by_policy(chosen: Mapping[Reason, str]) -> dict[str, int]:
+    """Return for each policy the mask of the reasons that have it, to be applied to the index's `reasons` column."""
+    return {policy: mask_of(*(reason for reason, p in chosen.items() if p == policy)) for policy in POLICIES}
+
+
+def markdown_table(rules: Iterable[Rule] = TABLE) -> str:
+    """Return the table as Markdown, as it stands in docs/annotations.md (a test holds them equal)."""
+    lines = [
+        "| code | of | found in | by default | meaning | repair |",
+        "|---|---|---|---|---|---|",
+    ]
+    for rule in rules:
+        kinds = "any" if rule.kinds == _ANY else ", ".join(rule.kinds)
+        lines.append(
+            f"| `{rule.reason}` | {kinds} | {rule.found_by} | {rule.policy} | {rule.meaning} | {rule.repair or '—'} |"
+        )
+    return "\n".join(lines) + "\n"

@@ -1,0 +1,56 @@
+"""Writing COCO JSON from records that are bytes already, so that a kept record stays byte for byte as in its source."""
+
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import BinaryIO, Final
+
+from cocomine.base.files import atomic_path
+
+SEPARATOR: Final = b",\n"
+"""Between two records. Records that lie side by side in the source may be passed as one block with its own separators."""
+
+BUFFER: Final = 1 << 20
+
+
+def write_document(
+    path: Path,
+    info_raw: bytes | None,
+    licenses_raw: bytes | None,
+    images: Iterable[bytes],
+    annotations: Iterable[bytes],
+    categories: Iterable[bytes] | None,
+    extra: Mapping[str, bytes] | None = None,
+) -> None:
+    """Write a COCO document to `path` atomically.
+
+    Each item of `images`, `annotations` and `categories` is the JSON text of one record, or a block of records as
+    `RecordFile.blocks` cuts them out of the source. `info_raw` and `licenses_raw` are JSON texts, None where the
+    source has none (the key is then left out). `categories` is None for captions. `extra` are further top-level keys.
+    Items may be anything with a buffer (bytes, memoryview, msgspec.Raw).
+    """
+    with atomic_path(path) as temporary, open(temporary, "wb", buffering=BUFFER) as out:
+        before = b"{"
+        for key, raw in (("info", info_raw), ("licenses", licenses_raw), *(extra or {}).items()):
+            if raw is not None:
+                out.write(before + b'"' + key.encode() + b'": ')
+                out.write(raw)
+                before = b",\n"
+        out.write(before + b'"images": [\n')
+        _write_items(out, images)
+        out.write(b'],\n"annotations": [\n')
+        _write_items(out, annotations)
+        out.write(b"]")
+        if categories is not None:
+            out.write(b',\n"categories": [\n')
+            _write_items(out, categories)
+            out.write(b"]")
+        out.write(b"}\n")
+
+
+def _write_items(out: BinaryIO, items: Iterable[bytes]) -> None:
+    separator = b""
+    for item in items:
+        out.write(separator)
+        out.write(item)
+        separator = SEPARATOR
+    out.write(b"\n" if separator else b"")
