@@ -1,0 +1,151 @@
+"""An export's folder: built beside its place, then renamed into it, with every file hashed."""
+
+import os
+import secrets
+import shutil
+from collections.abc import Iterable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path, PurePosixPath
+
+from cocomine.base.errors import CocomineError
+from cocomine.base.files import sha256_of_file
+from cocomine.base.progress import Progress
+
+MANIFEST = "manifest.json"
+
+
+@dataclass(frozen=True)
+class Placement:
+    """One file of the store or the subset and where it goes.
+
+    `source` is a path on this machine, `target` a path inside the export with forward slashes, `sha256` the hash that
+    the file had when it was fetched ("" when nobody noted one).
+    """
+
+    source: Path
+    target: str
+    sha256: str = ""
+
+
+@dataclass(frozen=True)
+class Placed:
+    """One file of the export: its path inside it, its size in bytes and its SHA-256 as hex."""
+
+    path: str
+    bytes: int
+    sha256: str
+
+
+@contextmanager
+def staged_folder(out_dir: Path) -> Iterator[Path]:
+    """Yield an empty folder beside `out_dir`; on a clean exit it takes `out_dir`'s place, otherwise it is removed.
+
+    Raises CocomineError when `out_dir` holds files but no manifest: it is then no earlier export, and replacing it
+    would delete something of the user's.
+    """
+    if out_dir.exists() and not (out_dir / MANIFEST).is_file() and any(out_dir.iterdir()):
+        raise CocomineError(
+            f"{out_dir}: not empty, and not an earlier export (it has no {MANIFEST})",
+            "name another --out-dir, or empty this one yourself",
+        )
+    out_dir.parent.mkdir(parents=True, exist_ok=True)
+    staging = out_dir.parent / f".{out_dir.name}.{os.getpid()}-{secrets.token_hex(4)}.part"
+    staging.mkdir()
+    try:
+        yield staging
+        if out_dir.exists():
+            shutil.rmtree(out_dir)
+        os.replace(staging, out_dir)
+    finally:
+        shutil.rmtree(staging, ignore_errors=True)
+
+
+def checked_targets(placements: Iterable[Placement], by_stem: bool) -> list[Placement]:
+    """Return the placements, having checked that no two share a target and that none leaves the folder.
+
+    With `by_stem` two targets that differ only in the suffix count as one, since labels and masks are named by their
+    image's stem; two that differ only in case always do, since some file systems ignore it. Raises CocomineError that
+    names both sources.
+    """
+    result = list(placements)
+    seen: dict[str, Placement] = {}
+    for placement in result:
+        path = PurePosixPath(placement.target)
+        if path.is_absolute() or ".." in path.parts or "\\" in placement.target:
+            raise CocomineError(
+                f"file name {placement.target!r} would leave the export's folder",
+                "set the policy of `unsafe-file-name` to quarantine",
+            )
+        earlier = seen.setdefault(str(path.with_suffix("") if by_stem else path).casefold(), placement)
+        if earlier is not placement:
+            raise CocomineError(
+                f"two images would both be written as {placement.target!r}: {earlier.source} and {placement.source}",
+                "set the policy of `duplicate-file-name` to quarantine, or build a subset per source split",
+            )
+    return result
+
+
+def place_files(
+    placements: Iterable[Placement],
+    folder: Path,
+    *,
+    link: bool = True,
+    threads: int = 1,
+    what: str = "files",
+    by_stem: bool = False,
+) -> list[Placed]:
+    """Hard-link the files into `folder`, or copy them where a link cannot be made or `link` is False; hash each.
+
+    A symbolic link in the store is followed, so the export never holds one. Returns the placed files in the order
+    given. Raises CocomineError when a source is missing, or when its bytes are not those that were fetched.
+    """
+    todo = checked_targets(placements, by_stem)
+    for parent in sorted({(folder / placement.target).parent for placement in todo}):
+        parent.mkdir(parents=True, exist_ok=True)
+    with Progress(f"place {what}", len(todo), "file") as progress, ThreadPoolExecutor(max_workers=threads) as pool:
+        result = []
+        for placed, linked in pool.map(lambda placement: _place(placement, folder, link), todo):
+            result.append(placed)
+            progress.count("linked" if linked else "copied")
+            progress.advance()
+    return result
+
+
+def _place(placement: Placement, folder: Path, link: bool) -> tuple[Placed, bool]:
+    target = folder / placement.target
+    try:
+        source = placement.source.resolve(strict=True)
+        linked = link and _hard_link(source, target)
+        if not linked:
+            shutil.copyfile(source, target)
+    except FileNotFoundError as error:
+        raise CocomineError(
+            f"{placement.source}: no such file, though the subset counts on it",
+            "fetch it again with: snakemake --forcerun sync_images (a mask: --forcerun rasterize_masks)",
+        ) from error
+    placed = hash_placed(folder, placement.target)
+    if placement.sha256 and placed.sha256 != placement.sha256:
+        raise CocomineError(
+            f"{placement.source}: its SHA-256 is {placed.sha256}, but {placement.sha256} was fetched",
+            "the file was changed in the image store: delete it and run snakemake --forcerun sync_images",
+        )
+    return placed, linked
+
+
+def _hard_link(source: Path, target: Path) -> bool:
+    """Link, or say False where the file system, its borders or its owner forbid it."""
+    try:
+        os.link(source, target)
+    except FileNotFoundError:
+        raise
+    except OSError:
+        return False
+    return True
+
+
+def hash_placed(folder: Path, path: str) -> Placed:
+    """Return size and hash of the file at `path` inside `folder`."""
+    file = folder / path
+    return Placed(path, file.stat().st_size, sha256_of_file(file))

@@ -1,0 +1,69 @@
+"""What a format cannot carry: the codes that a manifest counts, what each counts, and what it means."""
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class Loss:
+    """A reason for which something of the subset is not in an export.
+
+    `unit` is what is counted. `drops` says that the counted object is absent from the export; where it is False, the
+    object or image is there and only a part of what was known of it is lost.
+    """
+
+    code: str
+    unit: str
+    drops: bool
+    meaning: str
+
+
+_TABLE = (
+    Loss("crowd", "objects", True, "a crowd is a region of uncounted objects, which one box or outline would misstate"),
+    Loss("other-class", "objects", True, "its class is not one of the labels, so the format has no number for it"),
+    Loss("rle-object", "objects", True, "its shape is a run-length mask, which may have holes; an outline has none"),
+    Loss("no-segmentation", "objects", True, "the source gives it no outline"),
+    Loss("no-box", "objects", True, "the source gives it neither a box nor an outline to take one from"),
+    Loss("polygon-too-short", "objects", True, "none of its outlines has three points"),
+    Loss("outside", "objects", True, "nothing of it lies inside the image"),
+    Loss("zero-area", "objects", True, "its box or outline has no area inside the image"),
+    Loss("hidden", "objects", True, "other objects cover it wholly, and a pixel has one label"),
+    Loss("clipped", "objects", False, "it was cut at the image's edge, since coordinates must lie between 0 and 1"),
+    Loss("shape", "objects", False, "of its outline only the box is kept"),
+    Loss("parts-joined", "objects", False, "its separate parts were joined into one outline by bridges of no width"),
+    Loss("parts-dropped", "objects", False, "parts of it with under three points or outside the image were left out"),
+    Loss(
+        "changed-by-joining",
+        "objects",
+        False,
+        "its parts overlap, so that the joined outline covers other pixels than the parts did (IoU below 0.99)",
+    ),
+    Loss("box", "objects", False, "its stated box is not written; a reader takes it from the outline or the pixels"),
+    Loss("area", "objects", False, "its stated area is not written"),
+    Loss("object-id", "objects", False, "its annotation id is not written"),
+    Loss("identical-row", "objects", False, "its row equals an earlier one of the image, and some readers drop such"),
+    Loss(
+        "instances", "objects", False, "neighbours of one class flow together: a pixel knows its class, not its object"
+    ),
+    Loss(
+        "crowd-flag",
+        "objects",
+        False,
+        "the mask does not tell a crowd from an object, only void where the policy says so",
+    ),
+    Loss("image-id", "images", False, "the image's id is not written; its file name stands for it"),
+    Loss("licence", "images", False, "the image's licence and links are not written; see ATTRIBUTION.md"),
+    Loss("only-uncarried", "images", False, "it has objects but none could be carried, so it reads as an empty image"),
+    Loss("exif-rotated", "images", False, "readers that obey the EXIF tag turn the photograph but not its labels"),
+    Loss(
+        "twin-group", "images", False, "which images are near-duplicates of one another is not written; see split.tsv"
+    ),
+    Loss("category-id", "classes", False, "the official category ids are not written; labels.json maps both ways"),
+    Loss("supercategory", "classes", False, "the classes' supercategories are not written"),
+    Loss("captions", "records", True, "the format has no place for captions"),
+    Loss("person_keypoints", "records", True, "the format has no place for keypoints beside its boxes or masks"),
+    Loss("stuff", "records", True, "the format has no place for the stuff annotations"),
+    Loss("panoptic", "records", True, "the format has no place for panoptic segments"),
+)
+
+LOSSES = {loss.code: loss for loss in _TABLE}
+"""Every loss by its code, in the order in which manifests list them."""
