@@ -1,0 +1,105 @@
+"""What masks and tensors are made from: the subset's list of images and its table of labels."""
+
+import dataclasses
+from collections.abc import Iterable
+from pathlib import Path, PurePosixPath
+
+from cocomine.base.errors import CocomineError
+from cocomine.base.files import read_json, read_table
+
+MOST_CLASSES = 254
+VOID = 255
+
+
+@dataclasses.dataclass(frozen=True)
+class ImageRow:
+    """One image of the subset, as `images.tsv` lists it; width and height in pixels, as decoded and unrotated."""
+
+    image_id: int
+    file_name: str
+    store_path: str
+    width: int
+    height: int
+
+    @property
+    def stem(self) -> str:
+        """The file name without folder and ending, which names the image's masks."""
+        return PurePosixPath(self.file_name).stem
+
+
+@dataclasses.dataclass(frozen=True)
+class Labels:
+    """The classes of a subset: label i (0 is the background) has `names[i]` and the colour `colors[i]`."""
+
+    names: tuple[str, ...]
+    colors: tuple[tuple[int, int, int], ...]
+    category_to_label: dict[int, int]
+
+    def palette(self) -> bytes:
+        """Return 256 RGB triples: each label's colour, black where there is no label, near-white for void."""
+        colors = list(self.colors) + [(0, 0, 0)] * (256 - len(self.colors))
+        colors[VOID] = (224, 224, 224)
+        return bytes(channel for color in colors for channel in color)
+
+
+def read_images(path: Path) -> list[ImageRow]:
+    """Read `images.tsv` in ascending order of image id.
+
+    Raises CocomineError when the file is absent or broken, or when two images would share one mask file.
+    """
+    try:
+        rows = sorted((_image_row(row) for row in read_table(path)), key=lambda row: row.image_id)
+    except FileNotFoundError as error:
+        raise CocomineError(f"{path}: no such file", "run the step that assembles the subset first") from error
+    except (KeyError, ValueError) as error:
+        raise CocomineError(f"{path}: not a table of images: {error}", "delete it and run snakemake again") from error
+    check_stems(rows)
+    return rows
+
+
+def _image_row(row: dict[str, str]) -> ImageRow:
+    return ImageRow(int(row["image_id"]), row["file_name"], row["store_path"], int(row["width"]), int(row["height"]))
+
+
+def check_stems(rows: Iterable[ImageRow]) -> None:
+    """Raise CocomineError when two images have the same id or the same file name up to its folder and ending."""
+    seen_ids: set[int] = set()
+    seen: dict[str, ImageRow] = {}
+    for row in rows:
+        if row.image_id in seen_ids:
+            raise CocomineError(f"image id {row.image_id} is there twice", "give every image an id of its own")
+        seen_ids.add(row.image_id)
+        other = seen.setdefault(row.stem, row)
+        if other is not row:
+            raise CocomineError(
+                f"{other.file_name} (image {other.image_id}) and {row.file_name} (image {row.image_id}) would share "
+                f"the mask {row.stem}.png",
+                "mine them into two subsets, or rename one of them at the source",
+            )
+
+
+def read_labels(path: Path) -> Labels:
+    """Read `labels.json`; raise CocomineError when its labels are not 0..n, or more than 254 classes are asked for."""
+    content = read_json(path)
+    try:
+        entries = sorted(content["labels"], key=lambda entry: int(entry["label"]))
+        numbers = [int(entry["label"]) for entry in entries]
+        names = tuple(str(entry["name"]) for entry in entries)
+        colors = tuple((int(e["color"][0]), int(e["color"][1]), int(e["color"][2])) for e in entries)
+        category_to_label = {int(category): int(label) for category, label in content["category_to_label"].items()}
+    except (KeyError, TypeError, ValueError, IndexError) as error:
+        hint = "delete it and run snakemake again"
+        raise CocomineError(f"{path}: not a table of labels: {type(error).__name__}: {error}", hint) from error
+    if numbers != list(range(len(numbers))) or not numbers:
+        raise CocomineError(f"{path}: labels must run 0, 1, 2, …, got {numbers[:8]}", "delete it and run again")
+    if len(numbers) - 1 > MOST_CLASSES:
+        raise CocomineError(
+            f"{path}: {len(numbers) - 1} classes do not fit into an 8-bit mask, which holds {MOST_CLASSES} and void",
+            "ask for fewer categories, or split them over several subsets",
+        )
+    for category, label in category_to_label.items():
+        if not 0 < label < len(numbers):
+            raise CocomineError(f"{path}: category {category} has the unknown label {label}", "delete it and run again")
+    if not all(0 <= channel <= 255 for color in colors for channel in color):
+        raise CocomineError(f"{path}: a colour is outside 0..255", "delete it and run again")
+    return Labels(names, colors, category_to_label)

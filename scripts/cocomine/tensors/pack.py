@@ -1,0 +1,290 @@
+"""Images and masks resized once into two flat arrays on disk, so that an epoch of training decodes no JPEG.
+
+`images.npy` is m × size × size × 3 uint8 (RGB), `masks.npy` m × size × size uint8 (labels), both plain NumPy files
+in row order of ascending image id; `np.load(path, mmap_mode="r")` opens them without reading. Their sizes are exactly
+the header of 128 bytes plus the product of their shape, however many processes wrote them. Masks are never stored
+one-hot, which would take as many bytes again for each class.
+"""
+
+import dataclasses
+import functools
+import itertools
+import os
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+from PIL import Image
+
+from cocomine.base.errors import CocomineError
+from cocomine.base.files import atomic_path, read_table, sha256_of_file, write_json, write_table
+from cocomine.base.progress import Progress
+from cocomine.masks.inputs import ImageRow, read_images
+from cocomine.masks.pool import in_order
+from cocomine.tensors.settings import TensorSettings
+
+Bytes = npt.NDArray[np.uint8]
+
+IMAGES_IN_A_PIECE = 16
+BYTES_COPIED_AT_ONCE = 1 << 22
+FILTERS = {
+    "bilinear": Image.Resampling.BILINEAR,
+    "bicubic": Image.Resampling.BICUBIC,
+    "lanczos": Image.Resampling.LANCZOS,
+    "box": Image.Resampling.BOX,
+}
+UNREADABLE = (OSError, ValueError, SyntaxError, EOFError, Image.DecompressionBombError)
+"""What Pillow raises for a file that is absent, cut short, no picture, or implausibly large."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Refusal:
+    """Why an image has no row in the tensors: a stable reason code and a sentence with the values."""
+
+    image_id: int
+    file_name: str
+    reason: str
+    detail: str
+
+
+@dataclasses.dataclass(frozen=True)
+class Job:
+    """Everything that a working process needs besides the rows it packs."""
+
+    store_dir: Path
+    masks_dir: Path
+    images_file: Path
+    masks_file: Path
+    header: int
+    size: int
+    image_filter: str
+
+
+def nearest_indices(source: int, target: int) -> npt.NDArray[np.intp]:
+    """Return, for each of `target` pixels in a row, the index of the source pixel under its centre (of `source`).
+
+    Pixel i of the target has its centre at (i + ½) · source / target, computed in whole numbers.
+    """
+    return (2 * np.arange(target, dtype=np.intp) + 1) * source // (2 * target)
+
+
+def resize_mask(mask: Bytes, size: int) -> Bytes:
+    """Return the h × w mask at size × size by taking the nearest pixel: no label appears that was not there."""
+    rows, columns = nearest_indices(mask.shape[0], size), nearest_indices(mask.shape[1], size)
+    return mask[rows[:, None], columns]
+
+
+def resize_image(image: Image.Image, size: int, image_filter: str = "bilinear") -> Bytes:
+    """Return the photograph as size × size × 3 RGB, stretched, with an antialiased filter; EXIF turns are not applied.
+
+    The annotations' pixel grid is that of the stored pixels, so a turned photograph would no longer fit its mask.
+    """
+    return np.asarray(image.convert("RGB").resize((size, size), FILTERS[image_filter]))
+
+
+def pack_tensors(
+    settings: TensorSettings,
+    images: Path,
+    store_dir: Path,
+    masks_dir: Path,
+    split: Path | None,
+    out_dir: Path,
+    threads: int = 1,
+) -> dict[str, Any]:
+    """Write images.npy, masks.npy, index.tsv, refused.tsv and manifest.json to `out_dir`; return the manifest.
+
+    `images` is the subset's images.tsv, `store_dir` holds its store paths, `masks_dir` the folder `semantic`, and
+    `split` the split.tsv that names each image's side and fold. Raises CocomineError when an image is in no split,
+    when every image is refused, or for the first refused one if the settings say stop.
+    """
+    rows = read_images(images)
+    sides = _sides(split, rows)
+    if not rows:
+        raise CocomineError(f"{images}: no images to pack", "ask for more in the subset's query")
+    out_dir.mkdir(parents=True, exist_ok=True)
+    shape = (len(rows), settings.size, settings.size)
+    with atomic_path(out_dir / "images.npy") as images_file, atomic_path(out_dir / "masks.npy") as masks_file:
+        header = _create(images_file, (*shape, 3))
+        assert header == _create(masks_file, shape)
+        job = Job(store_dir, masks_dir / "semantic", images_file, masks_file, header, settings.size,
+                  settings.image_filter)  # fmt: skip
+        refused, pixels = _pack_all(rows, job, threads, settings.bad_images == "stop")
+        kept = [number for number, row in enumerate(rows) if row.image_id not in refused]
+        if not kept:
+            first = next(iter(refused.values()))
+            raise CocomineError(
+                f"none of {len(rows)} images could be packed; the first: {first.file_name}: {first.detail}",
+                "check that the store and the masks belong to this subset",
+            )
+        if refused:
+            _drop_rows(images_file, kept, (settings.size, settings.size, 3), header)
+            _drop_rows(masks_file, kept, (settings.size, settings.size), header)
+        manifest = _manifest(settings, rows, kept, refused, sides, pixels, images_file, masks_file)
+    packed = [(number, rows[source]) for number, source in enumerate(kept)]
+    write_table(
+        out_dir / "index.tsv",
+        ("row", "image_id", "file_name", "split", "fold"),
+        ((number, row.image_id, row.file_name, *sides[row.image_id]) for number, row in packed),
+    )
+    write_table(
+        out_dir / "refused.tsv",
+        ("image_id", "file_name", "reason", "detail"),
+        (dataclasses.astuple(refusal) for refusal in refused.values()),
+    )
+    write_json(out_dir / "manifest.json", manifest)
+    return manifest
+
+
+def _sides(split: Path | None, rows: Sequence[ImageRow]) -> dict[int, tuple[str, str]]:
+    """Return (split, fold) by image id; both are empty texts when there is no split file."""
+    if split is None:
+        return {row.image_id: ("", "") for row in rows}
+    try:
+        sides = {int(row["image_id"]): (row["split"], row.get("fold", "")) for row in read_table(split)}
+    except FileNotFoundError as error:
+        raise CocomineError(f"{split}: no such file", "run the step that splits the subset first") from error
+    except (KeyError, ValueError) as error:
+        raise CocomineError(f"{split}: not a split table: {error}", "delete it and run snakemake again") from error
+    for row in rows:
+        if row.image_id not in sides:
+            hint = "split the subset again: the list of its images has changed since"
+            raise CocomineError(f"{split}: image {row.image_id} ({row.file_name}) is on no side", hint)
+    return sides
+
+
+def _create(path: Path, shape: tuple[int, ...]) -> int:
+    """Create an .npy file of uint8 zeros (sparse where the file system can) and return the length of its header."""
+    with open(path, "wb") as file:
+        np.lib.format.write_array_header_1_0(file, {"descr": "|u1", "fortran_order": False, "shape": shape})
+        header = file.tell()
+        file.truncate(header + int(np.prod(shape, dtype=np.int64)))
+    return header
+
+
+def _pack_all(
+    rows: Sequence[ImageRow], job: Job, threads: int, stop: bool
+) -> tuple[dict[int, Refusal], dict[int, npt.NDArray[np.int64]]]:
+    """Write every row's tensors; return the refusals by image id and each packed image's pixels by label (256,)."""
+    starts = range(0, len(rows), IMAGES_IN_A_PIECE)
+    pieces: Iterator[tuple[int, Sequence[ImageRow]]] = (
+        (start, rows[start : start + IMAGES_IN_A_PIECE]) for start in starts
+    )
+    refused: dict[int, Refusal] = {}
+    pixels: dict[int, npt.NDArray[np.int64]] = {}
+    with Progress("pack_tensors", len(rows), "image") as progress:
+        for done in in_order(functools.partial(_pack_piece, job), pieces, threads):
+            for outcome in done:
+                if isinstance(outcome, Refusal):
+                    if stop:
+                        hint = "mend or leave out this image, or set tensors.bad_images: quarantine"
+                        raise CocomineError(f"{outcome.file_name} (image {outcome.image_id}): {outcome.detail}", hint)
+                    refused[outcome.image_id] = outcome
+                    progress.count(f"refused: {outcome.reason}")
+                else:
+                    pixels[outcome[0]] = outcome[1]
+                    progress.count("packed")
+            progress.advance(len(done))
+    return refused, pixels
+
+
+Packed = tuple[int, npt.NDArray[np.int64]]
+
+
+def _pack_piece(job: Job, piece: tuple[int, Sequence[ImageRow]]) -> list[Refusal | Packed]:
+    start, rows = piece
+    images = np.zeros((len(rows), job.size, job.size, 3), np.uint8)
+    masks = np.zeros((len(rows), job.size, job.size), np.uint8)
+    outcomes = [_pack_one(job, row, images[i], masks[i]) for i, row in enumerate(rows)]
+    for path, block in ((job.images_file, images), (job.masks_file, masks)):
+        # Rows are disjoint, so processes write into one file; writing instead of mapping keeps memory flat.
+        with open(path, "r+b", buffering=0) as file:
+            file.seek(job.header + start * block[0].nbytes)
+            _write_all(file.fileno(), block)
+    return outcomes
+
+
+def _write_all(descriptor: int, block: Bytes) -> None:
+    left = block.data.cast("B")
+    while left:
+        left = left[os.write(descriptor, left) :]
+
+
+def _pack_one(job: Job, row: ImageRow, image_out: Bytes, mask_out: Bytes) -> Refusal | Packed:
+    def refuse(reason: str, detail: str) -> Refusal:
+        return Refusal(row.image_id, row.file_name, reason, detail)
+
+    try:
+        with Image.open(job.store_dir / row.store_path) as image:
+            if image.size != (row.width, row.height):
+                found = f"{image.width} × {image.height}"
+                return refuse("image-size-differs", f"the file is {found}, images.tsv says {row.width} × {row.height}")
+            resized = resize_image(image, job.size, job.image_filter)
+    except FileNotFoundError:
+        return refuse("image-missing", f"{row.store_path} is not in the store")
+    except UNREADABLE as error:
+        return refuse("image-undecodable", f"{row.store_path}: {error}")
+    try:
+        with Image.open(job.masks_dir / f"{row.stem}.png") as picture:
+            if picture.mode not in ("P", "L"):
+                return refuse("mask-not-labels", f"{row.stem}.png has mode {picture.mode}, expected 8-bit labels")
+            mask = np.asarray(picture)
+    except FileNotFoundError:
+        return refuse("mask-missing", f"{row.stem}.png was not drawn")
+    except UNREADABLE as error:
+        return refuse("mask-undecodable", f"{row.stem}.png: {error}")
+    if mask.shape != (row.height, row.width):
+        found = f"{mask.shape[1]} × {mask.shape[0]}"
+        return refuse("mask-size-differs", f"the mask is {found}, the image {row.width} × {row.height}")
+    image_out[:] = resized
+    mask_out[:] = resize_mask(mask, job.size)
+    return row.image_id, np.bincount(mask_out.ravel(), minlength=256)
+
+
+def _drop_rows(path: Path, kept: Sequence[int], row_shape: tuple[int, ...], header: int) -> None:
+    """Rewrite the .npy file in place so that it holds only the rows `kept` (ascending), and cut it to size."""
+    length = int(np.prod(row_shape, dtype=np.int64))
+    with open(path, "r+b") as file:
+        for target, source in enumerate(kept):
+            if target != source:
+                file.seek(header + source * length)
+                row = file.read(length)
+                file.seek(header + target * length)
+                file.write(row)
+        file.seek(0)
+        shape = (len(kept), *row_shape)
+        np.lib.format.write_array_header_1_0(file, {"descr": "|u1", "fortran_order": False, "shape": shape})
+        assert file.tell() == header
+        file.truncate(header + len(kept) * length)
+
+
+def _manifest(
+    settings: TensorSettings,
+    rows: Sequence[ImageRow],
+    kept: Sequence[int],
+    refused: Mapping[int, Refusal],
+    sides: Mapping[int, tuple[str, str]],
+    pixels: Mapping[int, npt.NDArray[np.int64]],
+    images_file: Path,
+    masks_file: Path,
+) -> dict[str, Any]:
+    by_split: dict[str, dict[str, Any]] = {}
+    for number in kept:
+        image_id = rows[number].image_id
+        part = by_split.setdefault(sides[image_id][0], {"images": 0, "pixels": np.zeros(256, np.int64)})
+        part["images"] += 1
+        part["pixels"] += pixels[image_id]
+    for part in by_split.values():
+        part["pixels"] = {str(label): int(n) for label, n in enumerate(part["pixels"]) if n}
+    reasons = sorted(refusal.reason for refusal in refused.values())
+    return {
+        "settings": dataclasses.asdict(settings),
+        "images": {"file": "images.npy", "shape": [len(kept), settings.size, settings.size, 3], "dtype": "uint8",
+                   "interpolation": f"{settings.image_filter}, antialiased", "sha256": sha256_of_file(images_file)},
+        "masks": {"file": "masks.npy", "shape": [len(kept), settings.size, settings.size], "dtype": "uint8",
+                  "interpolation": "nearest", "sha256": sha256_of_file(masks_file)},
+        "splits": by_split,
+        "counts": {"in": len(rows), "packed": len(kept), "refused": len(refused)},
+        "refused": {reason: len(list(same)) for reason, same in itertools.groupby(reasons)},
+    }  # fmt: skip
