@@ -1,4 +1,4 @@
-"""Export a subset in a format of the field: COCO, YOLO boxes, YOLO outlines, or images and masks.
+r"""Export a subset in a format of the field: COCO, YOLO boxes, YOLO outlines, or images and masks.
 
 The photographs are hard-linked out of the image store (copied where that cannot be done), so an export costs almost no
 space; nothing in it depends on where it lies, so the folder can be moved, packed and sent. `manifest.json` lists every
@@ -9,7 +9,7 @@ Reads from the subset's folder train.json, val.json, images.tsv and labels.json,
 images.lock.tsv, images.parquet, the other tasks' files, and for `masks` the folder masks/semantic and masks.tsv.
 
 Example:
-  scripts/export_dataset.py --format yolo-segment --subset-dir results/animals \\
+  scripts/export_dataset.py --format yolo-segment --subset-dir results/animals \
       --store-dir data/images/coco --out-dir results/animals/exports/yolo-segment
 """
 

@@ -1,14 +1,14 @@
-"""Write a subset's report: one HTML file that opens offline, and every number in it as JSON.
+r"""Write a subset's report: one HTML file that opens offline, and every number in it as JSON.
 
 The page says what was asked and found, what was left out and why, how the images were split, what their masks look
 like, and how a model that was trained on them did beside trivial ones. What a build did not make (no experiment, no
 captions) is said in a sentence. With --index it writes the page that links the subsets' reports instead.
 
 Examples:
-  scripts/render_report.py --subset-dir results/animals --store-dir data/images/coco \\
-      --runs results/experiments/linknet --sources-lock data/annotations/coco/sync.lock.json \\
+  scripts/render_report.py --subset-dir results/animals --store-dir data/images/coco \
+      --runs results/experiments/linknet --sources-lock data/annotations/coco/sync.lock.json \
       --out results/animals/report.html --json-out results/animals/report.json
-  scripts/render_report.py --index --reports results/animals/report.json results/vehicles/report.json \\
+  scripts/render_report.py --index --reports results/animals/report.json results/vehicles/report.json \
       --comparison results/experiments/comparison.json --out results/index.html
 """
 

@@ -15,13 +15,13 @@ import yaml
 
 from cocomine.annotations.reader import load_document
 from cocomine.base.errors import CocomineError
-from cocomine.base.files import canonical_json, read_table, write_json, write_text
+from cocomine.base.files import read_table, write_json, write_text
 from cocomine.base.progress import Progress
 from cocomine.exports import yolo
 from cocomine.exports.folder import MANIFEST, Placed, Placement, hash_placed, place_files, staged_folder
 from cocomine.exports.losses import LOSSES
 from cocomine.exports.settings import FORMATS
-from cocomine.exports.subset import OTHER_TASKS, SPLITS, Item, Subset, open_subset
+from cocomine.exports.subset import SPLITS, Item, Subset, open_subset
 from cocomine.exports.tally import Tally
 
 WHAT = {
@@ -164,8 +164,9 @@ def _write_masks(_format: str, subset: Subset, folder: Path, options: Options) -
             _tally_mask(item, subset, hidden, tally)
             _note_image(item, tally)
         _note_other_tasks(subset, split, tally)
-    place = {"folder": folder, "link": options.link, "threads": options.threads, "by_stem": True}
-    files = place_files(photographs, what="photographs", **place) + place_files(masks, what="masks", **place)
+    files = []
+    for placements, what in ((photographs, "photographs"), (masks, "masks")):
+        files += place_files(placements, folder, link=options.link, threads=options.threads, what=what, by_stem=True)
     files += place_files([Placement(subset.folder / "labels.json", "labels.json")], folder, link=False)
     return Written(files, tallies)
 

@@ -23,17 +23,17 @@ class Tally:
 
     def drop(self, code: str) -> None:
         """Count an object that the format cannot carry."""
-        assert LOSSES[code].drops and LOSSES[code].unit == "objects"
+        assert _is_dropped_object(code)
         self.losses[code] += 1
 
     def note(self, code: str, amount: int = 1) -> None:
         """Count `amount` things that lost a part of what was known of them."""
-        assert not (LOSSES[code].drops and LOSSES[code].unit == "objects")
+        assert not _is_dropped_object(code)
         self.losses[code] += amount
 
     def summary(self) -> dict[str, Any]:
         """Return the counts as they stand in the manifest, having checked that none is missing."""
-        dropped = sum(n for code, n in self.losses.items() if LOSSES[code].drops and LOSSES[code].unit == "objects")
+        dropped = sum(n for code, n in self.losses.items() if _is_dropped_object(code))
         assert self.objects_in == self.objects_out + dropped, "an object was lost without a reason"
         return {
             "images": self.images,
@@ -42,3 +42,7 @@ class Tally:
             "objects_out": self.objects_out,
             "not_carried": {code: self.losses[code] for code in LOSSES if self.losses[code]},
         }
+
+
+def _is_dropped_object(code: str) -> bool:
+    return LOSSES[code].drops and LOSSES[code].unit == "objects"

@@ -2,7 +2,7 @@
 
 Layout and meaning are those of Ultralytics (docs: "Object Detection Datasets Overview" and "Instance Segmentation
 Datasets Overview"): `class cx cy w h` for boxes, `class x1 y1 x2 y2 …` for outlines. Crowds are left out, as their own
-converter `convert_coco` does, and the parts of an object are joined into one outline, which is what the format asks for.
+converter `convert_coco` does, and the parts of an object are joined into one outline, since a line holds only one.
 """
 
 import math
@@ -68,7 +68,7 @@ def detect_line(annotation: Annotation, index: int, width: int, height: int, tal
     if annotation.segmentation:
         tally.note("shape")
     centre_x, centre_y = (left + right) / 2 / width, (top + bottom) / 2 / height
-    return "%d %.6f %.6f %.6f %.6f" % (index, centre_x, centre_y, (right - left) / width, (bottom - top) / height)
+    return f"{index} {centre_x:.6f} {centre_y:.6f} {(right - left) / width:.6f} {(bottom - top) / height:.6f}"
 
 
 def _box_of(annotation: Annotation) -> tuple[float, float, float, float] | None:
