@@ -1,0 +1,234 @@
+"""The index of a source as the miner sees it: columns of several splits, one after the other, each read when asked for.
+
+Rows of all splits are numbered through ("global rows"), in the order of the splits and, within one, of the file. The
+tables themselves are written by `index_annotations`; `cocomine.annotations.schema` says what the columns mean.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from difflib import get_close_matches
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from cocomine.base.errors import CocomineError
+from cocomine.base.files import read_json
+
+Array = npt.NDArray[Any]
+Mask = npt.NDArray[np.bool_]
+Rows = npt.NDArray[np.int64]
+
+
+class Columns:
+    """The columns of one Parquet file, each read once, when it is first asked for."""
+
+    def __init__(self, path: Path) -> None:
+        try:
+            self._file = pq.ParquetFile(path, memory_map=True)
+        except FileNotFoundError as error:
+            raise CocomineError(f"{path}: the index lacks this table", "build the index again") from error
+        except pa.ArrowInvalid as error:
+            raise CocomineError(f"{path}: not a Parquet file: {error}", "delete it and build the index again") from error
+        self.path = path
+        self.rows: int = self._file.metadata.num_rows
+        self.names: frozenset[str] = frozenset(self._file.schema_arrow.names)
+        self._columns: dict[str, Any] = {}
+
+    def load(self, names: Sequence[str]) -> None:
+        """Read several columns in one go, which is faster than one by one."""
+        wanted = [name for name in names if name not in self._columns and name in self.names]
+        if wanted:
+            table = self._file.read(columns=wanted, use_threads=True)
+            self._columns.update({name: table.column(name) for name in wanted})
+
+    def arrow(self, name: str) -> Any:
+        """Return a column as an Arrow chunked array."""
+        if name not in self.names:
+            raise CocomineError(f"{self.path}: the index has no column '{name}'", "build the index again")
+        self.load([name])
+        return self._columns[name]
+
+    def numpy(self, name: str) -> Array:
+        """Return a numeric column without nulls as a NumPy array."""
+        column = self.arrow(name)
+        result: Array = column.chunk(0).to_numpy() if column.num_chunks == 1 else column.to_numpy()
+        return result
+
+
+@dataclass(frozen=True)
+class Split:
+    """One annotation file's index: its manifest and its two tables."""
+
+    name: str
+    folder: Path
+    manifest: dict[str, Any]
+    images: Columns
+    annotations: Columns
+
+    @property
+    def source_file(self) -> str:
+        """The name of the annotation file, without a folder."""
+        return str(self.manifest["source_file"])
+
+
+def read_split(index_dir: Path, task: str, name: str) -> Split:
+    """Open the index of one annotation file. Raises CocomineError when it is not there."""
+    folder = Path(index_dir) / f"{task}_{name}"
+    if not folder.is_dir():
+        there = ", ".join(splits_of(index_dir, task)) or "none"
+        raise CocomineError(
+            f"{index_dir}: no index of {task} for the split '{name}' (there: {there})",
+            "name a split that the source has, or index its annotation file with index_annotations",
+        )
+    manifest = read_json(folder / "index.json")
+    return Split(
+        name=name,
+        folder=folder,
+        manifest=manifest,
+        images=Columns(folder / "images.parquet"),
+        annotations=Columns(folder / "annotations.parquet"),
+    )
+
+
+def splits_of(index_dir: Path, task: str = "instances") -> list[str]:
+    """Return the splits that have an index of `task`, sorted by name."""
+    prefix = f"{task}_"
+    return sorted(path.parent.name.removeprefix(prefix) for path in Path(index_dir).glob(f"{prefix}*/index.json"))
+
+
+class Table:
+    """One table (images or annotations) of all splits, numbered through."""
+
+    def __init__(self, parts: Sequence[Columns]) -> None:
+        self.parts = tuple(parts)
+        self.starts: Rows = np.concatenate([[0], np.cumsum([part.rows for part in parts])]).astype(np.int64)
+        self.rows = int(self.starts[-1])
+        self._joined: dict[str, Array] = {}
+
+    def load(self, *names: str) -> None:
+        """Read several columns in one go."""
+        for part in self.parts:
+            part.load(names)
+
+    def __getitem__(self, name: str) -> Array:
+        """Return a numeric column of all splits."""
+        if name not in self._joined:
+            arrays = [part.numpy(name) for part in self.parts]
+            self._joined[name] = arrays[0] if len(arrays) == 1 else np.concatenate(arrays)
+        return self._joined[name]
+
+    def texts(self, name: str, rows: Rows) -> list[str | None]:
+        """Return a text column's values at global `rows`, in their order."""
+        column = pa.chunked_array([chunk for part in self.parts for chunk in part.arrow(name).chunks], type=pa.string())
+        result: list[str | None] = column.take(pa.array(rows)).to_pylist()
+        return result
+
+    def split_of(self, rows: Rows) -> Rows:
+        """Return which split each global row belongs to, as the number of the split."""
+        return np.searchsorted(self.starts, rows, side="right") - 1
+
+
+@dataclass(frozen=True)
+class Category:
+    """A category of the source."""
+
+    id: int
+    name: str
+    supercategory: str
+
+
+class Source:
+    """The indexes of all splits of a source that a subset may draw from, for one task."""
+
+    def __init__(self, splits: Sequence[Split]) -> None:
+        self.splits = tuple(splits)
+        self.images = Table([split.images for split in splits])
+        self.annotations = Table([split.annotations for split in splits])
+
+    @cached_property
+    def categories(self) -> tuple[Category, ...]:
+        """The categories, by id. Raises CocomineError when two splits give one id different names."""
+        found: dict[int, Category] = {}
+        for split in self.splits:
+            for record in split.manifest["categories"]:
+                identity, name = record.get("id"), record.get("name")
+                if isinstance(identity, bool) or not isinstance(identity, int):
+                    continue
+                category = Category(identity, str(name), str(record.get("supercategory") or ""))
+                known = found.setdefault(identity, category)
+                if known.name != category.name and split is not self.splits[0]:
+                    raise CocomineError(
+                        f"category {identity} is '{known.name}' in one split and '{category.name}' in {split.source_file}",
+                        "put splits with different categories into sources of their own",
+                    )
+        return tuple(found[identity] for identity in sorted(found))
+
+    @cached_property
+    def class_of(self) -> npt.NDArray[np.int32]:
+        """The class number of each annotation: the position of its category in `categories`, -1 when it has none.
+
+        Shape (annotations,), int32.
+        """
+        ids = np.array([category.id for category in self.categories], dtype=np.int64)
+        category_id = self.annotations["category_id"]
+        if not len(ids):
+            return np.full(len(category_id), -1, dtype=np.int32)
+        if ids[0] >= 0 and ids[-1] < 1_000_000:
+            table = np.full(int(ids[-1]) + 2, -1, dtype=np.int32)
+            table[ids] = np.arange(len(ids), dtype=np.int32)
+            # Ids outside the table are sent to its last cell, which is -1.
+            inside = np.where((category_id < 0) | (category_id > ids[-1]), len(table) - 1, category_id)
+            return table[inside]
+        at = np.minimum(np.searchsorted(ids, category_id), len(ids) - 1)
+        return np.where(ids[at] == category_id, at, -1).astype(np.int32)
+
+    @cached_property
+    def image_row(self) -> npt.NDArray[np.int64]:
+        """The global row of each annotation's image, -1 when it has none. Shape (annotations,), int64."""
+        if len(self.splits) == 1:
+            return self.annotations["image_row"].astype(np.int64)
+        local = [split.annotations.numpy("image_row").astype(np.int64) for split in self.splits]
+        starts = self.images.starts
+        return np.concatenate([np.where(rows < 0, -1, rows + starts[i]) for i, rows in enumerate(local)])
+
+    @cached_property
+    def repeated_images(self) -> Mask:
+        """Images whose id an earlier split has already. Shape (images,)."""
+        return _repeated(self.images["id"], self.images.starts)
+
+    def repeated_annotations(self, rows: Rows) -> Mask:
+        """Which of the annotations at global `rows` (ascending) have an id that an earlier split's has already."""
+        return _repeated(self.annotations["id"][rows], np.searchsorted(rows, self.annotations.starts))
+
+
+def _repeated(ids: Array, starts: Array) -> Mask:
+    result = np.zeros(len(ids), dtype=bool)
+    for begin, end in zip(starts[1:-1], starts[2:], strict=True):
+        part = ids[begin:end]
+        result[begin:end] = np.isin(part, ids[:begin]) & (part != -1)
+    return result
+
+
+def read_source(index_dir: Path, splits: Sequence[str], task: str = "instances") -> Source:
+    """Open the index of a source: the given splits, or all that are there when none is given."""
+    names = list(splits) or splits_of(index_dir, task)
+    if not names:
+        raise CocomineError(f"{index_dir}: holds no index of {task}", "run index_annotations first")
+    return Source([read_split(index_dir, task, name) for name in names])
+
+
+def nearest(word: str, words: Sequence[str]) -> str:
+    """Return advice on a misspelt word: the nearest ones, or the first few there are."""
+    lower = {name.lower(): name for name in words}
+    near = [lower[name] for name in get_close_matches(word.lower(), list(lower), n=3, cutoff=0.6)]
+    if near:
+        return "did you mean " + " or ".join(f"'{name}'" for name in near) + "?"
+    return "there are: " + ", ".join(list(words)[:100])
+

@@ -1,0 +1,110 @@
+"""From a query to selection.tsv and funnel.json: the first half of mining, which needs no image."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterator, Sequence
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from cocomine.base.files import write_json, write_table
+from cocomine.mining.index import Source, read_source
+from cocomine.mining.select import NEGATIVE, SPARE, WANTED, Selection, select
+from cocomine.mining.settings import Query
+
+log = logging.getLogger("cocomine")
+
+SELECTION_COLUMNS = (
+    "image_id",
+    "source_split",
+    "file_name",
+    "store_path",
+    "width",
+    "height",
+    "role",
+    "rank",
+    "replaces",
+)
+
+
+def mine(
+    query: Query,
+    index_dir: Path,
+    splits: Sequence[str],
+    selection_path: Path,
+    funnel_path: Path,
+    images_from: Path | None = None,
+) -> Selection:
+    """Select a subset and write its selection and funnel. Returns the selection."""
+    source = read_source(index_dir, splits)
+    selection = select(source, query, index_dir, images_from)
+    write_table(selection_path, SELECTION_COLUMNS, selection_rows(source, selection))
+    write_json(funnel_path, funnel_document(source, selection))
+    roles = selection.chosen.roles
+    kept = int(np.count_nonzero(selection.funnel.annotation_alive))
+    log.info(
+        "mine_subset: %d images in, %d wanted, %d negative, %d spare; %d annotations in, %d kept",
+        source.images.rows,
+        roles.count(WANTED),
+        roles.count(NEGATIVE),
+        roles.count(SPARE),
+        source.annotations.rows,
+        kept,
+    )
+    return selection
+
+
+def selection_rows(source: Source, selection: Selection) -> Iterator[tuple[object, ...]]:
+    """Yield the rows of selection.tsv: wanted, negative and spare images by image id, then split and file name."""
+    chosen = selection.chosen
+    images = source.images
+    names = images.texts("file_name", chosen.rows)
+    paths = images.texts("store_path", chosen.rows)
+    splits = [source.splits[number].name for number in images.split_of(chosen.rows).tolist()]
+    columns = [images[name][chosen.rows].tolist() for name in ("id", "width", "height")]
+    rows = zip(
+        columns[0],
+        splits,
+        names,
+        paths,
+        columns[1],
+        columns[2],
+        chosen.roles,
+        chosen.ranks.tolist(),
+        chosen.replaces,
+        strict=True,
+    )
+    yield from sorted(rows, key=lambda row: (row[0], row[1], row[2] or ""))
+
+
+def funnel_document(source: Source, selection: Selection) -> dict[str, Any]:
+    """Return what funnel.json holds: the query, what it resolved to, every step, and the sums."""
+    names = [category.name for category in source.categories]
+    roles = selection.chosen.roles
+    return {
+        "query": query_values(selection.query),
+        "words": query_words(selection),
+        "splits": [split.name for split in source.splits],
+        "wanted": [asdict(source.categories[cls]) for cls in selection.wanted.classes],
+        "caps": {names[cls]: cap for cls, cap in sorted(selection.caps.items())},
+        "roles": {role: roles.count(role) for role in (WANTED, NEGATIVE, SPARE)},
+        "notes": selection.notes,
+        "funnel": selection.funnel.as_dict(),
+    }
+
+
+def query_values(query: Query) -> dict[str, Any]:
+    """Return the settings that differ from their defaults, as plain values."""
+    mine, default = asdict(query), asdict(Query())
+    return {key: value for key, value in mine.items() if value != default[key]}
+
+
+def query_words(selection: Selection) -> str:
+    """Return the query as one English sentence, made of the funnel's clauses."""
+    skipped = ("records", "other_annotations")
+    words = [step.words for step in selection.funnel.steps if step.clause not in skipped]
+    tail = "with their annotations of every category" if selection.query.keep_other_annotations else ""
+    return "; ".join([f"images with {words[0]}" if words else "all images", *words[1:], *([tail] if tail else [])])

@@ -1,0 +1,501 @@
+"""Selecting a subset: every clause of the query in one written order, a funnel of what each removed, and the draw.
+
+The order is: records (what policy quarantines), source_splits, images_from, include_images, exclude_images, licenses,
+image_width, image_height, image_aspect, crowds, area, relative_area, categories (any or all), only, none, instances,
+instances_per_class, caption, fraction, max_per_class (and balance), max_images, negatives, other annotations. A clause
+that the query does not use is not in the funnel.
+
+What speaks for an image and what speaks against it differ on purpose. Only a usable object (not quarantined, not a
+dropped crowd, not outside the area range) makes an image wanted. But `only`, `none` and the choice of negatives look at
+every annotation of the file, since an object that has a bad box is in the picture all the same.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from cocomine.annotations.reasons import masks_by_policy, policies, reasons_of
+from cocomine.base.errors import CocomineError
+from cocomine.base.files import read_table
+from cocomine.mining import clauses
+from cocomine.mining.clauses import Pairs
+from cocomine.mining.funnel import Funnel
+from cocomine.mining.index import Array, Mask, Rows, Source, splits_of
+from cocomine.mining.resolve import Wanted, image_list_mask, licence_mask, resolve
+from cocomine.mining.settings import CategoryRef, Query, Range
+
+log = logging.getLogger("cocomine")
+
+WANTED, NEGATIVE, SPARE = "wanted", "negative", "spare"
+
+_REMEDIES = {
+    "records": "see quarantine reasons in the source's index, or loosen `policy`",
+    "source_splits": "name a split that the source has, or remove source_splits",
+    "images_from": "the two sources do not have the same images",
+    "include_images": "lengthen include_images, or remove it",
+    "exclude_images": "shorten exclude_images",
+    "licenses": "add a licence to licenses, or remove it",
+    "image_width": "widen image_width",
+    "image_height": "widen image_height",
+    "image_aspect": "widen image_aspect",
+    "crowds": "set crowds to keep",
+    "categories": "ask for other categories, use match: any, or loosen crowds, area and relative_area",
+    "only": "use match: any; `only` leaves out images that any other category shares",
+    "none": "shorten none",
+    "instances": "widen instances",
+    "instances_per_class": "widen instances_per_class",
+    "caption": "write a caption pattern that more captions match, or remove it",
+    "max_per_class": "raise max_per_class",
+}
+
+
+@dataclass(frozen=True)
+class Chosen:
+    """The images of a subset: `rows` are global image rows, ascending; `roles` and `ranks` go with them.
+
+    `ranks` is the place in the order of drawing. `replaces` says for a spare which role it can take, else "".
+    """
+
+    rows: Rows
+    roles: tuple[str, ...]
+    ranks: Rows
+    replaces: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class Objects:
+    """What the clauses about objects say of every annotation; all masks have shape (annotations,).
+
+    `quarantined`: left out by policy. `counted`: makes an image wanted. `written`: written if its image is chosen.
+    """
+
+    quarantined: Mask
+    counted: Mask
+    written: Mask
+
+
+@dataclass
+class Selection:
+    """A whole selection with its funnel, and what the draw used."""
+
+    query: Query
+    wanted: Wanted
+    funnel: Funnel
+    chosen: Chosen
+    objects: Objects
+    caps: dict[int, int] = field(default_factory=dict)
+    notes: list[str] = field(default_factory=list)
+
+
+def bits(column: Array, mask: int) -> Mask:
+    """Rows whose `reasons` column has any bit of `mask`."""
+    if not mask:
+        return np.zeros(len(column), dtype=bool)
+    return (column & np.uint64(mask)) != 0
+
+
+def quarantined_by_policy(source: Source, query: Query) -> tuple[Mask, Mask]:
+    """Return the images and the annotations that policy quarantines.
+
+    An annotation goes with its image, and one that has no image cannot be kept whatever policy says. Raises
+    CocomineError when policy says stop for a reason that a record has.
+    """
+    masks = masks_by_policy(policies(dict(query.policy)))
+    source.images.load("id", "reasons")
+    source.annotations.load("image_row", "category_id", "iscrowd", "reasons")
+    for kind, table in (("image", source.images), ("annotation", source.annotations)):
+        stops = np.flatnonzero(bits(table["reasons"], masks["stop"]))
+        if len(stops):
+            row = stops[:1]
+            reason = reasons_of(int(table["reasons"][row[0]]) & masks["stop"])[0]
+            split = source.splits[int(table.split_of(row)[0])]
+            raise CocomineError(
+                f"{split.source_file}: {kind} {int(table['id'][row[0]])} has the reason {reason}, for which policy says "
+                f"stop ({len(stops)} such {kind}s)",
+                f"mend the file, or set policy: {{{reason}: quarantine}}",
+            )
+    images = bits(source.images["reasons"], masks["quarantine"])
+    if len(source.splits) > 1 and policies(dict(query.policy))["duplicate-id"] != "keep":  # type: ignore[index]
+        images = images | source.repeated_images
+    annotations = bits(source.annotations["reasons"], masks["quarantine"])
+    image_row = source.image_row
+    orphan = image_row < 0
+    annotations = annotations | orphan
+    if images.any():
+        annotations = annotations | (images[image_row] & ~orphan)
+    return images, annotations
+
+
+def judge_objects(source: Source, query: Query, wanted: Wanted, quarantined: Mask) -> Objects:
+    """Apply the clauses about objects (crowds, area, relative_area) to every annotation."""
+    is_wanted = wanted_annotations(source, wanted)
+    written = ~quarantined
+    if query.crowds == "drop":
+        written &= source.annotations["iscrowd"] != 1
+    counted = written
+    if query.area.bounded or query.relative_area.bounded:
+        inside = area_mask(source, query.area) & relative_area_mask(source, query.relative_area)
+        counted = written & (inside | ~is_wanted)
+        if query.outside_area != "keep":
+            written = counted
+    if not query.keep_other_annotations:
+        written = written & is_wanted
+    return Objects(quarantined=quarantined, counted=counted, written=written)
+
+
+def wanted_annotations(source: Source, wanted: Wanted) -> Mask:
+    """Annotations of a wanted category."""
+    table = np.zeros(len(source.categories) + 1, dtype=bool)
+    table[list(wanted.classes)] = True
+    result: Mask = table[source.class_of]
+    return result
+
+
+def area_mask(source: Source, bounds: Range) -> Mask:
+    """Annotations whose area in square pixels is within bounds."""
+    return clauses.within(_areas(source), bounds) if bounds.bounded else np.ones(source.annotations.rows, dtype=bool)
+
+
+def relative_area_mask(source: Source, bounds: Range) -> Mask:
+    """Annotations whose area as a fraction of their image is within bounds."""
+    if not bounds.bounded:
+        return np.ones(source.annotations.rows, dtype=bool)
+    pixels = source.images["width"].astype(np.float64) * source.images["height"]
+    with np.errstate(divide="ignore", invalid="ignore"):
+        share = _areas(source) / np.append(pixels, np.nan)[source.image_row]
+    return clauses.within(share, bounds)
+
+
+def _areas(source: Source) -> Array:
+    source.annotations.load("area", "bbox_w", "bbox_h")
+    table = source.annotations
+    return clauses.object_area(table["area"], table["bbox_w"], table["bbox_h"])
+
+
+def select(
+    source: Source, query: Query, index_dir: Path | None = None, images_from: Path | None = None, draw: bool = True
+) -> Selection:
+    """Select a subset.
+
+    `index_dir` is where the captions' index lies, and `images_from` the split.tsv of another subset; each is needed
+    only when the query asks for it. `draw` False leaves out spares. Raises CocomineError when nothing is left, naming
+    the clause that removed the last images.
+    """
+    wanted = resolve(query, source)
+    names = [category.name for category in source.categories]
+    images_quarantined, annotations_quarantined = quarantined_by_policy(source, query)
+    funnel = Funnel(source.image_row, source.class_of, source.images.rows, names)
+    run = _Run(source, query, wanted, funnel)
+    run.apply("records", "records in order", images=~images_quarantined, annotations=~annotations_quarantined)
+    run.image_clauses(images_from)
+    objects = judge_objects(source, query, wanted, annotations_quarantined)
+    run.object_clauses(objects)
+    if query.images_from is not None or images_from is not None:
+        chosen = run.as_they_are(objects)
+        caps: dict[int, int] = {}
+    else:
+        negatives_from = funnel.image_alive & run.without_wanted()
+        run.presence_clauses(objects, index_dir)
+        if query.none:
+            negatives_from &= ~clauses.marked(run.rows_of(query_classes=wanted.none), source.images.rows)
+        chosen, caps = run.draw(objects, negatives_from, spares=draw and query.refill)
+    run.drop_unwritten(objects)
+    return Selection(query, wanted, funnel, chosen, objects, caps, run.notes)
+
+
+class _Run:
+    """One selection in progress: the clauses' masks are computed here, the funnel keeps what is left."""
+
+    def __init__(self, source: Source, query: Query, wanted: Wanted, funnel: Funnel) -> None:
+        self.source, self.query, self.wanted, self.funnel = source, query, wanted, funnel
+        self.size = source.images.rows
+        self.notes: list[str] = []
+        self.names = [category.name for category in source.categories]
+        self._counted: Pairs | None = None
+
+    def apply(self, clause: str, words: str, **masks: Any) -> None:
+        self.funnel.apply(clause, words, **masks)
+        if not self.funnel.image_alive.any():
+            before = self.funnel.steps[-1].images["before"]
+            raise CocomineError(
+                f"subset: no image is left after the clause '{clause}' ({words}); before it there were {before}",
+                _REMEDIES.get(clause, f"loosen {clause}"),
+            )
+
+    def note(self, text: str) -> None:
+        self.notes.append(text)
+        log.warning("note: %s", text)
+
+    def rows_of(self, query_classes: Sequence[int]) -> Rows:
+        """Image rows of all annotations of some classes, usable or not."""
+        table = np.zeros(len(self.names) + 1, dtype=bool)
+        table[list(query_classes)] = True
+        result: Rows = self.source.image_row[table[self.source.class_of]]
+        return result
+
+    def without_wanted(self) -> Mask:
+        """Images that no annotation of a wanted class names, usable or not."""
+        return ~clauses.marked(self.rows_of(self.wanted.classes), self.size)
+
+    def image_clauses(self, images_from: Path | None) -> None:
+        source, query, images = self.source, self.query, self.source.images
+        if query.source_splits:
+            known = [split.name for split in source.splits]
+            for name in query.source_splits:
+                if name not in known:
+                    raise CocomineError(
+                        f"subset: source_splits: the source has no split '{name}'", f"its splits are {', '.join(known)}"
+                    )
+            mask = np.zeros(self.size, dtype=bool)
+            for number, name in enumerate(known):
+                if name in query.source_splits:
+                    mask[images.starts[number] : images.starts[number + 1]] = True
+            self.apply("source_splits", "from " + ", ".join(query.source_splits), images=mask)
+        if images_from is not None:
+            self.apply("images_from", f"the images of {query.images_from}", images=self._images_from(images_from))
+        elif query.images_from is not None:
+            raise CocomineError(
+                f"subset: images_from: {query.images_from}, but no split.tsv of it was given",
+                "give it with --images-from results/OTHER/split.tsv",
+            )
+        if query.include_images is not None:
+            mask = image_list_mask(source, query.include_images, "include_images", strict=True)
+            self.apply("include_images", "in the list of include_images", images=mask)
+        if query.exclude_images is not None:
+            mask = ~image_list_mask(source, query.exclude_images, "exclude_images", strict=False)
+            self.apply("exclude_images", "not in the list of exclude_images", images=mask)
+        if query.licenses:
+            words = "licence " + " or ".join(map(str, query.licenses))
+            self.apply("licenses", words, images=licence_mask(source, query.licenses))
+        for name, bounds, values in (
+            ("image_width", query.image_width, lambda: images["width"]),
+            ("image_height", query.image_height, lambda: images["height"]),
+            ("image_aspect", query.image_aspect, self._aspect),
+        ):
+            if bounds.bounded:
+                words = f"{name.removeprefix('image_')} {bounds.words()}"
+                self.apply(name, words, images=clauses.within(values(), bounds))
+
+    def _aspect(self) -> Array:
+        with np.errstate(divide="ignore", invalid="ignore"):
+            result: Array = self.source.images["width"].astype(np.float64) / self.source.images["height"]
+        return result
+
+    def _images_from(self, path: Path) -> Mask:
+        try:
+            names = {int(row["image_id"]): row["file_name"] for row in read_table(path)}
+        except (OSError, KeyError, ValueError) as error:
+            raise CocomineError(f"{path}: not a split.tsv: {error}", "build the subset of images_from first") from error
+        mask: Mask = np.isin(self.source.images["id"], np.array(sorted(names), dtype=np.int64))
+        rows = np.flatnonzero(mask)
+        for identity, name in zip(
+            self.source.images["id"][rows].tolist(), self.source.images.texts("file_name", rows), strict=True
+        ):
+            if name is not None and Path(name).name != Path(names[identity]).name:
+                raise CocomineError(
+                    f"subset: images_from: image {identity} is {names[identity]} there and {name} in this source",
+                    "images_from needs two sources that give the same photographs the same ids",
+                )
+        missing = len(names) - len(rows)
+        if missing:
+            self.note(f"images_from: {missing} of {len(names)} images are not in this source")
+        return mask
+
+    def object_clauses(self, objects: Objects) -> None:
+        source, query = self.source, self.query
+        is_wanted = wanted_annotations(source, self.wanted)
+        if query.crowds != "keep":
+            crowd = source.annotations["iscrowd"] == 1
+            if query.crowds == "drop":
+                self.apply("crowds", "crowd annotations dropped", annotations=~crowd)
+            else:
+                bad = clauses.marked(source.image_row[crowd & is_wanted], self.size)
+                self.apply("crowds", "no crowd of a wanted category", images=~bad)
+        for name, bounds, mask_of in (
+            ("area", query.area, area_mask),
+            ("relative_area", query.relative_area, relative_area_mask),
+        ):
+            if not bounds.bounded:
+                continue
+            outside = is_wanted & ~mask_of(source, bounds)
+            words = f"{name.replace('_', ' ')} {bounds.words()}"
+            if query.outside_area == "drop":
+                self.apply(name, f"objects of {words}", annotations=~outside)
+            elif query.outside_area == "exclude":
+                bad = clauses.marked(source.image_row[outside & ~objects.quarantined], self.size)
+                self.apply(name, f"no wanted object but of {words}", images=~bad)
+            else:
+                self.apply(name, f"counting objects of {words} only")
+
+    def counted(self, objects: Objects) -> Pairs:
+        """Which classes an image has objects of that count."""
+        if self._counted is None:
+            if np.array_equal(objects.counted, self.funnel.annotation_usable):
+                self._counted = self.funnel.pairs
+            else:
+                chosen = objects.counted
+                self._counted = clauses.pairs_of(
+                    self.source.image_row[chosen], self.source.class_of[chosen], self.size, len(self.names)
+                )
+        return self._counted
+
+    def as_they_are(self, objects: Objects) -> Chosen:
+        rows = np.flatnonzero(self.funnel.image_alive)
+        has = clauses.holding(self.counted(objects), self.wanted.classes, self.size)[rows]
+        roles = tuple(WANTED if flag else NEGATIVE for flag in has.tolist())
+        return Chosen(rows, roles, np.arange(len(rows), dtype=np.int64), ("",) * len(rows))
+
+    def presence_clauses(self, objects: Objects, index_dir: Path | None) -> None:
+        query, wanted, size = self.query, self.wanted, self.size
+        pairs = self.counted(objects)
+        for cls in wanted.classes if query.categories else ():
+            if not clauses.holding(pairs, [cls], size).any():
+                self.note(f"the source's splits have no usable object of '{self.names[cls]}'")
+        words = _words_of(query.categories) or "any category"
+        if query.match == "all":
+            self.apply("categories", f"all of {words}", images=clauses.holding_all(pairs, wanted.groups, size))
+        else:
+            self.apply("categories", f"any of {words}", images=clauses.holding(pairs, wanted.classes, size))
+        if query.match == "only":
+            other = ~wanted_annotations(self.source, wanted)
+            shared = clauses.marked(self.source.image_row[other], size)
+            self.apply("only", "no other category in the image", images=~shared)
+        if query.none:
+            there = clauses.marked(self.rows_of(wanted.none), size)
+            self.apply("none", f"none of {_words_of(query.none)}", images=~there)
+        if query.instances.bounded:
+            count = clauses.objects_per_image(pairs, wanted.classes, size)
+            self.apply("instances", f"{query.instances.words()} objects", images=clauses.within(count, query.instances))
+        if wanted.ranges:
+            mask = np.ones(size, dtype=bool)
+            for group, bounds, _ in wanted.ranges:
+                mask &= clauses.within(clauses.objects_per_image(pairs, group, size), bounds)
+            words = ", ".join(f"{bounds.words()} of {name}" for _, bounds, name in wanted.ranges)
+            self.apply("instances_per_class", words, images=mask)
+        if query.caption is not None:
+            self.apply("caption", f"a caption matches {query.caption!r}", images=self._captioned(index_dir))
+
+    def _captioned(self, index_dir: Path | None) -> Mask:
+        from cocomine.mining.index import read_split
+
+        there = [] if index_dir is None else splits_of(index_dir, "captions")
+        splits = [split for split in self.source.splits if split.name in there]
+        if index_dir is None or not splits:
+            raise CocomineError(
+                "subset: caption: the source has no captions for these splits", "add captions to the source's tasks"
+            )
+        mask = np.zeros(self.size, dtype=bool)
+        for number, split in enumerate(self.source.splits):
+            if split not in splits:
+                self.note(f"caption: the split {split.name} has no captions, so none of its images can match")
+                continue
+            captions = read_split(index_dir, "captions", split.name)
+            found = clauses.caption_matches(captions.annotations.arrow("caption"), str(self.query.caption))
+            ids = captions.annotations.numpy("image_id")[found]
+            begin, end = int(self.source.images.starts[number]), int(self.source.images.starts[number + 1])
+            mask[begin:end] = np.isin(self.source.images["id"][begin:end], ids)
+        return mask
+
+    def draw(self, objects: Objects, negatives_from: Mask, spares: bool) -> tuple[Chosen, dict[int, int]]:
+        """Draw fraction, caps and max_images from the matching images, then negatives and spares."""
+        query, ids = self.query, self.source.images["id"]
+        pairs = self.counted(objects)
+        candidates = np.flatnonzero(self.funnel.image_alive)
+        caps = self._caps(pairs)
+        drawn = query.fraction < 1 or query.max_images is not None or bool(caps)
+        order = clauses.order_by_hash(candidates, ids[candidates], query.seed) if drawn else candidates
+        if query.balance:
+            order = clauses.rarest_first(order, self._wanted_pairs(pairs), self._images_of_class(pairs), self.size)
+        taken = order
+        if query.fraction < 1:
+            taken = taken[: max(1, round(query.fraction * len(taken)))]
+            self.apply("fraction", f"{query.fraction:g} of them, drawn by hash", images=clauses.marked(taken, self.size))
+        if caps:
+            taken = taken[clauses.draw_under_caps(taken, pairs, caps)]
+            words = f"at most {_cap_words(caps, self.names)} images a category" + (", balanced" * query.balance)
+            self.apply("max_per_class", words, images=clauses.marked(taken, self.size))
+        if query.max_images is not None:
+            taken = taken[: query.max_images]
+            words = f"at most {query.max_images} images"
+            self.apply("max_images", words, images=clauses.marked(taken, self.size))
+        negatives, spare_negatives = self._negatives(negatives_from, spares)
+        spare = self._spares(order, taken, pairs) if spares and drawn else order[:0]
+        place = np.full(self.size, -1, dtype=np.int64)
+        place[order] = np.arange(len(order))
+        rows = np.concatenate([taken, negatives, spare, spare_negatives])
+        counts = (len(taken), len(negatives), len(spare), len(spare_negatives))
+        roles = [WANTED] * counts[0] + [NEGATIVE] * counts[1] + [SPARE] * (counts[2] + counts[3])
+        replaces = [""] * (counts[0] + counts[1]) + [WANTED] * counts[2] + [NEGATIVE] * counts[3]
+        of_negatives = np.arange(counts[1] + counts[3], dtype=np.int64)
+        ranks = np.concatenate([place[taken], of_negatives[: counts[1]], place[spare], of_negatives[counts[1] :]])
+        by_row = np.argsort(rows, kind="stable")
+        return (
+            Chosen(
+                rows[by_row],
+                tuple(roles[i] for i in by_row.tolist()),
+                ranks[by_row],
+                tuple(replaces[i] for i in by_row.tolist()),
+            ),
+            caps,
+        )
+
+    def _wanted_pairs(self, pairs: Pairs) -> Pairs:
+        chosen = np.isin(pairs.cls, np.array(self.wanted.classes, dtype=np.int64))
+        return Pairs(pairs.image[chosen], pairs.cls[chosen], pairs.count[chosen])
+
+    def _images_of_class(self, pairs: Pairs) -> Array:
+        alive = self.funnel.image_alive[pairs.image]
+        return np.bincount(pairs.cls[alive], minlength=len(self.names))
+
+    def _caps(self, pairs: Pairs) -> dict[int, int]:
+        caps = dict(self.wanted.caps)
+        if self.query.balance:
+            counts = self._images_of_class(pairs)
+            there = [int(counts[cls]) for cls in self.wanted.classes if counts[cls]]
+            for cls in self.wanted.classes:
+                caps[cls] = min(min(there), caps.get(cls, min(there)))
+        return caps
+
+    def _negatives(self, negatives_from: Mask, spares: bool) -> tuple[Rows, Rows]:
+        query = self.query
+        if not query.negatives:
+            empty = np.zeros(0, dtype=np.int64)
+            return empty, empty
+        rows = np.flatnonzero(negatives_from)
+        order = clauses.order_by_hash(rows, self.source.images["id"][rows], query.seed)
+        if len(order) < query.negatives:
+            self.note(f"negatives: {query.negatives} were asked for, but only {len(order)} images have no wanted object")
+        taken = order[: query.negatives]
+        words = f"{len(taken)} images without a wanted object added, drawn by hash"
+        self.apply("negatives", words, add=clauses.marked(taken, self.size))
+        return taken, order[query.negatives : query.negatives + query.spares] if spares else order[:0]
+
+    def _spares(self, order: Rows, taken: Rows, pairs: Pairs) -> Rows:
+        """The first few images not taken of each wanted class, in the order of drawing."""
+        left = order[~np.isin(order, taken)]
+        chosen = np.zeros(self.size, dtype=bool)
+        for cls in self.wanted.classes:
+            of_class = left[clauses.holding(pairs, [cls], self.size)[left]]
+            chosen[of_class[: self.query.spares]] = True
+        result: Rows = left[chosen[left]]
+        return result
+
+    def drop_unwritten(self, objects: Objects) -> None:
+        if not self.query.keep_other_annotations:
+            self.apply("other_annotations", "annotations of other categories left out", annotations=objects.written)
+
+
+def _words_of(refs: Sequence[CategoryRef]) -> str:
+    return ", ".join(ref.words() for ref in refs)
+
+
+def _cap_words(caps: dict[int, int], names: Sequence[str]) -> str:
+    if len(set(caps.values())) == 1:
+        return str(next(iter(caps.values())))
+    return ", ".join(f"{cap} ({names[cls]})" for cls, cap in sorted(caps.items()))
