@@ -1,0 +1,57 @@
+"""Random changes of a batch, drawn from one generator per iteration so that a resumed run draws the same."""
+
+import math
+
+import torch
+from torch import Tensor
+from torch.nn import functional
+
+from cocomine.learning.data import VOID
+from cocomine.learning.settings import AugmentSettings
+
+
+def augmented(
+    images: Tensor, masks: Tensor, settings: AugmentSettings, generator: torch.Generator
+) -> tuple[Tensor, Tensor]:
+    """Return the changed batch.
+
+    `images` (b, 3, h, w) float32 in 0..255, `masks` (b, h, w) uint8. Geometry is sampled bilinearly for images and by
+    the nearest pixel for masks; what comes from outside the picture is black, and void in the mask.
+    """
+    count = len(images)
+    flip = torch.rand(count, generator=generator) < 0.5 if settings.flip else torch.zeros(count, dtype=torch.bool)
+    if settings.scale or settings.shift:
+        images, masks = _moved(images, masks, settings, flip, generator)
+    elif bool(flip.any()):
+        chosen = flip.to(images.device)
+        images = torch.where(chosen[:, None, None, None], images.flip(3), images)
+        masks = torch.where(chosen[:, None, None], masks.flip(2), masks)
+    if settings.brightness or settings.contrast:
+        gain = _factors(count, settings.brightness, generator).to(images.device)
+        slope = _factors(count, settings.contrast, generator).to(images.device)
+        middle = images.mean(dim=(1, 2, 3), keepdim=True)
+        images = ((images - middle) * slope + middle).mul_(gain).clamp_(0.0, 255.0)
+    return images, masks
+
+
+def _factors(count: int, spread: float, generator: torch.Generator) -> Tensor:
+    return (1.0 + spread * (2.0 * torch.rand(count, generator=generator) - 1.0))[:, None, None, None]
+
+
+def _moved(
+    images: Tensor, masks: Tensor, settings: AugmentSettings, flip: Tensor, generator: torch.Generator
+) -> tuple[Tensor, Tensor]:
+    count = len(images)
+    drawn = 2.0 * torch.rand(3, count, generator=generator) - 1.0
+    zoom = torch.exp(-math.log1p(settings.scale) * drawn[0])  # source pixels per target pixel
+    theta = torch.zeros(count, 2, 3)
+    theta[:, 0, 0] = torch.where(flip, -zoom, zoom)
+    theta[:, 1, 1] = zoom
+    theta[:, :, 2] = 2.0 * settings.shift * drawn[1:].T
+    grid = functional.affine_grid(theta, list(images.shape), align_corners=False).to(images.device)
+    moved = functional.grid_sample(images, grid, mode="bilinear", padding_mode="zeros", align_corners=False)
+    # Shifted by one, so that the zeros from outside are told from the background.
+    shifted = (masks.float() + 1.0)[:, None]
+    sampled = functional.grid_sample(shifted, grid, mode="nearest", padding_mode="zeros", align_corners=False)
+    labels = sampled[:, 0].round() - 1.0
+    return moved, torch.where(labels < 0, float(VOID), labels).to(torch.uint8)

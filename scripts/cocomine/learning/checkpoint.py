@@ -1,0 +1,111 @@
+"""Checkpoints that are resumed only by the very same run: keyed by the digest of config, code and data."""
+
+import ast
+import errno
+import hashlib
+import importlib.metadata
+import io
+import logging
+import pickle
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from cocomine.base.errors import CocomineError
+from cocomine.base.files import atomic_path, canonical_json
+
+log = logging.getLogger("cocomine")
+
+PACKAGES = ("numpy", "safetensors", "torch", "transformers")
+FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+
+
+def code_digest() -> str:
+    """Return a SHA-256 of the code that training runs: this stage and the base, without comments and docstrings, and
+    the versions of the packages that compute.
+    """
+    whole = hashlib.sha256()
+    library = Path(__file__).resolve().parents[1]
+    for path in sorted([*(library / "learning").rglob("*.py"), *(library / "base").rglob("*.py")]):
+        whole.update(path.relative_to(library).as_posix().encode())
+        whole.update(ast.dump(_bare(ast.parse(path.read_text("utf-8")))).encode())
+    for name in PACKAGES:
+        whole.update(f"{name}=={importlib.metadata.version(name)}".encode())
+    return whole.hexdigest()
+
+
+def _bare(tree: ast.Module) -> ast.Module:
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Module | ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef):
+            first = node.body[0] if node.body else None
+            if isinstance(first, ast.Expr) and isinstance(first.value, ast.Constant) and isinstance(first.value.value, str):
+                node.body = node.body[1:]
+    return tree
+
+
+def key_of(config: dict[str, Any], code: str, data: str) -> str:
+    """Return the key of a run: a SHA-256 of its resolved config, its code's digest and its data's digest."""
+    return hashlib.sha256(canonical_json({"config": config, "code": code, "data": data}).encode()).hexdigest()
+
+
+class Store:
+    """The one checkpoint of a run in `folder`, in a file that is named by the run's key."""
+
+    def __init__(self, folder: Path, key: str) -> None:
+        self.folder = folder
+        self.key = key
+        self.path = folder / f"{key[:32]}.pt"
+
+    def load(self) -> dict[str, Any] | None:
+        """Return the last state saved under this very key, or None.
+
+        Read with `weights_only=True`: tensors and plain values, nothing is unpickled. A checkpoint of another key is
+        never read. Raises CocomineError when the file is damaged.
+        """
+        others = sorted(path.name for path in self.folder.glob("*.pt") if path != self.path)
+        if others:
+            log.info("%d checkpoint(s) of another config, code or data in %s are left alone", len(others), self.folder)
+        if not self.path.exists():
+            return None
+        try:
+            state = torch.load(self.path, map_location="cpu", weights_only=True)
+        except (RuntimeError, pickle.UnpicklingError, EOFError, ValueError) as error:
+            raise CocomineError(
+                f"checkpoint {self.path} cannot be read: {str(error).splitlines()[0]}", "delete it; training starts again"
+            ) from error
+        if not isinstance(state, dict) or state.get("key") != self.key:
+            raise CocomineError(f"checkpoint {self.path} belongs to another run", "delete it; training starts again")
+        return state
+
+    def save(self, state: dict[str, Any]) -> None:
+        """Replace the checkpoint atomically. Raises CocomineError when the disk is full; the last one stays."""
+        # Through memory, since torch's own zip writer turns a full disk into a RuntimeError without a reason.
+        buffer = io.BytesIO()
+        torch.save({**state, "key": self.key}, buffer)
+        with saying_when_full(self.path, len(buffer.getbuffer())), atomic_path(self.path) as temporary:
+            temporary.write_bytes(buffer.getbuffer())
+
+    def remove(self) -> None:
+        """Remove the checkpoint, once the run's outputs stand."""
+        self.path.unlink(missing_ok=True)
+
+
+class saying_when_full:  # noqa: N801 - used like a function
+    """A context that turns "no space left" into advice."""
+
+    def __init__(self, path: Path, size: int | None = None) -> None:
+        self.path = path
+        self.size = size
+
+    def __enter__(self) -> None:
+        return None
+
+    def __exit__(self, kind: object, error: BaseException | None, trace: object) -> None:
+        if isinstance(error, OSError) and error.errno in FULL:
+            size = f" ({self.size / 1e6:.0f} MB)" if self.size else ""
+            kept = "; the last checkpoint is kept" if self.path.exists() else ""
+            raise CocomineError(
+                f"no space left to write {self.path}{size}: {error.strerror}{kept}",
+                "free space, then run the same command again: training goes on from the last checkpoint",
+            ) from error

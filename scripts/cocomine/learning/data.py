@@ -1,0 +1,202 @@
+"""The packed tensors as a training set: memory-mapped arrays, the rows of a split, batches in a counter-based order."""
+
+import hashlib
+import logging
+from dataclasses import dataclass
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from cocomine.base.errors import CocomineError
+from cocomine.base.files import rank, read_json, read_table, sha256_of_file
+
+log = logging.getLogger("cocomine")
+
+VOID = 255  # the mask value that is left out of every loss and every metric
+
+Rows = npt.NDArray[np.int64]
+Bytes = npt.NDArray[np.uint8]
+
+
+@dataclass(frozen=True)
+class Labels:
+    """The label table: label i is called `names[i]`; `category_ids[i]` is its COCO id, None for the background (0)."""
+
+    names: tuple[str, ...]
+    category_ids: tuple[int | None, ...]
+    colours: tuple[tuple[int, int, int], ...]
+
+    def __len__(self) -> int:
+        return len(self.names)
+
+    def as_mapping(self) -> list[dict[str, Any]]:
+        """Return the table as plain JSON values."""
+        return [
+            {"label": i, "name": name, "category_id": category, "color": list(colour)}
+            for i, (name, category, colour) in enumerate(
+                zip(self.names, self.category_ids, self.colours, strict=True)
+            )
+        ]
+
+
+def labels_from(entries: list[dict[str, Any]]) -> Labels:
+    """Make a label table from the entries of labels.json or of training.json, which are in label order."""
+    return Labels(
+        tuple(entry["name"] for entry in entries),
+        tuple(entry["category_id"] for entry in entries),
+        tuple((c[0], c[1], c[2]) for c in (entry.get("color") or (128, 128, 128) for entry in entries)),
+    )
+
+
+def read_labels(path: Path) -> Labels:
+    """Read labels.json. Raises CocomineError unless its labels are 0, 1, 2, … with the background first."""
+    document = read_json(path)
+    entries = document.get("labels", []) if isinstance(document, dict) else []
+    if not entries or [entry.get("label") for entry in entries] != list(range(len(entries))):
+        raise CocomineError(f"{path}: no label table", "assemble_subset writes it; run that step again")
+    if len(entries) < 2:
+        raise CocomineError(f"{path} holds the background only", "a model needs at least one category to learn")
+    if document.get("void", VOID) != VOID or len(entries) > VOID:
+        raise CocomineError(f"{path}: {len(entries)} labels, void {document.get('void')}", "at most 255 labels; void is 255")
+    return labels_from(entries)
+
+
+@dataclass(frozen=True)
+class TensorSet:
+    """Images (m, h, w, 3) and masks (m, h, w), both uint8 and memory-mapped, and what each row is."""
+
+    path: Path
+    images: Bytes
+    masks: Bytes
+    image_ids: Rows
+    file_names: tuple[str, ...]
+    splits: tuple[str, ...]
+    manifest: dict[str, Any]
+
+    @property
+    def size(self) -> tuple[int, int]:
+        """Height and width in pixels."""
+        return int(self.images.shape[1]), int(self.images.shape[2])
+
+    def rows_of(self, split: str) -> Rows:
+        """Return the rows of `split` ("all" for every row), ascending."""
+        return np.array([i for i, name in enumerate(self.splits) if split in ("all", name)], dtype=np.int64)
+
+
+def read_tensors(path: Path) -> TensorSet:
+    """Open the tensors that pack_tensors wrote. Raises CocomineError when a file is missing or they do not agree."""
+    arrays = {}
+    for name in ("images", "masks"):
+        try:
+            arrays[name] = np.load(path / f"{name}.npy", mmap_mode="r", allow_pickle=False)
+        except FileNotFoundError as error:
+            raise CocomineError(f"{path / name}.npy: no such file", "run pack_tensors first") from error
+        except (ValueError, EOFError) as error:
+            raise CocomineError(f"{path / name}.npy: not an array: {error}", "delete it and run pack_tensors again") from error
+    try:
+        table = list(read_table(path / "index.tsv"))
+    except FileNotFoundError as error:
+        raise CocomineError(f"{path / 'index.tsv'}: no such file", "run pack_tensors first") from error
+    images, masks = arrays["images"], arrays["masks"]
+    shaped = images.ndim == 4 and images.shape[3] == 3 and masks.shape == images.shape[:3]
+    if not shaped or images.dtype != np.uint8 or masks.dtype != np.uint8 or len(table) != len(images):
+        raise CocomineError(
+            f"{path}: images {images.shape} {images.dtype}, masks {masks.shape} {masks.dtype}, {len(table)} rows in index.tsv",
+            "expected (m, h, w, 3), (m, h, w), both uint8, and m rows; delete the folder and run pack_tensors again",
+        )
+    manifest = read_json(path / "manifest.json") if (path / "manifest.json").exists() else {}
+    return TensorSet(
+        path,
+        images,
+        masks,
+        np.array([int(row["image_id"]) for row in table], dtype=np.int64),
+        tuple(row["file_name"] for row in table),
+        tuple(row["split"] for row in table),
+        manifest,
+    )
+
+
+def training_rows(tensors: TensorSet, held_out: frozenset[int], limit: int | None, salt: str) -> Rows:
+    """Return the rows to train on: those of split `train`, without the image ids in `held_out`, at most `limit`.
+
+    The ones kept under a limit are those of lowest salted hash rank, so that the choice depends on ids alone. Raises
+    CocomineError when fewer than `limit` are there (an experiment that compares equal counts would not be one), or
+    fewer than 2: batch normalisation has no variance of one image, and nothing is learnt from it.
+    """
+    rows = [int(row) for row in tensors.rows_of("train") if int(tensors.image_ids[row]) not in held_out]
+    if limit is not None and len(rows) < limit:
+        raise CocomineError(
+            f"{tensors.path}: train.images asks for {limit} images, and {len(rows)} can be trained on",
+            "lower train.images in every arm alike, or widen the subset",
+        )
+    if limit is not None:
+        rows = sorted(sorted(rows, key=lambda row: rank(salt, int(tensors.image_ids[row])))[:limit])
+    if len(rows) < 2:
+        raise CocomineError(
+            f"{tensors.path}: {len(rows)} image(s) to train on",
+            "a model needs at least two; widen the subset's query or its training share",
+        )
+    return np.array(rows, dtype=np.int64)
+
+
+def sampled_rows(tensors: TensorSet, split: str, limit: int, salt: str) -> Rows:
+    """Return at most `limit` rows of `split`, those of lowest salted hash rank, ascending."""
+    rows = sorted(tensors.rows_of(split).tolist(), key=lambda row: rank(salt, int(tensors.image_ids[row])))
+    return np.array(sorted(rows[:limit]), dtype=np.int64)
+
+
+def pixel_counts(tensors: TensorSet, rows: Rows, labels: Labels) -> Rows:
+    """Count the pixels of each label over `rows`; void is left out.
+
+    Raises CocomineError, naming the image, when a mask holds a value that is neither a label nor void.
+    """
+    counts = np.zeros(256, dtype=np.int64)
+    for start in range(0, len(rows), 256):
+        part = rows[start : start + 256]
+        counts += np.bincount(tensors.masks[part].ravel(), minlength=256)
+    if counts[len(labels) : VOID].any():
+        wrong = [int(value) for value in np.flatnonzero(counts[:VOID]) if value >= len(labels)]
+        first = next(int(row) for row in rows if np.isin(tensors.masks[row], wrong).any())
+        raise CocomineError(
+            f"{tensors.path}: masks hold the values {wrong[:8]}, but there are only {len(labels)} labels "
+            f"(first in {tensors.file_names[first]})",
+            "masks and labels.json come from different builds; run rasterize_masks and pack_tensors again",
+        )
+    return counts[: len(labels)]
+
+
+@lru_cache(maxsize=4)
+def permutation(seed: int, epoch: int, count: int) -> Rows:
+    """Return the order in which epoch number `epoch` visits `count` images.
+
+    It is the rank order of Philox's raw output, a counter-based generator: any epoch is had without the ones before
+    it, and the raw stream is fixed for good, unlike the methods built upon it.
+    """
+    raw = np.random.Philox(key=np.array([seed % 2**64, epoch], dtype=np.uint64)).random_raw(count)
+    return np.argsort(raw, kind="stable").astype(np.int64)
+
+
+def batch_of(seed: int, step: int, batch: int, count: int) -> Rows:
+    """Return the positions (in [0, count)) of the batch of iteration `step`, of exactly `batch` images.
+
+    Iterations walk over the endless row of epochs' permutations: each image is seen once an epoch, and an epoch's end
+    may lie inside a batch.
+    """
+    first, last = step * batch, (step + 1) * batch
+    parts = []
+    for epoch in range(first // count, (last - 1) // count + 1):
+        start, stop = max(first - epoch * count, 0), min(last - epoch * count, count)
+        parts.append(permutation(seed, epoch, count)[start:stop])
+    return np.concatenate(parts)
+
+
+def digest_of(tensors: TensorSet, rows: Rows) -> str:
+    """Return a SHA-256 of everything that training reads of the tensors: both arrays, the index and the chosen rows."""
+    whole = hashlib.sha256()
+    for name in ("images.npy", "masks.npy", "index.tsv"):
+        whole.update(sha256_of_file(tensors.path / name).encode())
+    whole.update(rows.astype("<i8").tobytes())
+    return whole.hexdigest()

@@ -1,0 +1,262 @@
+"""What is measured of a segmentation, as sums that add up over images, and the figures made from the sums.
+
+Void pixels count nowhere. Definitions, for class c over a set of pixels, y the one-hot truth, ŷ the probability and
+I, P, T the counts of pixels that are c in both, in the prediction, in the truth:
+
+- IoU(c) = I / (P + T − I); undefined (null) where c is neither predicted nor true.
+- Dice(c) = 2I / (P + T).
+- pixel accuracy = Σ_c I / pixels.
+- cross-entropy (the paper's Eq. 3) = mean over pixels of −log ŷ(true class).
+- eq2_as_printed (the paper's Eq. 2): the mean over the N true entries of y·ŷ / (y + ŷ − y·ŷ). With y = 1 a term is ŷ, with
+  y = 0 it is 0: it is the mean probability of the true class. `eq2_over_all_entries` has the n entries of every pixel
+  in N, and so is n times smaller.
+- soft IoU(c) over sums, which the paper probably means = Σyŷ / Σ(y + ŷ − yŷ).
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, fields
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from torch import Tensor
+
+from cocomine.learning.data import VOID
+
+Floats = npt.NDArray[np.float64]
+Ints = npt.NDArray[np.int64]
+
+
+@dataclass(frozen=True)
+class Sums:
+    """Sums per image (i) and label (k), and the confusion over all images.
+
+    `inter`, `predicted`, `truth` (i, k) int64 pixels; `soft_inter`, `soft_predicted` (i, k) float64, or None where
+    only labels were predicted; `log_loss` (i,) float64 or None; `pixels` (i,) int64 without void; `confusion` (k, k)
+    int64, rows the truth, columns the prediction.
+    """
+
+    inter: Ints
+    predicted: Ints
+    truth: Ints
+    pixels: Ints
+    confusion: Ints
+    soft_inter: Floats | None
+    soft_predicted: Floats | None
+    log_loss: Floats | None
+
+    def __len__(self) -> int:
+        return len(self.pixels)
+
+
+def joined(parts: Sequence[Sums]) -> Sums:
+    """Return the sums of the images of all parts, in order."""
+    values: dict[str, Any] = {}
+    for entry in fields(Sums):
+        arrays = [getattr(part, entry.name) for part in parts]
+        if entry.name == "confusion":
+            values[entry.name] = np.sum(arrays, axis=0)
+        else:
+            values[entry.name] = None if any(a is None for a in arrays) else np.concatenate(arrays)
+    return Sums(**values)
+
+
+def chosen(sums: Sums, images: Ints | npt.NDArray[np.bool_]) -> Sums:
+    """Return the sums of some images; their confusion is not known apart and is left at zero."""
+    values = {entry.name: getattr(sums, entry.name) for entry in fields(Sums)}
+    picked = {name: None if a is None else a[images] for name, a in values.items() if name != "confusion"}
+    return Sums(**picked, confusion=np.zeros_like(sums.confusion))
+
+
+def highest(probabilities: Tensor) -> Tensor:
+    """Return the label (b, h, w) uint8 of the highest of (b, n, h, w); the lowest label wins a tie.
+
+    A running maximum over the planes: about ten times faster than argmax over a dimension that is not the last.
+    """
+    best = probabilities[:, 0].clone()
+    labels = torch.zeros(best.shape, dtype=torch.uint8, device=best.device)
+    for label in range(1, probabilities.shape[1]):
+        plane = probabilities[:, label]
+        labels.masked_fill_(plane > best, label)
+        torch.maximum(best, plane, out=best)
+    return labels
+
+
+def measure(probabilities: Tensor, masks: Tensor) -> tuple[Sums, Tensor]:
+    """Return the sums of a batch and the predicted labels (b, h, w) uint8.
+
+    `probabilities` (b, n, h, w) float32, planes contiguous; `masks` (b, h, w) uint8 with 255 void.
+    """
+    count, labels = probabilities.shape[:2]
+    predicted = highest(probabilities)
+    valid = masks != VOID
+    truth = masks.masked_fill(~valid, 0).to(torch.int64)
+    of_truth = probabilities.gather(1, truth[:, None])[:, 0]
+    share = valid.to(probabilities.dtype)
+    # One slot behind the labels takes the void pixels of every image.
+    slots = truth.masked_fill(~valid, labels)
+    image = torch.arange(count, device=masks.device)[:, None, None]
+    confusion = torch.bincount(
+        ((image * (labels + 1) + slots) * labels + predicted).view(-1), minlength=count * (labels + 1) * labels
+    ).view(count, labels + 1, labels)[:, :labels]
+    soft_inter = torch.bincount(
+        (image * (labels + 1) + slots).view(-1), weights=of_truth.reshape(-1).double(), minlength=count * (labels + 1)
+    ).view(count, labels + 1)[:, :labels]
+    if bool(valid.all()):
+        soft_predicted = probabilities.sum((2, 3), dtype=torch.float64)
+    else:
+        soft_predicted = (probabilities * share[:, None]).sum((2, 3), dtype=torch.float64)
+    log_loss = -(of_truth.clamp_min(1e-30).log() * share).sum((1, 2), dtype=torch.float64)
+    diagonal = torch.diagonal(confusion, dim1=1, dim2=2)
+    return (
+        Sums(
+            _ints(diagonal),
+            _ints(confusion.sum(1)),
+            _ints(confusion.sum(2)),
+            _ints(confusion.sum((1, 2))),
+            _ints(confusion.sum(0)),
+            soft_inter.cpu().numpy(),
+            soft_predicted.cpu().numpy(),
+            log_loss.cpu().numpy(),
+        ),
+        predicted,
+    )
+
+
+def measure_labels(predicted: npt.NDArray[np.uint8], mask: npt.NDArray[np.uint8], labels: int) -> Sums:
+    """Return the sums of one image of which only labels are predicted: both (h, w) uint8, 255 void in `mask`."""
+    # Every pair of bytes counted at once; the rows of void and the columns past n fall away.
+    pairs = np.bincount((mask.astype(np.int64) * 256 + predicted).ravel(), minlength=65536).reshape(256, 256)
+    confusion = pairs[:labels, :labels]
+    return Sums(
+        confusion.diagonal().copy()[None],
+        confusion.sum(0)[None],
+        confusion.sum(1)[None],
+        np.array([confusion.sum()]),
+        confusion.copy(),
+        None,
+        None,
+        None,
+    )
+
+
+def _ints(values: Tensor) -> Ints:
+    return values.cpu().numpy().astype(np.int64)
+
+
+def ratio(numerator: npt.NDArray[Any], denominator: npt.NDArray[Any]) -> Floats:
+    """Divide, with NaN where the denominator is 0."""
+    result = np.full(np.broadcast_shapes(numerator.shape, denominator.shape), np.nan)
+    return np.divide(numerator, denominator, out=result, where=np.asarray(denominator) != 0)
+
+
+def mean_of_known(values: Floats, axis: int = -1) -> Floats:
+    """Return the mean of what is not NaN along `axis`; NaN where nothing is known."""
+    known = ~np.isnan(values)
+    mean: Floats = ratio(np.where(known, values, 0.0).sum(axis), known.sum(axis))
+    return mean
+
+
+def iou(inter: npt.NDArray[Any], predicted: npt.NDArray[Any], truth: npt.NDArray[Any]) -> Floats:
+    """Return I / (P + T − I)."""
+    return ratio(inter, predicted + truth - inter)
+
+
+def image_scores(sums: Sums) -> Floats:
+    """Return each image's mean foreground IoU, over the labels that it shows or was said to show, as (i,).
+
+    An image with no foreground in truth and prediction has 1: there was nothing to find, and nothing was claimed.
+    """
+    scores = mean_of_known(iou(sums.inter, sums.predicted, sums.truth)[:, 1:])
+    return np.where(np.isnan(scores), 1.0, scores)
+
+
+def summary(sums: Sums, names: Sequence[str]) -> dict[str, Any]:
+    """Return every figure as plain JSON values; undefined ones are None."""
+    inter, predicted, truth = (part.sum(0) for part in (sums.inter, sums.predicted, sums.truth))
+    per_class, dice = iou(inter, predicted, truth), ratio(2 * inter, predicted + truth)
+    per_image = iou(sums.inter, sums.predicted, sums.truth)
+    pixels = int(sums.pixels.sum())
+    result: dict[str, Any] = {
+        "images": len(sums),
+        "pixels": pixels,
+        "iou": {
+            "mean_foreground": number(mean_of_known(per_class[1:])),
+            "mean_with_background": number(mean_of_known(per_class)),
+            "per_class": _named(names, per_class),
+            "per_image_mean_foreground": number(image_scores(sums).mean()),
+            "per_image_mean_with_background": number(mean_of_known(mean_of_known(per_image))),
+        },
+        "dice": {
+            "mean_foreground": number(mean_of_known(dice[1:])),
+            "mean_with_background": number(mean_of_known(dice)),
+            "per_class": _named(names, dice),
+        },
+        "pixel_accuracy": number(ratio(inter.sum(), np.asarray(pixels))),
+        "confusion": sums.confusion.tolist(),
+        "truth_pixels": dict(zip(names, truth.tolist(), strict=True)),
+        "predicted_pixels": dict(zip(names, predicted.tolist(), strict=True)),
+    }
+    if sums.soft_inter is not None and sums.soft_predicted is not None and sums.log_loss is not None:
+        soft_inter, soft_predicted = sums.soft_inter.sum(0), sums.soft_predicted.sum(0)
+        soft = ratio(soft_inter, truth + soft_predicted - soft_inter)
+        printed = soft_inter.sum() / pixels if pixels else np.nan
+        result |= {
+            "cross_entropy": number(sums.log_loss.sum() / pixels if pixels else np.nan),
+            "eq2_as_printed": number(printed),
+            "eq2_over_all_entries": number(printed / len(names)),
+            "soft_iou": {
+                "mean_foreground": number(mean_of_known(soft[1:])),
+                "mean_with_background": number(mean_of_known(soft)),
+                "per_class": _named(names, soft),
+            },
+        }
+    return result
+
+
+def number(value: Any) -> float | None:
+    """Return a float for JSON, None for NaN."""
+    return None if np.isnan(value) else float(value)
+
+
+def _named(names: Sequence[str], values: Floats) -> dict[str, float | None]:
+    return {name: number(value) for name, value in zip(names, values, strict=True)}
+
+
+def bootstrap(sums: Sums, draws: int, confidence: float, seed: int) -> dict[str, list[float] | None]:
+    """Return percentile intervals of the main figures, over images drawn with replacement `draws` times.
+
+    Images are the unit, since pixels of one image are alike. Keys: mean_foreground, mean_with_background, dice,
+    pixel_accuracy and, where probabilities were measured, cross_entropy, eq2_as_printed and soft_iou.
+    """
+    if draws == 0 or len(sums) < 2:
+        return {}
+    generator = np.random.Generator(np.random.Philox(key=np.array([seed % 2**64, 1], dtype=np.uint64)))
+    positions = generator.random((draws, len(sums)))
+    weights = np.zeros((draws, len(sums)))
+    np.add.at(weights, (np.arange(draws)[:, None], (positions * len(sums)).astype(np.int64)), 1.0)
+    inter, predicted, truth = (weights @ part for part in (sums.inter, sums.predicted, sums.truth))
+    per_class, pixels = iou(inter, predicted, truth), weights @ sums.pixels
+    figures = {
+        "mean_foreground": mean_of_known(per_class[:, 1:]),
+        "mean_with_background": mean_of_known(per_class),
+        "dice_mean_foreground": mean_of_known(ratio(2 * inter, predicted + truth)[:, 1:]),
+        "pixel_accuracy": ratio(inter.sum(1), pixels),
+        "per_image_mean_foreground": weights @ image_scores(sums) / len(sums),
+    }
+    if sums.soft_inter is not None and sums.soft_predicted is not None and sums.log_loss is not None:
+        soft_inter, soft_predicted = weights @ sums.soft_inter, weights @ sums.soft_predicted
+        figures["cross_entropy"] = ratio(weights @ sums.log_loss, pixels)
+        figures["eq2_as_printed"] = ratio(soft_inter.sum(1), pixels)
+        figures["soft_iou_mean_foreground"] = mean_of_known(ratio(soft_inter, truth + soft_predicted - soft_inter)[:, 1:])
+    return {name: interval(values, confidence) for name, values in figures.items()}
+
+
+def interval(values: Floats, confidence: float) -> list[float] | None:
+    """Return the two percentiles that enclose `confidence` of the known values."""
+    known = values[~np.isnan(values)]
+    if not len(known):
+        return None
+    low, high = np.quantile(known, [(1 - confidence) / 2, (1 + confidence) / 2])
+    return [float(low), float(high)]

@@ -1,0 +1,53 @@
+"""All families of models, and building one from its settings."""
+
+from dataclasses import dataclass
+from pathlib import Path
+from types import ModuleType
+
+import torch
+
+from cocomine.base.errors import CocomineError
+from cocomine.learning.models import encoders
+from cocomine.learning.models.base import Segmenter
+from cocomine.learning.settings import ModelSettings, build
+
+
+@dataclass(frozen=True)
+class Model:
+    """A built model, where its encoder's weights came from, and its counts of parameters."""
+
+    network: Segmenter
+    encoder: encoders.EncoderWeights
+    parameters: int
+    trainable: int
+
+
+def families() -> dict[str, ModuleType]:
+    """Return every family by its name; a new one is a module of this package and a line here."""
+    from cocomine.learning.models import linknet, maskformer
+
+    return {"linknet": linknet, "maskformer": maskformer}
+
+
+def build_model(settings: ModelSettings, labels: int, seed: int, load_weights: bool = True) -> Model:
+    """Build the network with `labels` outputs, its random weights drawn from `seed`, its encoder loaded and frozen.
+
+    `load_weights=False` leaves the encoder as drawn, for a network whose every weight is loaded right after. Raises
+    CocomineError for an unknown family or option and for weights that are absent or do not fit.
+    """
+    known = families()
+    if settings.family not in known:
+        raise CocomineError(f"model.family is {settings.family!r}", f"known families: {', '.join(known)}")
+    family = known[settings.family]
+    options = build(family.Options, settings.options, f"model.options ({settings.family})")
+    torch.manual_seed(seed)
+    network: Segmenter = family.build(settings.encoder, labels, options)
+    if load_weights:
+        loaded = encoders.load_encoder(
+            network.backbone, settings.encoder, settings.weights, Path(settings.weights_folder)
+        )
+    else:
+        loaded = encoders.load_encoder(network.backbone, settings.encoder, "none", Path(settings.weights_folder))
+    network.frozen = encoders.freeze(network.backbone, settings.freeze)
+    numbers = [(p.numel(), p.requires_grad) for p in network.parameters()]
+    return Model(network, loaded, sum(n for n, _ in numbers), sum(n for n, wanted in numbers if wanted))

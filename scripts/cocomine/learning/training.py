@@ -1,0 +1,463 @@
+"""Training: from tensors and settings to weights, the same bits whether or not it was interrupted on the way.
+
+Everything random is a function of (seed, iteration): the batch (`data.batch_of`), its augmentation and dropout. So a
+checkpoint holds weights, optimiser and history only, and a resumed run cannot differ from one that was never stopped.
+"""
+
+import csv
+import io
+import logging
+import math
+import signal
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from safetensors.torch import save
+from torch import Tensor
+
+from cocomine.base.errors import CocomineError
+from cocomine.base.files import rank, write_bytes, write_json, write_table, write_text
+from cocomine.base.progress import Progress
+from cocomine.learning import checkpoint, hardware, metrics
+from cocomine.learning.augment import augmented
+from cocomine.learning.curves import draw_curves
+from cocomine.learning.data import (
+    Labels,
+    Rows,
+    TensorSet,
+    batch_of,
+    digest_of,
+    pixel_counts,
+    sampled_rows,
+    training_rows,
+)
+from cocomine.learning.losses import Loss, class_weights
+from cocomine.learning.models.base import Normalisation, Segmenter
+from cocomine.learning.models.registry import Model, build_model
+from cocomine.learning.settings import RunSettings, TrainSettings
+
+log = logging.getLogger("cocomine")
+
+HISTORY = ("iteration", "learning_rate", "train_loss", "val_cross_entropy", "val_iou", "val_iou_with_background",
+           "val_eq2_as_printed", "val_pixel_accuracy")  # fmt: skip
+
+
+class Feeder:
+    """Normalised batches on the device, straight from the memory-mapped arrays."""
+
+    def __init__(self, tensors: TensorSet, rows: Rows, normalisation: Normalisation, device: str) -> None:
+        self.tensors = tensors
+        self.rows = rows
+        self.device = device
+        mean = torch.tensor(normalisation.mean).mul(255.0)[None, :, None, None]
+        std = torch.tensor(normalisation.std).mul(255.0)[None, :, None, None]
+        self._scale, self._offset = (1.0 / std).to(device), (-mean / std).to(device)
+
+    def raw(self, positions: Rows) -> tuple[Tensor, Tensor]:
+        """Return images (b, 3, h, w) float32 in 0..255, channels last in memory, and masks (b, h, w) uint8."""
+        rows = self.rows[positions]
+        images = torch.from_numpy(self.tensors.images[rows]).to(self.device, non_blocking=True)
+        masks = torch.from_numpy(self.tensors.masks[rows]).to(self.device, non_blocking=True)
+        return images.permute(0, 3, 1, 2).float(), masks
+
+    def normalised(self, images: Tensor) -> Tensor:
+        """Scale values in 0..255 to what the encoder expects."""
+        return torch.addcmul(self._offset, images, self._scale)
+
+    def plain(self, positions: Rows) -> tuple[Tensor, Tensor]:
+        """Return a normalised batch as it is, for evaluation."""
+        images, masks = self.raw(positions)
+        return self.normalised(images), masks
+
+    def training(self, settings: TrainSettings, seed: int, step: int) -> tuple[Tensor, Tensor]:
+        """Return iteration `step`'s batch, augmented and normalised; masks int64."""
+        images, masks = self.raw(batch_of(seed, step, settings.batch, len(self.rows)))
+        generator = torch.Generator().manual_seed(rank(f"augment:{seed}", step) >> 1)
+        images, masks = augmented(images, masks, settings.augment, generator)
+        return self.normalised(images), masks.long()
+
+
+@dataclass
+class State:
+    """All that changes while training, apart from weights and optimiser."""
+
+    step: int = 0
+    loss_sum: float = 0.0
+    loss_count: int = 0
+    history: list[list[float | None]] = field(default_factory=list)
+    best_iou: float = -1.0
+    best_step: int = 0
+    without_gain: int = 0
+    best: dict[str, Tensor] | None = None
+
+
+def make_optimiser(network: Segmenter, settings: TrainSettings) -> torch.optim.Optimizer:
+    """Return the optimiser over the parameters that are not frozen."""
+    wanted = [parameter for parameter in network.parameters() if parameter.requires_grad]
+    if settings.optimiser == "adamw":
+        return torch.optim.AdamW(wanted, settings.learning_rate, weight_decay=settings.weight_decay)
+    return torch.optim.SGD(
+        wanted, settings.learning_rate, momentum=settings.momentum, weight_decay=settings.weight_decay
+    )
+
+
+def learning_rate(settings: TrainSettings, step: int) -> float:
+    """Return the learning rate of iteration `step`: a linear warm-up, then the schedule over what is left."""
+    if step < settings.warmup:
+        return settings.learning_rate * (step + 1) / settings.warmup
+    share = (step - settings.warmup) / max(settings.iterations - settings.warmup, 1)
+    factor = {
+        "constant": 1.0,
+        "cosine": 0.5 * (1.0 + math.cos(math.pi * share)),
+        "polynomial": (1.0 - share) ** 0.9,
+    }[settings.schedule]
+    return settings.learning_rate * factor
+
+
+def training_step(
+    network: Segmenter,
+    optimiser: torch.optim.Optimizer,
+    batch: tuple[Tensor, Tensor],
+    loss: Loss,
+    machine: hardware.Hardware,
+    clip: float | None,
+) -> Tensor:
+    """Run one iteration and return its loss, still on the device."""
+    with hardware.computing(machine):
+        value = network.loss(*batch, loss)
+    optimiser.zero_grad(set_to_none=True)
+    value.backward()  # type: ignore[no-untyped-call]
+    if clip is not None:
+        torch.nn.utils.clip_grad_norm_([p for p in network.parameters() if p.grad is not None], clip)
+    optimiser.step()
+    return value.detach()
+
+
+@torch.no_grad()
+def probabilities_of(network: Segmenter, images: Tensor, machine: hardware.Hardware) -> Tensor:
+    """Return probabilities (b, n, h, w) float32, planes contiguous, of normalised images."""
+    with hardware.computing(machine):
+        scores = network(images)
+    return scores.float().contiguous().softmax(1)
+
+
+def validate(network: Segmenter, feeder: Feeder, machine: hardware.Hardware, batch: int) -> metrics.Sums:
+    """Return the sums over the feeder's rows, at training resolution."""
+    network.eval()
+    parts = []
+    for start in range(0, len(feeder.rows), batch):
+        images, masks = feeder.plain(np.arange(start, min(start + batch, len(feeder.rows))))
+        parts.append(metrics.measure(probabilities_of(network, images, machine), masks)[0])
+    network.train()
+    return metrics.joined(parts)
+
+
+@dataclass(frozen=True)
+class Job:
+    """What train_model was asked to do."""
+
+    settings: RunSettings
+    tensors: TensorSet
+    labels: Labels
+    out_dir: Path
+    checkpoint_dir: Path
+    held_out: frozenset[int] = frozenset()
+    tensorboard: Path | None = None
+    code: str | None = None
+
+
+def train(job: Job) -> dict[str, Any]:
+    """Train, write model.safetensors, history.csv, training.json, train_images.tsv and curves.png, return training.json.
+
+    Goes on from the checkpoint of this very run if there is one, and removes it when all outputs stand. Raises
+    CocomineError for input that cannot be learnt from, for a loss that is not finite, a full disk, and SIGTERM.
+    """
+    settings = job.settings
+    machine = hardware.resolve(settings.train)
+    hardware.apply(machine)
+    rows = training_rows(job.tensors, job.held_out, settings.train.images, f"train:{settings.seed}")
+    counts = pixel_counts(job.tensors, rows, job.labels)
+    _check_classes(job, counts)
+    validated = _validation_rows(job)
+    model = build_model(settings.model, len(job.labels), settings.seed)
+    _check_size(model.network, job.tensors)
+    facts = _facts(job, machine, model, rows, counts, validated)
+    data = digest_of(job.tensors, np.concatenate([rows, validated]))
+    key = checkpoint.key_of(facts, job.code or checkpoint.code_digest(), data)
+    network = model.network.to(machine.device)
+    if machine.channels_last:
+        network = network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+    run = _Run(job, facts, machine, model, network, checkpoint.Store(job.checkpoint_dir, key))
+    run.feeder = Feeder(job.tensors, rows, model.encoder.normalisation, machine.device)
+    run.validation = Feeder(job.tensors, validated, model.encoder.normalisation, machine.device)
+    weights = class_weights(settings.train.class_weights, counts, job.labels.names)
+    run.loss = Loss(weights, settings.train.dice_weight, machine.device)
+    run.loop()
+    return run.finish(rows)
+
+
+def _check_classes(job: Job, counts: Rows) -> None:
+    absent = [name for name, count in zip(job.labels.names, counts, strict=True) if not count and name != "background"]
+    if not counts[1:].any():
+        raise CocomineError(
+            f"{job.tensors.path}: no image to train on shows any of {', '.join(job.labels.names[1:9])}",
+            "widen the query, or lower masks' smallest size: objects may vanish at the training size (masks.tsv)",
+        )
+    if absent:
+        log.warning(
+            "no training pixel of %s: it cannot be learnt. Add images of it or take it out of the categories",
+            ", ".join(absent[:8]) + (f" and {len(absent) - 8} more" if len(absent) > 8 else ""),
+        )
+
+
+def _validation_rows(job: Job) -> Rows:
+    """Return the rows to validate on while training. Raises CocomineError when there are none."""
+    rows = sampled_rows(job.tensors, "val", job.settings.train.validate_images, "validate")
+    if not len(rows):
+        raise CocomineError(
+            f"{job.tensors.path}: no validation image", "the split's `val` share is empty: raise it, or add images"
+        )
+    counted = pixel_counts(job.tensors, job.tensors.rows_of("val"), job.labels)
+    absent = [name for name, count in zip(job.labels.names, counted, strict=True) if not count]
+    if absent:
+        log.warning(
+            "no validation pixel of %s: its IoU is null and left out of means. Raise the validation share or add images",
+            ", ".join(absent[:8]) + (f" and {len(absent) - 8} more" if len(absent) > 8 else ""),
+        )
+    return rows
+
+
+def _check_size(network: Segmenter, tensors: TensorSet) -> None:
+    if any(side % network.stride for side in tensors.size):
+        raise CocomineError(
+            f"{tensors.path}: images are {tensors.size[1]} × {tensors.size[0]}, and this model needs sides that are "
+            f"multiples of {network.stride}",
+            f"set tensors.size to a multiple of {network.stride}, such as 128",
+        )
+
+
+def _facts(
+    job: Job, machine: hardware.Hardware, model: Model, rows: Rows, counts: Rows, validated: Rows
+) -> dict[str, Any]:
+    settings = job.settings.as_mapping()
+    settings["model"].pop("weights_folder")  # a place on this machine; the weights are known by their hash
+    if model.encoder.sha256 is not None and settings["model"]["weights"] not in ("none", "imagenet"):
+        settings["model"]["weights"] = Path(settings["model"]["weights"]).name
+    return {
+        "settings": settings,
+        "resolved": asdict(machine),
+        "encoder_weights": {"source": model.encoder.source, "sha256": model.encoder.sha256},
+        "normalisation": {"mean": list(model.encoder.normalisation.mean), "std": list(model.encoder.normalisation.std)},
+        "parameters": {"all": model.parameters, "trained": model.trainable},
+        "size": list(job.tensors.size),
+        "labels": job.labels.as_mapping(),
+        "images": {"train": len(rows), "validated": len(validated), "held_out": len(job.held_out)},
+        "train_pixels": dict(zip(job.labels.names, counts.tolist(), strict=True)),
+        "class_weights": class_weights(job.settings.train.class_weights, counts, job.labels.names),
+    }
+
+
+class _Run:
+    """The loop and what it holds."""
+
+    feeder: Feeder
+    validation: Feeder
+    loss: Loss
+
+    def __init__(
+        self,
+        job: Job,
+        facts: dict[str, Any],
+        machine: hardware.Hardware,
+        model: Model,
+        network: Segmenter,
+        store: checkpoint.Store,
+    ) -> None:
+        self.job, self.facts, self.machine, self.model, self.network = job, facts, machine, model, network
+        self.settings = job.settings.train
+        self.optimiser = make_optimiser(network, self.settings)
+        self.store = store
+        self.state = State()
+        self.stopping = False
+
+    def loop(self) -> None:
+        self._resume()
+        state, settings, seed = self.state, self.settings, self.job.settings.seed
+        self.network.train()
+        writer = _tensorboard(self.job.tensorboard, state.step)
+        loss_sum = torch.tensor(state.loss_sum, dtype=torch.float64, device=self.machine.device)
+        last_save = time.monotonic()
+        with Progress(f"train {self.job.settings.run}", settings.iterations, "iterations") as progress, self._heeding():
+            progress.advance(state.step)
+            progress.count("resumed at", state.step)
+            note = ""
+            while state.step < settings.iterations and not self._early():
+                for group in self.optimiser.param_groups:
+                    group["lr"] = learning_rate(settings, state.step)
+                torch.manual_seed(rank(f"dropout:{seed}", state.step) >> 1)
+                batch = self.feeder.training(settings, seed, state.step)
+                loss_sum += training_step(
+                    self.network, self.optimiser, batch, self.loss, self.machine, settings.gradient_clip
+                ).double()
+                state.step += 1
+                state.loss_count += 1
+                last = state.step == settings.iterations
+                if state.step % settings.log_every == 0 or state.step % settings.validate_every == 0 or last:
+                    note = self._log(loss_sum, writer, last)
+                if self.stopping or time.monotonic() - last_save >= settings.checkpoint_seconds:
+                    self._save(loss_sum)
+                    last_save = time.monotonic()
+                progress.advance(1, note)
+                if self.stopping:
+                    raise CocomineError(
+                        f"{self.job.settings.run}: stopped by a signal at iteration {state.step}; its state is saved",
+                        "run the same command again to go on from there",
+                    )
+            self._save(loss_sum)
+            progress.count("trained", state.step)
+        if writer is not None:
+            writer.close()
+
+    def _early(self) -> bool:
+        return self.settings.early_stop is not None and self.state.without_gain >= self.settings.early_stop
+
+    def _log(self, loss_sum: Tensor, writer: Any, last: bool) -> str:
+        """Add a row to the history, validating when it is time, and say the last figures in a few words."""
+        state, settings = self.state, self.settings
+        value = float(loss_sum) / max(state.loss_count, 1)
+        self._check_finite(value)
+        loss_sum.zero_()
+        state.loss_count = 0
+        row: list[float | None] = [state.step, learning_rate(settings, state.step - 1), value] + [None] * 5
+        note = f"loss {value:.3f}"
+        if state.step % settings.validate_every == 0 or last:
+            sums = validate(self.network, self.validation, self.machine, settings.batch)
+            figures = metrics.summary(sums, self.job.labels.names)
+            row[3:] = [
+                figures["cross_entropy"],
+                figures["iou"]["mean_foreground"],
+                figures["iou"]["mean_with_background"],
+                figures["eq2_as_printed"],
+                figures["pixel_accuracy"],
+            ]
+            found = row[4] or 0.0
+            note += f", IoU {found:.3f}"
+            log.info("iteration %d: %s", state.step, note)
+            if found > state.best_iou:
+                state.best_iou, state.best_step, state.without_gain = found, state.step, 0
+                if settings.keep == "best":
+                    state.best = {key: t.detach().cpu().clone() for key, t in self.network.state_dict().items()}
+            else:
+                state.without_gain += 1
+        state.history.append(row)
+        if writer is not None:
+            for name, cell in zip(HISTORY[1:], row[1:], strict=True):
+                if cell is not None:
+                    writer.add_scalar(name, cell, state.step)
+        return note
+
+    def _check_finite(self, value: float) -> None:
+        if math.isfinite(value) and all(bool(torch.isfinite(p).all()) for p in self.network.parameters()):
+            return
+        kept = f"the state before is kept in {self.store.path}" if self.store.path.exists() else "nothing was saved yet"
+        raise CocomineError(
+            f"{self.job.settings.run}: the loss is no longer a finite number at iteration {self.state.step} "
+            f"(learning rate {learning_rate(self.settings, self.state.step - 1):g}); {kept}",
+            "lower train.learning_rate, add train.warmup or train.gradient_clip: 1.0, or set train.precision: fp32",
+        )
+
+    def _save(self, loss_sum: Tensor) -> None:
+        state = self.state
+        self._check_finite(float(loss_sum) / max(state.loss_count, 1))
+        self.store.save(
+            {
+                "state": {**asdict_shallow(state), "loss_sum": float(loss_sum)},
+                "network": self.network.state_dict(),
+                "optimiser": self.optimiser.state_dict(),
+            }
+        )
+
+    def _resume(self) -> None:
+        saved = self.store.load()
+        if saved is None:
+            return
+        self.network.load_state_dict(saved["network"])
+        self.optimiser.load_state_dict(saved["optimiser"])
+        self.state = State(**saved["state"])
+        log.info("going on from the checkpoint of iteration %d", self.state.step)
+
+    @contextmanager
+    def _heeding(self) -> Iterator[None]:
+        """Let SIGTERM (a cluster's preemption, Snakemake's own stop) end the loop after this iteration, saved."""
+        if threading.current_thread() is not threading.main_thread():
+            yield
+            return
+
+        def stop(_number: int, _frame: object) -> None:
+            self.stopping = True
+
+        before = signal.signal(signal.SIGTERM, stop)
+        try:
+            yield
+        finally:
+            signal.signal(signal.SIGTERM, before)
+
+    def finish(self, rows: Rows) -> dict[str, Any]:
+        """Write the outputs, then let the checkpoint go."""
+        state, out = self.state, self.job.out_dir
+        use_best = self.settings.keep == "best" and state.best is not None
+        weights = state.best if use_best and state.best is not None else self.network.state_dict()
+        with checkpoint.saying_when_full(out / "model.safetensors"):
+            write_bytes(
+                out / "model.safetensors",
+                save({key: value.detach().cpu().contiguous() for key, value in sorted(weights.items())}),
+            )
+            write_text(out / "history.csv", history_csv(state.history))
+            tensors = self.job.tensors
+            write_table(
+                out / "train_images.tsv",
+                ("image_id", "file_name"),
+                ((int(tensors.image_ids[row]), tensors.file_names[row]) for row in rows),
+            )
+            draw_curves(out / "history.csv", out / "curves.png", self.job.settings.run)
+            facts = {
+                **self.facts,
+                "iterations": state.step,
+                "stopped_early": state.step < self.settings.iterations,
+                "weights_of_iteration": state.best_step if use_best else state.step,
+                "best_validation_iou": state.best_iou,
+                "best_iteration": state.best_step,
+            }
+            write_json(out / "training.json", facts)
+        self.store.remove()
+        return facts
+
+
+def asdict_shallow(state: State) -> dict[str, Any]:
+    """Return the fields of a state without copying its tensors."""
+    return dict(vars(state))
+
+
+def history_csv(history: list[list[float | None]]) -> str:
+    """Return history.csv: comma-separated, floats by repr, empty where nothing was measured."""
+    out = io.StringIO()
+    table = csv.writer(out, lineterminator="\n")
+    table.writerow(HISTORY)
+    for row in history:
+        table.writerow([int(row[0] or 0), *("" if cell is None else repr(float(cell)) for cell in row[1:])])
+    return out.getvalue()
+
+
+def _tensorboard(folder: Path | None, step: int) -> Any:
+    if folder is None:
+        return None
+    from tensorboardX import SummaryWriter
+
+    return SummaryWriter(str(folder), purge_step=step or None)

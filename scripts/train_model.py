@@ -1,0 +1,72 @@
+"""Train a segmentation model on packed tensors, so that a run that was killed ends with the very same weights.
+
+Writes into --out-dir: model.safetensors, history.csv (loss and validation figures), curves.png, train_images.tsv and
+training.json (settings with every default, resolved device, precision and threads, counts, parameters). While it runs
+it keeps a checkpoint in --checkpoint-dir; run the same command again after a stop and it goes on from there. A checkpoint
+of another config, code or data is never used.
+
+Example:
+  python scripts/train_model.py --settings '{"train": {"iterations": 200, "batch": 16}}' \\
+      --tensors results/shapes/tensors/128 --labels results/shapes/labels.json \\
+      --out-dir results/experiments/try --checkpoint-dir data/checkpoints/try
+"""
+
+import argparse
+import sys
+from pathlib import Path
+
+from cocomine.base import command
+
+
+def build_parser() -> argparse.ArgumentParser:
+    """Return the command line."""
+    parser = command.parser(__doc__, settings="experiments.NAME (one run of it)")
+    parser.add_argument("--tensors", type=Path, required=True, metavar="DIR", help="folder that pack_tensors wrote")
+    parser.add_argument("--labels", type=Path, required=True, metavar="FILE", help="labels.json of the subset")
+    parser.add_argument("--out-dir", type=Path, required=True, metavar="DIR", help="where the outputs go")
+    parser.add_argument(
+        "--checkpoint-dir", type=Path, required=True, metavar="DIR", help="where the checkpoint lies while training"
+    )
+    parser.add_argument(
+        "--evaluated-on",
+        type=Path,
+        action="append",
+        default=[],
+        metavar="DIR",
+        help="tensors of another subset that this run is evaluated on (may be repeated): images of its `val` split are "
+        "never trained on",
+    )
+    parser.add_argument(
+        "--tensorboard", type=Path, metavar="DIR", help="also write TensorBoard events here (they hold times)"
+    )
+    parser.add_argument("--code-digest", metavar="TEXT", help="digest of the code (default: computed)")
+    return parser
+
+
+def main(options: argparse.Namespace) -> int:
+    """Train and say what was written."""
+    from cocomine.learning import data, training
+    from cocomine.learning.settings import RunSettings
+
+    settings = RunSettings.from_mapping(options.settings)
+    held_out: set[int] = set()
+    for folder in options.evaluated_on:
+        other = data.read_tensors(folder)
+        held_out |= {int(other.image_ids[row]) for row in other.rows_of("val")}
+    training.train(
+        training.Job(
+            settings,
+            data.read_tensors(options.tensors),
+            data.read_labels(options.labels),
+            options.out_dir,
+            options.checkpoint_dir,
+            frozenset(held_out),
+            options.tensorboard,
+            options.code_digest,
+        )
+    )
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(command.run(main, build_parser()))
