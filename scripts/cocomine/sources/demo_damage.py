@@ -24,7 +24,7 @@ class Damage:
         self.next_id = free_annotation_id
         self.free_ids = list(free_ids)
         images = {image["id"]: image for image in document["images"]}
-        objects = [
+        objects: list[Record] = [
             record
             for record in document["annotations"]
             if isinstance(record["segmentation"], list) and record["area"] > 300
@@ -56,9 +56,9 @@ class Damage:
             }
         )
 
-    def extra(self, reason: str, what: str, **changes: Any) -> Record:
+    def extra_object(self, reason: str, what: str, **changes: Any) -> Record:
         """Append a copy of an object with a new id and `changes`, and note it."""
-        record = copy.deepcopy(self.victim()) | {"id": self.next_id} | changes
+        record: Record = copy.deepcopy(self.victim()) | {"id": self.next_id} | changes
         self.next_id += 1
         self.document["annotations"].append(record)
         self.note(reason, "annotation", record["id"], record["image_id"], what)
@@ -87,27 +87,26 @@ def damage(
     """
     work = Damage(document, split, salt, free_annotation_id, free_image_ids)
     missing, unsafe, again = free_image_ids
-    work.change("box-outside", "the box begins left of the image", lambda r: {"bbox": [-15.0, *r["bbox"][1:]]})
+    work.change("box-outside", "the box lies left of the image", lambda r: {"bbox": [-900.0, *r["bbox"][1:]]})
     work.change("box-zero-side", "the box has height 0", lambda r: {"bbox": [*r["bbox"][:3], 0.0]})
     work.change("area-mismatch", "the area is three times the mask's", lambda r: {"area": r["area"] * 3})
     work.change("not-finite", "a side of the box is NaN", lambda r: {"bbox": [*r["bbox"][:2], float("nan"), 5.0]})
-    work.extra("missing-image", "its image does not exist", image_id=missing)
-    work.extra("missing-category", "its category does not exist", category_id=999)
-    work.extra("polygon-too-short", "its only polygon has 4 numbers", segmentation=[[10.0, 10.0, 40.0, 40.0]])
+    work.extra_object("missing-image", "its image does not exist", image_id=missing)
+    work.extra_object("missing-category", "its category does not exist", category_id=999)
+    work.extra_object("polygon-too-short", "its only polygon has 4 numbers", segmentation=[[10.0, 10.0, 40.0, 40.0]])
     odd = [[10.0, 10.0, 40.0, 10.0, 40.0, 40.0, 10.0]]
-    work.extra("polygon-odd", "its only polygon has 7 numbers", segmentation=odd)
+    work.extra_object("polygon-odd", "its only polygon has 7 numbers", segmentation=odd)
     width = work.images[next(iter(work.images))]["width"] + 5000.0
     off = [width, 10.0, width + 30, 10.0, width + 30, 40.0]
-    work.extra(
+    work.extra_object(
         "polygon-outside", "its polygon lies right of the image", segmentation=[off], bbox=[width, 10.0, 30.0, 30.0]
     )
     image = work.images[work.objects[0]["image_id"]]
     short = {"counts": [100, 50, 25], "size": [image["height"], image["width"]]}
-    record = work.extra("rle-sum", "its run lengths add up to 175 pixels", segmentation=short, iscrowd=1)
+    record = work.extra_object("rle-sum", "its run lengths add up to 175 pixels", segmentation=short, iscrowd=1)
     own = work.images[record["image_id"]]
     record["segmentation"]["size"] = [own["height"], own["width"]]
-    twin = work.extra("exact-duplicate", "says the same as another record, but for its id")
-    twin["iscrowd"] = int(twin["iscrowd"])
+    work.extra_object("exact-duplicate", "says the same as another record, but for its id")
     same = copy.deepcopy(work.victim()) | {"area": 12.0}
     document["annotations"].append(same)
     work.note(

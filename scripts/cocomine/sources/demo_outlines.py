@@ -163,7 +163,7 @@ def _step_middles(polygon: NDArray[np.int64]) -> Points:
     start = np.repeat(polygon, length, axis=0)
     unit = np.repeat(np.sign(step), length, axis=0)
     place = np.arange(len(start)) - np.repeat(np.cumsum(length) - length, length)
-    return start + unit * (place[:, None] + 0.5)
+    return np.asarray(start + unit * (place[:, None] + 0.5), dtype=np.float64)
 
 
 def _corners_that_matter(points: Points, tolerance: float) -> Mask:

@@ -15,10 +15,8 @@ from cocomine.sources.demo_shapes import Random
 
 COMPRESSED_SHARE = 0.03
 STUFF_OTHER = 183  # the stuff task's class for every pixel of a thing
-JOINTS = (
-    "nose,left_eye,right_eye,left_ear,right_ear,left_shoulder,right_shoulder,left_elbow,right_elbow,left_wrist,"
-    "right_wrist,left_hip,right_hip,left_knee,right_knee,left_ankle,right_ankle"
-).split(",")
+SIDES = ("eye", "ear", "shoulder", "elbow", "wrist", "hip", "knee", "ankle")
+JOINTS = ["nose", *(f"{side}_{joint}" for joint in SIDES for side in ("left", "right"))]
 SKELETON = [[16, 14], [14, 12], [17, 15], [15, 13], [12, 13], [6, 12], [7, 13], [6, 7], [6, 8], [7, 9], [8, 10]]
 SKELETON += [[9, 11], [2, 3], [1, 2], [1, 3], [2, 4], [3, 5], [4, 6], [5, 7]]
 

@@ -97,6 +97,8 @@ SIZES: dict[str, tuple[float, float]] = {
     "banner": (0.30, 0.55),
 }
 LYING = {"banana"}
+# Deviation of an object's turn, in radians, where it is not 0.05.
+TILT = {"car": 0.02, "bus": 0.02, "broccoli": 0.25, "laptop": 0.08, "umbrella": 0.2, "sports ball": 1.0, "fence": 0.02}
 CROWDS = ("person", "banana", "broccoli", "giraffe", "car")
 
 
@@ -303,7 +305,7 @@ def _item(random: Random, scene: Scene, name: str, crowd: bool) -> Item | None:
     x = random.uniform(0.06, 0.94) * width
     members = []
     if not crowd:
-        turn = random.uniform(-np.pi, np.pi) if name in LYING else random.normal(0, 0.07)
+        turn = random.uniform(-np.pi, np.pi) if name in LYING else random.normal(0, TILT.get(name, 0.05))
         shape = _placed(demo_shapes.DRAW[name](random), x, base, size, turn, random.random() < 0.5)
         members.append(Drawn(shape, base, size))
     else:
@@ -333,7 +335,7 @@ def _placed(shape: Shape, x: float, base: float, size: float, turn: float, mirro
 
     def move(points: Points) -> Points:
         flipped = points * np.array([-1.0, 1.0]) if mirror else points
-        return np.round(flipped @ rotation.T * size + np.array([x, base]), 2)
+        return np.asarray(np.round(flipped @ rotation.T * size + np.array([x, base]), 2))
 
     keypoints = None
     if shape.keypoints is not None:

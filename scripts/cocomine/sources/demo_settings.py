@@ -50,7 +50,8 @@ class SyntheticSettings:
             low, high = RANGES[key]
             if not low <= value <= high:
                 raise CocomineError(f"synthetic.{key}: {value} is out of range", f"give a value from {low} to {high}")
-        settings = cls(**{key: float(value) if known[key].type is float else value for key, value in mapping.items()})
+        values: dict[str, Any] = {k: float(v) if known[k].type is float else v for k, v in mapping.items()}
+        settings = cls(**values)
         needed = settings.twins + 8 * settings.broken
         if settings.images < needed + 2:
             raise CocomineError(

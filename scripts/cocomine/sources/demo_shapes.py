@@ -7,6 +7,7 @@ colours; no colour belongs to one class alone, and unlabelled things (bushes, bo
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from itertools import pairwise
 
 import numpy as np
 from numpy.typing import NDArray
@@ -245,7 +246,7 @@ def bus(random: Random) -> Shape:
     panes = int(random.integers(5, 8))
     for top, bottom in rows:
         edges = np.linspace(-half + 0.05, half - 0.05, panes + 1)
-        for left, right in zip(edges[:-1], edges[1:], strict=True):
+        for left, right in pairwise(edges):
             shape.mark(box(float(left) + 0.02, top, float(right) - 0.02, bottom, 0.02), vary(random, glass, 8))
     door = random.uniform(0.55, 0.75) * half
     shape.mark(box(door - 0.09, rows[-1][0], door + 0.09, -0.11), mix(glass, DARK, 0.3))
@@ -363,7 +364,7 @@ def umbrella(random: Random) -> Shape:
     edges = np.linspace(half, -half, panels + 1)
     scallops = [
         [left + (right - left) * t, rim - 0.16 * rise * np.sin(np.pi * t)]
-        for left, right in zip(edges[:-1], edges[1:], strict=True)
+        for left, right in pairwise(edges)
         for t in np.linspace(0, 1, 6)
     ]
     shape.part(np.concatenate([dome, np.array(scallops)]), one)
@@ -383,7 +384,7 @@ def sports_ball(random: Random) -> Shape:
     spin = np.array([[np.cos(turn), -np.sin(turn)], [np.sin(turn), np.cos(turn)]])
 
     def place(points: Points) -> Points:
-        return points @ spin.T + np.array([0, -0.5])
+        return np.asarray(points @ spin.T + np.array([0, -0.5]))
 
     if kind == 0:
         shape.part(disc, vary(random, (230, 230, 226), 10))
