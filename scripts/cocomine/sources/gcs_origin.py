@@ -1,0 +1,44 @@
+"""A bucket's prefix as an origin of single files."""
+
+from collections.abc import Iterable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+
+from cocomine.sources.gcs import Bucket
+from cocomine.sources.records import Facts, Outcome, Want
+from cocomine.sources.settings import OriginSettings
+from cocomine.sources.transfer import Target
+
+ASKED_ONE_BY_ONE = 300  # from so many names on, a listing of the range they lie in is quicker
+THREADS = 16
+
+
+class GcsOrigin:
+    """Files of gs://bucket/prefix."""
+
+    def __init__(self, settings: OriginSettings, label: str) -> None:
+        self.settings = settings
+        self.label = label
+        self._bucket: Bucket | None = None
+
+    @property
+    def bucket(self) -> Bucket:
+        """The bucket, opened on first use: credentials are looked for only then."""
+        if self._bucket is None:
+            self._bucket = Bucket(self.settings)
+        return self._bucket
+
+    def facts(self, names: Sequence[str]) -> dict[str, Facts]:
+        """Ask for each name's metadata, or list the range that they lie in, whichever is less."""
+        if len(names) > ASKED_ONE_BY_ONE:
+            wanted = set(names)
+            first, last = min(names, key=str.encode), max(names, key=str.encode)
+            return {f.name: f for f in self.bucket.listing(start=first, end=last + "\0") if f.name in wanted}
+        self.bucket.check()
+        with ThreadPoolExecutor(THREADS) as pool:
+            found = pool.map(self.bucket.facts_of, names)
+            return {facts.name: facts for facts in found if facts is not None}
+
+    def fetch(self, wants: Iterable[Want], target: Target) -> Iterator[Outcome]:
+        """Fetch by the movers. A missing bucket is found out here, once, and not once a file."""
+        self.bucket.check()
+        return self.bucket.fetch(wants, target)

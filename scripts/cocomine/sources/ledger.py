@@ -1,0 +1,78 @@
+"""A store's memory: for each complete file its checksums, and the size and time by which "unchanged" is known cheaply."""
+
+import os
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+
+import msgspec
+
+FOLDER = ".cocomine"  # inside a store: the ledger and what is being written
+
+
+class Entry(msgspec.Struct, array_like=True, frozen=True):
+    """One file of the store as it was when its checksums were taken. Checksums are hex, `mtime_ns` nanoseconds."""
+
+    name: str
+    bytes: int
+    mtime_ns: int
+    md5: str
+    sha256: str
+    crc32c: str
+    generation: str
+    etag: str
+    origin: str
+
+
+class Ledger:
+    """An append-only file of entries; the last entry of a name counts.
+
+    Each batch is one write to a file opened for appending, so that two syncs never tear each other's lines; a line torn
+    by a crash or by a full disk is skipped when read, and its file is checked anew.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self._descriptor = -1
+        self._opening = threading.Lock()
+        self._encoder = msgspec.json.Encoder()
+
+    def read(self) -> dict[str, Entry]:
+        """Return name -> entry."""
+        decoder = msgspec.json.Decoder(Entry)
+        entries: dict[str, Entry] = {}
+        for line in self._lines():
+            try:
+                entry = decoder.decode(line)
+            except msgspec.DecodeError:
+                continue
+            entries[entry.name] = entry
+        return entries
+
+    def _lines(self) -> Iterator[bytes]:
+        try:
+            with open(self.path, "rb") as file:
+                yield from file
+        except FileNotFoundError:
+            return
+
+    def append(self, entries: list[Entry]) -> None:
+        """Add entries. A line break goes first, so that a torn last line spoils only itself."""
+        if not entries:
+            return
+        if self._descriptor < 0:
+            self._open()
+        os.write(self._descriptor, b"\n" + b"\n".join(map(self._encoder.encode, entries)) + b"\n")
+
+    def _open(self) -> None:
+        with self._opening:
+            if self._descriptor >= 0:
+                return
+            self.path.parent.mkdir(parents=True, exist_ok=True)
+            self._descriptor = os.open(self.path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o666)
+
+    def close(self) -> None:
+        """Close the file."""
+        if self._descriptor >= 0:
+            os.close(self._descriptor)
+            self._descriptor = -1

@@ -1,0 +1,758 @@
+"""The lean way of fetching many small files over HTTP: one process, one thread, many connections.
+
+Run as `python -m cocomine.sources.mover` by `cocomine.sources.movers`, which sends orders over standard input and reads
+reports from standard output. The general HTTP libraries spend more time on a 150 KB file than TLS, MD5 and the disk
+together; this sends a fixed request and reads the answer straight into a buffer that is hashed and written. It speaks
+just the part of HTTP/1.1 that buckets answer with; anything else is reported as `unusual` and fetched by the library.
+"""
+
+import contextlib
+import email.utils
+import errno
+import heapq
+import os
+import random
+import selectors
+import socket
+import ssl
+import struct
+import sys
+import time
+from collections import deque
+from pathlib import Path
+
+import msgspec
+
+from cocomine.sources.ledger import Entry, Ledger
+from cocomine.sources.records import Digester, hex_of_base64
+
+PIECE = 256 * 1024  # bytes read before they are hashed and written
+HEAD_LIMIT = 64 * 1024
+RETRIED = frozenset({408, 425, 429, 500, 502, 503, 504})
+LONGEST_WAIT = 32.0  # seconds between two tries, unless Retry-After asks for more
+LONGEST_RETRY_AFTER = 300.0
+KEEP_FROM = 1 << 20  # a broken body is continued, not begun again, from this many bytes on
+HOPELESS = 40  # so many failures in a row, and no success between, end the waiting for this origin
+
+
+class Order(msgspec.Struct, array_like=True):
+    """One file to fetch: where from, what it must be, and the path below the root that it gets."""
+
+    number: int
+    target: str
+    path: str
+    bytes: int = -1
+    md5: str = ""
+    crc32c: str = ""
+    sha256: str = ""
+    mtime_ns: int = 0
+    etag: str = ""
+
+
+class Report(msgspec.Struct, array_like=True):
+    """What came of an order. `status` is ok, missing, refused, unauthorized, changed, unusual or failed."""
+
+    number: int
+    status: str
+    reason: str = ""
+    bytes: int = -1
+    md5: str = ""
+    sha256: str = ""
+    crc32c: str = ""
+    generation: str = ""
+    mtime_ns: int = 0
+    moved: int = 0
+
+
+class Setup(msgspec.Struct):
+    """What holds for all orders of a process. `headers` are complete header lines; `authorization` may change."""
+
+    host: str
+    port: int
+    tls: bool
+    host_header: str
+    headers: str
+    root: str
+    staging: str
+    connections: int
+    tries: int
+    stall_seconds: float
+    first_wait: float
+    sha256: bool
+    cafile: str = ""
+    ledger: str = ""
+    origin: str = ""
+
+
+class Message(msgspec.Struct):
+    """Parent to process: more orders, or a new Authorization value, or the end."""
+
+    orders: list[Order] = []
+    authorization: str | None = None
+    last: bool = False
+
+
+class Answer(msgspec.Struct):
+    """Process to parent: finished orders, and the bytes of unfinished ones that arrived since the last answer."""
+
+    reports: list[Report] = []
+    moved: int = 0
+
+
+class Job:
+    """An order with what its tries have left: how many, and the beginning of a large body."""
+
+    __slots__ = ("descriptor", "digest", "generation", "kept", "order", "staged", "tries")
+
+    def __init__(self, order: Order) -> None:
+        self.order = order
+        self.tries = 0
+        self.kept = 0
+        self.descriptor = -1
+        self.digest: Digester | None = None
+        self.generation = ""
+        self.staged = ""
+
+
+class Connection:
+    """One keep-alive connection and the answer it is reading."""
+
+    __slots__ = (
+        "body",
+        "buffer",
+        "fill",
+        "head",
+        "job",
+        "last_heard",
+        "left",
+        "outgoing",
+        "sock",
+        "state",
+        "total",
+        "uses",
+        "view",
+        "wanted",
+    )
+
+    def __init__(self) -> None:
+        self.sock: socket.socket | ssl.SSLSocket | None = None
+        self.state = "closed"  # closed, connecting, shaking, idle, sending, head, body
+        self.buffer = bytearray(PIECE)
+        self.view = memoryview(self.buffer)
+        self.job: Job | None = None
+        self.outgoing = b""
+        self.uses = 0
+        self.wanted = 0
+        self._reset()
+        self.last_heard = 0.0
+
+    def _reset(self) -> None:
+        self.fill = 0
+        self.head = b""
+        self.left = -1
+        self.total = -1
+        self.body = b""
+
+
+class Failure(Exception):
+    """A try that failed in a way worth another."""
+
+
+class Mover:
+    """The event loop."""
+
+    def __init__(self, setup: Setup) -> None:
+        self.setup = setup
+        self.authorization = ""
+        self.selector = selectors.DefaultSelector()
+        self.ready: deque[Job] = deque()
+        self.waiting: list[tuple[float, int, Job]] = []
+        self.idle: list[Connection] = [Connection() for _ in range(setup.connections)]
+        self.busy: set[Connection] = set()
+        self.reports: list[Report] = []
+        self.moved = 0
+        self.closing = False
+        self.gate = 0.0  # no request starts before this time: an origin asked for a pause
+        self.ordinal = 0
+        self.bad_in_a_row = 0
+        self.hopeless = ""
+        self.context = _context(setup.cafile) if setup.tls else None
+        self.addresses: list[tuple[int, str, int]] = []
+        self.ledger = Ledger(Path(setup.ledger)) if setup.ledger else None
+
+    # -- the loop
+
+    def run(self) -> None:
+        """Work until the parent has said the last word and every order is reported, or until it is gone."""
+        incoming = Incoming(0)
+        os.set_blocking(0, False)
+        self.selector.register(0, selectors.EVENT_READ, None)
+        last_report = last_look = time.monotonic()
+        while True:
+            now = time.monotonic()
+            while self.waiting and self.waiting[0][0] <= now:
+                self.ready.append(heapq.heappop(self.waiting)[2])
+            self._start(now)
+            if (self.reports and (len(self.reports) >= 16 or now - last_report > 0.05 or not self.busy)) or (self.moved > 4 << 20 and now - last_report > 0.5):
+                self._send()
+                last_report = now
+            if self.closing and not self.busy and not self.ready and not self.waiting and not self.reports:
+                return
+            if now - last_look > 1.0:
+                last_look = now
+                self._drop_stalled(now)
+            for key, _ in self.selector.select(self._patience(now)):
+                if key.data is None:
+                    for message in incoming.read():
+                        self._take(message)
+                    if incoming.ended and not self.closing:
+                        os._exit(1)  # the parent is gone: leave what is unfinished where the next run sweeps it away
+                    if incoming.ended:
+                        self.selector.unregister(0)
+                else:
+                    self._advance(key.data)
+
+    def _patience(self, now: float) -> float:
+        if self.reports:
+            return 0.02
+        if self.waiting:
+            return max(0.0, min(0.5, self.waiting[0][0] - now))
+        if self.gate > now:
+            return min(0.5, self.gate - now)
+        return 0.5
+
+    def _take(self, message: Message) -> None:
+        if message.authorization is not None:
+            self.authorization = message.authorization
+        self.ready.extend(Job(order) for order in message.orders)
+        self.closing = self.closing or message.last
+
+    def _send(self) -> None:
+        payload = msgspec.msgpack.encode(Answer(self.reports, self.moved))
+        self.reports, self.moved = [], 0
+        _write_all(1, struct.pack(">I", len(payload)) + payload)
+
+    # -- starting requests
+
+    def _start(self, now: float) -> None:
+        while self.ready and self.idle:
+            if self.hopeless:
+                self._give_up(self.ready.popleft(), self.hopeless)
+                continue
+            if self.gate > now:
+                return
+            job = self.ready.popleft()
+            connection = self.idle.pop()
+            connection.job = job
+            connection.last_heard = now
+            self.busy.add(connection)
+            try:
+                if connection.state == "closed":
+                    self._connect(connection)
+                else:
+                    connection.uses += 1
+                    self._request(connection)
+            except (OSError, Failure) as error:
+                self._failed(connection, _words(error))
+
+    def _connect(self, connection: Connection) -> None:
+        if not self.addresses:
+            found = socket.getaddrinfo(self.setup.host, self.setup.port, type=socket.SOCK_STREAM)
+            self.addresses = [(info[0], str(info[4][0]), int(info[4][1])) for info in found]
+        # A host may have IPv6 addresses that lead nowhere: each further try of a file takes the next address.
+        tries = connection.job.tries if connection.job else 0
+        family, address, port = self.addresses[tries % len(self.addresses)]
+        sock: socket.socket | ssl.SSLSocket = socket.socket(family, socket.SOCK_STREAM)
+        sock.setblocking(False)
+        sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        connection.sock = sock
+        connection.uses = 0
+        connection.state = "connecting"
+        code = sock.connect_ex((address, port))
+        if code not in (0, errno.EINPROGRESS):
+            raise OSError(code, os.strerror(code))
+        self._want(connection, selectors.EVENT_WRITE)
+
+    def _request(self, connection: Connection) -> None:
+        job = connection.job
+        assert job is not None
+        connection._reset()
+        lines = [f"GET {job.order.path} HTTP/1.1", f"Host: {self.setup.host_header}"]
+        if self.authorization:
+            lines.append(f"Authorization: {self.authorization}")
+        if job.kept:
+            lines.append(f"Range: bytes={job.kept}-")
+        connection.outgoing = ("\r\n".join(lines) + "\r\n" + self.setup.headers + "\r\n").encode("ascii")
+        connection.state = "sending"
+        self._advance_sending(connection)
+
+    def _want(self, connection: Connection, events: int) -> None:
+        if connection.wanted == events:
+            return
+        assert connection.sock is not None
+        if connection.wanted == 0:
+            self.selector.register(connection.sock, events, connection)
+        else:
+            self.selector.modify(connection.sock, events, connection)
+        connection.wanted = events
+
+    # -- moving on when a socket is ready
+
+    def _advance(self, connection: Connection) -> None:
+        try:
+            if connection.state == "connecting":
+                self._connected(connection)
+            elif connection.state == "shaking":
+                self._shake(connection)
+            elif connection.state == "sending":
+                self._advance_sending(connection)
+            elif connection.state in ("head", "body"):
+                self._read(connection)
+            elif connection.state == "idle":
+                self._listen_idle(connection)
+        except ssl.SSLCertVerificationError as error:
+            self._fatal(connection, f"its TLS certificate does not verify: {error.verify_message}")
+        except (OSError, Failure) as error:
+            self._failed(connection, _words(error))
+
+    def _connected(self, connection: Connection) -> None:
+        assert connection.sock is not None
+        code = connection.sock.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR)
+        if code:
+            raise OSError(code, os.strerror(code))
+        if self.context is None:
+            self._request(connection)
+            return
+        self.selector.unregister(connection.sock)
+        connection.wanted = 0
+        connection.sock = self.context.wrap_socket(
+            connection.sock,
+            server_hostname=self.setup.host,
+            do_handshake_on_connect=False,
+            suppress_ragged_eofs=False,
+        )
+        connection.state = "shaking"
+        self._shake(connection)
+
+    def _shake(self, connection: Connection) -> None:
+        assert isinstance(connection.sock, ssl.SSLSocket)
+        try:
+            connection.sock.do_handshake()
+        except ssl.SSLWantReadError:
+            self._want(connection, selectors.EVENT_READ)
+        except ssl.SSLWantWriteError:
+            self._want(connection, selectors.EVENT_WRITE)
+        else:
+            self._request(connection)
+
+    def _advance_sending(self, connection: Connection) -> None:
+        assert connection.sock is not None
+        try:
+            sent = connection.sock.send(connection.outgoing)
+        except (BlockingIOError, ssl.SSLWantWriteError):
+            sent = 0
+        connection.outgoing = connection.outgoing[sent:]
+        if connection.outgoing:
+            self._want(connection, selectors.EVENT_WRITE)
+        else:
+            connection.state = "head"
+            self._want(connection, selectors.EVENT_READ)
+
+    def _listen_idle(self, connection: Connection) -> None:
+        """Take what a connection says that nobody is using: TLS session tickets, or its end."""
+        assert connection.sock is not None
+        try:
+            connection.sock.recv(1)
+        except (BlockingIOError, ssl.SSLWantReadError):
+            return
+        except OSError:
+            pass
+        self._close(connection)
+
+    def _read(self, connection: Connection) -> None:
+        """Read all that is there: a TLS connection may hold more than the selector can see."""
+        sock = connection.sock
+        assert sock is not None
+        while connection.state in ("head", "body"):
+            room = connection.view[connection.fill :]
+            if connection.state == "body" and len(room) > connection.left:
+                room = room[: connection.left]
+            try:
+                count = sock.recv_into(room)
+            except (BlockingIOError, ssl.SSLWantReadError):
+                return
+            except ssl.SSLWantWriteError:
+                self._want(connection, selectors.EVENT_WRITE)
+                return
+            if count == 0:
+                raise Failure("the connection was closed before the whole file had arrived")
+            connection.last_heard = time.monotonic()
+            if connection.state == "head":
+                connection.fill += count
+                self._head(connection)
+            else:
+                connection.fill += count
+                connection.left -= count
+                if connection.left == 0:
+                    self._complete(connection)
+                elif connection.fill == PIECE:
+                    self._flush(connection)
+
+    # -- an answer's head
+
+    def _head(self, connection: Connection) -> None:
+        end = connection.buffer.find(b"\r\n\r\n", 0, connection.fill)
+        if end < 0:
+            if connection.fill >= HEAD_LIMIT:
+                raise Failure("the answer's header does not end")
+            return
+        job = connection.job
+        assert job is not None
+        code, headers = _parse_head(bytes(connection.buffer[:end]))
+        rest = connection.fill - end - 4
+        connection.buffer[:rest] = connection.buffer[end + 4 : connection.fill]
+        connection.fill = rest
+        if code == 200 and job.kept:
+            self._restart(job)  # the origin ignored the range: take the whole body anew
+        if code in (200, 206):
+            self._begin_body(connection, job, headers)
+            return
+        self.bad_in_a_row = self.bad_in_a_row + 1 if code in RETRIED else 0
+        reason = f"HTTP {code}"
+        keep = _skip_small_body(connection, headers)
+        if code in RETRIED:
+            pause = _retry_after(headers.get("retry-after", ""))
+            if pause:
+                self.gate = max(self.gate, time.monotonic() + pause)
+            self._release(connection, keep)
+            self._again(job, reason, pause)
+            return
+        self._release(connection, keep)
+        if code == 416 and job.kept:
+            self._restart(job)
+            self._again(job, reason)
+        elif code == 404:
+            self._report(job, "missing", reason)
+        elif code == 401:
+            self._report(job, "unauthorized", reason)
+        elif code == 403:
+            self._report(job, "refused", reason)
+        elif code in (304, 412):
+            self._report(job, "changed", "the object changed since it was listed")
+        elif 300 <= code < 400:
+            self._report(job, "unusual", f"{reason}, a redirect")
+        else:
+            self._report(job, "failed", reason)
+
+    def _begin_body(self, connection: Connection, job: Job, headers: dict[str, str]) -> None:
+        length = headers.get("content-length", "")
+        if "transfer-encoding" in headers or "content-encoding" in headers or not length.isdigit():
+            self._close(connection)
+            self._release(connection, False)
+            self._report(job, "unusual", "an encoded answer")
+            return
+        generation = headers.get("x-goog-generation", "")
+        if job.kept and (generation != job.generation or _range_start(headers) != job.kept):
+            self._restart(job)
+            raise Failure("the object changed between two pieces of it")
+        job.generation = generation
+        self._learn(job, headers)
+        if not (job.order.md5 or job.order.crc32c or job.order.sha256):
+            self._close(connection)
+            self._release(connection, False)
+            self._report(job, "unusual", "the origin sends no checksum along")
+            return
+        if not job.kept:
+            job.digest = Digester(self.setup.sha256)
+        connection.left = int(length)
+        connection.total = int(length) + job.kept
+        if job.order.bytes >= 0 and connection.total != job.order.bytes:
+            self._restart(job)
+            raise Failure(f"{connection.total} bytes offered instead of {job.order.bytes}")
+        connection.state = "body"
+        if connection.fill > connection.left:
+            raise Failure("more bytes than announced")
+        connection.left -= connection.fill
+        if connection.left == 0:
+            self._complete(connection)
+
+    def _learn(self, job: Job, headers: dict[str, str]) -> None:
+        """Take the checksums that the origin sends along, where the order promised none."""
+        for part in headers.get("x-goog-hash", "").split(","):
+            kind, _, value = part.strip().partition("=")
+            if kind == "md5" and not job.order.md5:
+                job.order.md5 = hex_of_base64(value)
+            elif kind == "crc32c" and not job.order.crc32c:
+                job.order.crc32c = hex_of_base64(value)
+
+    # -- an answer's body
+
+    def _flush(self, connection: Connection) -> None:
+        job = connection.job
+        assert job is not None
+        assert job.digest is not None
+        if job.descriptor < 0:
+            self.ordinal += 1
+            job.staged = f"{self.setup.staging}/{os.getpid()}-{self.ordinal}"
+            job.descriptor = os.open(job.staged, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o666)
+        piece = connection.view[: connection.fill]
+        job.digest.update(piece)
+        _write_all(job.descriptor, piece)
+        job.kept += connection.fill
+        self.moved += connection.fill
+        connection.fill = 0
+
+    def _complete(self, connection: Connection) -> None:
+        job = connection.job
+        assert job is not None
+        self._flush(connection)
+        self._release(connection, True)
+        digest, order = job.digest, job.order
+        assert digest is not None
+        wrong = ""
+        if order.md5 and digest.md5 != order.md5:
+            wrong = f"corrupted: md5 is {digest.md5} instead of {order.md5}"
+        elif order.crc32c and digest.crc32c != order.crc32c:
+            wrong = f"corrupted: crc32c is {digest.crc32c} instead of {order.crc32c}"
+        elif order.sha256 and digest.sha256 and digest.sha256 != order.sha256:
+            wrong = f"corrupted: sha256 is {digest.sha256} instead of {order.sha256}"
+        if wrong:
+            self._restart(job)
+            self._again(job, wrong)
+            return
+        self.bad_in_a_row = 0
+        if order.mtime_ns:
+            os.utime(job.descriptor, ns=(order.mtime_ns, order.mtime_ns))
+        mtime_ns = os.fstat(job.descriptor).st_mtime_ns
+        os.close(job.descriptor)
+        job.descriptor = -1
+        entry = Entry(
+            order.target,
+            digest.bytes,
+            mtime_ns,
+            digest.md5,
+            digest.sha256,
+            digest.crc32c,
+            job.generation,
+            order.etag,
+            self.setup.origin,
+        )
+        try:
+            if self.ledger is not None:
+                self.ledger.append([entry])  # before the rename: whoever finds the file finds its checksums
+            os.replace(job.staged, f"{self.setup.root}/{order.target}")
+        except OSError as error:
+            self._report(job, "failed", f"cannot be put in place: {_words(error)}")
+            return
+        self.reports.append(
+            Report(
+                order.number, "ok", "", digest.bytes, digest.md5, digest.sha256, digest.crc32c, job.generation, mtime_ns
+            )
+        )
+
+    # -- endings
+
+    def _release(self, connection: Connection, keep: bool) -> None:
+        self.busy.discard(connection)
+        connection.job = None
+        connection.fill = 0
+        if keep:
+            connection.state = "idle"
+        else:
+            self._close(connection)
+        self.idle.append(connection)
+
+    def _close(self, connection: Connection) -> None:
+        if connection.sock is not None:
+            if connection.wanted:
+                self.selector.unregister(connection.sock)
+            connection.wanted = 0
+            connection.sock.close()
+            connection.sock = None
+        connection.state = "closed"
+
+    def _restart(self, job: Job) -> None:
+        job.kept = 0
+        job.digest = None
+        if job.descriptor >= 0:
+            os.close(job.descriptor)
+            job.descriptor = -1
+        if job.staged:
+            with contextlib.suppress(OSError):
+                os.unlink(job.staged)
+            job.staged = ""
+
+    def _failed(self, connection: Connection, reason: str) -> None:
+        """End a try whose connection broke. One that an idle keep-alive connection lost at once costs no try."""
+        job = connection.job
+        stale = connection.uses > 0 and connection.state in ("sending", "head") and connection.fill == 0
+        if connection.state == "body" and connection.fill and job is not None and job.digest is not None:
+            with contextlib.suppress(OSError):
+                self._flush(connection)
+        self._release(connection, False)
+        if job is None:
+            return
+        if not self._on_disk(job):
+            return
+        if 0 < job.kept < KEEP_FROM:
+            self._restart(job)
+        if stale:
+            self.ready.appendleft(job)
+            return
+        self.bad_in_a_row += 1
+        self._again(job, reason)
+
+    def _on_disk(self, job: Job) -> bool:
+        """Report a full disk as such: trying again would not help."""
+        try:
+            stat = os.statvfs(self.setup.staging)
+        except OSError:
+            return True
+        if stat.f_bavail * stat.f_frsize < PIECE:
+            self._restart(job)
+            self._report(job, "failed", "the disk is full")
+            return False
+        return True
+
+    def _fatal(self, connection: Connection, reason: str) -> None:
+        job = connection.job
+        self._release(connection, False)
+        self.hopeless = reason
+        if job is not None:
+            self._give_up(job, reason)
+
+    def _again(self, job: Job, reason: str, pause: float = 0.0) -> None:
+        job.tries += 1
+        if self.hopeless:
+            self._give_up(job, self.hopeless)
+        elif job.tries >= self.setup.tries:
+            if self.bad_in_a_row >= HOPELESS:
+                self.hopeless = f"{reason} (this origin failed {self.bad_in_a_row} times in a row)"
+            self._give_up(job, f"{reason} ({job.tries} tries)")
+        else:
+            wait = min(LONGEST_WAIT, self.setup.first_wait * 2 ** (job.tries - 1)) * (0.5 + random.random())  # noqa: S311
+            self.ordinal += 1
+            heapq.heappush(self.waiting, (time.monotonic() + max(wait, pause), self.ordinal, job))
+
+    def _give_up(self, job: Job, reason: str) -> None:
+        self._restart(job)
+        self._report(job, "failed", reason)
+
+    def _report(self, job: Job, status: str, reason: str) -> None:
+        self._restart(job)
+        self.reports.append(Report(job.order.number, status, reason))
+
+    def _drop_stalled(self, now: float) -> None:
+        for connection in list(self.busy):
+            if now - connection.last_heard > self.setup.stall_seconds:
+                connection.uses = 0
+                self._failed(connection, f"nothing arrived for {self.setup.stall_seconds:g} s")
+
+
+class Incoming:
+    """Messages from a pipe: each a length of four bytes, big-endian, and MessagePack."""
+
+    def __init__(self, descriptor: int) -> None:
+        self.descriptor = descriptor
+        self.buffer = bytearray()
+        self.ended = False
+        self.decoder = msgspec.msgpack.Decoder(Message)
+
+    def read(self) -> list[Message]:
+        """Return the messages that are complete."""
+        try:
+            data = os.read(self.descriptor, 1 << 20)
+        except BlockingIOError:
+            return []
+        self.ended = not data
+        self.buffer += data
+        messages = []
+        while len(self.buffer) >= 4:
+            (length,) = struct.unpack_from(">I", self.buffer)
+            if len(self.buffer) < 4 + length:
+                break
+            messages.append(self.decoder.decode(bytes(self.buffer[4 : 4 + length])))
+            del self.buffer[: 4 + length]
+        return messages
+
+
+def _context(cafile: str) -> ssl.SSLContext:
+    context = ssl.create_default_context()
+    if cafile:
+        context.load_verify_locations(cafile)
+    return context
+
+
+def _parse_head(head: bytes) -> tuple[int, dict[str, str]]:
+    lines = head.decode("latin-1").split("\r\n")
+    status = lines[0].split(" ", 2)
+    if len(status) < 2 or not status[0].startswith("HTTP/1.") or not status[1].isdigit():
+        raise Failure("the answer is not HTTP/1.1")
+    headers: dict[str, str] = {}
+    for line in lines[1:]:
+        name, _, value = line.partition(":")
+        name, value = name.strip().lower(), value.strip()
+        headers[name] = f"{headers[name]},{value}" if name in headers else value
+    return int(status[1]), headers
+
+
+def _skip_small_body(connection: Connection, headers: dict[str, str]) -> bool:
+    """Say whether the connection can serve again: the body of an error is there already, whole, and thrown away."""
+    length = headers.get("content-length", "")
+    if headers.get("connection", "").lower() == "close" or not length.isdigit():
+        return False
+    return connection.fill == int(length)
+
+
+def _retry_after(value: str) -> float:
+    """Return the seconds that a Retry-After header asks for (RFC 9110, 10.2.3: seconds or a date), 0 for none."""
+    if not value:
+        return 0.0
+    if value.isdigit():
+        return min(float(value), LONGEST_RETRY_AFTER)
+    try:
+        moment = email.utils.parsedate_to_datetime(value).timestamp()
+    except (TypeError, ValueError):
+        return 0.0
+    return min(max(0.0, moment - time.time()), LONGEST_RETRY_AFTER)
+
+
+def _range_start(headers: dict[str, str]) -> int:
+    unit, _, rest = headers.get("content-range", "").partition(" ")
+    first = rest.partition("-")[0]
+    return int(first) if unit == "bytes" and first.isdigit() else -1
+
+
+def _write_all(descriptor: int, data: bytes | memoryview) -> None:
+    view = memoryview(data)
+    while view:
+        view = view[os.write(descriptor, view) :]
+
+
+def _words(error: BaseException) -> str:
+    if isinstance(error, OSError) and error.errno and not isinstance(error, ssl.SSLError):
+        return os.strerror(error.errno).lower() if error.errno > 0 else str(error)
+    return str(error) or type(error).__name__
+
+
+def main() -> int:
+    """Read the setup, then work."""
+    header = sys.stdin.buffer.raw.read(4)  # type: ignore[attr-defined]
+    if len(header) < 4:
+        return 1
+    wanted = struct.unpack(">I", header)[0]
+    payload = b""
+    while len(payload) < wanted:
+        piece = os.read(0, wanted - len(payload))
+        if not piece:
+            return 1
+        payload += piece
+    Mover(msgspec.msgpack.decode(payload, type=Setup)).run()
+    return 0
+
+
+if __name__ == "__main__":
+    try:
+        sys.exit(main())
+    except (KeyboardInterrupt, BrokenPipeError):
+        os._exit(130)

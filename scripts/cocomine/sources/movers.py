@@ -1,0 +1,148 @@
+"""Drives the processes of `cocomine.sources.mover`: hands out orders, collects reports, survives their death."""
+
+import os
+import queue
+import struct
+import subprocess
+import sys
+import threading
+from collections.abc import Callable, Iterable, Iterator
+from pathlib import Path
+
+import msgspec
+
+from cocomine.sources.mover import Answer, Message, Order, Report, Setup
+
+AHEAD = 4  # orders that a process holds for each of its connections, so that none waits for the parent
+
+SCRIPTS = Path(__file__).resolve().parents[2]
+
+
+class _Process:
+    """One mover: its pipes, and the orders that it has not reported."""
+
+    def __init__(self, setup: Setup, answers: "queue.SimpleQueue[tuple[_Process, Answer | None]]") -> None:
+        environment = {**os.environ, "PYTHONPATH": str(SCRIPTS)}
+        self.child = subprocess.Popen(
+            [sys.executable, "-m", "cocomine.sources.mover"],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            env=environment,
+        )
+        self.pending: dict[int, Order] = {}
+        self.alive = True
+        self._answers = answers
+        self._send_bytes(msgspec.msgpack.encode(setup))
+        threading.Thread(target=self._listen, daemon=True).start()
+
+    def send(self, message: Message) -> None:
+        """Send a message; a dead process is noticed by its listener."""
+        for order in message.orders:
+            self.pending[order.number] = order
+        self._send_bytes(msgspec.msgpack.encode(message))
+
+    def _send_bytes(self, payload: bytes) -> None:
+        assert self.child.stdin is not None
+        try:
+            self.child.stdin.write(struct.pack(">I", len(payload)) + payload)
+            self.child.stdin.flush()
+        except (BrokenPipeError, ValueError):
+            return
+
+    def _listen(self) -> None:
+        assert self.child.stdout is not None
+        decoder = msgspec.msgpack.Decoder(Answer)
+        stream = self.child.stdout
+        while len(header := stream.read(4)) == 4:
+            (length,) = struct.unpack(">I", header)
+            payload = stream.read(length)
+            if len(payload) < length:
+                break
+            self._answers.put((self, decoder.decode(payload)))
+        self._answers.put((self, None))
+
+    def stop(self) -> None:
+        """End the process, whatever it is doing."""
+        assert self.child.stdin is not None
+        try:
+            self.child.stdin.close()
+        except BrokenPipeError:
+            pass
+        if self.alive:
+            self.child.terminate()
+        self.child.wait()
+
+
+def move(
+    orders: Iterable[Order],
+    setup: Setup,
+    processes: int,
+    authorization: Callable[[bool], str],
+    moved: Callable[[int], None],
+) -> Iterator[Report]:
+    """Carry out `orders` and yield a report for each, in the order in which they end.
+
+    `authorization(renew)` returns the Authorization header's value, renewed when the origin refused the last;
+    `moved` is told of bytes as they arrive. A process that dies has its orders given to a new one, once each.
+    """
+    answers: queue.SimpleQueue[tuple[_Process, Answer | None]] = queue.SimpleQueue()
+    source = iter(orders)
+    ahead = setup.connections * AHEAD
+    token = authorization(False)
+    workers = [_Process(setup, answers) for _ in range(processes)]
+    for worker in workers:
+        worker.send(Message([], token))
+    again: list[Order] = []
+    seen_twice: set[int] = set()
+    exhausted = False
+
+    def fill(worker: _Process) -> None:
+        nonlocal exhausted
+        batch: list[Order] = []
+        while len(worker.pending) + len(batch) < ahead:
+            if again:
+                batch.append(again.pop())
+                continue
+            order = next(source, None) if not exhausted else None
+            if order is None:
+                exhausted = True
+                break
+            batch.append(order)
+        if batch:
+            worker.send(Message(batch, authorization(False)))
+
+    try:
+        for worker in workers:
+            fill(worker)
+        while any(worker.pending for worker in workers) or again:
+            worker, answer = answers.get()
+            if answer is None:
+                worker.alive = False
+                lost, worker.pending = list(worker.pending.values()), {}
+                workers.remove(worker)
+                for order in lost:
+                    if order.number in seen_twice:
+                        yield Report(order.number, "failed", "the process that moved it died twice")
+                    else:
+                        seen_twice.add(order.number)
+                        again.append(order)
+                if again or not exhausted:
+                    replacement = _Process(setup, answers)
+                    workers.append(replacement)
+                    replacement.send(Message([], authorization(False)))
+                    fill(replacement)
+                continue
+            moved(answer.moved)
+            for report in answer.reports:
+                order_or_none = worker.pending.pop(report.number, None)
+                if report.status == "unauthorized" and order_or_none is not None and report.number not in seen_twice:
+                    seen_twice.add(report.number)
+                    again.append(order_or_none)
+                    worker.send(Message([], authorization(True)))
+                    continue
+                yield report
+            if len(worker.pending) < ahead // 2 or again:
+                fill(worker)
+    finally:
+        for worker in workers:
+            worker.stop()

@@ -1,0 +1,96 @@
+"""Names that came from outside, and the rule that none of them leads out of the folder it is meant for."""
+
+import os
+import unicodedata
+from pathlib import Path
+
+MOST_BYTES_OF_A_PART = 255 - 40  # file systems allow 255; a temporary name adds up to 40
+
+
+def refusal(name: str) -> str | None:
+    """Return why `name` must not be written below a folder, or None when it is safe there.
+
+    `name` is relative, with forward slashes: an object's name, a zip member's or an image's `file_name`. Refused are
+    empty names, absolute ones, `.` and `..` and empty parts, backslashes, drive letters, control characters, lone
+    surrogates and parts that no file system takes.
+    """
+    if not name:
+        return "empty name"
+    try:
+        encoded = name.encode("utf-8")
+    except UnicodeEncodeError:
+        return "not valid unicode"
+    if len(encoded) > 1024:
+        return "longer than 1024 bytes"
+    if any(unicodedata.category(letter) == "Cc" for letter in name):
+        return "control character"
+    if "\\" in name:
+        return "backslash"
+    if name.startswith("/"):
+        return "absolute path"
+    if len(name) > 1 and name[1] == ":" and name[0].isalpha() and name[0].isascii():
+        return "drive letter"
+    for part in name.split("/"):
+        if part == "":
+            return "empty path part"
+        if part in (".", ".."):
+            return f"path part {part!r}"
+        if len(part.encode("utf-8")) > MOST_BYTES_OF_A_PART:
+            return f"path part longer than {MOST_BYTES_OF_A_PART} bytes"
+    return None
+
+
+def folded(name: str) -> str:
+    """Return the form of `name` under which a case-insensitive, unicode-normalising disk would know it."""
+    return unicodedata.normalize("NFC", name).casefold()
+
+
+class FolderGuard:
+    """Makes folders below a root and refuses to pass through a symlink, so that nothing is written elsewhere.
+
+    Remembers what it has seen, so a folder is looked at once a run.
+    """
+
+    def __init__(self, root: Path) -> None:
+        self.root = root
+        self._known: dict[str, str | None] = {"": None}
+
+    def prepare(self, name: str) -> str | None:
+        """Make the folders that `name` needs; return why it is refused, or None."""
+        return self._folder(name.rpartition("/")[0])
+
+    def _folder(self, folder: str) -> str | None:
+        if folder in self._known:
+            return self._known[folder]
+        reason = self._folder(folder.rpartition("/")[0])
+        if reason is None:
+            reason = self._make(folder)
+        self._known[folder] = reason
+        return reason
+
+    def _make(self, folder: str) -> str | None:
+        path = self.root / folder
+        if path.is_symlink():
+            return f"{folder} is a symlink"
+        try:
+            path.mkdir(exist_ok=True)
+        except FileExistsError:
+            return f"{folder} is a file where a folder is needed"
+        except OSError as error:
+            return f"cannot make {folder}: {os.strerror(error.errno or 0)}"
+        return None
+
+
+def collisions(names: list[str]) -> dict[str, str]:
+    """Return name -> reason for each name that a case-insensitive disk could not hold beside an earlier one.
+
+    The first of several names that fold to one keeps its place; the later ones are refused. Names that need a folder
+    where another name is a file are refused too (`a` and `a/b`).
+    """
+    seen: dict[str, str] = {}
+    result: dict[str, str] = {}
+    for name in names:
+        other = seen.setdefault(folded(name), name)
+        if other != name:
+            result[name] = f"same name as {other} on a case-insensitive disk"
+    return result

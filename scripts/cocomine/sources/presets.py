@@ -1,0 +1,80 @@
+"""Public data sets that need no writing down: their origins, files and published checksums, as rows of presets.json."""
+
+import functools
+from dataclasses import dataclass
+from pathlib import Path
+
+from cocomine.base.errors import CocomineError
+from cocomine.base.files import read_json
+
+TASKS = ("instances", "captions", "person_keypoints", "panoptic", "stuff")
+TABLE = Path(__file__).with_name("presets.json")
+
+
+@dataclass(frozen=True)
+class PresetFile:
+    """One annotation file of a preset: a member of a public zip.
+
+    `member` is its name inside the zip at `url`; `inner` is set when the member is itself a zip (COCO's panoptic PNGs).
+    `sha256`, `md5` (hex) and `bytes` are those published for the zip, empty or 0 where nothing is published.
+    """
+
+    task: str
+    split: str
+    url: str
+    member: str
+    sha256: str = ""
+    md5: str = ""
+    bytes: int = 0
+
+
+@dataclass(frozen=True)
+class Preset:
+    """A public data set: where its images and its annotation files lie."""
+
+    name: str
+    description: str
+    splits: tuple[str, ...]
+    images: tuple[str, ...]
+    files: tuple[PresetFile, ...]
+
+    def file(self, task: str, split: str) -> PresetFile | None:
+        """Return the row of one task and split; `panoptic_pngs` is a task here."""
+        return next((f for f in self.files if (f.task, f.split) == (task, split)), None)
+
+
+@functools.cache
+def _table() -> tuple[dict[str, Preset], dict[str, str]]:
+    table = read_json(TABLE)
+    archives = table["archives"]
+    presets = {}
+    for name, row in table["presets"].items():
+        files = tuple(
+            PresetFile(task, split, archives[archive]["url"], member, **_published(archives[archive]))
+            for task, split, archive, member in row["files"]
+        )
+        images = tuple(row["images"])
+        presets[name] = Preset(name, row["description"], tuple(row["splits"]), images, files)
+    return presets, table["dead_buckets"]
+
+
+def _published(row: dict[str, str | int]) -> dict[str, str | int]:
+    return {key: row[key] for key in ("sha256", "md5", "bytes") if key in row}
+
+
+def preset(name: str) -> Preset:
+    """Return the preset called `name`. Raises CocomineError with the known names when there is none."""
+    presets, _ = _table()
+    if name not in presets:
+        raise CocomineError(f"preset: unknown name {name!r}", f"choose from {', '.join(sorted(presets))}")
+    return presets[name]
+
+
+def preset_names() -> list[str]:
+    """Return the names of all presets, sorted."""
+    return sorted(_table()[0])
+
+
+def advice_for_dead_bucket(bucket: str) -> str:
+    """Return what to use instead of a bucket that is known to be gone, or an empty string."""
+    return _table()[1].get(bucket, "")

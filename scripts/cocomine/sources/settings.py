@@ -1,0 +1,177 @@
+"""The `stores` and `sources` sections of the config, checked and typed."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field, fields
+from typing import Any, Self
+
+from cocomine.base.errors import CocomineError
+from cocomine.sources.presets import TASKS, preset
+
+USES = ("in-place", "hardlink", "copy")
+
+
+@dataclass(frozen=True)
+class OriginSettings:
+    """One place that holds files, and how to be let in.
+
+    `url` is gs://bucket/prefix, s3://bucket/prefix, http(s)://host/folder/, http(s)://host/file.zip, or a local folder
+    or zip; `{split}` in it stands for the first folder of a file's name. `credentials` is `default` (application
+    default credentials; for s3 boto3's own search), `anonymous`, or a service account file. `requester_pays` is the
+    project that is billed. `endpoint` is another S3 or GCS endpoint. `whole` fetches a zip whole instead of by member.
+    """
+
+    url: str
+    credentials: str = "default"
+    requester_pays: str = ""
+    endpoint: str = ""
+    whole: bool = False
+
+    @classmethod
+    def from_value(cls, value: Any, where: str) -> Self:
+        """Read an origin: its URL, or a mapping with `url` and options."""
+        if isinstance(value, str):
+            return cls(_url(value, where))
+        checked = _known_keys(cls, value, where)
+        if "url" not in checked:
+            raise CocomineError(f"{where}: an origin without url", "write the URL itself, or {url: gs://bucket/prefix}")
+        _url(checked["url"], f"{where}.url")
+        for key in ("credentials", "requester_pays", "endpoint"):
+            if not isinstance(checked.get(key, ""), str):
+                raise CocomineError(f"{where}.{key}: {checked[key]!r} is not text", "put it in quotation marks")
+        if not isinstance(checked.get("whole", False), bool):
+            raise CocomineError(f"{where}.whole: {checked['whole']!r} is not true or false", "write true or false")
+        return cls(**checked)
+
+
+@dataclass(frozen=True)
+class StoreSettings:
+    """Where the images of a store come from: an ordered list of origins, or a folder on disk."""
+
+    origins: tuple[OriginSettings, ...] = ()
+    folder: str = ""
+    use: str = "in-place"
+    preset: str = ""
+
+    @classmethod
+    def from_mapping(cls, mapping: Mapping[str, Any]) -> Self:
+        """Check and type the `store` section. Raises CocomineError naming the key that is wrong."""
+        values = _known_keys(cls, mapping, "store")
+        result = cls(**_places(values, "store"))
+        if result.preset and not result.origins and not result.folder:
+            result = cls(
+                tuple(OriginSettings.from_value(url, "preset") for url in preset(result.preset).images),
+                "",
+                result.use,
+                result.preset,
+            )
+        if not result.origins and not result.folder:
+            raise CocomineError(
+                "store: neither origins nor folder",
+                "write origins: [gs://bucket/prefix], or folder: /path/of/coco with use: in-place, or preset: coco2017",
+            )
+        return result
+
+
+@dataclass(frozen=True)
+class SourceSettings:
+    """Where annotation files come from and which are wanted.
+
+    `files` overrides the official naming: {split: {task: path in the origin, panoptic_pngs: folder or zip}}.
+    """
+
+    store: str = ""
+    origins: tuple[OriginSettings, ...] = ()
+    folder: str = ""
+    use: str = "in-place"
+    preset: str = ""
+    splits: tuple[str, ...] = ()
+    tasks: tuple[str, ...] = ("instances",)
+    files: dict[str, dict[str, str]] = field(default_factory=dict)
+    synthetic: dict[str, Any] = field(default_factory=dict)
+
+    @classmethod
+    def from_mapping(cls, mapping: Mapping[str, Any]) -> Self:
+        """Check and type the `source` section. Raises CocomineError naming the key that is wrong."""
+        values = _places(_known_keys(cls, mapping, "source"), "source")
+        for key in ("splits", "tasks"):
+            if key in values:
+                values[key] = _texts(values[key], f"source.{key}")
+        for task in values.get("tasks", ()):
+            if task not in TASKS:
+                raise CocomineError(f"source.tasks: unknown task {task!r}", f"choose from {', '.join(TASKS)}")
+        values["files"] = _files(values.get("files", {}))
+        if values.get("preset") and not values.get("splits"):
+            values["splits"] = preset(values["preset"]).splits
+        result = cls(**values)
+        if not result.splits:
+            result = cls(**{**values, "splits": tuple(result.files)})
+        if not result.splits:
+            raise CocomineError("source.splits: missing", "name them, for example splits: [train2017, val2017]")
+        if not (result.origins or result.folder or result.preset):
+            raise CocomineError(
+                "source: neither origins nor folder nor preset",
+                "write origins: [gs://bucket/prefix], folder: /path/of/coco, or preset: coco2017",
+            )
+        return result
+
+
+def _known_keys(kind: type, value: Any, where: str) -> dict[str, Any]:
+    if not isinstance(value, Mapping):
+        raise CocomineError(f"{where}: expected a mapping of keys, got {value!r}", "see config/README.md")
+    known = [f.name for f in fields(kind)]
+    for key in value:
+        if key not in known:
+            raise CocomineError(f"{where}.{key}: unknown key", f"known keys: {', '.join(known)}")
+    return dict(value)
+
+
+def _url(value: Any, where: str) -> str:
+    if not isinstance(value, str) or not value.strip():
+        raise CocomineError(f"{where}: {value!r} is no URL or path", "for example gs://my-bucket/coco")
+    scheme = value.partition("://")[0] if "://" in value else ""
+    if scheme not in ("", "gs", "s3", "http", "https", "file"):
+        raise CocomineError(f"{where}: unknown scheme {scheme}://", "use gs://, s3://, https://, or a local path")
+    return value
+
+
+def _places(values: dict[str, Any], where: str) -> dict[str, Any]:
+    if "origins" in values:
+        origins = values["origins"]
+        if not isinstance(origins, list | tuple):
+            raise CocomineError(f"{where}.origins: {origins!r} is not a list", "write origins: [gs://bucket/prefix]")
+        values["origins"] = tuple(
+            OriginSettings.from_value(value, f"{where}.origins[{number}]") for number, value in enumerate(origins)
+        )
+    for key in ("folder", "use", "preset", "store"):
+        if key in values and not isinstance(values[key], str):
+            raise CocomineError(f"{where}.{key}: {values[key]!r} is not text", "put it in quotation marks")
+    if values.get("use", "in-place") not in USES:
+        raise CocomineError(f"{where}.use: {values['use']!r}", f"choose from {', '.join(USES)}")
+    if values.get("folder") and values.get("origins"):
+        raise CocomineError(f"{where}: both folder and origins", "keep one; a folder may stand in origins too")
+    if values.get("preset"):
+        preset(values["preset"])
+    return values
+
+
+def _texts(value: Any, where: str) -> tuple[str, ...]:
+    if not isinstance(value, list | tuple) or not all(isinstance(item, str) for item in value):
+        raise CocomineError(f"{where}: {value!r} is not a list of names", "for example [train2017, val2017]")
+    return tuple(value)
+
+
+def _files(value: Any) -> dict[str, dict[str, str]]:
+    if not isinstance(value, Mapping):
+        raise CocomineError(
+            f"source.files: {value!r} is not a mapping", "{train2017: {instances: path/in/origin.json}}"
+        )
+    known = (*TASKS, "panoptic_pngs")
+    for split, tasks in value.items():
+        if not isinstance(tasks, Mapping):
+            raise CocomineError(f"source.files.{split}: {tasks!r} is not a mapping", "{instances: path/in/origin.json}")
+        for task, path in tasks.items():
+            if task not in known:
+                raise CocomineError(f"source.files.{split}.{task}: unknown task", f"choose from {', '.join(known)}")
+            if not isinstance(path, str):
+                raise CocomineError(f"source.files.{split}.{task}: {path!r} is not text", "give the path in the origin")
+    return {str(split): dict(tasks) for split, tasks in value.items()}

@@ -1,0 +1,56 @@
+"""Fetch exactly the images of a selection into an image store, verified, and write their lock.
+
+The store's origins are asked in order: what the first lacks or refuses is asked of the next. Files are complete or
+absent, whatever happens on the way; run it again after a failure and only what is missing is fetched. The exit code is
+0 only if every image is there with the checksum that its origin published.
+
+Example:
+  python scripts/sync_images.py --settings '{"origins": ["gs://my-bucket/coco"]}' --selection results/giraffes/selection.tsv \\
+      --store-dir data/images/coco --lock results/giraffes/images.lock.tsv
+  python scripts/sync_images.py --settings '{"folder": "/datasets/coco", "use": "in-place"}' … --plan
+"""
+
+import argparse
+import sys
+from pathlib import Path
+
+from cocomine.base import command
+from cocomine.sources.cli import add_behaviour, behaviour_of
+from cocomine.sources.images import Job, plan_images, sync_images
+from cocomine.sources.settings import StoreSettings
+from cocomine.sources.store import Options
+
+
+def build_parser() -> argparse.ArgumentParser:
+    """Return the command line."""
+    parser = command.parser(__doc__ or "", settings="store")
+    parser.add_argument("--selection", type=Path, required=True, help="table with columns image_id and store_path")
+    parser.add_argument("--store-dir", type=Path, required=True, help="the image store: data/images/{store}")
+    parser.add_argument("--lock", type=Path, required=True, help="written: size, checksums and origin of every image")
+    parser.add_argument("--against", type=Path, help="an earlier lock that must hold (default: --lock, if it exists)")
+    parser.add_argument("--plan", action="store_true", help="print what would be fetched, from where, and stop")
+    parser.add_argument("--checksum", action="store_true", help="read every byte that is there already")
+    parser.add_argument("--verify-origin", action="store_true", help="ask the origins whether they hold the same bytes")
+    parser.add_argument(
+        "--missing",
+        choices=("stop", "record"),
+        default="stop",
+        help="record: an image that no origin has goes into the lock as missing, and the exit code stays 0",
+    )
+    add_behaviour(parser)
+    return parser
+
+
+def main(options: argparse.Namespace) -> None:
+    """Sync, or print the plan."""
+    settings = StoreSettings.from_mapping(options.settings)
+    how = Options(behaviour_of(options), options.checksum, options.verify_origin)
+    job = Job(options.selection, options.store_dir, options.lock, options.against, options.missing == "record")
+    if options.plan:
+        print("\n".join(plan_images(job, settings, how)))
+    else:
+        sync_images(job, settings, how)
+
+
+if __name__ == "__main__":
+    sys.exit(command.run(main, build_parser()))
