@@ -1,4 +1,4 @@
-"""The clauses of a query: small pure functions from index columns to a mask of images or of annotations.
+"""The clauses of a query: small pure functions from index columns to a mask of rows.
 
 A mask is a boolean array with a cell a row; True passes. Images are numbered by global row, classes by their position in
 `Source.categories`. No function here knows what order clauses are applied in: `cocomine.mining.select` does.
@@ -58,7 +58,7 @@ def holding(pairs: Pairs, classes: Sequence[int], images: int) -> Mask:
 
 
 def holding_all(pairs: Pairs, groups: Sequence[Sequence[int]], images: int) -> Mask:
-    """Images with an object of every group of classes (a supercategory is a group; a plain category, a group of one)."""
+    """Images with an object of every group of classes; a supercategory is a group, a category a group of one."""
     result = np.ones(images, dtype=bool)
     for group in groups:
         result &= holding(pairs, group, images)

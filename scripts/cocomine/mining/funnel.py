@@ -1,4 +1,4 @@
-"""The funnel: what each clause removed, of images and annotations, in all and by class, with nothing unaccounted for."""
+"""The funnel: what each clause removed of images and annotations, in all and by class, all of it accounted for."""
 
 from __future__ import annotations
 
@@ -59,7 +59,12 @@ class Funnel:
         return self._pairs
 
     def apply(
-        self, clause: str, words: str, images: Mask | None = None, annotations: Mask | None = None, add: Mask | None = None
+        self,
+        clause: str,
+        words: str,
+        images: Mask | None = None,
+        annotations: Mask | None = None,
+        add: Mask | None = None,
     ) -> Step:
         """Apply a clause: only `images` and `annotations` that pass stay; images in `add` come back.
 

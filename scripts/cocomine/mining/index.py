@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from difflib import get_close_matches
 from functools import cached_property
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -35,7 +36,9 @@ class Columns:
         except FileNotFoundError as error:
             raise CocomineError(f"{path}: the index lacks this table", "build the index again") from error
         except pa.ArrowInvalid as error:
-            raise CocomineError(f"{path}: not a Parquet file: {error}", "delete it and build the index again") from error
+            raise CocomineError(
+                f"{path}: not a Parquet file: {error}", "delete it and build the index again"
+            ) from error
         self.path = path
         self.rows: int = self._file.metadata.num_rows
         self.names: frozenset[str] = frozenset(self._file.schema_arrow.names)
@@ -165,7 +168,7 @@ class Source:
                 known = found.setdefault(identity, category)
                 if known.name != category.name and split is not self.splits[0]:
                     raise CocomineError(
-                        f"category {identity} is '{known.name}' in one split and '{category.name}' in {split.source_file}",
+                        f"category {identity}: '{known.name}' in one split, '{category.name}' in {split.source_file}",
                         "put splits with different categories into sources of their own",
                     )
         return tuple(found[identity] for identity in sorted(found))
@@ -210,7 +213,7 @@ class Source:
 
 def _repeated(ids: Array, starts: Array) -> Mask:
     result = np.zeros(len(ids), dtype=bool)
-    for begin, end in zip(starts[1:-1], starts[2:], strict=True):
+    for begin, end in pairwise(starts[1:].tolist()):
         part = ids[begin:end]
         result[begin:end] = np.isin(part, ids[:begin]) & (part != -1)
     return result
@@ -231,4 +234,3 @@ def nearest(word: str, words: Sequence[str]) -> str:
     if near:
         return "did you mean " + " or ".join(f"'{name}'" for name in near) + "?"
     return "there are: " + ", ".join(list(words)[:100])
-

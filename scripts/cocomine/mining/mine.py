@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import logging
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict
@@ -10,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from cocomine.base.files import write_json, write_table
+from cocomine.base.files import canonical_json, write_json, write_table
 from cocomine.mining.index import Source, read_source
 from cocomine.mining.select import NEGATIVE, SPARE, WANTED, Selection, select
 from cocomine.mining.settings import Query
@@ -82,14 +83,13 @@ def selection_rows(source: Source, selection: Selection) -> Iterator[tuple[objec
 
 def funnel_document(source: Source, selection: Selection) -> dict[str, Any]:
     """Return what funnel.json holds: the query, what it resolved to, every step, and the sums."""
-    names = [category.name for category in source.categories]
     roles = selection.chosen.roles
     return {
         "query": query_values(selection.query),
         "words": query_words(selection),
         "splits": [split.name for split in source.splits],
         "wanted": [asdict(source.categories[cls]) for cls in selection.wanted.classes],
-        "caps": {names[cls]: cap for cls, cap in sorted(selection.caps.items())},
+        "caps": {str(source.categories[cls].id): cap for cls, cap in sorted(selection.caps.items())},
         "roles": {role: roles.count(role) for role in (WANTED, NEGATIVE, SPARE)},
         "notes": selection.notes,
         "funnel": selection.funnel.as_dict(),
@@ -98,8 +98,11 @@ def funnel_document(source: Source, selection: Selection) -> dict[str, Any]:
 
 def query_values(query: Query) -> dict[str, Any]:
     """Return the settings that differ from their defaults, as plain values."""
-    mine, default = asdict(query), asdict(Query())
-    return {key: value for key, value in mine.items() if value != default[key]}
+    chosen, default = asdict(query), asdict(Query())
+    result: dict[str, Any] = json.loads(
+        canonical_json({key: value for key, value in chosen.items() if value != default[key]})
+    )
+    return result
 
 
 def query_words(selection: Selection) -> str:

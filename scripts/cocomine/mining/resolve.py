@@ -1,4 +1,4 @@
-"""Turning what a query names (categories, licences, lists of images) into numbers, with advice where a name is wrong."""
+"""Turning what a query names (categories, licences, images) into numbers, with advice where a name is wrong."""
 
 from __future__ import annotations
 

@@ -20,7 +20,7 @@ from typing import Any
 
 import numpy as np
 
-from cocomine.annotations.reasons import masks_by_policy, policies, reasons_of
+from cocomine.annotations.reasons import Reason, masks_by_policy, policies, reasons_of
 from cocomine.base.errors import CocomineError
 from cocomine.base.files import read_table
 from cocomine.mining import clauses
@@ -97,7 +97,8 @@ def bits(column: Array, mask: int) -> Mask:
     """Rows whose `reasons` column has any bit of `mask`."""
     if not mask:
         return np.zeros(len(column), dtype=bool)
-    return (column & np.uint64(mask)) != 0
+    result: Mask = (column & np.uint64(mask)) != 0
+    return result
 
 
 def quarantined_by_policy(source: Source, query: Query) -> tuple[Mask, Mask]:
@@ -116,12 +117,12 @@ def quarantined_by_policy(source: Source, query: Query) -> tuple[Mask, Mask]:
             reason = reasons_of(int(table["reasons"][row[0]]) & masks["stop"])[0]
             split = source.splits[int(table.split_of(row)[0])]
             raise CocomineError(
-                f"{split.source_file}: {kind} {int(table['id'][row[0]])} has the reason {reason}, for which policy says "
-                f"stop ({len(stops)} such {kind}s)",
+                f"{split.source_file}: {kind} {int(table['id'][row[0]])} has the reason {reason}, for which policy "
+                f"says stop ({len(stops)} such {kind}s)",
                 f"mend the file, or set policy: {{{reason}: quarantine}}",
             )
     images = bits(source.images["reasons"], masks["quarantine"])
-    if len(source.splits) > 1 and policies(dict(query.policy))["duplicate-id"] != "keep":  # type: ignore[index]
+    if len(source.splits) > 1 and policies(dict(query.policy))[Reason.DUPLICATE_ID] != "keep":
         images = images | source.repeated_images
     annotations = bits(source.annotations["reasons"], masks["quarantine"])
     image_row = source.image_row
@@ -274,13 +275,13 @@ class _Run:
             words = "licence " + " or ".join(map(str, query.licenses))
             self.apply("licenses", words, images=licence_mask(source, query.licenses))
         for name, bounds, values in (
-            ("image_width", query.image_width, lambda: images["width"]),
-            ("image_height", query.image_height, lambda: images["height"]),
-            ("image_aspect", query.image_aspect, self._aspect),
+            ("image_width", query.image_width, images["width"]),
+            ("image_height", query.image_height, images["height"]),
+            ("image_aspect", query.image_aspect, self._aspect()),
         ):
             if bounds.bounded:
                 words = f"{name.removeprefix('image_')} {bounds.words()}"
-                self.apply(name, words, images=clauses.within(values(), bounds))
+                self.apply(name, words, images=clauses.within(values, bounds))
 
     def _aspect(self) -> Array:
         with np.errstate(divide="ignore", invalid="ignore"):
@@ -415,7 +416,9 @@ class _Run:
         taken = order
         if query.fraction < 1:
             taken = taken[: max(1, round(query.fraction * len(taken)))]
-            self.apply("fraction", f"{query.fraction:g} of them, drawn by hash", images=clauses.marked(taken, self.size))
+            self.apply(
+                "fraction", f"{query.fraction:g} of them, drawn by hash", images=clauses.marked(taken, self.size)
+            )
         if caps:
             taken = taken[clauses.draw_under_caps(taken, pairs, caps)]
             words = f"at most {_cap_words(caps, self.names)} images a category" + (", balanced" * query.balance)
@@ -470,7 +473,9 @@ class _Run:
         rows = np.flatnonzero(negatives_from)
         order = clauses.order_by_hash(rows, self.source.images["id"][rows], query.seed)
         if len(order) < query.negatives:
-            self.note(f"negatives: {query.negatives} were asked for, but only {len(order)} images have no wanted object")
+            self.note(
+                f"negatives: {query.negatives} were asked for, but only {len(order)} images have no wanted object"
+            )
         taken = order[: query.negatives]
         words = f"{len(taken)} images without a wanted object added, drawn by hash"
         self.apply("negatives", words, add=clauses.marked(taken, self.size))

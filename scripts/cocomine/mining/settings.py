@@ -201,8 +201,10 @@ def category_ref(key: str, value: Any) -> CategoryRef:
         return CategoryRef(id=value)
     if isinstance(value, Mapping) and len(value) == 1:
         ((kind, what),) = value.items()
-        if kind in ("name", "supercategory") and isinstance(what, str) and what:
-            return CategoryRef(**{kind: what})
+        if kind == "name" and isinstance(what, str) and what:
+            return CategoryRef(name=what)
+        if kind == "supercategory" and isinstance(what, str) and what:
+            return CategoryRef(supercategory=what)
         if kind == "id" and isinstance(what, int) and not isinstance(what, bool):
             return CategoryRef(id=what)
     raise _fail(key, value, "a category's name or id, or {supercategory: NAME}")

@@ -10,7 +10,6 @@ from pathlib import Path
 
 import pyarrow as pa
 import pyarrow.parquet as pq
-
 from cocomine.annotations.reasons import Reason, mask_of
 from cocomine.annotations.schema import ANNOTATIONS, FORMAT, IMAGES
 

@@ -1,0 +1,56 @@
+r"""Assemble a subset from what mine_subset selected and from what the fetched images turned out to be.
+
+Quarantines missing and broken images (and replaces them by spares if the query says refill), repairs and checks the
+subset's records as its policy asks, and writes subset.json with every kept record byte for byte as in the source,
+the other tasks' files, images.tsv, labels.json, dictionary.json, statistics.json, interference.png, quarantine.tsv,
+repairs.tsv and ATTRIBUTION.md.
+
+    scripts/assemble_subset.py --settings '{"categories": ["giraffe"], "match": "only"}' \
+        --index-dir data/annotations/coco/index --annotations-dir data/annotations/coco \
+        --selection results/giraffes/selection.tsv --funnel results/giraffes/funnel.json \
+        --measures results/giraffes/images.parquet --out-dir results/giraffes
+"""
+
+import argparse
+import sys
+from pathlib import Path
+
+from cocomine.base import command
+from cocomine.mining.assemble import assemble
+from cocomine.mining.settings import from_mapping
+
+
+def build_parser() -> argparse.ArgumentParser:
+    """Return the command line of this script."""
+    parser = command.parser(__doc__, settings="subsets.NAME")
+    parser.add_argument("--index-dir", type=Path, required=True, help="folder of the source's index")
+    parser.add_argument(
+        "--annotations-dir",
+        type=Path,
+        required=True,
+        help="folder of the source's annotation files, {task}_{split}.json",
+    )
+    parser.add_argument("--selection", type=Path, required=True, help="selection.tsv that mine_subset wrote")
+    parser.add_argument("--funnel", type=Path, required=True, help="funnel.json that mine_subset wrote")
+    parser.add_argument(
+        "--measures", type=Path, help="images.parquet that measure_images wrote; without it no image is judged"
+    )
+    parser.add_argument("--out-dir", type=Path, required=True, help="folder of the subset to write")
+    return parser
+
+
+def main(options: argparse.Namespace) -> None:
+    """Assemble one subset."""
+    assemble(
+        query=from_mapping(options.settings),
+        index_dir=options.index_dir,
+        annotations_dir=options.annotations_dir,
+        selection_path=options.selection,
+        funnel_path=options.funnel,
+        measures_path=options.measures,
+        out_dir=options.out_dir,
+    )
+
+
+if __name__ == "__main__":
+    sys.exit(command.run(main, build_parser()))

@@ -1,0 +1,695 @@
+"""From the selection and the measured images to the subset: the second half of mining.
+
+Images that turned out to be missing or broken are quarantined (and replaced by spares if the query says refill), the
+records are repaired and checked as policy asks, and every file of the subset is written. Each record of the source ends
+as exactly one of kept, repaired, quarantined and left out by the query; the sums are asserted and printed per kind.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import ExitStack
+from dataclasses import asdict, astuple, dataclass, fields
+from pathlib import Path
+from typing import Any, Final
+
+import numpy as np
+import pyarrow.parquet as pq
+
+from cocomine.annotations.reasons import Reason, policies
+from cocomine.annotations.writer import write_document
+from cocomine.base.errors import CocomineError
+from cocomine.base.files import canonical_json, read_json, read_table, write_json, write_table
+from cocomine.mining import clauses, interference
+from cocomine.mining.drawing import drawn_area
+from cocomine.mining.examine import (
+    Examined,
+    Ledger,
+    Quarantined,
+    Repaired,
+    Spans,
+    Spill,
+    examine,
+    quarantined_lines,
+)
+from cocomine.mining.funnel import Funnel
+from cocomine.mining.index import Array, Mask, Rows, Source, read_source, splits_of
+from cocomine.mining.mend import mend_image, mend_label
+from cocomine.mining.mine import query_values
+from cocomine.mining.outputs import (
+    licences_of,
+    write_attribution,
+    write_dictionary,
+    write_images,
+    write_labels,
+)
+from cocomine.mining.resolve import Wanted, resolve
+from cocomine.mining.select import (
+    NEGATIVE,
+    SPARE,
+    WANTED,
+    Objects,
+    judge_objects,
+    quarantined_by_policy,
+)
+from cocomine.mining.settings import Query
+from cocomine.mining.spans import SpanFile, coalesce, copied
+from cocomine.mining.statistics import Facts, describe
+
+log = logging.getLogger("cocomine")
+
+OTHER_TASKS: Final = ("captions", "person_keypoints", "stuff", "panoptic")
+KIND_OF_TASK: Final = {"captions": "caption", "panoptic": "segment"}
+
+
+@dataclass(frozen=True)
+class Picked:
+    """The rows of selection.tsv found in the index: global image rows, with role, rank and what a spare replaces."""
+
+    rows: Rows
+    roles: tuple[str, ...]
+    ranks: tuple[int, ...]
+    replaces: tuple[str, ...]
+
+
+def assemble(
+    query: Query,
+    index_dir: Path,
+    annotations_dir: Path,
+    selection_path: Path,
+    funnel_path: Path,
+    measures_path: Path | None,
+    out_dir: Path,
+) -> dict[str, Any]:
+    """Write every file of a subset to `out_dir`; return its statistics.
+
+    `measures_path` is the table of measured images; without it no image is judged. Raises CocomineError when the
+    selection was made by another query, an image was not measured, or policy says stop.
+    """
+    funnel_before = read_json(funnel_path)
+    if funnel_before.get("query") != query_values(query):
+        raise CocomineError(
+            f"{funnel_path}: was made by another query than the settings given", "run mine_subset again first"
+        )
+    source = read_source(index_dir, funnel_before["splits"])
+    with ExitStack() as stack:
+        spill = Spill(out_dir / ".repaired.part")
+        stack.callback(spill.close)
+        return _Assembly(query, index_dir, annotations_dir, out_dir, source, funnel_before, spill, stack).run(
+            find_rows(source, selection_path), measures_path
+        )
+
+
+def find_rows(source: Source, selection_path: Path) -> Picked:
+    """Find the rows of selection.tsv in the index. Raises CocomineError for a row that is not there."""
+    rows_wanted = list(read_table(selection_path))
+    keys = [(row["source_split"], int(row["image_id"]), row["file_name"]) for row in rows_wanted]
+    ids = np.array(sorted({key[1] for key in keys}), dtype=np.int64)
+    candidates = np.flatnonzero(np.isin(source.images["id"], ids))
+    splits = [source.splits[number].name for number in source.images.split_of(candidates).tolist()]
+    names = source.images.texts("file_name", candidates)
+    place: dict[tuple[str, int, str], int] = {}
+    for row, split, identity, name in zip(
+        candidates.tolist(), splits, source.images["id"][candidates].tolist(), names, strict=True
+    ):
+        place.setdefault((split, identity, name or ""), row)
+    missing = [key for key in keys if key not in place]
+    if missing:
+        raise CocomineError(
+            f"{selection_path}: image {missing[0][1]} ({missing[0][2]}) is not in the index",
+            "the index was built again since: run mine_subset again",
+        )
+    return Picked(
+        rows=np.array([place[key] for key in keys], dtype=np.int64),
+        roles=tuple(row["role"] for row in rows_wanted),
+        ranks=tuple(int(row["rank"]) for row in rows_wanted),
+        replaces=tuple(row.get("replaces", "") for row in rows_wanted),
+    )
+
+
+def image_facts(source: Source, rows: Rows, measures_path: Path) -> dict[int, list[tuple[Reason, str]]]:
+    """Return what the measured images say against them: global row to reasons with details.
+
+    Raises CocomineError for an image that was not measured.
+    """
+    columns = ["image_id", "source_split", "status", "width", "height", "exif_orientation"]
+    table = pq.read_table(measures_path, columns=columns).to_pydict()
+    measured = {
+        (split, identity): (status, width, height, orientation)
+        for identity, split, status, width, height, orientation in zip(*(table[name] for name in columns), strict=True)
+    }
+    images = source.images
+    result: dict[int, list[tuple[Reason, str]]] = {}
+    splits = [source.splits[number].name for number in images.split_of(rows).tolist()]
+    stated = [images[name][rows].tolist() for name in ("id", "width", "height")]
+    for row, split, identity, width, height in zip(rows.tolist(), splits, *stated, strict=True):
+        found = measured.get((split, identity))
+        if found is None:
+            raise CocomineError(
+                f"{measures_path}: image {identity} of {split} was not measured", "run measure_images again"
+            )
+        status, real_width, real_height, orientation = found
+        facts: list[tuple[Reason, str]] = []
+        if status != "ok":
+            try:
+                facts.append((Reason(status), ""))
+            except ValueError as error:
+                raise CocomineError(
+                    f"{measures_path}: image {identity} has the unknown status {status!r}", "run measure_images again"
+                ) from error
+        elif (real_width, real_height) != (width, height):
+            facts.append(
+                (Reason.IMAGE_SIZE_DIFFERS, f"{width} x {height} stated, {real_width} x {real_height} decoded")
+            )
+        if status == "ok" and orientation is not None and orientation > 1:
+            facts.append((Reason.IMAGE_EXIF_ROTATED, f"orientation {orientation}"))
+        if facts:
+            result[row] = facts
+    return result
+
+
+class _Assembly:
+    """One subset being assembled; the steps are methods, in the order in which `run` calls them."""
+
+    def __init__(
+        self,
+        query: Query,
+        index_dir: Path,
+        annotations_dir: Path,
+        out_dir: Path,
+        source: Source,
+        funnel_before: dict[str, Any],
+        spill: Spill,
+        stack: ExitStack,
+    ) -> None:
+        self.query, self.index_dir, self.annotations_dir, self.out_dir = query, index_dir, annotations_dir, out_dir
+        self.source, self.funnel_before, self.spill, self.stack = source, funnel_before, spill, stack
+        self.wanted: Wanted = resolve(query, source)
+        self.images_quarantined, self.annotations_quarantined = quarantined_by_policy(source, query)
+        self.objects: Objects = judge_objects(source, query, self.wanted, self.annotations_quarantined)
+        self.names = [category.name for category in source.categories]
+        self.ledger = Ledger()
+        self.conservation: dict[str, dict[str, dict[str, int]]] = {}
+
+    def run(self, picked: Picked, measures_path: Path | None) -> dict[str, Any]:
+        source = self.source
+        self.ledger.quarantined += quarantined_lines("image", "instances", source, self.images_quarantined, self.query)
+        self.ledger.quarantined += quarantined_lines(
+            "annotation", "instances", source, self.annotations_quarantined, self.query, self.images_quarantined
+        )
+        funnel = Funnel(source.image_row, source.class_of, source.images.rows, self.names)
+        chosen = {row: role for row, role in zip(picked.rows.tolist(), picked.roles, strict=True) if role != SPARE}
+        rows = np.array(sorted(chosen), dtype=np.int64)
+        mask = clauses.marked(rows, source.images.rows)
+        funnel.apply("selected", "as mine_subset selected them", images=mask, annotations=self.objects.written)
+        broken = self._broken(picked, measures_path)
+        if broken:
+            bad = clauses.marked(np.array(sorted(broken), dtype=np.int64), source.images.rows)
+            funnel.apply("images", "whose image is there and in order", images=~bad)
+            lost = [role for row, role in sorted(chosen.items()) if row in broken]
+            chosen = {row: role for row, role in chosen.items() if row not in broken}
+            if self.query.refill and lost:
+                refilled = self._refill(picked, broken, chosen, lost)
+                chosen |= refilled
+                add = clauses.marked(np.array(sorted(refilled), dtype=np.int64), source.images.rows)
+                words = f"{len(refilled)} spare images for {len(lost)} lost ones"
+                funnel.apply("refill", words, add=add)
+                log.info("assemble_subset: %s", words)
+        annotation_rows = np.flatnonzero(funnel.annotation_alive)
+        repeated = source.repeated_annotations(annotation_rows)
+        if repeated.any() and policies(dict(self.query.policy))[Reason.DUPLICATE_ID] != "keep":
+            self._quarantine_rows(
+                "annotation", annotation_rows[repeated], Reason.DUPLICATE_ID, "an earlier split has it"
+            )
+            annotation_rows = annotation_rows[~repeated]
+        files = self._files("instances", source)
+        examined_annotations = examine(
+            "annotation",
+            "instances",
+            source,
+            annotation_rows,
+            files,
+            self.query,
+            self.spill,
+            self.ledger,
+            mend_label,
+            drawn_area if self.query.check_areas else None,
+        )
+        image_rows = np.array(sorted(chosen), dtype=np.int64)
+        examined_images = examine(
+            "image", "instances", source, image_rows, files, self.query, self.spill, self.ledger, mend_image
+        )
+        keep_image = self._with_objects(chosen, image_rows, examined_images.keep, annotation_rows, examined_annotations)
+        alive = clauses.marked(image_rows[keep_image], source.images.rows)
+        keep_annotation = examined_annotations.keep & alive[source.image_row[annotation_rows]]
+        self._follow_images(annotation_rows[examined_annotations.keep & ~keep_annotation])
+        usable = clauses.marked(annotation_rows[keep_annotation], source.annotations.rows)
+        funnel.apply("records", "records that could be repaired, or were in order", images=alive, annotations=usable)
+        if not alive.any():
+            raise CocomineError(
+                "subset: no image is left after the images were measured and the records checked",
+                "see why in the messages above; check that the store has the source's images",
+            )
+        return self._write(
+            funnel,
+            image_rows[keep_image],
+            chosen,
+            annotation_rows[keep_annotation],
+            _Part(examined_images, keep_image),
+            _Part(examined_annotations, keep_annotation),
+        )
+
+    # -- images ---------------------------------------------------------------------------------------------------
+
+    def _broken(self, picked: Picked, measures_path: Path | None) -> set[int]:
+        if measures_path is None:
+            return set()
+        chosen = policies(dict(self.query.policy))
+        roles = dict(zip(picked.rows.tolist(), picked.roles, strict=True))
+        broken = set()
+        for row, facts in sorted(image_facts(self.source, picked.rows, measures_path).items()):
+            for reason, detail in facts:
+                policy = chosen[reason]
+                identity = int(self.source.images["id"][row])
+                if policy == "stop" and roles[row] != SPARE:
+                    raise CocomineError(
+                        f"image {identity} has the reason {reason} ({detail or 'see measure_images'}), for which policy "
+                        "says stop",
+                        f"mend the image, or set policy: {{{reason}: quarantine}}",
+                    )
+                if policy in ("quarantine", "stop"):
+                    broken.add(row)
+                    if roles[row] != SPARE:
+                        self._quarantine_rows("image", np.array([row]), reason, detail)
+                        self._follow_images(self._written_of(row))
+                    break
+        return broken
+
+    def _written_of(self, row: int) -> Rows:
+        return np.flatnonzero(self.objects.written & (self.source.image_row == row))
+
+    def _quarantine_rows(self, kind: str, rows: Rows, reason: str, detail: str, task: str = "instances") -> None:
+        source = self.source
+        table = source.images if kind == "image" else source.annotations
+        splits = table.split_of(rows).tolist()
+        for row, split in zip(rows.tolist(), splits, strict=True):
+            identity = int(table["id"][row])
+            image_id = identity if kind == "image" else int(table["image_id"][row])
+            category = None if kind == "image" else int(table["category_id"][row])
+            name = source.splits[split].name
+            self.ledger.quarantined.append(Quarantined(kind, task, name, identity, image_id, category, reason, detail))
+
+    def _follow_images(self, rows: Rows) -> None:
+        """Quarantine annotations whose image was, under the reason of the image."""
+        reasons = {
+            (line.source_split, line.id): line.reason for line in self.ledger.quarantined if line.kind == "image"
+        }
+        splits = self.source.annotations.split_of(rows).tolist()
+        for row, split in zip(rows.tolist(), splits, strict=True):
+            image = int(self.source.annotations["image_id"][row])
+            reason = reasons.get((self.source.splits[split].name, image), Reason.MISSING_IMAGE)
+            self._quarantine_rows("annotation", np.array([row]), reason, "its image is quarantined")
+
+    def _refill(self, picked: Picked, broken: set[int], chosen: dict[int, str], lost: Sequence[str]) -> dict[int, str]:
+        """Choose spares for lost images: survivors stay, spares come in the order of drawing while caps allow."""
+        source = self.source
+        spares = sorted(
+            (rank, row, replaces)
+            for row, role, rank, replaces in zip(
+                picked.rows.tolist(), picked.roles, picked.ranks, picked.replaces, strict=True
+            )
+            if role == SPARE and row not in broken
+        )
+        counted = self.objects.counted
+        pairs = clauses.pairs_of(
+            source.image_row[counted], source.class_of[counted], source.images.rows, len(self.names)
+        )
+        by_id = {category.id: cls for cls, category in enumerate(source.categories)}
+        caps = {by_id[int(identity)]: cap for identity, cap in self.funnel_before["caps"].items()}
+        survivors = clauses.marked(
+            np.array(sorted(row for row, role in chosen.items() if role == WANTED), dtype=np.int64), source.images.rows
+        )
+        taken = np.bincount(pairs.cls[survivors[pairs.image]], minlength=len(self.names))
+        order = np.array([row for _, row, replaces in spares if replaces == WANTED], dtype=np.int64)
+        room = {cls: int(taken[cls]) for cls in caps}
+        drawn = clauses.draw_under_caps(order, pairs, caps, room, limit=lost.count(WANTED))
+        result = dict.fromkeys(order[drawn].tolist(), WANTED)
+        negatives = [row for _, row, replaces in spares if replaces == NEGATIVE]
+        return result | dict.fromkeys(negatives[: lost.count(NEGATIVE)], NEGATIVE)
+
+    def _with_objects(
+        self, chosen: dict[int, str], image_rows: Rows, keep: Mask, annotation_rows: Rows, examined: Examined
+    ) -> Mask:
+        """Leave out wanted images that have lost every object, since as background they would be wrong."""
+        source = self.source
+        lost = annotation_rows[~examined.keep]
+        if not len(lost):
+            return keep
+        still = clauses.marked(source.image_row[annotation_rows[examined.keep]], source.images.rows)
+        suspects = np.unique(source.image_row[lost])
+        reasons = {
+            (line.source_split, line.id): line.reason for line in self.ledger.quarantined if line.kind != "image"
+        }
+        first = {int(source.image_row[row]): row for row in lost.tolist()[::-1]}
+        result = keep.copy()
+        for row in suspects.tolist():
+            if still[row] or chosen[row] != WANTED:
+                continue
+            at = int(np.searchsorted(image_rows, row))
+            if not keep[at]:
+                continue
+            result[at] = False
+            split = source.splits[int(source.images.split_of(np.array([row]))[0])].name
+            reason = reasons[(split, int(source.annotations["id"][first[row]]))]
+            self._quarantine_rows("image", np.array([row]), reason, "all its objects are quarantined")
+        return result
+
+    # -- writing --------------------------------------------------------------------------------------------------
+
+    def _files(self, task: str, source: Source) -> list[SpanFile]:
+        return [
+            self.stack.enter_context(
+                SpanFile(self.annotations_dir / f"{task}_{split.name}.json", int(split.manifest["bytes"]))
+            )
+            for split in source.splits
+        ]
+
+    def _write(
+        self,
+        funnel: Funnel,
+        image_rows: Rows,
+        roles: dict[int, str],
+        annotation_rows: Rows,
+        images: _Part,
+        labels: _Part,
+    ) -> dict[str, Any]:
+        source, out = self.source, self.out_dir
+        by_id = image_rows[np.lexsort((image_rows, source.images["id"][image_rows]))]
+        category_ids = self._category_ids(annotation_rows)
+        self._document(out / "subset.json", "instances", source, images, labels, category_ids)
+        write_images(out / "images.tsv", source, by_id, [roles[row] for row in by_id.tolist()])
+        kept = [category for category in source.categories if category.id in category_ids]
+        write_labels(out / "labels.json", kept)
+        values = self._values(annotation_rows, labels)
+        write_dictionary(out / "dictionary.json", source, by_id, annotation_rows, values["bbox"])
+        write_attribution(out / "ATTRIBUTION.md", source, by_id, licences_of(source))
+        for task in OTHER_TASKS:
+            self._other_task(task, image_rows, annotation_rows)
+        self._conserve("image", source.images.rows, image_rows, images)
+        self._conserve("annotation", source.annotations.rows, annotation_rows, labels)
+        statistics = self._statistics(funnel, image_rows, annotation_rows, values)
+        before, after = statistics["interference"]["before"], statistics["interference"]["after"]
+        interference.draw(before, after, out / "interference.png")
+        write_table(
+            out / "quarantine.tsv",
+            [item.name for item in fields(Quarantined)],
+            map(astuple, _sorted_lines(self.ledger.quarantined)),
+        )
+        write_table(
+            out / "repairs.tsv",
+            [item.name for item in fields(Repaired)],
+            map(astuple, _sorted_lines(self.ledger.repaired)),
+        )
+        write_json(out / "statistics.json", statistics)
+        return statistics
+
+    def _category_ids(self, annotation_rows: Rows) -> set[int]:
+        wanted = {self.source.categories[cls].id for cls in self.wanted.classes}
+        if self.query.categories and not self.query.keep_other_annotations:
+            return wanted
+        present = set(np.unique(self.source.annotations["category_id"][annotation_rows]).tolist())
+        return wanted | present
+
+    def _document(
+        self,
+        path: Path,
+        task: str,
+        source: Source,
+        images: _Part,
+        labels: _Part,
+        category_ids: set[int] | None,
+    ) -> None:
+        files = self._files(task, source)
+        self.spill.flush()
+        spill = None
+        if self.spill.count:
+            spill = self.stack.enter_context(SpanFile(self.spill.path, self.spill.size))
+        write_document(
+            path,
+            _info(source, files),
+            _licences(source, files),
+            _pieces(files, spill, images.spans()),
+            _pieces(files, spill, labels.spans()),
+            None if task == "captions" else _categories(source, files, category_ids),
+        )
+
+    def _other_task(self, task: str, image_rows: Rows, annotation_rows: Rows) -> None:
+        """Write another task's file restricted to the subset's images, if the source has that task."""
+        there = splits_of(self.index_dir, task)
+        names = [split.name for split in self.source.splits if split.name in there]
+        if not names:
+            return
+        other = read_source(self.index_dir, names, task)
+        images_bad, labels_bad = quarantined_by_policy(other, self.query)
+        kind = KIND_OF_TASK.get(task, "annotation")
+        in_subset = self._same_images(other, image_rows)
+        rows = np.flatnonzero(in_subset & ~images_bad)
+        alive = clauses.marked(rows, other.images.rows)
+        concerned = in_subset[other.image_row] & (other.image_row >= 0)
+        chosen = concerned & ~labels_bad & alive[other.image_row]
+        if task == "person_keypoints":
+            chosen &= self._keypoints_of_subset(other, annotation_rows)
+        if task == "panoptic":
+            # A record holds all segments of its image: it is kept whole or not at all.
+            bad = np.unique(other.annotations["record"][np.flatnonzero(concerned & labels_bad)])
+            first = np.zeros(other.annotations.rows, dtype=bool)
+            first[np.unique(_record_key(other), return_index=True)[1]] = True
+            chosen &= first & ~np.isin(other.annotations["record"], bad)
+        self.ledger.quarantined += quarantined_lines("image", task, other, in_subset & images_bad, self.query)
+        self.ledger.quarantined += quarantined_lines(kind, task, other, concerned & labels_bad, self.query, images_bad)
+        label_rows = np.flatnonzero(chosen)
+        files = self._files(task, other)
+        arguments = (files, self.query, self.spill, self.ledger)
+        images = examine("image", task, other, rows, *arguments, mend_image)
+        labels = examine(kind, task, other, label_rows, *arguments, mend_label)
+        if task == "panoptic":
+            labels.spans.sequence = _renumbered(other, label_rows, labels)
+        images_part, labels_part = _Part(images, images.keep), _Part(labels, labels.keep)
+        self._document(self.out_dir / f"{task}.json", task, other, images_part, labels_part, None)
+        log.info(
+            "assemble_subset: %s: %d of %d images, %d records", task, len(rows), len(image_rows), int(labels.keep.sum())
+        )
+
+    def _same_images(self, other: Source, image_rows: Rows) -> Mask:
+        result = np.zeros(other.images.rows, dtype=bool)
+        numbers = self.source.images.split_of(image_rows)
+        position = {split.name: number for number, split in enumerate(self.source.splits)}
+        for at, split in enumerate(other.splits):
+            ids = self.source.images["id"][image_rows[numbers == position[split.name]]]
+            begin, end = int(other.images.starts[at]), int(other.images.starts[at + 1])
+            result[begin:end] = np.isin(other.images["id"][begin:end], ids)
+        return result
+
+    def _keypoints_of_subset(self, other: Source, annotation_rows: Rows) -> Mask:
+        """Keypoints of objects that the subset holds; of unknown objects, those of a wanted category."""
+        ids = other.annotations["id"]
+        held = np.isin(ids, self.source.annotations["id"][annotation_rows])
+        known = np.isin(ids, self.source.annotations["id"])
+        if self.query.keep_other_annotations:
+            wanted = np.ones(len(ids), dtype=bool)
+        else:
+            names = {self.names[cls] for cls in self.wanted.classes}
+            flags = np.array([category.name in names for category in other.categories] + [False], dtype=bool)
+            wanted = flags[other.class_of]
+        return held | (~known & wanted)
+
+    # -- counting -------------------------------------------------------------------------------------------------
+
+    def _conserve(self, kind: str, total: int, kept_rows: Rows, part: _Part) -> None:
+        """Assert that kept, repaired, quarantined and left-out records are disjoint and make up the source; print it."""
+        repaired = int(np.count_nonzero(part.examined.repaired & part.keep))
+        lines = [line for line in self.ledger.quarantined if line.kind == kind and line.task == "instances"]
+        quarantined = len(lines)
+        kept = len(kept_rows) - repaired
+        table = self.source.images if kind == "image" else self.source.annotations
+        bad = (self.images_quarantined if kind == "image" else self.annotations_quarantined).copy()
+        assert not bad[kept_rows].any(), f"a quarantined {kind} was written"
+        assert int(np.count_nonzero(bad)) <= quarantined <= table.rows - len(kept_rows), (kind, quarantined)
+        left_out = total - len(kept_rows) - quarantined
+        sums = {"in": total, "kept": kept, "repaired": repaired, "quarantined": quarantined, "left_out": left_out}
+        assert sums["in"] == kept + repaired + quarantined + left_out
+        self.conservation[kind] = {"instances": sums}
+        log.info(
+            "assemble_subset: %ss: %d in = %d kept + %d repaired + %d quarantined + %d left out by the query",
+            kind,
+            total,
+            kept,
+            repaired,
+            quarantined,
+            left_out,
+        )
+
+    def _values(self, annotation_rows: Rows, part: _Part) -> dict[str, Array]:
+        """The written annotations' values, repaired ones as they are after repair."""
+        table = self.source.annotations
+        table.load("bbox_x", "bbox_y", "bbox_w", "bbox_h", "area", "iscrowd", "polygons", "vertices")
+        sides = [table[name][annotation_rows] for name in ("bbox_x", "bbox_y", "bbox_w", "bbox_h")]
+        box = np.stack(sides, axis=1).astype(np.float64) if len(annotation_rows) else np.zeros((0, 4))
+        values = {name: table[name][annotation_rows].copy() for name in ("area", "iscrowd", "polygons", "vertices")}
+        positions = np.cumsum(part.keep) - 1
+        for at, record in part.examined.changed.items():
+            if not part.keep[at]:
+                continue
+            to = int(positions[at])
+            box[to] = record.get("bbox") or (np.nan,) * 4
+            values["area"][to] = record.get("area", np.nan)
+            values["iscrowd"][to] = record.get("iscrowd", -1)
+            shape = record.get("segmentation")
+            polygons = shape if isinstance(shape, list) else []
+            values["polygons"][to] = len(polygons)
+            values["vertices"][to] = sum(len(polygon) // 2 for polygon in polygons)
+        return values | {"bbox": box}
+
+    def _statistics(
+        self, funnel: Funnel, image_rows: Rows, annotation_rows: Rows, values: dict[str, Array]
+    ) -> dict[str, Any]:
+        source, classes = self.source, len(self.names)
+        names = {licence.id: licence.name or str(licence.id) for licence in licences_of(source).values()}
+        names.setdefault(-1, "not stated")
+        licence = source.images["license"]
+        usable = np.flatnonzero(~self.annotations_quarantined & (source.class_of >= 0))
+        table = source.annotations
+        area = clauses.object_area(table["area"], table["bbox_w"], table["bbox_h"])
+        facts_before = Facts(
+            source.image_row[usable],
+            source.class_of[usable],
+            table["iscrowd"][usable],
+            table["polygons"][usable],
+            table["vertices"][usable],
+            area[usable],
+        )
+        size = source.images.rows
+        pairs_before = clauses.pairs_of(facts_before.image_row, facts_before.cls, size, classes)
+        facts_after = Facts(
+            source.image_row[annotation_rows],
+            source.class_of[annotation_rows],
+            values["iscrowd"],
+            values["polygons"],
+            values["vertices"],
+            clauses.object_area(values["area"], values["bbox"][:, 2], values["bbox"][:, 3]),
+        )
+        pairs_after = clauses.pairs_of(facts_after.image_row, facts_after.cls, size, classes)
+        images_after = clauses.marked(image_rows, size)
+        images_before = ~self.images_quarantined
+        rows = self.wanted.classes
+        shared_before = interference.shared_images(pairs_before, images_before, rows, classes)
+        shared_after = interference.shared_images(pairs_before, images_after, rows, classes)
+        return {
+            "before": describe(facts_before, pairs_before, images_before, licence, names, self.names),
+            "after": describe(facts_after, pairs_after, images_after, licence, names, self.names),
+            "interference": {
+                "before": interference.document(shared_before, rows, self.names),
+                "after": interference.document(shared_after, rows, self.names),
+            },
+            "funnel": self.funnel_before["funnel"],
+            "funnel_after_images": funnel.as_dict(),
+            "conservation": self.conservation,
+            "quarantined": _count(line.reason for line in self.ledger.quarantined),
+            "repaired": _count(reason for line in self.ledger.repaired for reason in line.reason.split(",")),
+            "query": self.funnel_before["query"],
+            "words": self.funnel_before["words"],
+            "wanted": [asdict(source.categories[cls]) for cls in rows],
+        }
+
+
+@dataclass(frozen=True)
+class _Part:
+    """Records examined, and which of them are written."""
+
+    examined: Examined
+    keep: Mask
+
+    def spans(self) -> Spans:
+        return self.examined.spans.select(self.keep)
+
+
+def _pieces(files: Sequence[SpanFile], spill: SpanFile | None, spans: Spans) -> Iterator[bytes]:
+    """Yield the bytes of records in their order, neighbours of one file as one block."""
+    cuts = np.append(np.flatnonzero(np.diff(spans.file) != 0) + 1, len(spans.file))
+    begin = 0
+    for cut in cuts.tolist():
+        if cut == begin:
+            continue
+        part = slice(begin, cut)
+        number = int(spans.file[begin])
+        file = files[number] if number >= 0 else spill
+        assert file is not None
+        yield from copied(file.view, *coalesce(spans.sequence[part], spans.offset[part], spans.length[part]))
+        begin = cut
+
+
+def _record_key(source: Source) -> Array:
+    """A number for each panoptic record, unlike in any two splits. Shape (segments,)."""
+    split = source.annotations.split_of(np.arange(source.annotations.rows))
+    key: Array = split * (1 << 40) + source.annotations["record"]
+    return key
+
+
+def _renumbered(source: Source, rows: Rows, labels: Examined) -> Array:
+    """Sequence numbers of panoptic records, whose rows are those of their segments."""
+    copied_as_is = labels.spans.file >= 0
+    return np.where(copied_as_is, source.annotations["record"][rows], labels.spans.sequence)
+
+
+def _info(source: Source, files: Sequence[SpanFile]) -> bytes | None:
+    return _value(source, files, "info_span")
+
+
+def _value(source: Source, files: Sequence[SpanFile], key: str) -> bytes | None:
+    for split, file in zip(source.splits, files, strict=True):
+        span = split.manifest.get(key)
+        if span:
+            return file.raw(int(span[0]), int(span[1]))
+    return None
+
+
+def _licences(source: Source, files: Sequence[SpanFile]) -> bytes | None:
+    """The licences byte for byte when the splits agree, else the union of their records."""
+    texts = [
+        file.raw(*map(int, split.manifest["licenses_span"]))
+        for split, file in zip(source.splits, files, strict=True)
+        if split.manifest.get("licenses_span")
+    ]
+    if len(set(texts)) <= 1:
+        return texts[0] if texts else None
+    merged: dict[str, Any] = {}
+    for split in source.splits:
+        for record in split.manifest.get("licenses") or []:
+            key = record.get("id") if isinstance(record, dict) else None
+            merged.setdefault(canonical_json(key if key is not None else record), record)
+    return canonical_json(list(merged.values())).encode("utf-8")
+
+
+def _categories(source: Source, files: Sequence[SpanFile], ids: set[int] | None) -> Iterator[bytes]:
+    """Yield the category records byte for byte: those of `ids`, or all; the first of each id, in the files' order."""
+    seen: set[int] = set()
+    for split, file in zip(source.splits, files, strict=True):
+        spans = split.manifest["categories_spans"]
+        for record, (offset, length) in zip(split.manifest["categories"], spans, strict=True):
+            identity = record.get("id") if isinstance(record, dict) else None
+            if not isinstance(identity, int) or identity in seen or (ids is not None and identity not in ids):
+                continue
+            seen.add(identity)
+            yield file.raw(int(offset), int(length))
+
+
+def _count(reasons: Iterable[str]) -> dict[str, int]:
+    counts: dict[str, int] = {}
+    for reason in reasons:
+        counts[str(reason)] = counts.get(str(reason), 0) + 1
+    return dict(sorted(counts.items()))
+
+
+def _sorted_lines(lines: list[Any]) -> list[Any]:
+    return sorted(lines, key=lambda line: (line.task, line.kind, line.source_split, line.id, line.reason))

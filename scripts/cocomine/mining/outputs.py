@@ -1,0 +1,178 @@
+"""The small files beside subset.json: labels, the mining dictionary, the image table and the attribution."""
+
+from __future__ import annotations
+
+import colorsys
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import numpy as np
+
+from cocomine.base.errors import CocomineError
+from cocomine.base.files import atomic_path, write_json, write_table
+from cocomine.mining.index import Array, Category, Rows, Source
+
+IMAGE_COLUMNS = ("image_id", "source_split", "file_name", "store_path", "width", "height", "license", "role")
+VOID = 255
+GOLDEN_RATIO = 0.6180339887498949
+
+
+@dataclass(frozen=True)
+class Licence:
+    """A licence as an annotation file lists it."""
+
+    id: int
+    name: str
+    url: str
+
+
+def licences_of(source: Source) -> dict[int, Licence]:
+    """Return the licences that the splits list, by id; where two splits differ, the first counts."""
+    found: dict[int, Licence] = {}
+    for split in source.splits:
+        for record in split.manifest.get("licenses") or []:
+            if isinstance(record, dict) and isinstance(record.get("id"), int):
+                licence = Licence(record["id"], str(record.get("name") or ""), str(record.get("url") or ""))
+                found.setdefault(licence.id, licence)
+    return found
+
+
+def color_of(category_id: int) -> tuple[int, int, int]:
+    """Return a category's colour, the same in every subset: hues a golden ratio apart, in three strengths."""
+    hue = (category_id * GOLDEN_RATIO) % 1.0
+    saturation, value = ((0.75, 0.95), (0.55, 1.0), (0.9, 0.75))[category_id % 3]
+    red, green, blue = colorsys.hsv_to_rgb(hue, saturation, value)
+    return round(red * 255), round(green * 255), round(blue * 255)
+
+
+def labels_document(categories: Sequence[Category]) -> dict[str, Any]:
+    """Return labels.json: labels 0..n with 0 = background, by ascending category id, and both maps.
+
+    Raises CocomineError for more than 254 categories, since a mask's pixel is one byte and 255 means void.
+    """
+    if len(categories) >= VOID:
+        raise CocomineError(
+            f"subset: {len(categories)} categories, but a mask's byte tells at most {VOID - 1} apart",
+            "name fewer categories",
+        )
+    ordered = sorted(categories, key=lambda category: category.id)
+    background = {"label": 0, "name": "background", "category_id": None, "supercategory": None, "color": [0, 0, 0]}
+    labels: list[dict[str, Any]] = [background]
+    labels += [
+        {
+            "label": label,
+            "name": category.name,
+            "category_id": category.id,
+            "supercategory": category.supercategory or None,
+            "color": list(color_of(category.id)),
+        }
+        for label, category in enumerate(ordered, start=1)
+    ]
+    return {
+        "labels": labels,
+        "void": VOID,
+        "category_to_label": {str(category.id): label for label, category in enumerate(ordered, start=1)},
+        "label_to_category": {str(label): category.id for label, category in enumerate(ordered, start=1)},
+    }
+
+
+def write_labels(path: Path, categories: Sequence[Category]) -> None:
+    """Write labels.json."""
+    write_json(path, labels_document(categories))
+
+
+def write_images(path: Path, source: Source, rows: Rows, roles: Sequence[str]) -> None:
+    """Write images.tsv: the subset's images in the order of `rows` (ascending image id), which later stages keep."""
+    images = source.images
+    splits = [source.splits[number].name for number in images.split_of(rows).tolist()]
+    licences = ["" if number < 0 else number for number in images["license"][rows].tolist()]
+    table = zip(
+        images["id"][rows].tolist(),
+        splits,
+        images.texts("file_name", rows),
+        images.texts("store_path", rows),
+        images["width"][rows].tolist(),
+        images["height"][rows].tolist(),
+        licences,
+        roles,
+        strict=True,
+    )
+    write_table(path, IMAGE_COLUMNS, table)
+
+
+def write_dictionary(path: Path, source: Source, image_rows: Rows, annotation_rows: Rows, boxes: Array) -> None:
+    """Write the mining dictionary: file name to its objects, all of them, in the order of the annotation file.
+
+    `boxes` are [x, y, width, height] in pixels, shape (len(annotation_rows), 4). Images without an object are not in
+    it. Written one image a line.
+    """
+    entries: dict[int, list[dict[str, Any]]] = {}
+    by_id = {category.id: category for category in source.categories}
+    owner = source.image_row[annotation_rows]
+    columns = (
+        owner.tolist(),
+        source.images["id"][owner].tolist(),
+        source.annotations["category_id"][annotation_rows].tolist(),
+        boxes.tolist(),
+    )
+    for row, image_id, category_id, box in zip(*columns, strict=True):
+        category = by_id[category_id]
+        entries.setdefault(row, []).append(
+            {
+                "image_id": image_id,
+                "category_id": category_id,
+                "supercategory": category.supercategory,
+                "name": category.name,
+                "Bounding": box,
+            }
+        )
+    names = dict(zip(image_rows.tolist(), source.images.texts("file_name", image_rows), strict=True))
+    encode = msgspec.json.Encoder().encode
+    with atomic_path(path) as temporary, open(temporary, "wb") as out:
+        out.write(b"{")
+        separator = b"\n"
+        for row, objects in sorted(entries.items(), key=lambda item: (names[item[0]] or "", item[0])):
+            out.write(separator + encode(names[row] or "") + b": " + encode(objects))
+            separator = b",\n"
+        out.write(b"\n}\n")
+
+
+def write_attribution(path: Path, source: Source, rows: Rows, licences: Mapping[int, Licence]) -> None:
+    """Write ATTRIBUTION.md: every image with its link and licence, by licence."""
+    with atomic_path(path) as temporary, open(temporary, "w", encoding="utf-8", newline="\n") as out:
+        out.writelines(line + "\n" for line in _attribution_lines(source, rows, licences))
+
+
+def _attribution_lines(source: Source, rows: Rows, licences: Mapping[int, Licence]) -> Iterator[str]:
+    yield "# Attribution"
+    yield ""
+    yield "The photographs of this subset belong to those who took them. Each is listed with a link to it and its"
+    yield "licence, as the annotation file states them. The annotations have a licence of their own; see their publisher."
+    images = source.images
+    numbers = images["license"][rows]
+    for number in np.unique(numbers).tolist():
+        chosen = rows[numbers == number]
+        licence = licences.get(number)
+        yield ""
+        if licence is None:
+            yield f"## Licence not stated{'' if number < 0 else f' (id {number} is not listed)'}: {len(chosen)} images"
+        else:
+            yield f"## {_plain(licence.name or str(number))}: {len(chosen)} images"
+            if licence.url:
+                yield ""
+                yield f"<{_plain(licence.url)}>"
+        yield ""
+        names = images.texts("file_name", chosen)
+        flickr, coco = images.texts("flickr_url", chosen), images.texts("coco_url", chosen)
+        for name, photograph, copy in zip(names, flickr, coco, strict=True):
+            link = photograph or copy
+            yield f"- {_plain(name or '')}: " + (f"<{_plain(link)}>" if link else "no link stated")
+
+
+def _plain(text: str) -> str:
+    """Return text that can neither break a line of Markdown nor open a tag."""
+    kept = "".join(letter if letter.isprintable() else " " for letter in text)
+    return kept.replace("<", "%3C").replace(">", "%3E").replace("`", "'")
