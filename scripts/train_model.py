@@ -1,13 +1,13 @@
-"""Train a segmentation model on packed tensors, so that a run that was killed ends with the very same weights.
+r"""Train a segmentation model on packed tensors, so that a run that was killed ends with the very same weights.
 
 Writes into --out-dir: model.safetensors, history.csv (loss and validation figures), curves.png, train_images.tsv and
 training.json (settings with every default, resolved device, precision and threads, counts, parameters). While it runs
-it keeps a checkpoint in --checkpoint-dir; run the same command again after a stop and it goes on from there. A checkpoint
-of another config, code or data is never used.
+it keeps a checkpoint in --checkpoint-dir; run the same command again after a stop and it goes on from there. A
+checkpoint of another config, code or data is never used.
 
 Example:
-  python scripts/train_model.py --settings '{"train": {"iterations": 200, "batch": 16}}' \\
-      --tensors results/shapes/tensors/128 --labels results/shapes/labels.json \\
+  python scripts/train_model.py --settings '{"train": {"iterations": 200, "batch": 16}}' \
+      --tensors results/shapes/tensors/128 --labels results/shapes/labels.json \
       --out-dir results/experiments/try --checkpoint-dir data/checkpoints/try
 """
 
@@ -39,7 +39,6 @@ def build_parser() -> argparse.ArgumentParser:
     parser.add_argument(
         "--tensorboard", type=Path, metavar="DIR", help="also write TensorBoard events here (they hold times)"
     )
-    parser.add_argument("--code-digest", metavar="TEXT", help="digest of the code (default: computed)")
     return parser
 
 
@@ -47,6 +46,7 @@ def main(options: argparse.Namespace) -> int:
     """Train and say what was written."""
     from cocomine.learning import data, training
     from cocomine.learning.settings import RunSettings
+    from cocomine.provenance.digests import code_digest
 
     settings = RunSettings.from_mapping(options.settings)
     held_out: set[int] = set()
@@ -62,7 +62,7 @@ def main(options: argparse.Namespace) -> int:
             options.checkpoint_dir,
             frozenset(held_out),
             options.tensorboard,
-            options.code_digest,
+            code_digest(Path(__file__)),
         )
     )
     return 0

@@ -15,13 +15,14 @@ def write_shapes(folder: Path, images: int = 24, size: int = 64, seed: int = 0, 
     pictures = generator.integers(0, 60, (images, size, size, 3), dtype=np.uint8)
     masks = np.zeros((images, size, size), np.uint8)
     for i in range(images):
-        cy, cx, r = generator.integers(size // 4, 3 * size // 4, 2).tolist() + [int(generator.integers(size // 8, size // 4))]
+        cy, cx = generator.integers(size // 4, 3 * size // 4, 2)
+        r = generator.integers(size // 8, size // 4)
         disc = (y - cy) ** 2 + (x - cx) ** 2 < r * r
         top, left = generator.integers(0, size // 2, 2)
         box = (y >= top) & (y < top + size // 3) & (x >= left) & (x < left + size // 3)
         masks[i][box], masks[i][disc] = 2, 1
-        pictures[i][box] = (40, 60, 220) + generator.integers(-20, 20, 3)
-        pictures[i][disc] = (220, 80, 40) + generator.integers(-20, 20, 3)
+        pictures[i][box] = np.array((40, 60, 220)) + generator.integers(-20, 20, 3)
+        pictures[i][disc] = np.array((220, 80, 40)) + generator.integers(-20, 20, 3)
     masks[:, :2] = 255
     folder.mkdir(parents=True, exist_ok=True)
     np.save(folder / "images.npy", pictures)

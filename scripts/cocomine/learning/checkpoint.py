@@ -1,9 +1,7 @@
 """Checkpoints that are resumed only by the very same run: keyed by the digest of config, code and data."""
 
-import ast
 import errno
 import hashlib
-import importlib.metadata
 import io
 import logging
 import pickle
@@ -17,31 +15,7 @@ from cocomine.base.files import atomic_path, canonical_json
 
 log = logging.getLogger("cocomine")
 
-PACKAGES = ("numpy", "safetensors", "torch", "transformers")
 FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
-
-
-def code_digest() -> str:
-    """Return a SHA-256 of the code that training runs: this stage and the base, without comments and docstrings, and
-    the versions of the packages that compute.
-    """
-    whole = hashlib.sha256()
-    library = Path(__file__).resolve().parents[1]
-    for path in sorted([*(library / "learning").rglob("*.py"), *(library / "base").rglob("*.py")]):
-        whole.update(path.relative_to(library).as_posix().encode())
-        whole.update(ast.dump(_bare(ast.parse(path.read_text("utf-8")))).encode())
-    for name in PACKAGES:
-        whole.update(f"{name}=={importlib.metadata.version(name)}".encode())
-    return whole.hexdigest()
-
-
-def _bare(tree: ast.Module) -> ast.Module:
-    for node in ast.walk(tree):
-        if isinstance(node, ast.Module | ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef):
-            first = node.body[0] if node.body else None
-            if isinstance(first, ast.Expr) and isinstance(first.value, ast.Constant) and isinstance(first.value.value, str):
-                node.body = node.body[1:]
-    return tree
 
 
 def key_of(config: dict[str, Any], code: str, data: str) -> str:
@@ -72,7 +46,8 @@ class Store:
             state = torch.load(self.path, map_location="cpu", weights_only=True)
         except (RuntimeError, pickle.UnpicklingError, EOFError, ValueError) as error:
             raise CocomineError(
-                f"checkpoint {self.path} cannot be read: {str(error).splitlines()[0]}", "delete it; training starts again"
+                f"checkpoint {self.path} cannot be read: {str(error).splitlines()[0]}",
+                "delete it; training starts again",
             ) from error
         if not isinstance(state, dict) or state.get("key") != self.key:
             raise CocomineError(f"checkpoint {self.path} belongs to another run", "delete it; training starts again")

@@ -36,9 +36,7 @@ class Labels:
         """Return the table as plain JSON values."""
         return [
             {"label": i, "name": name, "category_id": category, "color": list(colour)}
-            for i, (name, category, colour) in enumerate(
-                zip(self.names, self.category_ids, self.colours, strict=True)
-            )
+            for i, (name, category, colour) in enumerate(zip(self.names, self.category_ids, self.colours, strict=True))
         ]
 
 
@@ -60,7 +58,9 @@ def read_labels(path: Path) -> Labels:
     if len(entries) < 2:
         raise CocomineError(f"{path} holds the background only", "a model needs at least one category to learn")
     if document.get("void", VOID) != VOID or len(entries) > VOID:
-        raise CocomineError(f"{path}: {len(entries)} labels, void {document.get('void')}", "at most 255 labels; void is 255")
+        raise CocomineError(
+            f"{path}: {len(entries)} labels, void {document.get('void')}", "at most 255 labels; void is 255"
+        )
     return labels_from(entries)
 
 
@@ -95,7 +95,9 @@ def read_tensors(path: Path) -> TensorSet:
         except FileNotFoundError as error:
             raise CocomineError(f"{path / name}.npy: no such file", "run pack_tensors first") from error
         except (ValueError, EOFError) as error:
-            raise CocomineError(f"{path / name}.npy: not an array: {error}", "delete it and run pack_tensors again") from error
+            raise CocomineError(
+                f"{path / name}.npy: not an array: {error}", "delete it and run pack_tensors again"
+            ) from error
     try:
         table = list(read_table(path / "index.tsv"))
     except FileNotFoundError as error:
@@ -104,7 +106,8 @@ def read_tensors(path: Path) -> TensorSet:
     shaped = images.ndim == 4 and images.shape[3] == 3 and masks.shape == images.shape[:3]
     if not shaped or images.dtype != np.uint8 or masks.dtype != np.uint8 or len(table) != len(images):
         raise CocomineError(
-            f"{path}: images {images.shape} {images.dtype}, masks {masks.shape} {masks.dtype}, {len(table)} rows in index.tsv",
+            f"{path}: images {images.shape} {images.dtype}, masks {masks.shape} {masks.dtype}, "
+            f"{len(table)} rows in index.tsv",
             "expected (m, h, w, 3), (m, h, w), both uint8, and m rows; delete the folder and run pack_tensors again",
         )
     manifest = read_json(path / "manifest.json") if (path / "manifest.json").exists() else {}

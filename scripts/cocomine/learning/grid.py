@@ -17,8 +17,9 @@ EXPERIMENT_KEYS = (
 class Run:
     """One training run and where it is evaluated.
 
-    `settings` is what train_model and evaluate_model take as --settings. The run's evaluation on `evaluate_on[0]` goes
-    into the run's own folder, that on another subset S into `on-S` inside it (`evaluation_folder`).
+    `settings` is what train_model and evaluate_model take as --settings. It is evaluated on each subset of
+    `evaluate_on`; where that is not `subset` itself, the evaluated subset's validation images are to be held out of
+    training (train_model's --evaluated-on).
     """
 
     name: str
@@ -29,10 +30,6 @@ class Run:
     arm: str
     evaluate_on: tuple[str, ...]
     settings: dict[str, Any]
-
-    def evaluation_folder(self, subset: str) -> str:
-        """Return the folder of the evaluation on `subset`, relative to the folder of all experiments."""
-        return self.name if subset == self.evaluate_on[0] else f"{self.name}/on-{subset}"
 
 
 def expand(experiments: Mapping[str, Mapping[str, Any]]) -> list[Run]:

@@ -34,7 +34,9 @@ def cpu_has_bf16(cpuinfo: Path = Path("/proc/cpuinfo")) -> bool:
         text = cpuinfo.read_text("utf-8", errors="replace")
     except OSError:
         return platform.machine() == "arm64"  # Apple's have it, and have no /proc
-    flags = {word for line in text.splitlines() if line.lower().startswith(("flags", "features")) for word in line.split()}
+    flags = {
+        word for line in text.splitlines() if line.lower().startswith(("flags", "features")) for word in line.split()
+    }
     return bool(flags & BF16_FLAGS)
 
 
@@ -42,7 +44,7 @@ def resolve(settings: TrainSettings) -> Hardware:
     """Settle what `auto` means here. Raises CocomineError when a GPU is asked for and absent."""
     device = settings.device
     if device == "cuda" and not torch.cuda.is_available():
-        built = "" if torch.backends.cuda.is_built() else "; this build of torch has no CUDA"
+        built = "" if torch.version.cuda else "; this build of torch has no CUDA"
         raise CocomineError(
             f"train.device is 'cuda', and no GPU can be used{built}",
             "set train.device to 'auto' or 'cpu'; with an NVIDIA GPU, look at `nvidia-smi` and make the environment "

@@ -48,11 +48,8 @@ class Loss:
         """Return the loss of scores (b, n, h, w) for masks (b, h, w) int64; a batch of void alone has loss 0."""
         total = functional.cross_entropy(scores, masks, self.weights, ignore_index=VOID, reduction="sum")
         valid = masks != VOID
-        if self.weights is None:
-            whole = valid.sum()
-        else:
-            whole = self.weights[masks.masked_fill(~valid, 0)].mul(valid).sum()
-        loss = total / whole.clamp_min(1e-12 if self.weights is not None else 1)
+        share = valid if self.weights is None else self.weights[masks.masked_fill(~valid, 0)] * valid
+        loss = total / share.sum().clamp_min(1e-12 if self.weights is not None else 1)
         if self.dice_weight:
             truth = functional.one_hot(masks.masked_fill(~valid, 0), scores.shape[1]).permute(0, 3, 1, 2)
             truth = truth * valid[:, None]

@@ -7,9 +7,9 @@ I, P, T the counts of pixels that are c in both, in the prediction, in the truth
 - Dice(c) = 2I / (P + T).
 - pixel accuracy = Σ_c I / pixels.
 - cross-entropy (the paper's Eq. 3) = mean over pixels of −log ŷ(true class).
-- eq2_as_printed (the paper's Eq. 2): the mean over the N true entries of y·ŷ / (y + ŷ − y·ŷ). With y = 1 a term is ŷ, with
-  y = 0 it is 0: it is the mean probability of the true class. `eq2_over_all_entries` has the n entries of every pixel
-  in N, and so is n times smaller.
+- eq2_as_printed (the paper's Eq. 2): the mean over the N true entries of y·ŷ / (y + ŷ − y·ŷ). With y = 1 a term is ŷ,
+  with y = 0 it is 0: it is the mean probability of the true class. `eq2_over_all_entries` has the n entries of every
+  pixel in N, and so is n times smaller.
 - soft IoU(c) over sums, which the paper probably means = Σyŷ / Σ(y + ŷ − yŷ).
 """
 
@@ -65,7 +65,7 @@ def joined(parts: Sequence[Sums]) -> Sums:
 def chosen(sums: Sums, images: Ints | npt.NDArray[np.bool_]) -> Sums:
     """Return the sums of some images; their confusion is not known apart and is left at zero."""
     values = {entry.name: getattr(sums, entry.name) for entry in fields(Sums)}
-    picked = {name: None if a is None else a[images] for name, a in values.items() if name != "confusion"}
+    picked: dict[str, Any] = {name: None if a is None else a[images] for name, a in values.items() if name != "confusion"}
     return Sums(**picked, confusion=np.zeros_like(sums.confusion))
 
 
@@ -148,7 +148,8 @@ def _ints(values: Tensor) -> Ints:
 def ratio(numerator: npt.NDArray[Any], denominator: npt.NDArray[Any]) -> Floats:
     """Divide, with NaN where the denominator is 0."""
     result = np.full(np.broadcast_shapes(numerator.shape, denominator.shape), np.nan)
-    return np.divide(numerator, denominator, out=result, where=np.asarray(denominator) != 0)
+    np.divide(numerator, denominator, out=result, where=np.asarray(denominator) != 0)
+    return result
 
 
 def mean_of_known(values: Floats, axis: int = -1) -> Floats:
@@ -249,7 +250,9 @@ def bootstrap(sums: Sums, draws: int, confidence: float, seed: int) -> dict[str,
         soft_inter, soft_predicted = weights @ sums.soft_inter, weights @ sums.soft_predicted
         figures["cross_entropy"] = ratio(weights @ sums.log_loss, pixels)
         figures["eq2_as_printed"] = ratio(soft_inter.sum(1), pixels)
-        figures["soft_iou_mean_foreground"] = mean_of_known(ratio(soft_inter, truth + soft_predicted - soft_inter)[:, 1:])
+        figures["soft_iou_mean_foreground"] = mean_of_known(
+            ratio(soft_inter, truth + soft_predicted - soft_inter)[:, 1:]
+        )
     return {name: interval(values, confidence) for name, values in figures.items()}
 
 

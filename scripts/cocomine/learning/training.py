@@ -113,7 +113,7 @@ def learning_rate(settings: TrainSettings, step: int) -> float:
     if step < settings.warmup:
         return settings.learning_rate * (step + 1) / settings.warmup
     share = (step - settings.warmup) / max(settings.iterations - settings.warmup, 1)
-    factor = {
+    factor: float = {
         "constant": 1.0,
         "cosine": 0.5 * (1.0 + math.cos(math.pi * share)),
         "polynomial": (1.0 - share) ** 0.9,
@@ -137,7 +137,8 @@ def training_step(
     if clip is not None:
         torch.nn.utils.clip_grad_norm_([p for p in network.parameters() if p.grad is not None], clip)
     optimiser.step()
-    return value.detach()
+    detached: Tensor = value.detach()
+    return detached
 
 
 @torch.no_grad()
@@ -170,11 +171,11 @@ class Job:
     checkpoint_dir: Path
     held_out: frozenset[int] = frozenset()
     tensorboard: Path | None = None
-    code: str | None = None
+    code: str = ""  # digest of the code that trains
 
 
 def train(job: Job) -> dict[str, Any]:
-    """Train, write model.safetensors, history.csv, training.json, train_images.tsv and curves.png, return training.json.
+    """Train and write the run's five files (see train_model); return what training.json holds.
 
     Goes on from the checkpoint of this very run if there is one, and removes it when all outputs stand. Raises
     CocomineError for input that cannot be learnt from, for a loss that is not finite, a full disk, and SIGTERM.
@@ -190,7 +191,7 @@ def train(job: Job) -> dict[str, Any]:
     _check_size(model.network, job.tensors)
     facts = _facts(job, machine, model, rows, counts, validated)
     data = digest_of(job.tensors, np.concatenate([rows, validated]))
-    key = checkpoint.key_of(facts, job.code or checkpoint.code_digest(), data)
+    key = checkpoint.key_of(facts, job.code, data)
     network = model.network.to(machine.device)
     if machine.channels_last:
         network = network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
@@ -228,7 +229,8 @@ def _validation_rows(job: Job) -> Rows:
     absent = [name for name, count in zip(job.labels.names, counted, strict=True) if not count]
     if absent:
         log.warning(
-            "no validation pixel of %s: its IoU is null and left out of means. Raise the validation share or add images",
+            "no validation pixel of %s: its IoU is null and left out of means. Raise the validation share, or add "
+            "images",
             ", ".join(absent[:8]) + (f" and {len(absent) - 8} more" if len(absent) > 8 else ""),
         )
     return rows

@@ -36,7 +36,7 @@ class Segmenter(nn.Module):
         raise NotImplementedError
 
     def loss(self, images: Tensor, masks: Tensor, criterion: Criterion) -> Tensor:
-        """Return the loss to be lowered; `masks` (b, h, w) int64, void left out. By default `criterion` of the scores."""
+        """Return the loss to be lowered: by default `criterion` of the scores; `masks` (b, h, w) int64 with void."""
         scores = self(images)
         return criterion(scores.float(), masks)
 

@@ -85,7 +85,9 @@ def load_encoder(backbone: ResNetBackbone, name: str, weights: str, folder: Path
     facts = read_json(place / "encoder.json")
     file = place / "model.safetensors"
     if not file.exists() or sha256_of_file(file) != facts["sha256"]:
-        raise CocomineError(f"{file} is not the file that {place / 'encoder.json'} describes", f"delete {place} and run again")
+        raise CocomineError(
+            f"{file} is not the file that {place / 'encoder.json'} describes", f"delete {place} and run again"
+        )
     _fit(backbone, load_file(file), str(file))
     normalisation = Normalisation(_three(facts["mean"]), _three(facts["std"]))
     return EncoderWeights(f"imagenet: {facts['repository']}@{facts['revision']}", facts["sha256"], normalisation)
@@ -95,11 +97,13 @@ def read_weights(path: Path) -> dict[str, Tensor]:
     """Read a file of weights without ever unpickling an object: safetensors, or torch's with `weights_only=True`."""
     try:
         if path.suffix == ".safetensors":
-            state = load_file(path)
+            state: Any = load_file(path)
         else:
             state = torch.load(path, map_location="cpu", weights_only=True)
     except FileNotFoundError as error:
-        raise CocomineError(f"model.weights: {path}: no such file", "give 'none', 'imagenet' or the path of a file") from error
+        raise CocomineError(
+            f"model.weights: {path}: no such file", "give 'none', 'imagenet' or the path of a file"
+        ) from error
     except (pickle.UnpicklingError, RuntimeError, SafetensorError, EOFError) as error:
         raise CocomineError(
             f"model.weights: {path} holds no plain tensors: {str(error).splitlines()[0]}",
@@ -125,16 +129,19 @@ def fetch(name: str, folder: Path, revision: str | None = None) -> Path:
     repository = HUB_NAMES[name]
     log.info("fetching the ImageNet weights of %s (%s)", name, repository)
     try:
-        facts = json.loads(Path(hf_hub_download(repository, "preprocessor_config.json", revision=revision)).read_bytes())
+        facts = json.loads(
+            Path(hf_hub_download(repository, "preprocessor_config.json", revision=revision)).read_bytes()
+        )
         config = Path(hf_hub_download(repository, "config.json", revision=revision))
         found = config.resolve().parent.name if config.parent.parent.name != "snapshots" else config.parent.name
         loaded = ResNetBackbone.from_pretrained(repository, revision=found, use_safetensors=True)
     except (OSError, HfHubHTTPError, LocalEntryNotFoundError, ValueError) as error:
         reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
         raise CocomineError(
-            f"the ImageNet weights of {name} are not in {folder / name} and cannot be fetched from {repository}: {reason}",
-            f"on a machine with a network run `python scripts/fetch_encoder.py {name} --out-dir encoders`, copy the folder "
-            f"`encoders/{name}` to {folder / name} and run again; or set model.weights to a file or to 'none'",
+            f"the ImageNet weights of {name} are not in {folder / name} and cannot be fetched from {repository}: "
+            f"{reason}",
+            f"on a machine with a network run `python scripts/fetch_encoder.py {name} --out-dir encoders`, copy the "
+            f"folder encoders/{name} to {folder / name} and run again; or set model.weights to a file or to 'none'",
         ) from error
     place = folder / name
     state = {key: value.contiguous() for key, value in loaded.state_dict().items()}
@@ -172,7 +179,7 @@ def _fit(backbone: nn.Module, state: dict[str, Tensor], where: str) -> None:
             f"{where}: the weights do not fit the encoder: {len(missing)} missing"
             f"{f' (first: {missing[0]})' if missing else ''}, {len(wrong)} of another shape"
             f"{f' (first: {wrong[0]})' if wrong else ''}",
-            "give weights of the very encoder that model.encoder names, with transformers' or torchvision's parameter names",
+            "give weights of the very encoder that model.encoder names, under transformers' or torchvision's names",
         )
     known: dict[str, Any] = {key: value for key, value in state.items() if key in wanted}
     backbone.load_state_dict(known, strict=False)

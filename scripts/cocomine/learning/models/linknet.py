@@ -6,7 +6,8 @@ convolutions of 4 × 4 and a fifth block that also links the stem (31.2 M with R
 """
 
 from dataclasses import dataclass
-from typing import Literal
+from itertools import pairwise
+from typing import Any, Literal
 
 from torch import Tensor, nn
 from transformers.models.resnet.modeling_resnet import ResNetBackbone
@@ -38,7 +39,7 @@ class LinkNet(Segmenter):
         self.links_stem = options.up == "transposed-4x4"
         if self.links_stem:
             sizes = [four, three, two, one, config.embedding_size, 32]
-            self.blocks = nn.ModuleList(_transposed_block(a, b) for a, b in zip(sizes, sizes[1:], strict=False))
+            self.blocks = nn.ModuleList(_transposed_block(a, b) for a, b in pairwise(sizes))
             self.head: nn.Module = nn.Conv2d(32, labels, 1)
         else:
             first = config.embedding_size
@@ -58,10 +59,11 @@ class LinkNet(Segmenter):
 
     def forward(self, images: Tensor) -> Tensor:
         """Return scores (b, n, h, w)."""
-        stem = self.backbone.embedder.embedder(images)
+        encoder: Any = self.backbone
+        stem = encoder.embedder.embedder(images)
         features = [stem]
-        hidden = self.backbone.embedder.pooler(stem)
-        for stage in self.backbone.encoder.stages:
+        hidden = encoder.embedder.pooler(stem)
+        for stage in encoder.encoder.stages:
             hidden = stage(hidden)
             features.append(hidden)
         hidden = features.pop()

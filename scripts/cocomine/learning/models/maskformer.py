@@ -71,7 +71,7 @@ class MaskFormer(Segmenter):
         scores = functional.interpolate(scores, size=images.shape[-2:], mode="bilinear", align_corners=False)
         return scores.clamp_min(1e-8).log()
 
-    def loss(self, images: Tensor, masks: Tensor, criterion: Criterion) -> Tensor:
+    def loss(self, images: Tensor, masks: Tensor, criterion: Criterion) -> Tensor:  # noqa: ARG002 - has its own
         """Return the library's own loss: Hungarian matching, cross-entropy, focal and dice."""
         present = [torch.unique(mask[mask != VOID]) for mask in masks]
         mask_labels = [(mask[None] == found[:, None, None]).float() for mask, found in zip(masks, present, strict=True)]

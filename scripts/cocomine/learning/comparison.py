@@ -1,0 +1,268 @@
+"""All runs beside one another: one line a run, one line a cell of the grid over its seeds, and the arms."""
+
+import html
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from cocomine.base.errors import CocomineError
+from cocomine.base.files import read_json, write_json, write_table, write_text
+from cocomine.learning.grid import ARMS
+
+Getter = Callable[[Mapping[str, Any]], float | None]
+
+
+def _at(*keys: str) -> Getter:
+    def get(metrics: Mapping[str, Any]) -> float | None:
+        value: Any = metrics
+        for key in keys:
+            if value is None:
+                return None
+            value = value.get(key)
+        return None if value is None else float(value)
+
+    return get
+
+
+FIGURES: dict[str, Getter] = {
+    "iou": _at("training_resolution", "iou", "mean_foreground"),
+    "iou_with_background": _at("training_resolution", "iou", "mean_with_background"),
+    "iou_per_image": _at("training_resolution", "iou", "per_image_mean_foreground"),
+    "iou_full": _at("full_resolution", "iou", "mean_foreground"),
+    "dice": _at("training_resolution", "dice", "mean_foreground"),
+    "pixel_accuracy": _at("training_resolution", "pixel_accuracy"),
+    "cross_entropy": _at("training_resolution", "cross_entropy"),
+    "eq2_as_printed": _at("training_resolution", "eq2_as_printed"),
+    "soft_iou": _at("training_resolution", "soft_iou", "mean_foreground"),
+    "baseline_background": _at("baselines", "all_background", "training_resolution", "iou", "mean_foreground"),
+    "baseline_place": _at("baselines", "most_frequent_place", "training_resolution", "iou", "mean_foreground"),
+}
+
+ARM_WORDS = {
+    "mined": "mined images, wanted classes",
+    "all_classes": "the same images, all classes",
+    "random": "as many random images, all classes",
+}
+
+
+@dataclass(frozen=True)
+class Evaluated:
+    """One evaluation: what was trained, what it was evaluated on, and its figures."""
+
+    metrics: dict[str, Any]
+
+    @property
+    def run(self) -> dict[str, Any]:
+        """What was trained."""
+        run: dict[str, Any] = self.metrics["run"]
+        return run
+
+    @property
+    def cell(self) -> tuple[str, str, str, str]:
+        """The cell of the grid: experiment, subset trained on, model, subset evaluated on."""
+        run = self.run
+        return run["experiment"], run["subset"], run["model_name"], self.metrics["subset"]
+
+    def figures(self) -> dict[str, float | None]:
+        """The figures of the tables."""
+        return {name: get(self.metrics) for name, get in FIGURES.items()}
+
+
+def read_evaluations(folders: Sequence[Path]) -> list[Evaluated]:
+    """Read the metrics.json of each folder, or of the `on-…` folders inside a run's folder. Raises CocomineError."""
+    found = []
+    for folder in folders:
+        files = [folder / "metrics.json"] if (folder / "metrics.json").exists() else []
+        files = files or sorted(folder.glob("on-*/metrics.json"))
+        if not files:
+            raise CocomineError(f"{folder}: no metrics.json in it or in an on-… folder of it", "evaluate the run first")
+        found += [Evaluated(read_json(file)) for file in files]
+    return found
+
+
+def compare(evaluations: Sequence[Evaluated]) -> dict[str, Any]:
+    """Return the comparison as plain JSON values: runs, cells (mean and deviation over seeds), arms, published."""
+    runs = [
+        {
+            "run": e.run["run"],
+            "experiment": e.run["experiment"],
+            "trained_on": e.run["subset"],
+            "model": e.run["model_name"],
+            "arm": e.run["arm"],
+            "seed": e.run["seed"],
+            "evaluated_on": e.metrics["subset"],
+            "images_trained": e.run["images_trained"],
+            "iterations": e.run["iterations"],
+            "images_evaluated": e.metrics["images"],
+            "per_class": e.metrics["training_resolution"]["iou"]["per_class"],
+            "interval": e.metrics["training_resolution"]["intervals"].get("mean_foreground"),
+            "finding": e.metrics["slices"]["finding"],
+            **e.figures(),
+        }
+        for e in evaluations
+    ]
+    cells: dict[tuple[str, str, str, str], list[Evaluated]] = {}
+    for e in evaluations:
+        cells.setdefault(e.cell, []).append(e)
+    tables = [_cell(cell, members) for cell, members in cells.items()]
+    return {"runs": runs, "cells": tables, "arms": _arms(evaluations), "published": _published(evaluations)}
+
+
+def _cell(cell: tuple[str, str, str, str], members: Sequence[Evaluated]) -> dict[str, Any]:
+    experiment, subset, model, evaluated_on = cell
+    figures = {}
+    for name in FIGURES:
+        values = [v for v in (e.figures()[name] for e in members) if v is not None]
+        deviation = float(np.std(values, ddof=1)) if len(values) > 1 else None
+        figures[name] = {"mean": float(np.mean(values)) if values else None, "deviation": deviation}
+    return {
+        "experiment": experiment,
+        "trained_on": subset,
+        "model": model,
+        "evaluated_on": evaluated_on,
+        "arm": members[0].run["arm"],
+        "seeds": sorted(e.run["seed"] for e in members),
+        "figures": figures,
+    }
+
+
+def _published(evaluations: Sequence[Evaluated]) -> list[dict[str, Any]]:
+    return list(evaluations[0].metrics["published"]) if evaluations else []
+
+
+def _arms(evaluations: Sequence[Evaluated]) -> list[dict[str, Any]]:
+    """Answer the paper's question for each experiment with arms, model and evaluated subset.
+
+    The arms are comparable only with equal counts of images and iterations and the very same validation images;
+    `comparable` says so, and `unequal` names what differs.
+    """
+    groups: dict[tuple[str, str, str], dict[str, list[Evaluated]]] = {}
+    for e in evaluations:
+        if e.run["arm"]:
+            key = (e.run["experiment"], e.run["model_name"], e.metrics["subset"])
+            groups.setdefault(key, {}).setdefault(e.run["arm"], []).append(e)
+    return [_answer(key, arms) for key, arms in groups.items() if set(arms) == set(ARMS)]
+
+
+def _answer(key: tuple[str, str, str], arms: Mapping[str, Sequence[Evaluated]]) -> dict[str, Any]:
+    members = [e for arm in ARMS for e in arms[arm]]
+    unequal = [
+        words
+        for words, of in (
+            ("images trained on", lambda e: e.run["images_trained"]),
+            ("iterations", lambda e: e.run["iterations"]),
+            ("validation images", lambda e: e.metrics["images_sha256"]),
+            ("classes scored", lambda e: [entry["name"] for entry in e.metrics["labels"]]),
+        )
+        if len({str(of(e)) for e in members}) > 1
+    ]
+    figures = {arm: {e.run["seed"]: e.figures()["iou"] for e in arms[arm]} for arm in ARMS}
+    rows = []
+    for arm in ARMS:
+        values = [v for v in figures[arm].values() if v is not None]
+        rows.append(
+            {
+                "arm": arm,
+                "what": ARM_WORDS[arm],
+                "iou": float(np.mean(values)) if values else None,
+                "deviation": float(np.std(values, ddof=1)) if len(values) > 1 else None,
+                "seeds": sorted(figures[arm]),
+            }
+        )
+    gains = {}
+    for arm in ARMS[1:]:
+        pairs = [
+            (a, b)
+            for seed, a in figures["mined"].items()
+            if a is not None and (b := figures[arm].get(seed)) is not None
+        ]
+        gains[arm] = {
+            "mean": float(np.mean([a - b for a, b in pairs])) if pairs else None,
+            "deviation": float(np.std([a - b for a, b in pairs], ddof=1)) if len(pairs) > 1 else None,
+            "seeds": len(pairs),
+        }
+    experiment, model, subset = key
+    return {
+        "experiment": experiment,
+        "model": model,
+        "evaluated_on": subset,
+        "comparable": not unequal,
+        "unequal": unequal,
+        "arms": rows,
+        "gain_of_mining": gains,
+    }
+
+
+def write_comparison(folders: Sequence[Path], out_dir: Path) -> dict[str, Any]:
+    """Write comparison.json, .tsv and .html of the evaluations in `folders`, return what comparison.json holds."""
+    result = compare(read_evaluations(folders))
+    write_json(out_dir / "comparison.json", result)
+    columns = ["experiment", "trained_on", "model", "evaluated_on", "arm", "seeds"]
+    header = columns + [f"{name}_{part}" for name in FIGURES for part in ("mean", "deviation")]
+    lines = []
+    for cell in result["cells"]:
+        line = [*(cell[c] for c in columns[:-1]), " ".join(map(str, cell["seeds"]))]
+        lines.append(line + [cell["figures"][name][part] for name in FIGURES for part in ("mean", "deviation")])
+    write_table(out_dir / "comparison.tsv", header, lines)
+    write_text(out_dir / "comparison.html", page(result))
+    return result
+
+
+STYLE = (
+    "body{font:15px/1.5 system-ui,sans-serif;margin:2rem auto;max-width:72rem;padding:0 1rem;color:#1c2430}"
+    "table{border-collapse:collapse;margin:1rem 0}td,th{padding:.3rem .7rem;border-bottom:1px solid #d8dee6;"
+    "text-align:left}td.n{text-align:right;font-variant-numeric:tabular-nums}.note{color:#5b6776;max-width:60rem}"
+)
+
+
+def page(result: Mapping[str, Any]) -> str:
+    """Return the comparison as one HTML page without outside parts."""
+    shown = ("iou", "iou_full", "iou_with_background", "soft_iou", "eq2_as_printed", "cross_entropy", "pixel_accuracy",
+             "baseline_background", "baseline_place")  # fmt: skip
+    head = ["Experiment", "Trained on", "Model", "Evaluated on", "Seeds", *(name.replace("_", " ") for name in shown)]
+    body = []
+    for cell in result["cells"]:
+        names = [cell["experiment"], cell["trained_on"], cell["model"], cell["evaluated_on"], str(len(cell["seeds"]))]
+        body.append((names, [_pm(**cell["figures"][name]) for name in shown]))
+    parts = [
+        "<!doctype html><html lang=en><meta charset=utf-8><title>Experiments</title>",
+        f"<style>{STYLE}</style><h1>Experiments</h1>",
+        "<p class=note>Mean ± deviation over seeds, on validation images. IoU is the mean over the foreground classes, "
+        "over pixel sums, at training resolution unless it says full. The two baselines look at no image.</p>",
+        _table(head, body),
+    ]
+    for answer in result["arms"]:
+        parts.append(f"<h2>{html.escape(answer['experiment'])}: does mining help?</h2>")
+        if not answer["comparable"]:
+            parts.append(
+                f"<p><b>Not comparable:</b> the arms differ in {html.escape(', '.join(answer['unequal']))}.</p>"
+            )
+        rows = [([arm["what"], str(len(arm["seeds"]))], [_pm(arm["iou"], arm["deviation"])]) for arm in answer["arms"]]
+        parts.append(_table(["Arm", "Seeds", "IoU of the wanted classes"], rows))
+        for arm, gain in answer["gain_of_mining"].items():
+            words = html.escape(ARM_WORDS[arm])
+            parts.append(f"<p>Mined, less {words}: {_pm(gain['mean'], gain['deviation'])} ({gain['seeds']} seeds).</p>")
+    published = [([row["method"]], [f"{row['iou_percent']:.1f}"]) for row in result["published"]]
+    parts += [
+        "<h2>As published</h2><p class=note>Table I of the paper: other images, other classes, and a measure that is "
+        "not said to be intersection over union; printed for reading beside, not as ours.</p>",
+        _table(["Method", "“IoU” in percent"], published),
+    ]
+    return "\n".join(parts) + "\n"
+
+
+def _pm(mean: float | None, deviation: float | None) -> str:
+    if mean is None:
+        return "–"
+    return f"{mean:.3f}" if deviation is None else f"{mean:.3f} ± {deviation:.3f}"
+
+
+def _table(head: Sequence[str], body: Sequence[tuple[Sequence[str], Sequence[str]]]) -> str:
+    lines = ["<table><tr>" + "".join(f"<th>{html.escape(name)}</th>" for name in head) + "</tr>"]
+    for names, numbers in body:
+        cells = "".join(f"<td>{html.escape(name)}</td>" for name in names)
+        lines.append("<tr>" + cells + "".join(f"<td class=n>{html.escape(n)}</td>" for n in numbers) + "</tr>")
+    return "\n".join([*lines, "</table>"])

@@ -1,0 +1,367 @@
+"""Evaluating a run: predictions of held-out images, measured at training and at full resolution."""
+
+import hashlib
+import logging
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+import pyarrow.parquet as pq
+import torch
+from PIL import Image
+from safetensors import SafetensorError
+from safetensors.torch import load_file
+from torch import Tensor
+from torch.nn import functional
+
+from cocomine.base.errors import CocomineError
+from cocomine.base.files import atomic_path, read_json, read_table, sha256_of_file, write_json
+from cocomine.base.progress import Progress
+from cocomine.learning import baselines, hardware, metrics, pictures, slices
+from cocomine.learning.attributes import read_attributes
+from cocomine.learning.data import Bytes, Labels, Rows, TensorSet, labels_from, pixel_counts
+from cocomine.learning.models.base import Normalisation, Segmenter
+from cocomine.learning.models.registry import build_model
+from cocomine.learning.settings import EvaluationSettings, ModelSettings, TrainSettings
+from cocomine.learning.training import Feeder, probabilities_of
+
+log = logging.getLogger("cocomine")
+
+PUBLISHED = (
+    # The paper's Table I, in percent, as published: other data, other classes, another measure. Not ours.
+    {"method": "Puri et al.", "iou_percent": 50.0},
+    {"method": "MaskFormer", "iou_percent": 37.1},
+    {"method": "LinkNet on mined images (the paper's)", "iou_percent": 89.6},
+)
+
+
+@dataclass(frozen=True)
+class Job:
+    """What evaluate_model was asked to do. `masks_dir` holds the full-size `semantic` masks, None to leave them out."""
+
+    settings: EvaluationSettings
+    run_dir: Path
+    tensors: TensorSet
+    labels: Labels
+    subset_dir: Path
+    out_dir: Path
+    masks_dir: Path | None
+    subset: str
+    store_dir: Path | None = None
+
+
+@dataclass(frozen=True)
+class Trained:
+    """A trained network, what it was trained with, and the hash of its weights."""
+
+    network: Segmenter
+    facts: dict[str, Any]
+    machine: hardware.Hardware
+    normalisation: Normalisation
+    sha256: str
+
+
+@dataclass(frozen=True)
+class Predicted:
+    """Sums at both resolutions (full is None when not asked for) and the labels at training size, (i, h, w)."""
+
+    small: metrics.Sums
+    full: metrics.Sums | None
+    masks: Bytes
+
+
+def load_run(run_dir: Path) -> Trained:
+    """Load a run's network for prediction. Raises CocomineError when its files are missing or do not fit."""
+    facts = read_json(run_dir / "training.json")
+    settings = facts["settings"]
+    train = TrainSettings.from_mapping({**settings["train"], **facts["resolved"]})
+    machine = hardware.resolve(train)
+    hardware.apply(machine)
+    plain = {**settings["model"], "weights": "none", "freeze": "none"}
+    model = build_model(ModelSettings.from_mapping(plain), len(facts["labels"]), 0, load_weights=False)
+    path = run_dir / "model.safetensors"
+    try:
+        model.network.load_state_dict(load_file(path))
+    except FileNotFoundError as error:
+        raise CocomineError(f"{path}: no such file", "train the run first") from error
+    except (SafetensorError, RuntimeError) as error:
+        raise CocomineError(
+            f"{path} does not fit the model of training.json: {str(error).splitlines()[0]}", "train the run again"
+        ) from error
+    network = model.network.to(machine.device)
+    if machine.channels_last:
+        network = network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+    network.eval()
+    scale = facts["normalisation"]
+    normalisation = Normalisation(tuple(scale["mean"]), tuple(scale["std"]))
+    return Trained(network, facts, machine, normalisation, sha256_of_file(path))
+
+
+def label_map(trained: Labels, evaluated: Labels) -> list[int]:
+    """Return, for each label of the model, the label of the evaluated subset that has its category; 0 if none has.
+
+    A model of more classes is so scored on the wanted ones: what it says of other classes is background. Raises
+    CocomineError when no category is shared, or one id has two names.
+    """
+    place = {category: label for label, category in enumerate(evaluated.category_ids) if category is not None}
+    result = [0 if category is None else place.get(category, 0) for category in trained.category_ids]
+    for label, target in enumerate(result):
+        if target and trained.names[label] != evaluated.names[target]:
+            raise CocomineError(
+                f"category {trained.category_ids[label]} is {trained.names[label]!r} where the model was trained and "
+                f"{evaluated.names[target]!r} where it is evaluated",
+                "the two subsets number their categories differently; evaluate on a subset of the same numbering",
+            )
+    missing = [evaluated.names[label] for label in range(1, len(evaluated)) if label not in result]
+    if len(missing) == len(evaluated) - 1:
+        raise CocomineError(
+            f"the model knows none of {', '.join(evaluated.names[1:9])}",
+            f"evaluate it on a subset with any of: {', '.join(trained.names[1:9])}",
+        )
+    if missing:
+        log.warning("the model was never taught %s: its IoU there is 0", ", ".join(missing[:8]))
+    return result
+
+
+def predict(trained: Trained, job: Job, rows: Rows) -> Predicted:
+    """Predict `rows` of the tensors and measure them at training size and, if there are full masks, at full size.
+
+    At full size the probabilities are enlarged bilinearly before the highest is taken.
+    """
+    mapping = label_map(labels_from(trained.facts["labels"]), job.labels)
+    merge = None if mapping == list(range(len(job.labels))) else torch.tensor(mapping)
+    feeder = Feeder(job.tensors, rows, trained.normalisation, trained.machine.device)
+    small, full = [], []
+    masks = np.empty((len(rows), *job.tensors.size), np.uint8)
+    wants_full = job.settings.full_resolution and job.masks_dir is not None
+    with Progress("evaluate", len(rows), "images") as progress:
+        for start in range(0, len(rows), job.settings.batch):
+            stop = min(start + job.settings.batch, len(rows))
+            images, truth = feeder.plain(np.arange(start, stop))
+            found = probabilities_of(trained.network, images, trained.machine)
+            if merge is not None:
+                found = merged(found, merge.to(found.device), len(job.labels))
+            sums, labels = metrics.measure(found, truth)
+            small.append(sums)
+            masks[start:stop] = labels.cpu().numpy()
+            if wants_full and job.masks_dir is not None:
+                full += [
+                    measure_full(found[i : i + 1], full_mask(job.masks_dir, job.tensors.file_names[rows[start + i]]))
+                    for i in range(stop - start)
+                ]
+            progress.advance(stop - start)
+        progress.count("measured", len(rows))
+    return Predicted(metrics.joined(small), metrics.joined(full) if full else None, masks)
+
+
+def merged(probabilities: Tensor, mapping: Tensor, labels: int) -> Tensor:
+    """Return probabilities (b, labels, h, w): those of the model's labels added up under the labels they map to."""
+    result = torch.zeros((len(probabilities), labels, *probabilities.shape[2:]), device=probabilities.device)
+    return result.index_add_(1, mapping, probabilities)
+
+
+def measure_full(probabilities: Tensor, mask: Bytes) -> metrics.Sums:
+    """Return the sums of one image at the size of its full mask: (1, n, h, w) enlarged to it."""
+    enlarged = functional.interpolate(probabilities, size=mask.shape, mode="bilinear", align_corners=False)
+    return metrics.measure(enlarged, torch.from_numpy(mask)[None].to(probabilities.device))[0]
+
+
+def full_mask(folder: Path, file_name: str) -> Bytes:
+    """Read an image's full-size semantic mask as (h, w) uint8. Raises CocomineError without it."""
+    path = folder / "semantic" / f"{Path(file_name).stem}.png"
+    try:
+        with Image.open(path) as picture:
+            return np.array(picture)
+    except (OSError, SyntaxError, ValueError) as error:
+        raise CocomineError(
+            f"{path}: no readable mask: {error}", "run rasterize_masks again, or set evaluation.full_resolution: false"
+        ) from error
+
+
+def evaluate(job: Job) -> dict[str, Any]:
+    """Evaluate a run, write metrics.json, per_image.parquet and pictures/, return what metrics.json holds.
+
+    Raises CocomineError when the evaluated images were trained on, and for files that are missing or do not fit.
+    """
+    trained = load_run(job.run_dir)
+    rows = job.tensors.rows_of(job.settings.split)
+    if not len(rows):
+        raise CocomineError(f"{job.tensors.path}: no image in split {job.settings.split!r}", "check the split's shares")
+    if list(job.tensors.size) != trained.facts["size"]:
+        log.warning("trained at %s pixels, evaluated at %s", trained.facts["size"], list(job.tensors.size))
+    if job.settings.split == "val":
+        check_unseen(job.run_dir / "train_images.tsv", job.tensors, rows)
+    pixel_counts(job.tensors, rows, job.labels)
+    predicted = predict(trained, job, rows)
+    return write_evaluation(job, rows, predicted, _origin(trained))
+
+
+def _origin(trained: Trained) -> dict[str, Any]:
+    settings = trained.facts["settings"]
+    kept = {key: settings[key] for key in ("run", "experiment", "subset", "model_name", "arm", "seed")}
+    return {
+        **kept,
+        "model": settings["model"],
+        "train": settings["train"],
+        "resolved": trained.facts["resolved"],
+        "parameters": trained.facts["parameters"],
+        "images_trained": trained.facts["images"]["train"],
+        "iterations": trained.facts["iterations"],
+        "labels_trained": [entry["name"] for entry in trained.facts["labels"]],
+        "weights_sha256": trained.sha256,
+    }
+
+
+def check_unseen(train_images: Path, tensors: TensorSet, rows: Rows) -> None:
+    """Raise CocomineError when the model was trained on any of the images in `rows`."""
+    seen = {int(row["image_id"]) for row in read_table(train_images)}
+    both = [int(row) for row in rows if int(tensors.image_ids[row]) in seen]
+    if both:
+        raise CocomineError(
+            f"{len(both)} of the {len(rows)} images to evaluate on were trained on "
+            f"(first: {tensors.file_names[both[0]]})",
+            "train with --evaluated-on and the tensors evaluated on, or let the subset take the other's images and "
+            "split (images_from)",
+        )
+
+
+def write_evaluation(job: Job, rows: Rows, predicted: Predicted, origin: dict[str, Any]) -> dict[str, Any]:
+    """Make and write every figure of predictions, ours or somebody else's."""
+    settings, names = job.settings, job.labels.names
+    seed = int(origin.get("seed", 0))
+    errors = 1.0 - metrics.image_scores(predicted.small)
+    ids = [int(image) for image in job.tensors.image_ids[rows]]
+    attributes = read_attributes(job.subset_dir, ids)
+    absent = [n for n, count in zip(names, predicted.small.truth.sum(0), strict=True) if not count]
+    result: dict[str, Any] = {
+        "run": origin,
+        "subset": job.subset,
+        "split": settings.split,
+        "labels": job.labels.as_mapping(),
+        "images": len(rows),
+        "images_sha256": _ids_digest(ids),
+        "classes_without_pixels": absent,
+        "settings": vars(settings),
+        "training_resolution": _figures(predicted.small, job, seed) | {"size": list(job.tensors.size)},
+        "full_resolution": None if predicted.full is None else _figures(predicted.full, job, seed),
+        "baselines": _baselines(job, rows, predicted.full is not None),
+        "slices": slices.analyse(
+            attributes, predicted.small, errors, settings.slice_images, settings.bootstrap, settings.confidence, seed
+        ),
+        "published": list(PUBLISHED),
+    }
+    result["baselines"]["ratio"] = _ratio_to_baseline(result)
+    write_json(job.out_dir / "metrics.json", result)
+    _write_per_image(job, rows, predicted, attributes)
+    _write_pictures(job, rows, predicted, errors)
+    where = result["training_resolution"]["iou"]
+    ratio = result["baselines"]["ratio"]
+    log.info(
+        "mean foreground IoU %.3f, with background %.3f; %s times the better trivial baseline. %s",
+        where["mean_foreground"] or 0.0,
+        where["mean_with_background"] or 0.0,
+        "infinitely many" if ratio is None else f"{ratio:.1f}",
+        result["slices"]["finding"],
+    )
+    return result
+
+
+def _figures(sums: metrics.Sums, job: Job, seed: int) -> dict[str, Any]:
+    settings = job.settings
+    return metrics.summary(sums, job.labels.names) | {
+        "intervals": metrics.bootstrap(sums, settings.bootstrap, settings.confidence, seed)
+    }
+
+
+def _ids_digest(ids: Sequence[int]) -> str:
+    return hashlib.sha256(",".join(map(str, ids)).encode()).hexdigest()
+
+
+def _baselines(job: Job, rows: Rows, full: bool) -> dict[str, Any]:
+    counts = baselines.label_frequency(job.tensors, job.tensors.rows_of("train"), len(job.labels))
+    constant = {
+        "all_background": np.zeros(job.tensors.size, np.uint8),
+        "most_frequent_place": baselines.most_frequent_place(counts),
+    }
+    parts: dict[str, list[metrics.Sums]] = {f"{name}/{size}": [] for name in constant for size in ("small", "full")}
+    for row in rows:
+        truth = full_mask(job.masks_dir, job.tensors.file_names[row]) if full and job.masks_dir is not None else None
+        for name, mask in constant.items():
+            parts[f"{name}/small"].append(metrics.measure_labels(mask, job.tensors.masks[row], len(job.labels)))
+            if truth is not None:
+                large = baselines.enlarged(mask, *truth.shape)
+                parts[f"{name}/full"].append(metrics.measure_labels(large, truth, len(job.labels)))
+    result: dict[str, Any] = {}
+    for name in constant:
+        small = metrics.summary(metrics.joined(parts[f"{name}/small"]), job.labels.names)
+        large = metrics.summary(metrics.joined(parts[f"{name}/full"]), job.labels.names) if full else None
+        result[name] = {"training_resolution": small, "full_resolution": large}
+    return result
+
+
+def _ratio_to_baseline(result: dict[str, Any]) -> float | None:
+    """Return model ÷ better baseline in mean foreground IoU; None where both baselines have 0."""
+    own = result["training_resolution"]["iou"]["mean_foreground"]
+    best = max(
+        result["baselines"][name]["training_resolution"]["iou"]["mean_foreground"] or 0.0
+        for name in ("all_background", "most_frequent_place")
+    )
+    return None if best == 0.0 or own is None else float(own / best)
+
+
+def _write_per_image(job: Job, rows: Rows, predicted: Predicted, attributes: Sequence[slices.Attribute]) -> None:
+    small = predicted.small
+    pixels = np.maximum(small.pixels, 1)
+    columns: dict[str, npt.NDArray[Any] | list[Any]] = {
+        "image_id": job.tensors.image_ids[rows],
+        "file_name": [job.tensors.file_names[row] for row in rows],
+        "iou_mean_foreground": metrics.image_scores(small),
+        "pixel_accuracy": small.inter.sum(1) / pixels,
+    }
+    if small.log_loss is not None:
+        columns["cross_entropy"] = small.log_loss / pixels
+    if predicted.full is not None:
+        columns["full_iou_mean_foreground"] = metrics.image_scores(predicted.full)
+    for attribute in attributes:
+        columns[attribute.name] = [attribute.cells[code] if code >= 0 else None for code in attribute.codes]
+    table = pa.table({name: pa.array(values) for name, values in columns.items()})
+    with atomic_path(job.out_dir / "per_image.parquet") as temporary:
+        pq.write_table(table, temporary, compression="zstd")
+
+
+def _write_pictures(job: Job, rows: Rows, predicted: Predicted, errors: metrics.Floats) -> None:
+    """Write the worst and the best of the images that show a class at all."""
+    shown = np.flatnonzero(predicted.small.truth[:, 1:].sum(1) > 0)
+    order = shown[np.argsort(-errors[shown], kind="stable")]
+    number = min(job.settings.pictures, len(order) // 2)
+    for kind, some in (("worst", order[:number]), ("best", order[::-1][:number])):
+        for place, i in enumerate(some, 1):
+            row = int(rows[i])
+            image = _photograph(job, row)
+            truth = job.tensors.masks[row]
+            pictures.write_panel(
+                job.out_dir / "pictures" / f"{kind}_{place}.png",
+                image,
+                baselines.enlarged(truth, *image.shape[:2]),
+                baselines.enlarged(predicted.masks[i], *image.shape[:2]),
+                job.labels,
+                f"{job.tensors.file_names[row]}: photograph, truth, prediction; mean IoU {1 - errors[i]:.2f}",
+            )
+
+
+def _photograph(job: Job, row: int) -> Bytes:
+    """Return the photograph from the store, or its packed form where there is no store."""
+    if job.store_dir is not None and (job.subset_dir / "images.tsv").exists():
+        wanted = str(job.tensors.image_ids[row])
+        path = next(
+            (r["store_path"] for r in read_table(job.subset_dir / "images.tsv") if r["image_id"] == wanted), None
+        )
+        if path is not None and (job.store_dir / path).exists():
+            with Image.open(job.store_dir / path) as picture:
+                return np.asarray(picture.convert("RGB"))
+    packed: Bytes = job.tensors.images[row]
+    return packed
