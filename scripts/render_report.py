@@ -8,7 +8,7 @@ Examples:
   scripts/render_report.py --subset-dir results/animals --store-dir data/images/coco \
       --runs results/experiments/linknet --sources-lock data/annotations/coco/sync.lock.json \
       --out results/animals/report.html --json-out results/animals/report.json
-  scripts/render_report.py --index --reports results/animals/report.json results/vehicles/report.json \
+  scripts/render_report.py --index results/animals/report.html results/vehicles/report.html \
       --comparison results/experiments/comparison.json --out results/index.html
 """
 
@@ -42,8 +42,13 @@ def build_parser() -> argparse.ArgumentParser:
     report.add_argument("--pictures", type=int, default=24, metavar="N", help="images to show with masks (default 24)")
     report.add_argument("--json-out", type=Path, metavar="JSON", help="the numbers (default: HTML's name with .json)")
     index = parser.add_argument_group("the index of all reports")
-    index.add_argument("--index", action="store_true", help="write the page that links the reports")
-    index.add_argument("--reports", nargs="*", default=[], type=Path, metavar="JSON", help="each subset's report.json")
+    index.add_argument(
+        "--index",
+        nargs="*",
+        type=Path,
+        metavar="REPORT",
+        help="write the page that links these reports (report.html or report.json of each subset)",
+    )
     index.add_argument("--comparison", type=Path, metavar="JSON", help="comparison.json of the experiments")
     index.add_argument(
         "--build-lock", type=Path, metavar="JSON", help="where build.lock.json lies or will lie; linked, not read"
@@ -53,8 +58,8 @@ def build_parser() -> argparse.ArgumentParser:
 
 def main(options: argparse.Namespace) -> None:
     """Render one report, or the index."""
-    if options.index:
-        render_index(options.reports, options.comparison, options.build_lock, options.out)
+    if options.index is not None:
+        render_index(options.index, options.comparison, options.build_lock, options.out)
         return
     if options.subset_dir is None:
         raise CocomineError("neither --subset-dir nor --index was given", "see render_report.py --help")

@@ -1,0 +1,304 @@
+"""The facts of a report about the data: each function reads what one stage wrote and returns plain values.
+
+What is not there gives None, and the page says so in a sentence. Nothing is computed that a stage has computed: these
+functions select, sum and name.
+"""
+
+import json
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from cocomine.annotations.reasons import RULES, Reason
+from cocomine.base.files import read_json, read_table
+
+MOST_IN_A_MATRIX = 20
+"""Classes that a matrix shows at most; the others stand in the stage's own file."""
+
+Facts = dict[str, Any]
+
+
+def optional_json(path: Path | None) -> Any:
+    """Return a JSON file's content, or None when there is no such file."""
+    return read_json(path) if path is not None and path.is_file() else None
+
+
+def optional_table(path: Path) -> list[dict[str, str]]:
+    """Return a table's rows, none when there is no such file."""
+    return list(read_table(path)) if path.is_file() else []
+
+
+def query_facts(funnel: Mapping[str, Any] | None, settings: Mapping[str, Any]) -> Facts:
+    """The query in words, and the settings that differ from their defaults as JSON texts."""
+    stated = funnel["query"] if funnel else {key: value for key, value in settings.items() if value}
+    return {
+        "words": funnel["words"] if funnel else None,
+        "notes": [str(note) for note in funnel["notes"]] if funnel else [],
+        "splits": list(funnel["splits"]) if funnel else [],
+        "settings": [
+            {"key": key, "value": json.dumps(value, ensure_ascii=False, sort_keys=True)}
+            for key, value in sorted(stated.items())
+        ],
+    }
+
+
+def funnel_facts(funnel: Mapping[str, Any] | None, statistics: Mapping[str, Any] | None) -> Facts | None:
+    """The funnel's steps with images and annotations before, removed, added and after.
+
+    The steps of the query come first, from funnel.json; then what became of the selected images and records once the
+    photographs were there, from statistics.json.
+    """
+    if funnel is None:
+        return None
+    parts = funnel["funnel"]
+    later = statistics.get("funnel_after_images", {}).get("steps", []) if statistics else []
+    steps = [*parts["steps"], *(step for step in later if step["clause"] != "selected")]
+    return {
+        "source_images": parts["images"]["in"],
+        "source_annotations": parts["annotations"]["in"],
+        "roles": [{"role": role, "images": number} for role, number in sorted(funnel["roles"].items()) if number],
+        "steps": [
+            {
+                "words": step["words"],
+                "images": _change(step["images"]),
+                "annotations": _change(step["annotations"]),
+                "classes": _most_touched(step["by_class"]),
+            }
+            for step in steps
+        ],
+    }
+
+
+def conservation_facts(statistics: Mapping[str, Any] | None) -> Facts | None:
+    """How many records went in, and how many were kept, repaired, quarantined and left out by the query."""
+    sums = (statistics or {}).get("conservation") or {}
+    keys = {
+        "in": "In",
+        "kept": "Kept as they are",
+        "repaired": "Repaired",
+        "quarantined": "Quarantined",
+        "left_out": "Left out by the query",
+    }
+    rows = [
+        {"kind": kind if len(tasks) == 1 else f"{kind}, {task}", "cells": [counts.get(key, 0) for key in keys]}
+        for kind, tasks in sums.items()
+        for task, counts in tasks.items()
+    ]
+    return {"columns": list(keys.values()), "rows": rows} if rows else None
+
+
+def _change(change: Mapping[str, int]) -> dict[str, int]:
+    return {key: change[key] for key in ("before", "removed", "added", "after")}
+
+
+def _most_touched(by_class: Mapping[str, Mapping[str, int]], most: int = 6) -> list[Facts]:
+    """The classes that a step took most annotations from."""
+    rows = sorted(by_class.items(), key=lambda row: (-row[1].get("annotations_removed", 0), row[0]))
+    return [
+        {"name": name, "annotations": change["annotations_removed"]}
+        for name, change in rows[:most]
+        if change.get("annotations_removed")
+    ]
+
+
+def reason_rows(rows: Iterable[Mapping[str, str]]) -> list[Facts]:
+    """Rows of quarantine.tsv or repairs.tsv, counted by kind and reason, the most frequent first.
+
+    A repair for several reasons (their codes joined by commas) counts for each.
+    """
+    counts = Counter((row["kind"], reason) for row in rows for reason in row["reason"].split(","))
+    ordered = sorted(counts.items(), key=lambda item: (-item[1], item[0]))
+    return [
+        {"kind": kind, "reason": code, "count": count, "meaning": _meaning(code)} for (kind, code), count in ordered
+    ]
+
+
+def _meaning(code: str) -> str:
+    return RULES[Reason(code)].meaning if code in set(Reason) else ""
+
+
+def licence_facts(licences: Any, images: Sequence[Mapping[str, str]]) -> list[Facts]:
+    """How many images have which licence. `licences` is the source's own list, if it has one."""
+    counts = Counter(row["license"] for row in images)
+    known = {str(entry.get("id")): entry for entry in licences or [] if isinstance(entry, Mapping)}
+    rows = []
+    for number, count in sorted(counts.items(), key=lambda item: (-item[1], item[0])):
+        entry = known.get(number, {})
+        name, url = str(entry.get("name") or ""), str(entry.get("url") or "")
+        rows.append(
+            {
+                "name": name
+                or ("not stated" if number in ("", "-1") else f"licence {number}, which the source does not name"),
+                "url": url,
+                "images": count,
+                "non_commercial": "noncommercial" in name.lower().replace("-", "") or "-nc" in url.lower(),
+            }
+        )
+    return rows
+
+
+def export_facts(exports: Path) -> list[Facts]:
+    """Each export's counts and what it could not carry, from the manifests."""
+    result = []
+    for manifest in sorted(exports.glob("*/manifest.json")):
+        content = read_json(manifest)
+        result.append(
+            {
+                "format": content["format"],
+                "what": content["what"],
+                "images": content["totals"]["images"],
+                "objects_in": content["totals"]["objects_in"],
+                "objects_out": content["totals"]["objects_out"],
+                "bytes": sum(row["bytes"] for row in content["files"]),
+                "dropped": [_loss(row) for row in content["not_carried"] if row["drops"]],
+                "reduced": [_loss(row) for row in content["not_carried"] if not row["drops"]],
+            }
+        )
+    return result
+
+
+def _loss(row: Mapping[str, Any]) -> Facts:
+    return {key: row[key] for key in ("code", "unit", "count", "meaning")}
+
+
+def annotation_files(lock: Mapping[str, Any] | None) -> list[Facts]:
+    """The annotation files with size, hash and origin, from the source's lock; a folder of PNGs is one row."""
+    if lock is None:
+        return []
+    rows: dict[str, Facts] = {}
+    for name, entry in sorted(lock["files"].items()):
+        folder, _, _ = name.rpartition("/")
+        key = f"{folder}/" if folder else name
+        row = rows.setdefault(key, {"file": key, "bytes": 0, "sha256": "", "origin": str(entry.get("origin") or "")})
+        row["bytes"] += entry["bytes"]
+        row["sha256"] = "a hash for each file is in sync.lock.json" if folder else str(entry["sha256"])
+    return list(rows.values())
+
+
+def photograph_facts(lock: Sequence[Mapping[str, str]], images: Sequence[Mapping[str, str]]) -> Facts | None:
+    """Where the subset's photographs came from: number and bytes by origin, from images.lock.tsv."""
+    if not lock:
+        return None
+    kept = {row["image_id"] for row in images}
+    origins: dict[str, Counter[str]] = {}
+    for row in lock:
+        if row["image_id"] in kept and row["status"] == "ok":
+            counts = origins.setdefault(row["origin"] or "not stated", Counter())
+            counts["photographs"] += 1
+            counts["bytes"] += int(row["bytes"] or 0)
+    return {
+        "origins": [{"origin": origin, **counts} for origin, counts in sorted(origins.items())],
+        "photographs": sum(counts["photographs"] for counts in origins.values()),
+        "bytes": sum(counts["bytes"] for counts in origins.values()),
+    }
+
+
+def class_facts(statistics: Mapping[str, Any] | None, labels: Sequence[Mapping[str, Any]]) -> Facts:
+    """Each class's images and objects in the source and in the subset, and the subset's objects in detail.
+
+    `labels` are the rows of labels.json without the background; annotations of a crowd count as one object.
+    """
+    if statistics is None:
+        return {"rows": [], "details": [], "detail_columns": []}
+    before, after = (statistics[side]["per_class"] for side in ("before", "after"))
+    rows = [
+        {
+            "name": label["name"],
+            "color": label["color"],
+            "supercategory": label["supercategory"] or "",
+            "category_id": label["category_id"],
+            "before": _class_counts(before.get(label["name"])),
+            "after": _class_counts(after.get(label["name"])),
+        }
+        for label in labels
+    ]
+    columns = {
+        "crowds": "Crowds",
+        "multi_polygon": "Of several parts",
+        "vertices": "Points of outlines",
+        "small": "Small",
+        "medium": "Medium",
+        "large": "Large",
+    }
+    details = [(label["name"], after.get(label["name"], {})) for label in labels]
+    details.append(("all", statistics["after"]["total"]))
+    return {
+        "rows": rows,
+        "detail_columns": list(columns.values()),
+        "details": [{"name": name, "cells": [counts.get(key, 0) for key in columns]} for name, counts in details],
+    }
+
+
+def _class_counts(counts: Mapping[str, Any] | None) -> dict[str, int]:
+    return {"images": counts["images"], "objects": counts["annotations"]} if counts else {"images": 0, "objects": 0}
+
+
+def interference_facts(statistics: Mapping[str, Any] | None, labels: Sequence[Mapping[str, Any]]) -> Facts | None:
+    """How often another class shares an image with a wanted one, in the source and in the subset, as shares.
+
+    Rows are the wanted classes, columns the wanted ones and then the others that share most images with them.
+    """
+    if not statistics or not statistics.get("interference"):
+        return None
+    before, after = (statistics["interference"][side] for side in ("before", "after"))
+    names = [label["name"] for label in labels if label["name"] in before]
+    rows = sorted(names, key=lambda name: (-before[name]["images"], name))[:MOST_IN_A_MATRIX]
+    rows = [name for name in names if name in rows]
+    shared: Counter[str] = Counter()
+    for name in rows:
+        shared.update({other: count for other, count in before[name]["shared"].items() if other not in rows})
+    others = sorted(shared, key=lambda name: (-shared[name], name))
+    columns = rows + others[: max(4, MOST_IN_A_MATRIX // 2 - len(rows))]
+
+    def shares(matrix: Mapping[str, Any]) -> list[list[float | None]]:
+        return [[_share_of(matrix.get(row), row, column) for column in columns] for row in rows]
+
+    return {
+        "classes": rows,
+        "columns": columns,
+        "sides": [
+            {"label": "Before: all images of the source", "shares": shares(before)},
+            {"label": "After: the images of the subset", "shares": shares(after)},
+        ],
+        "left_out": len(names) + len(others) - len(columns),
+    }
+
+
+def _share_of(entry: Mapping[str, Any] | None, row: str, column: str) -> float | None:
+    if entry is None or not entry["images"]:
+        return None
+    return 1.0 if row == column else entry["shared"].get(column, 0) / entry["images"]
+
+
+def mask_facts(folder: Path, labels: Sequence[Mapping[str, Any]]) -> Facts | None:
+    """Pixels, instances, hidden and vanished instances of each class, summed over masks.tsv."""
+    if not (folder / "masks.tsv").is_file():
+        return None
+    sums: dict[int, Counter[str]] = {int(label["label"]): Counter() for label in labels}
+    for row in read_table(folder / "masks.tsv"):
+        counts = sums.get(int(row["label"]))
+        if counts is not None:
+            counts["images"] += 1
+            for key in ("pixels", "instances", "hidden", "vanished"):
+                counts[key] += int(row[key] or 0)
+    pixels = sum(counts["pixels"] for counts in sums.values())
+    manifest = optional_json(folder / "masks.json") or {}
+    return {
+        "classes": [
+            {
+                "name": label["name"],
+                "color": label["color"],
+                **{key: sums[label["label"]][key] for key in ("images", "instances", "hidden", "vanished", "pixels")},
+                "share": sums[label["label"]]["pixels"] / pixels if pixels else None,
+            }
+            for label in labels
+        ],
+        "settings": [
+            {"key": key, "value": json.dumps(value, ensure_ascii=False).strip('"')}
+            for key, value in sorted(manifest.get("settings", {}).items())
+        ],
+        "sizes": [],
+        "sizes_label": "",
+        "refused": sum(1 for _ in optional_table(folder / "masks" / "refused.tsv")),
+    }

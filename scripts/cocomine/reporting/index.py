@@ -1,0 +1,80 @@
+"""The page that leads to the reports of all subsets, to the comparison of the experiments, and to the build's lock."""
+
+import logging
+import os
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from cocomine.base.files import read_json, write_json, write_text
+from cocomine.reporting import charts
+from cocomine.reporting.page import render
+
+log = logging.getLogger("cocomine")
+
+
+def render_index(reports: Sequence[Path], comparison: Path | None, build_lock: Path | None, out: Path) -> None:
+    """Write the index to `out`, and its numbers beside it as JSON.
+
+    `reports` are the subsets' report.html or report.json; the other of the pair lies beside it. `build_lock` is linked
+    and not read, since it is written last and holds this page's hash. Raises CocomineError for a missing report.json.
+    """
+    subsets = []
+    for report in sorted(reports):
+        content = read_json(report.with_suffix(".json"))
+        runs = [run["score"]["value"] for run in content["runs"] if run["score"]["value"] is not None]
+        subsets.append(
+            {
+                "name": content["subset"]["name"],
+                "words": content["query"]["words"] or "",
+                "page": _relative(report.with_suffix(".html"), out),
+                "images": content["subset"]["images"],
+                "objects": content["subset"]["objects"],
+                "classes": content["subset"]["classes"],
+                "synthetic": content["subset"]["synthetic"],
+                "exports": [export["format"] for export in content["exports"]],
+                "best_iou": max(runs, default=None),
+            }
+        )
+    facts = {
+        "subsets": subsets,
+        "experiments": _experiments(read_json(comparison) if comparison is not None else None),
+        "comparison": _comparison_link(comparison, out),
+        "build_lock": _relative(build_lock, out) if build_lock is not None else "",
+    }
+    write_json(out.with_suffix(".json"), facts)
+    write_text(out, render("index.html.j2", facts, bar=charts.bar, json_name=out.with_suffix(".json").name))
+    log.info("index: %d subsets, %d experiments", len(subsets), len(facts["experiments"]))
+
+
+def _relative(target: Path, page: Path) -> str:
+    return Path(os.path.relpath(target, page.parent)).as_posix()
+
+
+def _comparison_link(comparison: Path | None, out: Path) -> str:
+    if comparison is None:
+        return ""
+    page = comparison.with_suffix(".html")
+    return _relative(page if page.is_file() else comparison.with_suffix(".tsv"), out)
+
+
+def _experiments(comparison: Any) -> list[dict[str, Any]]:
+    """The cells of the grid: mean IoU over seeds, its deviation, and the better trivial baseline's."""
+    rows = []
+    for cell in comparison["cells"] if comparison else []:
+        figures = cell["figures"]
+        trivial = [figures[name]["mean"] for name in ("baseline_background", "baseline_place")]
+        rows.append(
+            {
+                "experiment": cell["experiment"],
+                "arm": cell["arm"] or "",
+                "model": cell["model"],
+                "trained_on": cell["trained_on"],
+                "evaluated_on": cell["evaluated_on"],
+                "seeds": len(cell["seeds"]),
+                "iou": figures["iou"]["mean"],
+                "deviation": figures["iou"]["deviation"],
+                "trivial": max((value for value in trivial if value is not None), default=None),
+            }
+        )
+    return rows

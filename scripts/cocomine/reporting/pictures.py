@@ -1,0 +1,106 @@
+"""The pictures of a report: which images, how small, and their masks as see-through layers."""
+
+import base64
+import io
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+
+import numpy as np
+from PIL import Image
+
+from cocomine.base.errors import CocomineError
+from cocomine.base.files import rank
+
+THUMBNAIL = 320
+"""Longest side of a thumbnail in pixels."""
+
+OVERLAY_OPACITY, VOID_OPACITY = 150, 170
+
+
+def choose(images: Sequence[int], classes_of: dict[int, set[int]], wanted: int, salt: str) -> list[int]:
+    """Return at most `wanted` image ids: the first of the hash ranking, but each class in turn gets a picture.
+
+    `classes_of` maps image ids to the labels in their masks. The choice depends on ids, labels and salt alone. Images
+    are taken round by round, the rarest class first, each class giving its next-ranked image; then any that are left.
+    """
+    ranked = sorted(images, key=lambda image: (rank(salt, image), image))
+    holders: dict[int, list[int]] = {}
+    for image in ranked:
+        for label in classes_of.get(image, ()):
+            holders.setdefault(label, []).append(image)
+    chosen: list[int] = []
+    queues = [
+        list(reversed(holders[label])) for label in sorted(holders, key=lambda label: (len(holders[label]), label))
+    ]
+    while len(chosen) < wanted and any(queues):
+        for queue in queues:
+            while queue and queue[-1] in chosen:
+                queue.pop()
+            if queue and len(chosen) < wanted:
+                chosen.append(queue.pop())
+    chosen += [image for image in ranked if image not in chosen][: wanted - len(chosen)]
+    return chosen
+
+
+def thumbnail(path: Path, longest: int = THUMBNAIL) -> tuple[str, tuple[int, int]]:
+    """Return a photograph as a JPEG data URI, and its size (width, height) in pixels, at most `longest`.
+
+    Never turned by an EXIF tag: masks lie over the stored pixels. Raises CocomineError when it is missing or broken.
+    """
+    try:
+        with Image.open(path) as photograph:
+            picture = photograph.convert("RGB")
+    except FileNotFoundError as error:
+        raise CocomineError(f"{path}: no such file", "fetch it again with: snakemake --forcerun sync_images") from error
+    except OSError as error:
+        raise CocomineError(f"{path}: {error}", "delete it and run snakemake --forcerun sync_images") from error
+    picture.thumbnail((longest, longest), Image.Resampling.LANCZOS, reducing_gap=2.0)
+    return data_uri(_encoded(picture, "JPEG", quality=78, optimize=True), "image/jpeg"), picture.size
+
+
+def overlay(mask_path: Path, size: tuple[int, int], colours: Sequence[Sequence[int]], void: int) -> str:
+    """Return a label mask as a PNG data URI of the given size: classes half see-through, void grey, background clear.
+
+    `colours` are [r, g, b] by label. Raises CocomineError when the mask is missing.
+    """
+    try:
+        with Image.open(mask_path) as stored:
+            labels = np.asarray(stored)
+    except FileNotFoundError as error:
+        raise CocomineError(f"{mask_path}: no such file", "run snakemake --forcerun rasterize_masks") from error
+    layer = Image.fromarray(labels.astype(np.uint8)).resize(size, Image.Resampling.NEAREST)
+    palette, alpha = bytearray(768), bytearray(256)
+    for label, colour in enumerate(colours):
+        palette[3 * label : 3 * label + 3] = bytes(int(part) for part in colour)
+        alpha[label] = OVERLAY_OPACITY if label else 0
+    palette[3 * void : 3 * void + 3] = bytes((120, 120, 120))
+    alpha[void] = VOID_OPACITY
+    layer.putpalette(bytes(palette))
+    return data_uri(_encoded(layer, "PNG", optimize=True, transparency=bytes(alpha)), "image/png")
+
+
+def embedded(path: Path, longest: int | None = None) -> tuple[str, tuple[int, int]]:
+    """Return a picture that another stage made as a data URI with its size, made smaller when `longest` says so."""
+    with Image.open(path) as stored:
+        picture = stored.convert("RGB")
+    if longest is not None:
+        picture.thumbnail((longest, longest), Image.Resampling.LANCZOS)
+    return data_uri(_encoded(picture, "JPEG", quality=80, optimize=True), "image/jpeg"), picture.size
+
+
+def data_uri(content: bytes, kind: str) -> str:
+    """Return bytes as a data URI of the given media type."""
+    return f"data:{kind};base64,{base64.b64encode(content).decode()}"
+
+
+def labels_in(mask_path: Path, known: Iterable[int]) -> set[int]:
+    """Return the known labels that a mask holds."""
+    with Image.open(mask_path) as stored:
+        present = np.unique(np.asarray(stored))
+    return set(present.tolist()) & set(known)
+
+
+def _encoded(picture: Image.Image, kind: str, **options: object) -> bytes:
+    buffer = io.BytesIO()
+    picture.save(buffer, kind, **options)
+    return buffer.getvalue()

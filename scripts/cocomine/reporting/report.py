@@ -1,0 +1,211 @@
+"""The report of one subset: gather its facts, choose its pictures, write the page and the numbers."""
+
+import logging
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path, PurePosixPath
+from typing import Any
+
+from cocomine.annotations.reader import Document, load_document
+from cocomine.base.errors import CocomineError
+from cocomine.base.files import read_json, read_table, write_json, write_text
+from cocomine.reporting import charts, facts, pictures
+from cocomine.reporting.page import render
+from cocomine.reporting.runs import Run, read_run
+from cocomine.reporting.splits import split_facts
+
+log = logging.getLogger("cocomine")
+
+SALT = "report"
+
+
+@dataclass(frozen=True)
+class Inputs:
+    """What a report is made from.
+
+    `settings` are the subset's, as its config states them; `runs` the folders of the evaluations on it; `pictures` is
+    how many images to show. `store_dir` and `sources_lock` may be None: the report then lacks pictures and origins.
+    """
+
+    subset_dir: Path
+    name: str
+    settings: Mapping[str, Any]
+    store_dir: Path | None
+    runs: tuple[Path, ...]
+    sources_lock: Path | None
+    pictures: int
+
+
+@dataclass(frozen=True)
+class Drawn:
+    """The pictures of one image as data URIs, its size in pixels, and the labels in its mask."""
+
+    photograph: str
+    mask: str
+    size: tuple[int, int]
+    labels: list[int]
+
+
+def render_report(inputs: Inputs, html: Path, json: Path) -> None:
+    """Write the report of a subset to `html` and its numbers to `json`.
+
+    The same inputs give the same bytes. Raises CocomineError when the subset is not there, or a picture of it is not.
+    """
+    content, gallery, runs = gather(inputs)
+    page = render(
+        "report.html.j2",
+        content,
+        gallery=gallery,
+        run_pictures=[run.drawn for run in runs],
+        json_name=json.name,
+        swatch=charts.swatch,
+        bar=charts.bar,
+        funnel_step=charts.funnel_step,
+        line_chart=charts.line_chart,
+    )
+    write_json(json, content)
+    write_text(html, page)
+    log.info(
+        "report %s: %d images in, %d shown, %d experiments, %.1f MB",
+        inputs.name,
+        content["subset"]["images"],
+        len(gallery),
+        len(runs),
+        len(page) / 1e6,
+    )
+
+
+def gather(inputs: Inputs) -> tuple[dict[str, Any], list[Drawn], list[Run]]:
+    """Return the facts of the report, the pictures of its gallery and the runs with theirs."""
+    folder = inputs.subset_dir
+    if not (folder / "subset.json").is_file():
+        raise CocomineError(f"{folder / 'subset.json'}: no such file", "run the rule assemble_subset first")
+    document = load_document(folder / "subset.json")
+    images = list(read_table(folder / "images.tsv"))
+    labels = read_json(folder / "labels.json")
+    classes = labels["labels"][1:]
+    statistics = facts.optional_json(folder / "statistics.json")
+    funnel = facts.optional_json(folder / "funnel.json")
+    sides = {int(row["image_id"]): row["split"] for row in facts.optional_table(folder / "split.tsv")}
+    gallery, drawn = _gallery(inputs, labels, images, sides)
+    runs = [read_run(path, labels["labels"]) for path in inputs.runs]
+    content = {
+        "subset": _subset_facts(inputs, document, images, classes),
+        "query": facts.query_facts(funnel, inputs.settings),
+        "funnel": facts.funnel_facts(funnel, statistics),
+        "classes": facts.class_facts(statistics, classes),
+        "interference": facts.interference_facts(statistics, classes),
+        "quarantine": facts.reason_rows(facts.optional_table(folder / "quarantine.tsv")),
+        "repairs": facts.reason_rows(facts.optional_table(folder / "repairs.tsv")),
+        "conservation": facts.conservation_facts(statistics),
+        "split": split_facts(folder, document, sides, classes),
+        "gallery": gallery,
+        "masks": facts.mask_facts(folder, classes),
+        "runs": [run.facts for run in runs],
+        "exports": facts.export_facts(folder / "exports"),
+        "inputs": {
+            "files": facts.annotation_files(facts.optional_json(inputs.sources_lock)),
+            "photographs": facts.photograph_facts(facts.optional_table(folder / "images.lock.tsv"), images),
+        },
+        "licences": facts.licence_facts(document.licenses, images),
+    }
+    return content, drawn, runs
+
+
+def _subset_facts(
+    inputs: Inputs, document: Document, images: Sequence[Mapping[str, str]], classes: Sequence[Mapping[str, Any]]
+) -> dict[str, Any]:
+    return {
+        "name": inputs.name,
+        "source": str(inputs.settings.get("source") or ""),
+        "synthetic": "synthetic" in str((document.info or {}).get("description", "")).lower(),
+        "images": len(images),
+        "negatives": sum(row["role"] == "negative" for row in images),
+        "objects": len(document.annotations),
+        "crowds": sum(bool(annotation.iscrowd) for annotation in document.annotations),
+        "classes": len(classes),
+    }
+
+
+def _gallery(
+    inputs: Inputs, labels: Mapping[str, Any], images: Sequence[Mapping[str, str]], sides: Mapping[int, str]
+) -> tuple[dict[str, Any], list[Drawn]]:
+    """The facts of the gallery and its pictures, in the order of the image ids."""
+    masks = inputs.subset_dir / "masks" / "semantic"
+    reason = ""
+    if inputs.store_dir is None:
+        reason = "The report was made without the photographs."
+    elif not masks.is_dir():
+        reason = "No masks were drawn."
+    elif not images:
+        reason = "The subset has no images."
+    names = {int(row["label"]): row["name"] for row in labels["labels"][1:]}
+    content: dict[str, Any] = {
+        "shown": 0,
+        "of": len(images),
+        "images": [],
+        "classes": [],
+        "captions": False,
+        "why_empty": reason,
+    }
+    if reason or inputs.store_dir is None:
+        return content, []
+    present = _labels_by_image(inputs.subset_dir, names)
+    drawable = {int(row["image_id"]): row for row in images if (masks / _mask_name(row)).is_file()}
+    chosen = sorted(pictures.choose(list(drawable), present, inputs.pictures, SALT))
+    captions = _captions(inputs.subset_dir, set(chosen))
+    drawn, shown = [], []
+    colours = [row["color"] for row in labels["labels"]]
+    for image in chosen:
+        row = drawable[image]
+        found = sorted(present.get(image, ()))
+        photograph, size = pictures.thumbnail(inputs.store_dir / row["store_path"])
+        mask = pictures.overlay(masks / _mask_name(row), size, colours, labels["void"])
+        drawn.append(Drawn(photograph, mask, size, found))
+        classes = [names[label] for label in found]
+        caption = captions.get(image, "")
+        what = caption or (
+            "A photograph with " + ", ".join(classes) if classes else "A photograph without a wanted object"
+        )
+        shown.append(
+            {
+                "file_name": row["file_name"],
+                "side": {"train": "training", "val": "validation"}.get(sides.get(image, ""), "not split"),
+                "classes": classes,
+                "caption": caption,
+                "alt": what,
+            }
+        )
+    counts = Counter(label for one in drawn for label in one.labels)
+    return content | {
+        "shown": len(shown),
+        "images": shown,
+        "classes": [row for row in labels["labels"][1:] if counts[row["label"]]],
+        "captions": bool(captions),
+    }, drawn
+
+
+def _mask_name(row: Mapping[str, str]) -> str:
+    return f"{PurePosixPath(row['file_name']).stem}.png"
+
+
+def _labels_by_image(folder: Path, names: Mapping[int, str]) -> dict[int, set[int]]:
+    """The labels that have pixels in each image's mask, by image id."""
+    present: dict[int, set[int]] = {}
+    for row in facts.optional_table(folder / "masks.tsv"):
+        if int(row["label"]) in names and int(row["pixels"]):
+            present.setdefault(int(row["image_id"]), set()).add(int(row["label"]))
+    return present
+
+
+def _captions(folder: Path, images: set[int]) -> dict[int, str]:
+    """The first caption of each image, in the file's order."""
+    result: dict[int, str] = {}
+    for name in ("tasks/captions.json", "captions.json"):
+        if (folder / name).is_file():
+            for annotation in load_document(folder / name).annotations:
+                if annotation.image_id in images and annotation.caption:
+                    result.setdefault(annotation.image_id, " ".join(annotation.caption.split()))
+            break
+    return result
