@@ -78,7 +78,8 @@ def load_run(run_dir: Path) -> Trained:
     """Load a run's network for prediction. Raises CocomineError when its files are missing or do not fit."""
     facts = read_json(run_dir / "training.json")
     settings = facts["settings"]
-    train = TrainSettings.from_mapping({**settings["train"], **facts["resolved"]})
+    # Precision and threads as trained; the device is what the config asked for, so that `auto` finds what is here.
+    train = TrainSettings.from_mapping({**settings["train"], **facts["resolved"], "device": settings["train"]["device"]})
     machine = hardware.resolve(train)
     hardware.apply(machine)
     plain = {**settings["model"], "weights": "none", "freeze": "none"}
@@ -208,6 +209,7 @@ def _origin(trained: Trained) -> dict[str, Any]:
         "model": settings["model"],
         "train": settings["train"],
         "resolved": trained.facts["resolved"],
+        "evaluated_with": vars(trained.machine),
         "parameters": trained.facts["parameters"],
         "images_trained": trained.facts["images"]["train"],
         "iterations": trained.facts["iterations"],
@@ -298,8 +300,8 @@ def _baselines(job: Job, rows: Rows, full: bool) -> dict[str, Any]:
     result: dict[str, Any] = {}
     for name in constant:
         small = metrics.summary(metrics.joined(parts[f"{name}/small"]), job.labels.names)
-        large = metrics.summary(metrics.joined(parts[f"{name}/full"]), job.labels.names) if full else None
-        result[name] = {"training_resolution": small, "full_resolution": large}
+        whole = metrics.summary(metrics.joined(parts[f"{name}/full"]), job.labels.names) if full else None
+        result[name] = {"training_resolution": small, "full_resolution": whole}
     return result
 
 
