@@ -7,7 +7,7 @@ from typing import BinaryIO, Final
 from cocomine.base.files import atomic_path
 
 SEPARATOR: Final = b",\n"
-"""Between two records. Records that lie side by side in the source may be passed as one block with its own separators."""
+"""Between two records. Records side by side in the source may be passed as one block, with its own separators."""
 
 BUFFER: Final = 1 << 20
 

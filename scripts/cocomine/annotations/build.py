@@ -1,0 +1,519 @@
+"""Building the index of an annotation file: all records as rows, and every fact that needs no image and no drawing."""
+
+import logging
+import re
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path, PurePosixPath
+from typing import Any, Final
+
+import msgspec
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from cocomine.annotations import schema
+from cocomine.annotations.chunks import Part
+from cocomine.annotations.layout import TASKS, Layout, parse_value, walk
+from cocomine.annotations.reasons import PIXEL_TOLERANCE, TABLE, Reason, mask_of
+from cocomine.annotations.records import CategoryFacts, Facts, parse_patiently, read_category
+from cocomine.annotations.repairs import polygon_facts
+from cocomine.annotations.scan import Source
+from cocomine.base.errors import CocomineError
+from cocomine.base.files import atomic_path, write_json
+from cocomine.base.progress import Progress
+
+log = logging.getLogger("cocomine")
+
+Array = npt.NDArray[Any]
+
+KNOWN_KEYS: Final = ("info", "licenses", "images", "annotations", "categories")
+
+LARGEST_TABLE: Final = 1 << 24
+"""Ids below this are joined through a table of one entry an id; others by binary search."""
+
+
+def build_index(annotations: Path, task: str, split: str, folder: Path, threads: int = 1) -> dict[str, Any]:
+    """Index the annotation file and write index.json, images.parquet and annotations.parquet into `folder`.
+
+    `split` names the folder of images in the store that holds images whose `file_name` has no folder of its own.
+    Returns the manifest. Raises CocomineError for an unknown task, a missing or malformed file.
+    """
+    if task not in TASKS:
+        raise CocomineError(f"task {task!r} is none that COCO has", "use one of: " + ", ".join(TASKS))
+    with Progress(f"index {annotations.name}", _size(annotations), "B", scale=True) as progress:
+        layout, source = walk(annotations, task, threads, progress.advance)
+        with source:
+            tables = _Tables(layout, source, task, split)
+            manifest = tables.manifest()
+            for kind in ("image", "annotation", "category"):
+                counted = {"image": "images", "annotation": "annotations", "category": "categories"}[kind]
+                progress.count(counted, manifest["counts"][counted])
+        _write(folder / "images.parquet", tables.image_table())
+        _write(folder / "annotations.parquet", tables.annotation_table())
+        write_json(folder / "index.json", manifest)
+    for kind, found in manifest["reasons"].items():
+        for code, number in found.items():
+            log.info("  %s: %s: %d", kind, code, number)
+    return manifest
+
+
+def _size(path: Path) -> int | None:
+    return path.stat().st_size if path.is_file() else None
+
+
+@dataclass
+class Columns:
+    """All parts of an array put together: arrays and lists of texts, a value a row, and how many records they are."""
+
+    arrays: dict[str, Array]
+    texts: dict[str, list[str | None]]
+    records: int
+    unknown: Counter[str] = field(default_factory=Counter)
+
+    def __getitem__(self, name: str) -> Array:
+        return self.arrays[name]
+
+    @property
+    def rows(self) -> int:
+        """The number of rows."""
+        return len(self.arrays["offset"]) if self.arrays else 0
+
+
+def join_parts(parts: list[Part], empty: Mapping[str, Any]) -> Columns:
+    """Put parts together, emptying the list; `empty` gives the dtypes to make up columns from when there is none."""
+    unknown: Counter[str] = Counter()
+    records = 0
+    for part in parts:
+        if part.columns:
+            part.columns["record"] += np.int32(records)
+        records += part.records
+        unknown.update(part.unknown)
+    filled = [part for part in parts if part.columns]
+    arrays: dict[str, Array] = {}
+    texts: dict[str, list[str | None]] = {}
+    if not filled:
+        arrays = {name: np.zeros(0, dtype) for name, dtype in empty.items()}
+    else:
+        for name in list(filled[0].columns):
+            arrays[name] = np.concatenate([part.columns.pop(name) for part in filled])
+        for name in list(filled[0].texts):
+            texts[name] = [text for part in filled for text in part.texts.pop(name)]
+    parts.clear()
+    return Columns(arrays, texts, records, unknown)
+
+
+_SPANS: Final = {"record": np.int32, "offset": np.int64, "length": np.int32, "reasons": np.uint64, "id": np.int64}
+_IMAGE_DTYPES: Final = _SPANS | {"width": np.int32, "height": np.int32, "license": np.int32}
+_LABEL_DTYPES: Final = _SPANS | {"image_id": np.int64}
+_OBJECT_DTYPES: Final = (
+    _LABEL_DTYPES
+    | {"category_id": np.int64, "iscrowd": np.int8}
+    | dict.fromkeys(("area", "bbox_x", "bbox_y", "bbox_w", "bbox_h"), np.float64)
+)
+
+
+class _Tables:
+    """The index in memory. Facts are added to the `reasons` of images and annotations in place."""
+
+    def __init__(self, layout: Layout, source: Source, task: str, split: str) -> None:
+        self.layout, self.source, self.task, self.split = layout, source, task, split
+        captions = TASKS[task] == "caption"
+        self.images = join_parts(layout.images, _IMAGE_DTYPES)
+        self.annotations = join_parts(layout.annotations, _LABEL_DTYPES if captions else _OBJECT_DTYPES)
+        self.categories = _read_categories(layout, source)
+        self.store_paths = self._check_images()
+        self.image_rows = self._check_annotations()
+
+    # images
+
+    def _check_images(self) -> list[str | None]:
+        images = self.images
+        reasons = images["reasons"]
+        mark(reasons, later_of_equal(images["id"]), Reason.DUPLICATE_ID)
+        names = images.texts.setdefault("file_name", [])
+        urls = images.texts.get("coco_url", [])
+        broken = int(mask_of(Reason.NOT_AN_OBJECT))
+        for row, name in enumerate(names):
+            if (name is None or name == "") and not int(reasons[row]) & broken:
+                reasons[row] |= np.uint64(mask_of(Reason.NO_FILE_NAME))
+                names[row] = name_from_url(urls[row])
+        paths = store_paths(names, self.split)
+        seen: set[str] = set()
+        for row, path in enumerate(paths):
+            if path is None:
+                if names[row] is not None:
+                    reasons[row] |= np.uint64(mask_of(Reason.UNSAFE_FILE_NAME))
+            else:
+                folded = path.casefold()
+                if folded in seen:
+                    reasons[row] |= np.uint64(mask_of(Reason.DUPLICATE_FILE_NAME))
+                seen.add(folded)
+        return paths
+
+    # annotations
+
+    def _check_annotations(self) -> Array:
+        table, images = self.annotations, self.images
+        reasons = table["reasons"]
+        if TASKS[self.task] == "panoptic":
+            self._check_panoptic_ids()
+        else:
+            mark(reasons, later_of_equal(table["id"]), Reason.DUPLICATE_ID)
+        image_rows = rows_of(images["id"], table["image_id"])
+        mark(reasons, (image_rows < 0) & (table["image_id"] >= 0), Reason.MISSING_IMAGE)
+        if "category_id" in table.arrays:
+            known = np.array(sorted({c.id for c in self.categories if c.id >= 0}), np.int64)
+            rows = rows_of(known, table["category_id"])
+            mark(reasons, (rows < 0) & (table["category_id"] >= 0), Reason.MISSING_CATEGORY)
+            self._check_against_images(image_rows)
+        if TASKS[self.task] != "panoptic":
+            self._mark_exact_duplicates()
+        return image_rows
+
+    def _check_panoptic_ids(self) -> None:
+        """Segment ids are unique within an image's record; records are unique by image."""
+        table = self.annotations
+        reasons = table["reasons"]
+        pairs = mixed([table["record"], table["id"]])
+        suspects = np.flatnonzero(later_of_equal(np.where(table["id"] >= 0, pairs, -1)))
+        # Mixing may send two pairs to one number, so suspects are looked at.
+        seen = {(int(table["record"][row]), int(table["id"][row])) for row in suspects}
+        if seen:
+            met: set[tuple[int, int]] = set()
+            wanted = np.isin(table["record"], [record for record, _ in seen])
+            for row in np.flatnonzero(wanted).tolist():
+                pair = (int(table["record"][row]), int(table["id"][row]))
+                if pair[1] >= 0 and pair in met:
+                    reasons[row] |= np.uint64(mask_of(Reason.DUPLICATE_ID))
+                met.add(pair)
+        firsts = np.flatnonzero(np.diff(table["record"], prepend=-1))
+        repeated = later_of_equal(table["image_id"][firsts])
+        mark(reasons, np.isin(table["record"], table["record"][firsts[repeated]]), Reason.DUPLICATE_SEGMENT)
+
+    def _check_against_images(self, image_rows: Array) -> None:
+        """Compare boxes, polygons and sizes of run lengths with the image's width and height (in pixels)."""
+        table, images, reasons = self.annotations, self.images, self.annotations["reasons"]
+        if not images.rows or not table.rows:
+            return
+        width = images["width"][image_rows].astype(np.float64)
+        height = images["height"][image_rows].astype(np.float64)
+        known = (image_rows >= 0) & (width > 0) & (height > 0)
+        x, y, w, h = (table[f"bbox_{side}"] for side in "xywh")
+        finite = known & np.isfinite(x) & np.isfinite(y) & np.isfinite(w) & np.isfinite(h)
+        right, bottom = x + w, y + h
+        outside = finite & ((x >= width) | (y >= height) | (right <= 0) | (bottom <= 0))
+        # A box without a side that lies on the border is told by that; it is in the closed image.
+        flat = (w <= 0) | (h <= 0)
+        outside &= ~flat | (x > width) | (y > height) | (right < 0) | (bottom < 0)
+        mark(reasons, outside, Reason.BOX_OUTSIDE)
+        beyond = np.maximum(np.maximum(-x, -y), np.maximum(right - width, bottom - height)) > PIXEL_TOLERANCE
+        mark(reasons, finite & ~outside & beyond, Reason.BOX_PARTLY_OUTSIDE)
+        if "min_x" not in table.arrays:
+            return
+        with np.errstate(invalid="ignore"):
+            reaches = (table["min_x"] < 0) | (table["min_y"] < 0) | (table["max_x"] > width) | (table["max_y"] > height)
+        for row in np.flatnonzero(known & reaches).tolist():
+            text = self.source.read(int(table["offset"][row]), int(table["length"][row]))
+            record = parse_patiently(text, Facts())
+            found = polygon_facts(record["segmentation"], float(width[row]), float(height[row]))
+            reasons[row] |= np.uint64(mask_of(*found))
+        sized = known & (table["rle_height"] >= 0)
+        differs = (table["rle_height"] != height) | (table["rle_width"] != width)
+        mark(reasons, sized & differs, Reason.RLE_SIZE_DIFFERS)
+
+    def _mark_exact_duplicates(self) -> None:
+        """Mark records that equal an earlier one but for `id`.
+
+        Rows whose columns agree are looked up through a 64-bit mixture of them; those found are compared in full.
+        """
+        table = self.annotations
+        if table.rows < 2:
+            return
+        names = ("image_id", "category_id", "bbox_x", "bbox_y", "bbox_w", "bbox_h", "area", "vertices")
+        keys = [table[name] for name in names if name in table.arrays]
+        if "caption" in table.texts:
+            keys.append(np.fromiter(map(hash, table.texts["caption"]), np.int64, table.rows))
+        mixture = mixed(keys)
+        ordered = np.sort(mixture)
+        repeated = np.unique(ordered[1:][ordered[1:] == ordered[:-1]])
+        if not len(repeated):
+            return
+        seen: set[bytes] = set()
+        for row in np.flatnonzero(np.isin(mixture, repeated)).tolist():
+            text = self.source.read(int(table["offset"][row]), int(table["length"][row]))
+            record = parse_patiently(text, Facts())
+            if not isinstance(record, dict):
+                continue
+            record.pop("id", None)
+            digest = repr(sorted(record.items())).encode("utf-8", "surrogatepass")
+            if digest in seen:
+                table["reasons"][row] |= np.uint64(mask_of(Reason.EXACT_DUPLICATE))
+            seen.add(digest)
+
+    # results
+
+    def image_table(self) -> pa.Table:
+        """Return images.parquet's content."""
+        values: dict[str, Any] = dict(self.images.arrays) | dict(self.images.texts)
+        values["row"] = np.arange(self.images.rows)
+        values["store_path"] = self.store_paths
+        return _table(schema.IMAGES, values, self.images.rows)
+
+    def annotation_table(self) -> pa.Table:
+        """Return annotations.parquet's content."""
+        values: dict[str, Any] = dict(self.annotations.arrays) | dict(self.annotations.texts)
+        values["row"] = np.arange(self.annotations.rows)
+        values["image_row"] = self.image_rows
+        return _table(schema.ANNOTATIONS, values, self.annotations.rows)
+
+    def manifest(self) -> dict[str, Any]:
+        """Return index.json's content."""
+        layout, source = self.layout, self.source
+        parsed = {key: _parse_small(source, layout.values[key]) for key in ("info", "licenses") if key in layout.values}
+        for key, span in layout.values.items():
+            if key not in KNOWN_KEYS:
+                _require_json(source, span)
+        return {
+            "format": schema.FORMAT,
+            "task": self.task,
+            "split": self.split,
+            "source_file": source.path.name,
+            "bytes": source.size,
+            "sha256": layout.sha256,
+            "byte_order_mark": layout.byte_order_mark,
+            "missing_top_level_keys": [key for key in KNOWN_KEYS if key not in layout.values],
+            "unknown_top_level_keys": {key: list(span) for key, span in layout.values.items() if key not in KNOWN_KEYS},
+            "info": parsed.get("info"),
+            "info_span": _span(layout, "info"),
+            "licenses": parsed.get("licenses"),
+            "licenses_span": _span(layout, "licenses"),
+            "categories": [category.value for category in self.categories],
+            "categories_spans": [list(span) for span in layout.categories],
+            "categories_reasons": [category.facts.mask for category in self.categories],
+            "counts": {
+                "images": self.images.rows,
+                "annotations": self.annotations.rows,
+                "annotation_records": self.annotations.records,
+                "categories": len(self.categories),
+            },
+            "reasons": {
+                "image": count_reasons(self.images["reasons"]),
+                "annotation": count_reasons(self.annotations["reasons"]),
+                "category": count_reasons(np.array([c.facts.mask for c in self.categories], np.uint64)),
+            },
+            "unknown_keys": {
+                "image": dict(sorted(self.images.unknown.items())),
+                "annotation": dict(sorted(self.annotations.unknown.items())),
+            },
+        }
+
+
+def _span(layout: Layout, key: str) -> list[int] | None:
+    return list(layout.values[key]) if key in layout.values else None
+
+
+def _read_categories(layout: Layout, source: Source) -> list[CategoryFacts]:
+    categories: list[CategoryFacts] = [parse_value(source, span, read_category) for span in layout.categories]
+    ids: set[int] = set()
+    names: set[str] = set()
+    for category in categories:
+        if category.id >= 0 and category.id in ids:
+            category.facts.add(Reason.DUPLICATE_ID)
+        elif category.name is not None and category.name in names:
+            category.facts.add(Reason.DUPLICATE_NAME)
+        ids.add(category.id)
+        names.add(category.name or "")
+    return [CategoryFacts(c.id, c.name, _finite(c.value), c.facts) for c in categories]
+
+
+def _parse_small(source: Source, span: tuple[int, int]) -> Any:
+    facts = Facts()
+    return _finite(parse_value(source, span, lambda text: parse_patiently(text, facts)))
+
+
+def _finite(value: Any) -> Any:
+    """Return `value` with NaN and infinities as None, so that it can be written as JSON."""
+    if isinstance(value, float) and not np.isfinite(value):
+        return None
+    if isinstance(value, list):
+        return [_finite(item) for item in value]
+    if isinstance(value, dict):
+        return {key: _finite(item) for key, item in value.items()}
+    return value
+
+
+def _require_json(source: Source, span: tuple[int, int]) -> None:
+    """Raise CocomineError when the value at `span` is no JSON even to a patient reader."""
+    try:
+        msgspec.json.decode(source.read(*span), type=msgspec.Raw)
+    except (msgspec.DecodeError, RecursionError):
+        parse_value(source, span, lambda text: parse_patiently(text, Facts()))
+
+
+def mark(reasons: Array, where: Array, reason: Reason) -> None:
+    """Add `reason` to the masks at `where`."""
+    if where.any():
+        reasons[where] |= np.uint64(mask_of(reason))
+
+
+def count_reasons(reasons: Array) -> dict[str, int]:
+    """Return how many of the masks have each reason, those of zero left out."""
+    used = int(np.bitwise_or.reduce(reasons)) if len(reasons) else 0
+    return {
+        str(rule.reason): int(np.count_nonzero(reasons & np.uint64(1 << rule.bit)))
+        for rule in TABLE
+        if used >> rule.bit & 1
+    }
+
+
+def later_of_equal(values: Array) -> Array:
+    """Return for each value (negative ones excepted) whether an earlier one is equal to it."""
+    result = np.zeros(len(values), bool)
+    if len(values) < 2 or (np.diff(values) > 0).all():
+        return result
+    ordered = np.sort(values)
+    repeated = np.unique(ordered[1:][ordered[1:] == ordered[:-1]])
+    repeated = repeated[repeated >= 0]
+    if not len(repeated):
+        return result
+    places = np.flatnonzero(np.isin(values, repeated))
+    _, firsts = np.unique(values[places], return_index=True)
+    result[places] = True
+    result[places[firsts]] = False
+    return result
+
+
+def rows_of(ids: Array, wanted: Array) -> Array:
+    """Return for each of `wanted` the first row of `ids` that has it, as int32; -1 for none and for negative ids."""
+    rows = np.arange(len(ids), dtype=np.int32)
+    usable = ids >= 0
+    ids, rows = ids[usable], rows[usable]
+    if not len(ids) or not len(wanted):
+        return np.full(len(wanted), -1, np.int32)
+    largest = int(ids.max())
+    if largest < LARGEST_TABLE:
+        table = np.full(largest + 2, -1, np.int32)
+        table[ids[::-1]] = rows[::-1]
+        found: Array = table[np.where((wanted < 0) | (wanted > largest), largest + 1, wanted)]
+        return found
+    order = np.argsort(ids, kind="stable")
+    places = np.searchsorted(ids, wanted, sorter=order)
+    candidates = order[np.minimum(places, len(ids) - 1)]
+    matched: Array = np.where((ids[candidates] == wanted) & (wanted >= 0), rows[candidates], -1).astype(np.int32)
+    return matched
+
+
+_MULTIPLIER = np.uint64(0x9E3779B97F4A7C15)
+
+
+def mixed(columns: Sequence[Array]) -> Array:
+    """Return 63-bit numbers (int64) that are equal where all columns are; unequal rows rarely have equal ones."""
+    result = np.zeros(len(columns[0]), np.uint64)
+    for column in columns:
+        bits = column.astype(np.int64) if column.dtype.kind in "iu" else np.ascontiguousarray(column, np.float64)
+        result = (result ^ bits.view(np.uint64)) * _MULTIPLIER
+        result ^= result >> np.uint64(29)
+    return (result >> np.uint64(1)).astype(np.int64)
+
+
+# File names -----------------------------------------------------------------------------------------------------------
+
+_PLAIN_NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]*")
+_FORBIDDEN = re.compile(r"[\x00-\x1f\x7f\\]|[\ud800-\udfff]")
+_DRIVE = re.compile(r"[A-Za-z]:")
+
+
+def is_safe(name: str) -> bool:
+    """Return whether `name` is a relative path that stays in its folder on every platform and holds no odd letter."""
+    if _PLAIN_NAME.fullmatch(name):
+        return True
+    if not name or _FORBIDDEN.search(name) or _DRIVE.match(name) or name.startswith("/") or len(name) > 500:
+        return False
+    return all(
+        piece not in ("", ".", "..")
+        and not piece.startswith("~")
+        and piece.strip() == piece
+        and len(piece.encode()) <= 250
+        for piece in name.split("/")
+    )
+
+
+def store_paths(names: Sequence[str | None], split: str) -> list[str | None]:
+    """Return each image's path in the store: its own folder and name, or `split` and its name; None when unsafe."""
+    plain = _PLAIN_NAME.fullmatch
+    return [
+        None
+        if name is None
+        else f"{split}/{name}"
+        if plain(name)
+        else None
+        if not is_safe(name)
+        else name
+        if "/" in name
+        else f"{split}/{name}"
+        for name in names
+    ]
+
+
+def name_from_url(url: str | None) -> str | None:
+    """Return "folder/name" from the end of a URL such as http://images.cocodataset.org/train2017/000000391895.jpg."""
+    if url is None:
+        return None
+    pieces = PurePosixPath(url.split("?")[0].partition("://")[2]).parts
+    return "/".join(pieces[-2:]) if len(pieces) >= 3 else None
+
+
+# Writing --------------------------------------------------------------------------------------------------------------
+
+
+def _table(form: pa.Schema, values: Mapping[str, Any], rows: int) -> pa.Table:
+    arrays = []
+    for name, kind in zip(form.names, form.types, strict=True):
+        value = values.get(name)
+        if value is not None and len(value) == rows:
+            arrays.append(pa.array(value, kind))
+        elif name in _ABSENT:
+            arrays.append(pa.array(np.full(rows, _ABSENT[name]), kind))
+        else:
+            arrays.append(pa.nulls(rows, kind))
+    return pa.Table.from_arrays(arrays, schema=form)
+
+
+_ABSENT: Final = {
+    "id": -1,
+    "category_id": -1,
+    "iscrowd": -1,
+    "area": float("nan"),
+    "bbox_x": float("nan"),
+    "bbox_y": float("nan"),
+    "bbox_w": float("nan"),
+    "bbox_h": float("nan"),
+    "segmentation": 0,
+    "polygons": 0,
+    "vertices": 0,
+    "num_keypoints": -1,
+}
+
+
+def _write(path: Path, table: pa.Table) -> None:
+    """Write a table so that its bytes depend on its values alone, and few columns can be read fast."""
+    with atomic_path(path) as temporary:
+        pq.write_table(
+            table,
+            temporary,
+            compression="zstd",
+            compression_level=1,
+            use_dictionary=[
+                name
+                for name in ("category_id", "iscrowd", "segmentation", "license", "reasons")
+                if name in table.column_names
+            ],
+            write_statistics=False,
+            store_schema=False,
+        )
+
+
+Progressing = Callable[[int], None]

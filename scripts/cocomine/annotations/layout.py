@@ -1,0 +1,282 @@
+"""Walking through a COCO document: which top-level values it has, where they are, and all records of its arrays.
+
+The arrays may come in any order. The walk reads the file once from front to back; the arrays of records, which are
+nearly all of it, are handed out in stretches of a few megabytes to worker processes.
+"""
+
+import hashlib
+import multiprocessing
+import re
+import sys
+from collections import deque
+from collections.abc import Callable, Iterator
+from concurrent.futures import Future, ProcessPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Final
+
+from cocomine.annotations.chunks import Part, decode_stretch
+from cocomine.annotations.records import MalformedRecordError
+from cocomine.annotations.scan import (
+    BYTE_ORDER_MARK,
+    Source,
+    array_items,
+    byte_at,
+    next_item,
+    read_key,
+    skip_space,
+    value_end,
+)
+from cocomine.base.errors import CocomineError
+
+STRETCH: Final = 1 << 22
+"""Bytes of records handed to a worker at a time."""
+
+WORTH_PROCESSES: Final = 1 << 24
+"""Files below this size are read in one process: starting others costs more than it saves."""
+
+TASKS: Final = {
+    "instances": "object",
+    "person_keypoints": "object",
+    "stuff": "object",
+    "captions": "caption",
+    "panoptic": "panoptic",
+}
+"""The kind of record in `annotations`, by task."""
+
+Span = tuple[int, int]
+
+_BOUNDARY = re.compile(rb'\}[ \t\n\r]*,[ \t\n\r]*\{[ \t\n\r]*"[^"\\]*"')
+
+
+@dataclass
+class Layout:
+    """What a document holds: spans are (offset, length) in bytes; parts hold the records in the file's order."""
+
+    byte_order_mark: bool = False
+    values: dict[str, Span] = field(default_factory=dict)
+    """Every top-level key's value."""
+    images: list[Part] = field(default_factory=list)
+    annotations: list[Part] = field(default_factory=list)
+    categories: list[Span] = field(default_factory=list)
+    sha256: str = ""
+
+
+class _Hasher:
+    """The SHA-256 of a file of which stretches pass by anyway, in order."""
+
+    def __init__(self) -> None:
+        self._hash = hashlib.sha256()
+        self.done = 0
+
+    def pass_by(self, start: int, text: bytes) -> None:
+        """Take in what is new of `text`, which is at `start`, if nothing is missing before it."""
+        if start <= self.done < start + len(text):
+            self._hash.update(memoryview(text)[self.done - start :])
+            self.done = start + len(text)
+
+    def finish(self, source: Source) -> str:
+        """Take in what has not passed by and return the digest."""
+        while piece := source.read(self.done, STRETCH):
+            self._hash.update(piece)
+            self.done += len(piece)
+        return self._hash.hexdigest()
+
+
+Submit = Callable[..., "Future[Part]"]
+
+
+def walk(
+    path: Path, task: str, threads: int = 1, advance: Callable[[int], None] = lambda _: None
+) -> tuple[Layout, Source]:
+    """Read the whole document at `path` and return its layout and the opened source, which the caller closes.
+
+    `advance` is told how many bytes more are done. Raises CocomineError for malformed JSON, with the byte offset, and
+    for a document that is no COCO document.
+    """
+    source = Source(path)
+    try:
+        with _workers(threads if source.size >= WORTH_PROCESSES else 1) as (submit, ahead):
+            return _Walk(source, TASKS[task], submit, ahead, advance).run(), source
+    except BrokenProcessPool as error:
+        source.close()
+        raise CocomineError(
+            f"{path}: a process that reads it was ended from outside",
+            "the machine may be short of memory: run it again with --threads 1",
+        ) from error
+    except BaseException:
+        source.close()
+        raise
+
+
+@contextmanager
+def _workers(threads: int) -> Iterator[tuple[Submit, int]]:
+    """Yield a function that runs a call, and how many calls may be ahead: in processes, or at once in this one."""
+    if threads < 2:
+        yield _at_once, 1
+        return
+    # Forking costs 10 ms where starting afresh costs the imports again; no other thread runs yet at this point.
+    context = multiprocessing.get_context("fork" if sys.platform == "linux" else "spawn")
+    with ProcessPoolExecutor(threads, mp_context=context) as pool:
+        try:
+            yield pool.submit, threads + 2
+        except BaseException:
+            pool.shutdown(wait=True, cancel_futures=True)
+            raise
+
+
+def _at_once(function: Callable[..., Part], *arguments: Any) -> "Future[Part]":
+    future: Future[Part] = Future()
+    future.set_result(function(*arguments))
+    return future
+
+
+class _Walk:
+    def __init__(self, source: Source, kind: str, submit: Submit, ahead: int, advance: Callable[[int], None]) -> None:
+        self.source = source
+        self.kind = kind
+        self.submit = submit
+        self.ahead = ahead
+        self.advance = advance
+        self.hasher = _Hasher()
+        self.layout = Layout()
+
+    def run(self) -> Layout:
+        source, layout = self.source, self.layout
+        position = self._start()
+        position = skip_space(source, position + 1)
+        if byte_at(source, position) == b"}":
+            position += 1
+        else:
+            while True:
+                position = self._member(position)
+                position = skip_space(source, position)
+                letter = byte_at(source, position)
+                position += 1
+                if letter == b"}":
+                    break
+                if letter != b",":
+                    raise source.fail(position - 1, "a comma or '}' is expected" + self._cut(position - 1))
+                position = skip_space(source, position)
+        position = skip_space(source, position)
+        if position < source.size:
+            raise source.fail(position, "text follows the end of the document")
+        layout.sha256 = self.hasher.finish(source)
+        return layout
+
+    def _cut(self, position: int) -> str:
+        return ", but the file ends" if position >= self.source.size else ""
+
+    def _start(self) -> int:
+        """Return where the document's "{" is."""
+        source = self.source
+        head = source.read(0, 4)
+        if head[:2] in (b"\xff\xfe", b"\xfe\xff") or b"\0" in head:
+            raise source.fail(0, "the text is not UTF-8", "convert it: iconv -f UTF-16 -t UTF-8 OLD > NEW")
+        if head[:2] == b"\x1f\x8b" or head[:4] == b"PK\x03\x04":
+            raise source.fail(0, "this is a compressed archive, not JSON", "unpack it first")
+        position = 0
+        if head[:3] == BYTE_ORDER_MARK:
+            self.layout.byte_order_mark = True
+            position = 3
+        position = skip_space(source, position)
+        letter = byte_at(source, position)
+        if letter == b"[":
+            raise source.fail(
+                position,
+                "a list stands at the top, as in a file of detection results, not a COCO document",
+                'give an annotation file: an object with "images", "annotations" and "categories"',
+            )
+        if letter != b"{":
+            raise source.fail(position, "a COCO document starts with '{'" + self._cut(position))
+        return position
+
+    def _member(self, position: int) -> int:
+        """Read one key and its value; return the position after it."""
+        source, layout = self.source, self.layout
+        start = position
+        key, position = read_key(source, position)
+        if key in layout.values:
+            raise source.fail(
+                start,
+                f"the document has {key!r} twice, first at byte {layout.values[key][0]}",
+                "remove or merge one of them: readers differ in which they take",
+            )
+        if key in ("images", "annotations", "categories"):
+            if byte_at(source, position) != b"[":
+                raise source.fail(position, f"{key!r} is no array" + self._cut(position))
+            if key == "categories":
+                end = position + 1
+                for item in array_items(source, position + 1):
+                    layout.categories.append((item[0], item[1] - item[0]))
+                    end = item[1]
+                end = skip_space(source, end) + 1
+            else:
+                parts = layout.images if key == "images" else layout.annotations
+                end = self._records("image" if key == "images" else self.kind, position + 1, parts)
+        else:
+            end = value_end(source, position)
+        layout.values[key] = (position, end - position)
+        return end
+
+    def _records(self, kind: str, position: int, parts: list[Part]) -> int:
+        """Read an array's records into `parts`; return the position after its "]"."""
+        source = self.source
+        cursor: int | None = skip_space(source, position)
+        assert cursor is not None
+        if byte_at(source, cursor) == b"]":
+            return cursor + 1
+        boundary = self._boundary(cursor)
+        hints = kind == "image"  # where the annotations follow, starting on them as if they were images is wasted work
+        stop = cursor
+        pending: deque[tuple[int, Future[Part]]] = deque()
+        while True:
+            while cursor is not None and len(pending) < self.ahead:
+                end, cursor_after = self._cut_stretch(cursor, boundary, hints)
+                pending.append((end, self.submit(decode_stretch, source.path, kind, cursor, end, boundary)))
+                cursor = cursor_after
+            end, future = pending.popleft()
+            part = future.result()
+            if part.error is not None:
+                raise CocomineError(*part.error)
+            parts.append(part)
+            self.advance(part.stop - stop)
+            stop = part.stop
+            if part.stop == end and (pending or cursor is not None):
+                continue
+            for _, surplus in pending:  # they started where no record starts
+                surplus.cancel()
+            pending.clear()
+            hints = False
+            cursor = next_item(source, part.stop)
+            if cursor is None:
+                return skip_space(source, part.stop) + 1
+
+    def _boundary(self, first: int) -> bytes:
+        """Return the text between the first two records up to the second's first key, as a hint where records part."""
+        end = value_end(self.source, first)
+        match = _BOUNDARY.match(self.source.read(end - 1, 400))
+        return match.group() if match else b"}, {"
+
+    def _cut_stretch(self, start: int, boundary: bytes, hints: bool) -> tuple[int, int | None]:
+        """Return where a stretch from `start` ends and where the next one starts; None where that must be awaited."""
+        text = self.source.read(start, STRETCH)
+        self.hasher.pass_by(start, text)
+        if hints and (key := text.find(b'"annotations"')) >= 0 and (close := text.rfind(b"}", 0, key)) >= 0:
+            return start + close + 1, None
+        if start + len(text) >= self.source.size:
+            return self.source.size, None
+        cut = text.rfind(boundary)
+        if cut < 0:
+            return start + len(text), None
+        return start + cut + 1, start + cut + boundary.index(b"{", 1)
+
+
+def parse_value(source: Source, span: Span, read: Callable[[bytes], Any]) -> Any:
+    """Read a top-level value, or an item of one, with `read`; raises CocomineError when it is no JSON."""
+    try:
+        return read(source.read(*span))
+    except MalformedRecordError as error:
+        raise source.fail(span[0] + error.position, str(error)) from error

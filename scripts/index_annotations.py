@@ -1,0 +1,52 @@
+r"""Index one COCO annotation file: every record's facts, reason codes, byte offset and length.
+
+The index is built once per annotation file and serves every subset. It states facts only; what follows from a reason
+code (keep, repair, quarantine, stop) is each subset's policy, so a change of policy never indexes again. The file is
+read in bounded memory; a truncated or malformed file is an error that names the byte offset.
+
+Example:
+  index_annotations.py --task instances --annotations data/annotations/coco/instances_val2017.json \
+      --out-dir data/annotations/coco/index/instances_val2017
+"""
+
+import argparse
+import sys
+from pathlib import Path
+
+from cocomine.annotations.build import build_index
+from cocomine.annotations.layout import TASKS
+from cocomine.base import command
+
+
+def build_parser() -> argparse.ArgumentParser:
+    """Return the command line."""
+    parser = command.parser(__doc__)
+    parser.add_argument("--task", required=True, choices=list(TASKS), help="what the file annotates")
+    parser.add_argument("--annotations", required=True, type=Path, metavar="JSON", help="the COCO annotation file")
+    parser.add_argument(
+        "--split",
+        help="the image folder of names that have none of their own, such as val2017; "
+        "default: the file's name after the task, {task}_{split}.json",
+    )
+    parser.add_argument(
+        "--out-dir", required=True, type=Path, metavar="DIR", help="where index.json and the two tables are written"
+    )
+    parser.add_argument(
+        "--threads",
+        type=int,
+        default=1,
+        metavar="N",
+        help="processes to read with (default 1); no effect on the result",
+    )
+    return parser
+
+
+def main(options: argparse.Namespace) -> int:
+    """Index the file."""
+    split = options.split or options.annotations.stem.removeprefix(f"{options.task}_")
+    build_index(options.annotations, options.task, split, options.out_dir, options.threads)
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(command.run(main, build_parser()))
