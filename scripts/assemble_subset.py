@@ -2,8 +2,8 @@ r"""Assemble a subset from what mine_subset selected and from what the fetched i
 
 Quarantines missing and broken images (and replaces them by spares if the query says refill), repairs and checks the
 subset's records as its policy asks, and writes subset.json with every kept record byte for byte as in the source,
-the other tasks' files, images.tsv, labels.json, dictionary.json, statistics.json, interference.png, quarantine.tsv,
-repairs.tsv and ATTRIBUTION.md.
+the other tasks' files as tasks/{task}.json, images.tsv, labels.json, dictionary.json, statistics.json,
+interference.png, quarantine.tsv, repairs.tsv and ATTRIBUTION.md.
 
     scripts/assemble_subset.py --settings '{"categories": ["giraffe"], "match": "only"}' \
         --index-dir data/annotations/coco/index --annotations-dir data/annotations/coco \
@@ -17,7 +17,7 @@ from pathlib import Path
 
 from cocomine.base import command
 from cocomine.mining.assemble import assemble
-from cocomine.mining.settings import from_mapping
+from cocomine.mining.settings import SubsetSettings
 
 
 def build_parser() -> argparse.ArgumentParser:
@@ -42,7 +42,7 @@ def build_parser() -> argparse.ArgumentParser:
 def main(options: argparse.Namespace) -> None:
     """Assemble one subset."""
     assemble(
-        query=from_mapping(options.settings),
+        query=SubsetSettings.from_mapping(options.settings),
         index_dir=options.index_dir,
         annotations_dir=options.annotations_dir,
         selection_path=options.selection,

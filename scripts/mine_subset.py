@@ -14,7 +14,7 @@ from pathlib import Path
 
 from cocomine.base import command
 from cocomine.mining.mine import mine
-from cocomine.mining.settings import from_mapping
+from cocomine.mining.settings import SubsetSettings
 
 
 def build_parser() -> argparse.ArgumentParser:
@@ -35,7 +35,7 @@ def build_parser() -> argparse.ArgumentParser:
 def main(options: argparse.Namespace) -> None:
     """Mine one subset."""
     mine(
-        query=from_mapping(options.settings),
+        query=SubsetSettings.from_mapping(options.settings),
         index_dir=options.index_dir,
         splits=options.splits,
         selection_path=options.selection,

@@ -53,7 +53,7 @@ from cocomine.mining.select import (
     judge_objects,
     quarantined_by_policy,
 )
-from cocomine.mining.settings import Query
+from cocomine.mining.settings import SubsetSettings
 from cocomine.mining.spans import SpanFile, coalesce, copied
 from cocomine.mining.statistics import Facts, describe
 
@@ -74,7 +74,7 @@ class Picked:
 
 
 def assemble(
-    query: Query,
+    query: SubsetSettings,
     index_dir: Path,
     annotations_dir: Path,
     selection_path: Path,
@@ -174,7 +174,7 @@ class _Assembly:
 
     def __init__(
         self,
-        query: Query,
+        query: SubsetSettings,
         index_dir: Path,
         annotations_dir: Path,
         out_dir: Path,
@@ -274,7 +274,7 @@ class _Assembly:
                 identity = int(self.source.images["id"][row])
                 if policy == "stop" and roles[row] != SPARE:
                     raise CocomineError(
-                        f"image {identity} has the reason {reason} ({detail or 'see measure_images'}), for which policy "
+                        f"image {identity} has the reason {reason} ({detail or 'as measured'}), for which policy "
                         "says stop",
                         f"mend the image, or set policy: {{{reason}: quarantine}}",
                     )
@@ -394,6 +394,7 @@ class _Assembly:
         values = self._values(annotation_rows, labels)
         write_dictionary(out / "dictionary.json", source, by_id, annotation_rows, values["bbox"])
         write_attribution(out / "ATTRIBUTION.md", source, by_id, licences_of(source))
+        (out / "tasks").mkdir(parents=True, exist_ok=True)
         for task in OTHER_TASKS:
             self._other_task(task, image_rows, annotation_rows)
         self._conserve("image", source.images.rows, image_rows, images)
@@ -476,7 +477,7 @@ class _Assembly:
         if task == "panoptic":
             labels.spans.sequence = _renumbered(other, label_rows, labels)
         images_part, labels_part = _Part(images, images.keep), _Part(labels, labels.keep)
-        self._document(self.out_dir / f"{task}.json", task, other, images_part, labels_part, None)
+        self._document(self.out_dir / "tasks" / f"{task}.json", task, other, images_part, labels_part, None)
         log.info(
             "assemble_subset: %s: %d of %d images, %d records", task, len(rows), len(image_rows), int(labels.keep.sum())
         )
@@ -507,7 +508,7 @@ class _Assembly:
     # -- counting -------------------------------------------------------------------------------------------------
 
     def _conserve(self, kind: str, total: int, kept_rows: Rows, part: _Part) -> None:
-        """Assert that kept, repaired, quarantined and left-out records are disjoint and make up the source; print it."""
+        """Assert that kept, repaired, quarantined and left-out records make up the source, and print the sum."""
         repaired = int(np.count_nonzero(part.examined.repaired & part.keep))
         lines = [line for line in self.ledger.quarantined if line.kind == kind and line.task == "instances"]
         quarantined = len(lines)

@@ -1,7 +1,7 @@
-"""The clauses of a query: small pure functions from index columns to a mask of rows.
+"""The clauses of a query: small pure functions from columns to a mask.
 
-A mask is a boolean array with a cell a row; True passes. Images are numbered by global row, classes by their position in
-`Source.categories`. No function here knows what order clauses are applied in: `cocomine.mining.select` does.
+A mask is a boolean array with a cell a row; True passes. Images are numbered by global row, classes by their position
+in `Source.categories`. No function here knows what order clauses are applied in: `cocomine.mining.select` does.
 """
 
 from __future__ import annotations
@@ -16,6 +16,7 @@ import pyarrow.compute as pc
 
 from cocomine.base.errors import CocomineError
 from cocomine.base.files import rank
+from cocomine.mining.arrow import flags
 from cocomine.mining.index import Array, Mask, Rows
 from cocomine.mining.settings import Range
 
@@ -106,8 +107,7 @@ def caption_matches(captions: pa.ChunkedArray, pattern: str) -> Mask:
             f"subset: caption: {pattern!r} is no regular expression: {error}",
             "write it in RE2 syntax, which has no look-around and no back-references",
         ) from error
-    result: Mask = pc.fill_null(found, False).to_numpy()
-    return result
+    return flags(found)
 
 
 def hash_ranks(ids: Array, seed: int) -> npt.NDArray[np.uint64]:

@@ -21,7 +21,7 @@ from cocomine.base.errors import CocomineError
 from cocomine.base.files import canonical_json
 from cocomine.base.progress import Progress
 from cocomine.mining.index import Array, Mask, Rows, Source
-from cocomine.mining.settings import Query
+from cocomine.mining.settings import SubsetSettings
 from cocomine.mining.spans import SpanFile
 
 log = logging.getLogger("cocomine")
@@ -150,7 +150,7 @@ def examine(
     source: Source,
     rows: Rows,
     files: Sequence[SpanFile],
-    query: Query,
+    query: SubsetSettings,
     spill: Spill,
     ledger: Ledger,
     repair: Repair,
@@ -312,7 +312,7 @@ def _quarantined(kind: str, task: str, source: Source, row: int, reason: str, de
 
 
 def quarantined_lines(
-    kind: str, task: str, source: Source, mask: Mask, query: Query, image_mask: Mask | None = None
+    kind: str, task: str, source: Source, mask: Mask, query: SubsetSettings, image_mask: Mask | None = None
 ) -> list[Quarantined]:
     """Return a line for every record that policy quarantines for what the index says of it.
 

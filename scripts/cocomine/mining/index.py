@@ -21,6 +21,7 @@ import pyarrow.parquet as pq
 
 from cocomine.base.errors import CocomineError
 from cocomine.base.files import read_json
+from cocomine.mining import arrow
 
 Array = npt.NDArray[Any]
 Mask = npt.NDArray[np.bool_]
@@ -60,9 +61,7 @@ class Columns:
 
     def numpy(self, name: str) -> Array:
         """Return a numeric column without nulls as a NumPy array."""
-        column = self.arrow(name)
-        result: Array = column.chunk(0).to_numpy() if column.num_chunks == 1 else column.to_numpy()
-        return result
+        return arrow.numbers(self.arrow(name))
 
 
 @dataclass(frozen=True)
@@ -130,7 +129,7 @@ class Table:
     def texts(self, name: str, rows: Rows) -> list[str | None]:
         """Return a text column's values at global `rows`, in their order."""
         column = pa.chunked_array([chunk for part in self.parts for chunk in part.arrow(name).chunks], type=pa.string())
-        result: list[str | None] = column.take(pa.array(rows)).to_pylist()
+        result: list[str | None] = column.take(arrow.indices(rows)).to_pylist()
         return result
 
     def split_of(self, rows: Rows) -> Rows:

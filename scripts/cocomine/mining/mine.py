@@ -11,10 +11,11 @@ from typing import Any
 
 import numpy as np
 
+from cocomine.base.errors import CocomineError
 from cocomine.base.files import canonical_json, write_json, write_table
-from cocomine.mining.index import Source, read_source
+from cocomine.mining.index import Source, read_source, splits_of
 from cocomine.mining.select import NEGATIVE, SPARE, WANTED, Selection, select
-from cocomine.mining.settings import Query
+from cocomine.mining.settings import SubsetSettings
 
 log = logging.getLogger("cocomine")
 
@@ -32,7 +33,7 @@ SELECTION_COLUMNS = (
 
 
 def mine(
-    query: Query,
+    query: SubsetSettings,
     index_dir: Path,
     splits: Sequence[str],
     selection_path: Path,
@@ -40,7 +41,7 @@ def mine(
     images_from: Path | None = None,
 ) -> Selection:
     """Select a subset and write its selection and funnel. Returns the selection."""
-    source = read_source(index_dir, splits)
+    source = read_source(index_dir, chosen_splits(query, splits or splits_of(index_dir)))
     selection = select(source, query, index_dir, images_from)
     write_table(selection_path, SELECTION_COLUMNS, selection_rows(source, selection))
     write_json(funnel_path, funnel_document(source, selection))
@@ -56,6 +57,16 @@ def mine(
         kept,
     )
     return selection
+
+
+def chosen_splits(query: SubsetSettings, splits: Sequence[str]) -> list[str]:
+    """Return the splits to read: those that the query names, or all. Raises CocomineError for a wrong one."""
+    for name in query.source_splits:
+        if name not in splits:
+            raise CocomineError(
+                f"subset: source_splits: the source has no split '{name}'", f"its splits are {', '.join(splits)}"
+            )
+    return [name for name in splits if not query.source_splits or name in query.source_splits]
 
 
 def selection_rows(source: Source, selection: Selection) -> Iterator[tuple[object, ...]]:
@@ -96,13 +107,18 @@ def funnel_document(source: Source, selection: Selection) -> dict[str, Any]:
     }
 
 
-def query_values(query: Query) -> dict[str, Any]:
+def query_values(query: SubsetSettings) -> dict[str, Any]:
     """Return the settings that differ from their defaults, as plain values."""
-    chosen, default = asdict(query), asdict(Query())
-    result: dict[str, Any] = json.loads(
-        canonical_json({key: value for key, value in chosen.items() if value != default[key]})
-    )
+    chosen, default = asdict(query), asdict(SubsetSettings())
+    text = canonical_json({key: value for key, value in chosen.items() if value != default[key]})
+    result: dict[str, Any] = _without_nulls(json.loads(text))
     return result
+
+
+def _without_nulls(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {key: _without_nulls(item) for key, item in value.items() if item is not None}
+    return [_without_nulls(item) for item in value] if isinstance(value, list) else value
 
 
 def query_words(selection: Selection) -> str:

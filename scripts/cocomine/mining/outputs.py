@@ -150,7 +150,7 @@ def _attribution_lines(source: Source, rows: Rows, licences: Mapping[int, Licenc
     yield "# Attribution"
     yield ""
     yield "The photographs of this subset belong to those who took them. Each is listed with a link to it and its"
-    yield "licence, as the annotation file states them. The annotations have a licence of their own; see their publisher."
+    yield "licence, as the annotation file states them. The annotations have a licence of their own."
     images = source.images
     numbers = images["license"][rows]
     for number in np.unique(numbers).tolist():

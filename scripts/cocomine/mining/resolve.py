@@ -13,8 +13,9 @@ import pyarrow.compute as pc
 
 from cocomine.base.errors import CocomineError
 from cocomine.base.files import read_table
+from cocomine.mining.arrow import flags
 from cocomine.mining.index import Mask, Source, nearest
-from cocomine.mining.settings import CategoryRef, Query, Range
+from cocomine.mining.settings import CategoryRef, Range, SubsetSettings
 
 
 @dataclass(frozen=True)
@@ -31,7 +32,7 @@ class Wanted:
     caps: dict[int, int]
 
 
-def resolve(query: Query, source: Source) -> Wanted:
+def resolve(query: SubsetSettings, source: Source) -> Wanted:
     """Look up every category that the query names. Raises CocomineError, with the nearest names, for an unknown one."""
     groups = tuple(find_category(ref, source, "categories") for ref in query.categories)
     classes = sorted({cls for group in groups for cls in group}) if groups else range(len(source.categories))
@@ -151,9 +152,9 @@ def image_list_mask(source: Source, items: Sequence[int | str] | str, key: str, 
     seen |= {numbers[number] for number in seen & set(numbers) if isinstance(number, int)}
     names = texts - set(numbers)
     if names:
-        parts = [part.arrow(column) for part in source.images.parts for column in ("file_name",)]
-        matches = [pc.is_in(part, value_set=pa.array(sorted(names), pa.string())) for part in parts]
-        by_name: Mask = np.concatenate([match.to_numpy() for match in matches])
+        value_set = pa.array(sorted(names), pa.string())
+        parts = [part.arrow("file_name") for part in source.images.parts]
+        by_name: Mask = np.concatenate([flags(pc.is_in(part, value_set=value_set)) for part in parts])
         result = result | by_name
         seen |= {name for name in source.images.texts("file_name", np.flatnonzero(by_name)) if name is not None}
     missing = sorted((item for item in wanted if item not in seen), key=str)

@@ -1,6 +1,6 @@
 """Selecting a subset: every clause of the query in one written order, a funnel of what each removed, and the draw.
 
-The order is: records (what policy quarantines), source_splits, images_from, include_images, exclude_images, licenses,
+The order is: records (what policy quarantines), images_from, include_images, exclude_images, licenses,
 image_width, image_height, image_aspect, crowds, area, relative_area, categories (any or all), only, none, instances,
 instances_per_class, caption, fraction, max_per_class (and balance), max_images, negatives, other annotations. A clause
 that the query does not use is not in the funnel.
@@ -28,7 +28,7 @@ from cocomine.mining.clauses import Pairs
 from cocomine.mining.funnel import Funnel
 from cocomine.mining.index import Array, Mask, Rows, Source, splits_of
 from cocomine.mining.resolve import Wanted, image_list_mask, licence_mask, resolve
-from cocomine.mining.settings import CategoryRef, Query, Range
+from cocomine.mining.settings import CategoryRef, Range, SubsetSettings
 
 log = logging.getLogger("cocomine")
 
@@ -36,7 +36,6 @@ WANTED, NEGATIVE, SPARE = "wanted", "negative", "spare"
 
 _REMEDIES = {
     "records": "see quarantine reasons in the source's index, or loosen `policy`",
-    "source_splits": "name a split that the source has, or remove source_splits",
     "images_from": "the two sources do not have the same images",
     "include_images": "lengthen include_images, or remove it",
     "exclude_images": "shorten exclude_images",
@@ -84,7 +83,7 @@ class Objects:
 class Selection:
     """A whole selection with its funnel, and what the draw used."""
 
-    query: Query
+    query: SubsetSettings
     wanted: Wanted
     funnel: Funnel
     chosen: Chosen
@@ -101,7 +100,7 @@ def bits(column: Array, mask: int) -> Mask:
     return result
 
 
-def quarantined_by_policy(source: Source, query: Query) -> tuple[Mask, Mask]:
+def quarantined_by_policy(source: Source, query: SubsetSettings) -> tuple[Mask, Mask]:
     """Return the images and the annotations that policy quarantines.
 
     An annotation goes with its image, and one that has no image cannot be kept whatever policy says. Raises
@@ -133,7 +132,7 @@ def quarantined_by_policy(source: Source, query: Query) -> tuple[Mask, Mask]:
     return images, annotations
 
 
-def judge_objects(source: Source, query: Query, wanted: Wanted, quarantined: Mask) -> Objects:
+def judge_objects(source: Source, query: SubsetSettings, wanted: Wanted, quarantined: Mask) -> Objects:
     """Apply the clauses about objects (crowds, area, relative_area) to every annotation."""
     is_wanted = wanted_annotations(source, wanted)
     written = ~quarantined
@@ -180,7 +179,11 @@ def _areas(source: Source) -> Array:
 
 
 def select(
-    source: Source, query: Query, index_dir: Path | None = None, images_from: Path | None = None, draw: bool = True
+    source: Source,
+    query: SubsetSettings,
+    index_dir: Path | None = None,
+    images_from: Path | None = None,
+    draw: bool = True,
 ) -> Selection:
     """Select a subset.
 
@@ -213,7 +216,7 @@ def select(
 class _Run:
     """One selection in progress: the clauses' masks are computed here, the funnel keeps what is left."""
 
-    def __init__(self, source: Source, query: Query, wanted: Wanted, funnel: Funnel) -> None:
+    def __init__(self, source: Source, query: SubsetSettings, wanted: Wanted, funnel: Funnel) -> None:
         self.source, self.query, self.wanted, self.funnel = source, query, wanted, funnel
         self.size = source.images.rows
         self.notes: list[str] = []
@@ -246,18 +249,6 @@ class _Run:
 
     def image_clauses(self, images_from: Path | None) -> None:
         source, query, images = self.source, self.query, self.source.images
-        if query.source_splits:
-            known = [split.name for split in source.splits]
-            for name in query.source_splits:
-                if name not in known:
-                    raise CocomineError(
-                        f"subset: source_splits: the source has no split '{name}'", f"its splits are {', '.join(known)}"
-                    )
-            mask = np.zeros(self.size, dtype=bool)
-            for number, name in enumerate(known):
-                if name in query.source_splits:
-                    mask[images.starts[number] : images.starts[number + 1]] = True
-            self.apply("source_splits", "from " + ", ".join(query.source_splits), images=mask)
         if images_from is not None:
             self.apply("images_from", f"the images of {query.images_from}", images=self._images_from(images_from))
         elif query.images_from is not None:

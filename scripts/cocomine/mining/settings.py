@@ -6,7 +6,7 @@ import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, fields
 from difflib import get_close_matches
-from typing import Any
+from typing import Any, Self
 
 from cocomine.base.errors import CocomineError
 
@@ -59,7 +59,7 @@ class CategoryRef:
 
 
 @dataclass(frozen=True)
-class Query:
+class SubsetSettings:
     """The settings of one subset that decide what it holds. `docs/mining.md` says what each key means."""
 
     source: str = ""
@@ -94,43 +94,47 @@ class Query:
     area_tolerance: float = 0.1
     policy: tuple[tuple[str, str], ...] = field(default=())
 
+    @classmethod
+    def from_mapping(cls, mapping: Mapping[str, Any]) -> Self:
+        """Build the settings from a config's subset section; missing keys take their defaults.
+
+        The sections of other stages (masks, split, tensors, exports) are passed over. Raises CocomineError for
+        an unknown key or a value of the wrong kind.
+        """
+        known = [item.name for item in fields(cls)]
+        values: dict[str, Any] = {}
+        for key, value in mapping.items():
+            if key in OTHER_SECTIONS:
+                continue
+            if key not in known:
+                near = get_close_matches(str(key), known, n=3, cutoff=0.6)
+                hint = f"did you mean {' or '.join(near)}?" if near else f"the keys of a subset are {', '.join(known)}"
+                raise CocomineError(f"subset: unknown key '{key}'", hint)
+            if value is None and key in _NULLABLE:
+                continue
+            values[key] = _READERS[key](key, value)
+        query = cls(**values)
+        if query.images_from is not None:
+            for key in _FORBIDDEN_WITH_IMAGES_FROM:
+                if getattr(query, key) != getattr(_DEFAULT, key):
+                    raise CocomineError(
+                        f"subset: images_from takes the images of '{query.images_from}' as they are, "
+                        f"but {key} would choose among them",
+                        f"remove {key}, or remove images_from",
+                    )
+        return query
+
     def policy_of(self, reason: str, default: str) -> str:
         """Return what the subset does with records that have `reason`."""
         return dict(self.policy).get(reason, default)
 
 
-def from_mapping(mapping: Mapping[str, Any]) -> Query:
-    """Build a Query from a config's subset section; missing keys take their defaults.
-
-    The sections that belong to other stages (masks, split, tensors, exports) are passed over. Raises CocomineError for
-    an unknown key or a value of the wrong kind.
-    """
-    known = [item.name for item in fields(Query)]
-    values: dict[str, Any] = {}
-    for key, value in mapping.items():
-        if key in OTHER_SECTIONS:
-            continue
-        if key not in known:
-            near = get_close_matches(str(key), known, n=3, cutoff=0.6)
-            hint = f"did you mean {' or '.join(near)}?" if near else f"the keys of a subset are {', '.join(known)}"
-            raise CocomineError(f"subset: unknown key '{key}'", hint)
-        if value is None and key in _NULLABLE:
-            continue
-        values[key] = _READERS[key](key, value)
-    query = Query(**values)
-    if query.images_from is not None:
-        for key in _FORBIDDEN_WITH_IMAGES_FROM:
-            if getattr(query, key) != getattr(_DEFAULT, key):
-                raise CocomineError(
-                    f"subset: images_from takes the images of '{query.images_from}' as they are, "
-                    f"but {key} would choose among them",
-                    f"remove {key}, or remove images_from",
-                )
-    return query
-
-
 def _fail(key: str, value: Any, wanted: str) -> CocomineError:
     return CocomineError(f"subset: {key}: {value!r} is not {wanted}", f"set {key} to {wanted}, or remove it")
+
+
+def _name(key: str, value: Any) -> str:
+    return "" if value == "" else _text(key, value)
 
 
 def _text(key: str, value: Any) -> str:
@@ -254,7 +258,7 @@ def _policies(key: str, value: Any) -> tuple[tuple[str, str], ...]:
 
 
 _READERS: dict[str, Callable[[str, Any], Any]] = {
-    "source": _text,
+    "source": _name,
     "categories": _categories,
     "match": _one_of(MATCHES),
     "none": _categories,
@@ -305,4 +309,4 @@ _FORBIDDEN_WITH_IMAGES_FROM = (
     "balance",
     "negatives",
 )
-_DEFAULT = Query()
+_DEFAULT = SubsetSettings()
