@@ -3,11 +3,11 @@
 import logging
 import os
 import shutil
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import msgspec
 
@@ -15,14 +15,17 @@ from cocomine.base.errors import CocomineError
 from cocomine.base.files import atomic_path, read_json, read_table, write_json
 from cocomine.sources.folder import FolderOrigin, digests_in_place
 from cocomine.sources.ledger import FOLDER
-from cocomine.sources.origins import Origin, open_origin
+from cocomine.sources.origins import Origin, is_zip, open_bytes, open_origin, public_label
 from cocomine.sources.presets import Preset, preset
 from cocomine.sources.records import Facts, Outcome, Want
-from cocomine.sources.settings import SourceSettings, StoreSettings
+from cocomine.sources.settings import OriginSettings, SourceSettings, StoreSettings
 from cocomine.sources.store import Options, Store, report_lacking, shown
-from cocomine.sources.transfer import Target
+from cocomine.sources.transfer import Behaviour, Target
+from cocomine.sources.zips import ZipOrigin
 
 log = logging.getLogger("cocomine")
+
+T = TypeVar("T")
 
 PNGS = "panoptic_pngs"
 
@@ -73,7 +76,7 @@ def sync_annotations(job: Job, settings: SourceSettings, options: Options) -> No
     that the lock pins.
     """
     pins = _read_pins(job)
-    names = [f"{task}_{split}.json" for split in settings.splits for task in settings.tasks]
+    names = [f"{task}_{split}.json" for task, split in settings.annotation_files]
     job.out.mkdir(parents=True, exist_ok=True)
     if settings.folder and settings.use == "in-place":
         outcomes = _link_in_place(job, settings, names, pins)
@@ -89,7 +92,7 @@ def sync_annotations(job: Job, settings: SourceSettings, options: Options) -> No
 
 def plan_annotations(job: Job, settings: SourceSettings, options: Options) -> list[str]:
     """Return the lines of the plan."""
-    names = [f"{task}_{split}.json" for split in settings.splits for task in settings.tasks]
+    names = [f"{task}_{split}.json" for task, split in settings.annotation_files]
     if settings.folder and settings.use == "in-place":
         return [f"{len(names)} files wanted", "used where they are: nothing is copied"]
     return _store(job, settings, options).plan(names, _read_pins(job)).lines()
@@ -106,12 +109,15 @@ def _store(job: Job, settings: SourceSettings, options: Options) -> Store:
         for split, tasks in settings.files.items()
         for task, path in tasks.items()
     }
-    origins: list[Origin] = [RenamedOrigin(open_origin(origin), remote_of) for origin in settings.origins]
-    origins += _zip_origins(settings, remote_of)
+    whole = job.out / FOLDER / "whole"
+    origins: list[Origin] = [
+        RenamedOrigin(open_origin(origin, options.behaviour, whole), remote_of) for origin in settings.origins
+    ]
     if settings.folder:
         origins.append(RenamedOrigin(FolderOrigin(Path(settings.folder), settings.use), remote_of))
+    origins += _png_zips(settings, options, whole)
     if settings.preset:
-        origins += _preset_origins(preset(settings.preset))
+        origins.append(PresetOrigin(preset(settings.preset), options.behaviour, whole))
     return Store(_kept(job), StoreSettings(use=settings.use), options, origins, "annotations")
 
 
@@ -135,12 +141,148 @@ def _publish(kept: Path, out: Path) -> None:
             shutil.copyfile(kept, temporary)
 
 
-def _zip_origins(settings: SourceSettings, remote_of: Mapping[str, str]) -> list[Origin]:
-    return []
+def _png_zips(settings: SourceSettings, options: Options, whole: Path) -> list[Origin]:
+    """Return an origin for each zip of PNGs: where `files` names one, or where COCO's own is to be looked for.
+
+    A path such as `panoptic.zip/annotations/panoptic_val2017.zip` names a zip inside a zip, as COCO's official one is.
+    """
+    if "panoptic" not in settings.tasks:
+        return []
+    places = list(settings.origins) or [OriginSettings(settings.folder)] if settings.origins or settings.folder else []
+    result: list[Origin] = []
+    for place in places:
+        if is_zip(place.url) or "{split}" in place.url:
+            continue
+        result.append(
+            ZippedPngs(place, {split: tasks.get(PNGS, "") for split, tasks in settings.files.items()}, options, whole)
+        )
+    return result
 
 
-def _preset_origins(row: Preset) -> list[Origin]:
-    return []
+class ZippedPngs:
+    """The PNGs of panoptic files out of zips that lie in an origin: `annotations/panoptic_{split}.zip` or as named."""
+
+    def __init__(self, place: OriginSettings, paths: Mapping[str, str], options: Options, whole: Path) -> None:
+        self.place = place
+        self.paths = paths
+        self.options = options
+        self.whole = whole
+        self.label = public_label(place.url)
+        self._zips: dict[str, ZipOrigin] = {}
+
+    def _zip(self, folder: str) -> ZipOrigin | None:
+        """Return the zip of `panoptic_{split}`, None for a name that is no PNG's."""
+        split = folder.removeprefix("panoptic_")
+        path = self.paths.get(split) or f"annotations/panoptic_{split}.zip"
+        if split == folder or ".zip" not in path.lower():
+            return None
+        if folder not in self._zips:
+            outer, inner = _two_zips(f"{self.place.url.rstrip('/')}/{path}")
+            self._zips[folder] = _zip_origin(replace(self.place, url=outer), inner, self.options.behaviour, self.whole)
+        return self._zips[folder]
+
+    def facts(self, names: Sequence[str]) -> dict[str, Facts]:
+        """Ask each split's zip."""
+        result: dict[str, Facts] = {}
+        for folder, members in _by_folder(names, str).items():
+            archive = self._zip(folder)
+            if archive is not None:
+                result |= archive.facts(members)
+        return result
+
+    def fetch(self, wants: Iterable[Want], target: Target) -> Iterator[Outcome]:
+        """Fetch out of each split's zip."""
+        for folder, members in _by_folder(wants, lambda want: want.name).items():
+            archive = self._zip(folder)
+            if archive is not None:
+                yield from _all_or_reason(archive, members, target)
+
+
+class PresetOrigin:
+    """The public zips of a preset, as an origin of annotation files and panoptic PNGs."""
+
+    def __init__(self, row: Preset, behaviour: Behaviour, whole: Path) -> None:
+        self.row = row
+        self.label = f"preset {row.name}"
+        self._behaviour = behaviour
+        self._whole = whole
+        self._zips: dict[tuple[str, str], ZipOrigin] = {}
+
+    def _place(self, name: str) -> tuple[ZipOrigin, str] | None:
+        """Return the zip that holds one of our names, and the member's name in it; None when the preset has no such."""
+        folder, slash, rest = name.partition("/")
+        if slash:
+            file, inner, member = self.row.file(PNGS, folder.removeprefix("panoptic_")), True, rest
+        else:
+            task, _, split = name.removesuffix(".json").rpartition("_")
+            file, inner, member = self.row.file(task, split), False, ""
+        if file is None:
+            return None
+        key = (file.url, file.member if inner else "")
+        if key not in self._zips:
+            self._zips[key] = _zip_origin(OriginSettings(file.url), key[1], self._behaviour, self._whole)
+        return self._zips[key], member or file.member
+
+    def facts(self, names: Sequence[str]) -> dict[str, Facts]:
+        """Ask the zips' directories."""
+        result: dict[str, Facts] = {}
+        for name in names:
+            place = self._place(name)
+            if place is not None:
+                for fact in place[0].facts([place[1]]).values():
+                    result[name] = msgspec.structs.replace(fact, name=name)
+        return result
+
+    def fetch(self, wants: Iterable[Want], target: Target) -> Iterator[Outcome]:
+        """Fetch members out of the zips."""
+        groups: dict[int, tuple[ZipOrigin, list[Want]]] = {}
+        for want in wants:
+            place = self._place(want.name)
+            if place is None:
+                yield Outcome(want.name, "missing", "the preset has no such file")
+                continue
+            archive, member = place
+            renamed = msgspec.structs.replace(want, remote=member)
+            groups.setdefault(id(archive), (archive, []))[1].append(renamed)
+        for archive, members in groups.values():
+            yield from _all_or_reason(archive, members, target)
+
+
+def _all_or_reason(archive: ZipOrigin, wants: list[Want], target: Target) -> Iterator[Outcome]:
+    """Fetch out of a zip; when the zip as a whole is gone, that is the reason for each of its files."""
+    try:
+        for outcome in archive.fetch(wants, replace(target, origin=archive.label)):
+            outcome.origin = archive.label
+            yield outcome
+    except CocomineError as error:
+        for want in wants:
+            yield Outcome(want.name, "failed", error.message)
+
+
+def _by_folder(items: Iterable[T], name_of: Callable[[T], str]) -> dict[str, list[T]]:
+    groups: dict[str, list[T]] = {}
+    for item in items:
+        groups.setdefault(name_of(item).partition("/")[0], []).append(item)
+    return groups
+
+
+def _two_zips(url: str) -> tuple[str, str]:
+    """Split the address of a zip inside a zip after the outer one: `x.zip/y.zip` into `x.zip` and `y.zip`."""
+    head, dot, rest = url.partition(".zip/")
+    return (head + ".zip", rest) if dot else (url, "")
+
+
+def _zip_origin(place: OriginSettings, inner: str, behaviour: Behaviour, whole: Path) -> ZipOrigin:
+    label = public_label(place.url)
+    outer = ZipOrigin(label, lambda: open_bytes(place, behaviour, whole), behaviour)
+    if not inner:
+        return outer
+
+    def extracted() -> Path:
+        whole.mkdir(parents=True, exist_ok=True)
+        return whole / f"{Path(inner).name}.extracted"
+
+    return ZipOrigin(f"{label}/{inner}", lambda: outer.nested(inner, extracted), behaviour)
 
 
 # -- a folder used in place
@@ -193,11 +335,11 @@ def _panoptic(
     job: Job, settings: SourceSettings, options: Options, outcomes: Mapping[str, Outcome]
 ) -> dict[str, Outcome]:
     """Bring the PNGs that the panoptic files name, into `panoptic_{split}/`."""
-    if "panoptic" not in settings.tasks or job.panoptic == "none":
+    if job.panoptic == "none":
         return {}
     result: dict[str, Outcome] = {}
     chosen = _stems(job.selection) if job.selection is not None else None
-    for split in settings.splits:
+    for split in (split for task, split in settings.annotation_files if task == "panoptic"):
         name = f"panoptic_{split}.json"
         if outcomes[name].status != "ok":
             continue

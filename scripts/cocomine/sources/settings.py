@@ -89,6 +89,13 @@ class SourceSettings:
     files: dict[str, dict[str, str]] = field(default_factory=dict)
     synthetic: dict[str, Any] = field(default_factory=dict)
 
+    @property
+    def annotation_files(self) -> tuple[tuple[str, str], ...]:
+        """The files that are wanted, as (task, split): every task of every split, and what `files` names besides."""
+        named = ((task, split) for split, tasks in self.files.items() for task in tasks if task in TASKS)
+        everywhere = ((task, split) for split in self.splits for task in self.tasks)
+        return tuple(dict.fromkeys([*everywhere, *named]))
+
     @classmethod
     def from_mapping(cls, mapping: Mapping[str, Any]) -> Self:
         """Check and type the `source` section. Raises CocomineError naming the key that is wrong."""
