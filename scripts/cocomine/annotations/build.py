@@ -237,8 +237,7 @@ class _Tables:
         if "caption" in table.texts:
             keys.append(np.fromiter(map(hash, table.texts["caption"]), np.int64, table.rows))
         mixture = mixed(keys)
-        ordered = np.sort(mixture)
-        repeated = np.unique(ordered[1:][ordered[1:] == ordered[:-1]])
+        repeated = repeated_values(mixture)
         if not len(repeated):
             return
         seen: set[bytes] = set()
@@ -372,17 +371,23 @@ def count_reasons(reasons: Array) -> dict[str, int]:
 def later_of_equal(values: Array) -> Array:
     """Return for each value (negative ones excepted) whether an earlier one is equal to it."""
     result = np.zeros(len(values), bool)
-    if len(values) < 2 or (np.diff(values) > 0).all():
+    if len(values) < 2 or (values[1:] > values[:-1]).all():
         return result
-    ordered = np.sort(values)
-    repeated = np.unique(ordered[1:][ordered[1:] == ordered[:-1]])
+    repeated = repeated_values(values)
     repeated = repeated[repeated >= 0]
     if not len(repeated):
         return result
     places = np.flatnonzero(np.isin(values, repeated))
-    _, firsts = np.unique(values[places], return_index=True)
-    result[places] = True
-    result[places[firsts]] = False
+    order = np.argsort(values[places], kind="stable")
+    ordered = values[places][order]
+    result[places[order[1:][ordered[1:] == ordered[:-1]]]] = True
+    return result
+
+
+def repeated_values(values: Array) -> Array:
+    """Return the values that come more than once (perhaps several times each), in ascending order."""
+    ordered = np.sort(values)
+    result: Array = ordered[1:][ordered[1:] == ordered[:-1]]
     return result
 
 
@@ -474,9 +479,9 @@ def _table(form: pa.Schema, values: Mapping[str, Any], rows: int) -> pa.Table:
     for name, kind in zip(form.names, form.types, strict=True):
         value = values.get(name)
         if value is not None and len(value) == rows:
-            arrays.append(pa.array(value, kind))
+            arrays.append(schema.column(value, kind))
         elif name in _ABSENT:
-            arrays.append(pa.array(np.full(rows, _ABSENT[name]), kind))
+            arrays.append(schema.column(np.full(rows, _ABSENT[name]), kind))
         else:
             arrays.append(pa.nulls(rows, kind))
     return pa.Table.from_arrays(arrays, schema=form)

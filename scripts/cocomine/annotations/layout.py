@@ -71,8 +71,11 @@ class _Hasher:
         self._hash = hashlib.sha256()
         self.done = 0
 
-    def pass_by(self, start: int, text: bytes) -> None:
-        """Take in what is new of `text`, which is at `start`, if nothing is missing before it."""
+    def pass_by(self, source: Source, start: int, text: bytes) -> None:
+        """Take in what is new of `text`, which is at `start`, and the little that may be missing before it."""
+        if 0 < start - self.done <= STRETCH:
+            self._hash.update(source.read(self.done, start - self.done))
+            self.done = start
         if start <= self.done < start + len(text):
             self._hash.update(memoryview(text)[self.done - start :])
             self.done = start + len(text)
@@ -263,7 +266,7 @@ class _Walk:
     def _cut_stretch(self, start: int, boundary: bytes, hints: bool) -> tuple[int, int | None]:
         """Return where a stretch from `start` ends and where the next one starts; None where that must be awaited."""
         text = self.source.read(start, STRETCH)
-        self.hasher.pass_by(start, text)
+        self.hasher.pass_by(self.source, start, text)
         if hints and (key := text.find(b'"annotations"')) >= 0 and (close := text.rfind(b"}", 0, key)) >= 0:
             return start + close + 1, None
         if start + len(text) >= self.source.size:

@@ -10,6 +10,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
+import numpy as np
+import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.parquet as pq
 
@@ -99,6 +101,49 @@ def open_index(folder: Path) -> Index:
             f"{folder}: an index of another version of cocomine", "delete the folder and run snakemake again"
         )
     return Index(folder, manifest)
+
+
+def column(values: npt.NDArray[Any] | Sequence[str | None], kind: pa.DataType) -> pa.Array:
+    """Return an array of numbers, or a sequence of texts and None, as an Arrow array of `kind`.
+
+    Numbers are not copied when their dtype fits. (`pyarrow.array` would do too, but it imports pandas where that
+    happens to be installed, which costs a second.)
+    """
+    if isinstance(values, np.ndarray):
+        numbers = np.ascontiguousarray(values, kind.to_pandas_dtype())
+        return pa.Array.from_buffers(kind, len(numbers), [None, pa.py_buffer(numbers)])
+    texts = [b"" if text is None else text.encode() for text in values]
+    offsets = np.zeros(len(texts) + 1, np.int64)
+    np.cumsum(np.fromiter(map(len, texts), np.int64, len(texts)), out=offsets[1:])
+    if offsets[-1] >= 2**31:
+        raise CocomineError("a column of texts is larger than 2 GiB", "split the annotation file")
+    absent = np.fromiter((text is None for text in values), bool, len(texts))
+    validity = pa.py_buffer(np.packbits(~absent, bitorder="little")) if absent.any() else None
+    buffers = [validity, pa.py_buffer(offsets.astype(np.int32)), pa.py_buffer(b"".join(texts))]
+    return pa.Array.from_buffers(kind, len(texts), buffers, null_count=int(absent.sum()))
+
+
+def numbers(values: pa.ChunkedArray) -> npt.NDArray[Any]:
+    """Return a column of numbers without nulls as a NumPy array (read-only where it has a single chunk).
+
+    (`to_numpy` and `numpy.asarray` would do too, but they import pandas where that happens to be installed.)
+    """
+    dtype = np.dtype(values.type.to_pandas_dtype())
+    pieces = [
+        np.frombuffer(chunk.buffers()[1], dtype, len(chunk), chunk.offset * dtype.itemsize)
+        for chunk in values.chunks
+        if len(chunk)
+    ]
+    return pieces[0] if len(pieces) == 1 else np.concatenate([np.zeros(0, dtype), *pieces])
+
+
+def arrays(table: pa.Table) -> dict[str, npt.NDArray[Any]]:
+    """Return the numeric columns of a table as NumPy arrays, by name."""
+    return {
+        name: numbers(table[name])
+        for name, kind in zip(table.schema.names, table.schema.types, strict=True)
+        if not pa.types.is_string(kind)
+    }
 
 
 def _read(path: Path, columns: Sequence[str] | None) -> pa.Table:
