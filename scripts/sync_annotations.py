@@ -1,4 +1,4 @@
-"""Fetch a source's annotation files, verified, and pin them in a lock.
+r"""Fetch a source's annotation files, verified, and pin them in a lock.
 
 For each split and task the origins are asked in order for annotations/{task}_{split}.json (or what `files` says), then
 the preset's public zips, of which only the member needed is moved. Panoptic files bring the PNGs that they name.

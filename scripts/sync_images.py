@@ -1,4 +1,4 @@
-"""Fetch exactly the images of a selection into an image store, verified, and write their lock.
+r"""Fetch exactly the images of a selection into an image store, verified, and write their lock.
 
 The store's origins are asked in order: what the first lacks or refuses is asked of the next. Files are complete or
 absent, whatever happens on the way; run it again after a failure and only what is missing is fetched. The exit code is
@@ -6,7 +6,8 @@ absent, whatever happens on the way; run it again after a failure and only what 
 
 Example:
   python scripts/sync_images.py --settings '{"origins": ["gs://my-bucket/coco"]}' --selection results/giraffes/selection.tsv \\
-      --store-dir data/images/coco --lock results/giraffes/images.lock.tsv
+      --store-dir data/images/coco \
+      --lock results/giraffes/images.lock.tsv
   python scripts/sync_images.py --settings '{"folder": "/datasets/coco", "use": "in-place"}' … --plan
 """
 

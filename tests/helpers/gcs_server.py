@@ -49,7 +49,7 @@ class Blob:
 
 @dataclass
 class Request:
-    """What a fault may look at: kind is list, get, media, upload, delete or bucket; `count` numbers requests of a name."""
+    """What a fault may look at: kind is list, get, media, upload, delete or bucket; `count` is how many came before."""
 
     kind: str
     name: str
@@ -96,7 +96,9 @@ class GcsServer:
         self.thread.start()
         return self
 
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
         self.httpd.shutdown()
         self.httpd.server_close()
 
@@ -141,12 +143,14 @@ class _Handler(BaseHTTPRequestHandler):
     wbufsize = 1 << 16
     gcs: GcsServer
 
-    def log_message(self, format: str, *args: Any) -> None:
+    def log_message(self, *args: Any) -> None:
         """Be quiet."""
 
     # -- answers
 
-    def _send(self, status: int, body: bytes = b"", kind: str = "application/json", headers: dict[str, str] | None = None) -> None:
+    def _send(
+        self, status: int, body: bytes = b"", kind: str = "application/json", headers: dict[str, str] | None = None
+    ) -> None:
         self.send_response(status)
         self.send_header("Content-Type", kind)
         self.send_header("Content-Length", str(len(body)))
@@ -179,7 +183,9 @@ class _Handler(BaseHTTPRequestHandler):
         if self.gcs.token and self.headers.get("Authorization") != f"Bearer {self.gcs.token}":
             self._error(401, "Invalid Credentials")
             return
-        match = re.fullmatch(r"(/upload|/download|/resumable/upload)?/storage/v1/b/([^/]+)(?:/o(?:/(.*))?)?", parts.path)
+        match = re.fullmatch(
+            r"(/upload|/download|/resumable/upload)?/storage/v1/b/([^/]+)(?:/o(?:/(.*))?)?", parts.path
+        )
         if not match:
             self._error(404, f"no such path {parts.path}")
             return
@@ -197,7 +203,9 @@ class _Handler(BaseHTTPRequestHandler):
             self._upload(bucket)
         elif not objects:
             self._asked("bucket", bucket)
-            self._json({"kind": "storage#bucket", "id": bucket, "name": bucket, "location": "US", "storageClass": "STANDARD"})
+            self._json(
+                {"kind": "storage#bucket", "id": bucket, "name": bucket, "location": "US", "storageClass": "STANDARD"}
+            )
         elif name is None or name == "":
             self._list(bucket)
         elif "/copyTo/" in name or "/rewriteTo/" in name:
@@ -215,7 +223,7 @@ class _Handler(BaseHTTPRequestHandler):
             return data
         return self.rfile.read(int(self.headers.get("Content-Length") or 0))
 
-    do_GET = do_POST = do_PUT = do_DELETE = do_PATCH = do_HEAD = _route
+    do_GET = do_POST = do_PUT = do_DELETE = do_PATCH = do_HEAD = _route  # noqa: N815
 
     # -- listings and metadata
 
@@ -226,7 +234,8 @@ class _Handler(BaseHTTPRequestHandler):
             "kind": "storage#object",
             "id": f"{bucket}/{name}/{blob.generation}",
             "selfLink": f"{self._base()}/storage/v1/b/{bucket}/o/{quoted}",
-            "mediaLink": f"{self._base()}/download/storage/v1/b/{bucket}/o/{quoted}?generation={blob.generation}&alt=media",
+            "mediaLink": f"{self._base()}/download/storage/v1/b/{bucket}/o/{quoted}"
+            f"?generation={blob.generation}&alt=media",
             "name": name,
             "bucket": bucket,
             "generation": str(blob.generation),
@@ -332,10 +341,16 @@ class _Handler(BaseHTTPRequestHandler):
         self._drain()
         _, target_bucket, _, target = rest.split("/", 3)
         blob = self.gcs.buckets[bucket][urllib.parse.unquote(source)]
-        new = self.gcs.put(urllib.parse.unquote(target_bucket), urllib.parse.unquote(target), blob.data, metadata=dict(blob.metadata))
+        new = self.gcs.put(
+            urllib.parse.unquote(target_bucket), urllib.parse.unquote(target), blob.data, metadata=dict(blob.metadata)
+        )
         row = self._row(target_bucket, urllib.parse.unquote(target), new)
         size = str(len(blob.data))
-        self._json({"done": True, "totalBytesRewritten": size, "objectSize": size, "resource": row} if verb == "rewriteTo" else row)
+        self._json(
+            {"done": True, "totalBytesRewritten": size, "objectSize": size, "resource": row}
+            if verb == "rewriteTo"
+            else row
+        )
 
     # -- bytes out
 
@@ -453,7 +468,9 @@ class _Handler(BaseHTTPRequestHandler):
         if meta.get("md5Hash", md5) != md5:
             self._error(400, "Provided MD5 hash does not match")
             return
-        blob = self.gcs.put(bucket, name, data, metadata=dict(meta.get("metadata") or {}), encoding=meta.get("contentEncoding") or "")
+        blob = self.gcs.put(
+            bucket, name, data, metadata=dict(meta.get("metadata") or {}), encoding=meta.get("contentEncoding") or ""
+        )
         self._json(self._row(bucket, name, blob))
 
 

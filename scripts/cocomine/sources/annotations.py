@@ -132,7 +132,7 @@ def _fetch(
 def _publish(kept: Path, out: Path) -> None:
     """Put a kept file at its place, as a hard link where the disk allows it."""
     with suppress(FileNotFoundError):
-        if os.path.samefile(kept, out):
+        if kept.samefile(out):
             return
     with atomic_path(out) as temporary:
         try:
@@ -377,7 +377,7 @@ def _pngs_in_place(job: Job, settings: SourceSettings, split: str, pngs: list[st
     if link.is_dir() and not link.is_symlink():
         raise CocomineError(f"{link} already holds files of its own", "remove it; use: in-place links it to the folder")
     _symlink(link, folder)
-    present = set(os.listdir(folder))
+    present = {path.name for path in folder.iterdir()}
     absent = [png for png in pngs if png.rpartition("/")[2] not in present]
     result = {png: Outcome(png, "missing", f"folder: no such file in {where}/") for png in absent}
     for outcome in digests_in_place(job.out, [png for png in pngs if png not in result]):
@@ -436,7 +436,8 @@ def _complain(outcomes: Mapping[str, Outcome], settings: SourceSettings) -> None
     report_lacking(lacking)
     if lacking:
         raise CocomineError(
-            f"{len(lacking)} annotation files could not be had: {shown((o.name for o in lacking), 5)}: {lacking[0].reason}",
+            f"{len(lacking)} annotation files could not be had: {shown((o.name for o in lacking), 5)}: "
+            f"{lacking[0].reason}",
             "check the source's splits and tasks; where the files are named otherwise, say so in "
             f"files: {{{settings.splits[0]}: {{{settings.tasks[0]}: path/in/the/origin.json}}}}",
         )

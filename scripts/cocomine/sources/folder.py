@@ -8,7 +8,15 @@ from pathlib import Path
 from cocomine.base.errors import CocomineError
 from cocomine.sources.names import refusal
 from cocomine.sources.records import Digester, Facts, Outcome, Want, mismatch
-from cocomine.sources.transfer import Corrupted, Target, digest_of_file, in_place, in_threads, pieces_of_file, receive
+from cocomine.sources.transfer import (
+    CorruptedError,
+    Target,
+    digest_of_file,
+    in_place,
+    in_threads,
+    pieces_of_file,
+    receive,
+)
 
 LAYOUTS = ("", "images")  # where people keep the split folders below the folder that they name
 THREADS = 4
@@ -61,7 +69,7 @@ class FolderOrigin:
             else:
                 outcome = receive(want, pieces_of_file(path), target)
             after = path.stat()
-        except Corrupted as error:
+        except CorruptedError as error:
             return Outcome(want.name, "failed", str(error))
         except OSError as error:
             status = "refused" if error.errno in (errno.EACCES, errno.EPERM) else "failed"
@@ -82,7 +90,7 @@ class FolderOrigin:
             digest = digest_of_file(staged)
             wrong = mismatch(want, digest)
             if wrong:
-                raise Corrupted(f"corrupted: {wrong}")
+                raise CorruptedError(f"corrupted: {wrong}")
             return in_place(want, staged, digest, target)
         finally:
             staged.unlink(missing_ok=True)

@@ -19,6 +19,7 @@ from cocomine.sources.presets import advice_for_dead_bucket
 from cocomine.sources.records import Facts, Outcome, Want, hex_of_base64
 from cocomine.sources.settings import OriginSettings
 from cocomine.sources.transfer import Target
+from cocomine.sources.web import NotServedError
 
 SCOPE = "https://www.googleapis.com/auth/devstorage.read_write"
 MTIME_KEY = "goog-reserved-file-mtime"  # seconds since 1970, as gsutil writes it
@@ -176,6 +177,19 @@ class Bucket:
 
         for report in move(orders(), setup, processes, self.authorization, target.moved):
             yield _outcome(known.pop(report.number), report)
+
+    def object_url(self) -> str:
+        """Return the address of the bytes of the object that the URL itself names (a zip), in its version of now."""
+        name = self.prefix.rstrip("/")
+        try:
+            blob = self.bucket.get_blob(name)
+        except api_exceptions.GoogleAPICallError as error:
+            raise self.explained(error) from error
+        if blob is None:
+            raise NotServedError("missing", "no such object")
+        parts = urllib.parse.urlsplit(self.base)
+        self.prefix = ""
+        return f"{parts.scheme}://{parts.netloc}{self.media_path(name, str(blob.generation))}"
 
     def media_path(self, name: str, generation: str) -> str:
         """Return the request target of an object's bytes (JSON API, objects: get, alt=media)."""

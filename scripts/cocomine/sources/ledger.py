@@ -1,4 +1,4 @@
-"""A store's memory: for each complete file its checksums, and the size and time by which "unchanged" is known cheaply."""
+"""A store's memory: each complete file's checksums, and the size and time by which "unchanged" is known cheaply."""
 
 import os
 import threading

@@ -154,7 +154,7 @@ class Connection:
         self.body = b""
 
 
-class Failure(Exception):
+class TryFailedError(Exception):
     """A try that failed in a way worth another."""
 
 
@@ -193,7 +193,9 @@ class Mover:
             while self.waiting and self.waiting[0][0] <= now:
                 self.ready.append(heapq.heappop(self.waiting)[2])
             self._start(now)
-            if (self.reports and (len(self.reports) >= 16 or now - last_report > 0.05 or not self.busy)) or (self.moved > 4 << 20 and now - last_report > 0.5):
+            if (self.reports and (len(self.reports) >= 16 or now - last_report > 0.05 or not self.busy)) or (
+                self.moved > 4 << 20 and now - last_report > 0.5
+            ):
                 self._send()
                 last_report = now
             if self.closing and not self.busy and not self.ready and not self.waiting and not self.reports:
@@ -252,7 +254,7 @@ class Mover:
                 else:
                     connection.uses += 1
                     self._request(connection)
-            except (OSError, Failure) as error:
+            except (OSError, TryFailedError) as error:
                 self._failed(connection, _words(error))
 
     def _connect(self, connection: Connection) -> None:
@@ -312,7 +314,7 @@ class Mover:
                 self._listen_idle(connection)
         except ssl.SSLCertVerificationError as error:
             self._fatal(connection, f"its TLS certificate does not verify: {error.verify_message}")
-        except (OSError, Failure) as error:
+        except (OSError, TryFailedError) as error:
             self._failed(connection, _words(error))
 
     def _connected(self, connection: Connection) -> None:
@@ -385,7 +387,7 @@ class Mover:
                 self._want(connection, selectors.EVENT_WRITE)
                 return
             if count == 0:
-                raise Failure("the connection was closed before the whole file had arrived")
+                raise TryFailedError("the connection was closed before the whole file had arrived")
             connection.last_heard = time.monotonic()
             if connection.state == "head":
                 connection.fill += count
@@ -404,7 +406,7 @@ class Mover:
         end = connection.buffer.find(b"\r\n\r\n", 0, connection.fill)
         if end < 0:
             if connection.fill >= HEAD_LIMIT:
-                raise Failure("the answer's header does not end")
+                raise TryFailedError("the answer's header does not end")
             return
         job = connection.job
         assert job is not None
@@ -421,7 +423,7 @@ class Mover:
         reason = f"HTTP {code}"
         keep = _skip_small_body(connection, headers)
         if code in RETRIED:
-            pause = _retry_after(headers.get("retry-after", ""))
+            pause = retry_after(headers.get("retry-after", ""))
             if pause:
                 self.gate = max(self.gate, time.monotonic() + pause)
             self._release(connection, keep)
@@ -454,7 +456,7 @@ class Mover:
         generation = headers.get("x-goog-generation", "")
         if job.kept and (generation != job.generation or _range_start(headers) != job.kept):
             self._restart(job)
-            raise Failure("the object changed between two pieces of it")
+            raise TryFailedError("the object changed between two pieces of it")
         job.generation = generation
         self._learn(job, headers)
         if not (job.order.md5 or job.order.crc32c or job.order.sha256):
@@ -468,10 +470,10 @@ class Mover:
         connection.total = int(length) + job.kept
         if job.order.bytes >= 0 and connection.total != job.order.bytes:
             self._restart(job)
-            raise Failure(f"{connection.total} bytes offered instead of {job.order.bytes}")
+            raise TryFailedError(f"{connection.total} bytes offered instead of {job.order.bytes}")
         connection.state = "body"
         if connection.fill > connection.left:
-            raise Failure("more bytes than announced")
+            raise TryFailedError("more bytes than announced")
         connection.left -= connection.fill
         if connection.left == 0:
             self._complete(connection)
@@ -579,7 +581,7 @@ class Mover:
             job.descriptor = -1
         if job.staged:
             with contextlib.suppress(OSError):
-                os.unlink(job.staged)
+                Path(job.staged).unlink()
             job.staged = ""
 
     def _failed(self, connection: Connection, reason: str) -> None:
@@ -687,7 +689,7 @@ def _parse_head(head: bytes) -> tuple[int, dict[str, str]]:
     lines = head.decode("latin-1").split("\r\n")
     status = lines[0].split(" ", 2)
     if len(status) < 2 or not status[0].startswith("HTTP/1.") or not status[1].isdigit():
-        raise Failure("the answer is not HTTP/1.1")
+        raise TryFailedError("the answer is not HTTP/1.1")
     headers: dict[str, str] = {}
     for line in lines[1:]:
         name, _, value = line.partition(":")
@@ -704,7 +706,7 @@ def _skip_small_body(connection: Connection, headers: dict[str, str]) -> bool:
     return connection.fill == int(length)
 
 
-def _retry_after(value: str) -> float:
+def retry_after(value: str) -> float:
     """Return the seconds that a Retry-After header asks for (RFC 9110, 10.2.3: seconds or a date), 0 for none."""
     if not value:
         return 0.0
@@ -735,18 +737,23 @@ def _words(error: BaseException) -> str:
     return str(error) or type(error).__name__
 
 
+def _read_exactly(count: int) -> bytes:
+    """Read from standard input, unbuffered, since the loop goes on from there; empty when it has ended."""
+    data = b""
+    while len(data) < count:
+        piece = os.read(0, count - len(data))
+        if not piece:
+            return b""
+        data += piece
+    return data
+
+
 def main() -> int:
     """Read the setup, then work."""
-    header = sys.stdin.buffer.raw.read(4)  # type: ignore[attr-defined]
-    if len(header) < 4:
+    header = _read_exactly(4)
+    payload = _read_exactly(struct.unpack(">I", header)[0]) if header else b""
+    if not payload:
         return 1
-    wanted = struct.unpack(">I", header)[0]
-    payload = b""
-    while len(payload) < wanted:
-        piece = os.read(0, wanted - len(payload))
-        if not piece:
-            return 1
-        payload += piece
     Mover(msgspec.msgpack.decode(payload, type=Setup)).run()
     return 0
 

@@ -1,5 +1,6 @@
 """Drives the processes of `cocomine.sources.mover`: hands out orders, collects reports, survives their death."""
 
+import contextlib
 import os
 import queue
 import struct
@@ -64,10 +65,8 @@ class _Process:
     def stop(self) -> None:
         """End the process, whatever it is doing."""
         assert self.child.stdin is not None
-        try:
+        with contextlib.suppress(BrokenPipeError):
             self.child.stdin.close()
-        except BrokenPipeError:
-            pass
         if self.alive:
             self.child.terminate()
         self.child.wait()

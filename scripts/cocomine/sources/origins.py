@@ -1,15 +1,21 @@
 """The places that files come from, behind one small interface: say what is there, and fetch."""
 
+import logging
 import re
 import urllib.parse
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
 from cocomine.base.errors import CocomineError
 from cocomine.sources.records import Facts, Outcome, Want
 from cocomine.sources.settings import OriginSettings
-from cocomine.sources.transfer import Target
+from cocomine.sources.transfer import Behaviour, Target
+
+if TYPE_CHECKING:
+    from cocomine.sources.byte_source import ByteSource
+
+log = logging.getLogger("cocomine")
 
 
 class Origin(Protocol):
@@ -54,18 +60,71 @@ def without_secrets(text: str) -> str:
     return _SECRETS.sub(lambda m: m[1] if m[1] else f"{m[2]}…", text)
 
 
-def open_origin(settings: OriginSettings) -> Origin:
-    """Return the origin that the settings describe. Nothing is asked of it yet."""
-    from cocomine.sources.folder import FolderOrigin
+def open_origin(settings: OriginSettings, behaviour: Behaviour, kept: Path) -> Origin:
+    """Return the origin that the settings describe. Nothing is asked of it yet.
 
+    `kept` is a folder for zips that are fetched whole. Libraries are imported for the kinds in use only.
+    """
     url = settings.url
+    label = public_label(url)
     if "{split}" in url:
-        return SplitOrigin(settings, open_origin)
+        return SplitOrigin(settings, lambda part: open_origin(part, behaviour, kept))
+    if is_zip(url):
+        from cocomine.sources.zips import ZipOrigin
+
+        return ZipOrigin(label, lambda: open_bytes(settings, behaviour, kept), behaviour)
     if url.startswith("gs://"):
         from cocomine.sources.gcs_origin import GcsOrigin
 
-        return GcsOrigin(settings, public_label(url))
-    return FolderOrigin(Path(url.removeprefix("file://")), "copy", public_label(url))
+        return GcsOrigin(settings, label)
+    if url.startswith("s3://"):
+        from cocomine.sources.s3_origin import S3Origin
+
+        return S3Origin(settings, label, behaviour)
+    if url.startswith(("http://", "https://")):
+        from cocomine.sources.https_origin import HttpsOrigin
+
+        return HttpsOrigin(url, label, behaviour)
+    from cocomine.sources.folder import FolderOrigin
+
+    return FolderOrigin(Path(url.removeprefix("file://")), "copy", label)
+
+
+def is_zip(url: str) -> bool:
+    """Say whether a URL or path names a zip."""
+    return url.partition("?")[0].lower().endswith(".zip")
+
+
+def open_bytes(settings: OriginSettings, behaviour: Behaviour, kept: Path) -> "ByteSource":
+    """Return the bytes of the one file that the settings' URL names. Raises NotServedError when it is not there.
+
+    With `whole`, or where a server does not serve ranges, the file is fetched whole into `kept` first.
+    """
+    from cocomine.sources.byte_source import FileSource, WebSource
+    from cocomine.sources.web import Web
+
+    url = settings.url
+    if url.startswith("gs://"):
+        from cocomine.sources.gcs import Bucket
+
+        bucket = Bucket(settings)
+        web, url = Web(behaviour, bucket.authorization), bucket.object_url()
+    elif url.startswith("s3://"):
+        from cocomine.sources.s3_origin import S3, S3Source
+
+        return S3Source(S3(settings, behaviour))
+    elif url.startswith(("http://", "https://")):
+        web = Web(behaviour)
+    else:
+        return FileSource(Path(url.removeprefix("file://")))
+    if not settings.whole:
+        source = WebSource(web, url)
+        if source.ranges:
+            return source
+        log.warning("%s serves no ranges: fetched whole", public_label(settings.url))
+    from cocomine.sources.https_origin import whole_file
+
+    return whole_file(web, url, kept)
 
 
 class SplitOrigin:

@@ -21,8 +21,8 @@ class PresetFile:
 
     task: str
     split: str
-    url: str
     member: str
+    url: str
     sha256: str = ""
     md5: str = ""
     bytes: int = 0
@@ -44,27 +44,22 @@ class Preset:
 
 
 @functools.cache
-def _table() -> tuple[dict[str, Preset], dict[str, str]]:
+def _table() -> tuple[dict[str, Preset], dict[str, str], dict[str, str]]:
     table = read_json(TABLE)
     archives = table["archives"]
     presets = {}
     for name, row in table["presets"].items():
         files = tuple(
-            PresetFile(task, split, archives[archive]["url"], member, **_published(archives[archive]))
-            for task, split, archive, member in row["files"]
+            PresetFile(task, split, member, **archives[archive]) for task, split, archive, member in row["files"]
         )
         images = tuple(row["images"])
         presets[name] = Preset(name, row["description"], tuple(row["splits"]), images, files)
-    return presets, table["dead_buckets"]
-
-
-def _published(row: dict[str, str | int]) -> dict[str, str | int]:
-    return {key: row[key] for key in ("sha256", "md5", "bytes") if key in row}
+    return presets, table["dead_buckets"], table["difficult_hosts"]
 
 
 def preset(name: str) -> Preset:
     """Return the preset called `name`. Raises CocomineError with the known names when there is none."""
-    presets, _ = _table()
+    presets = _table()[0]
     if name not in presets:
         raise CocomineError(f"preset: unknown name {name!r}", f"choose from {', '.join(sorted(presets))}")
     return presets[name]
@@ -73,6 +68,11 @@ def preset(name: str) -> Preset:
 def preset_names() -> list[str]:
     """Return the names of all presets, sorted."""
     return sorted(_table()[0])
+
+
+def advice_for_host(host: str) -> str:
+    """Return what to use instead of a host that is known to serve badly, or an empty string."""
+    return _table()[2].get(host, "")
 
 
 def advice_for_dead_bucket(bucket: str) -> str:

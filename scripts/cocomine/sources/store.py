@@ -1,4 +1,4 @@
-"""Sync of an image store: fetch exactly the files that are named, from the first origin that has each, and prove them."""
+"""Sync of a store: fetch exactly the files that are named, from the first origin that has each, and prove them."""
 
 import logging
 import os
@@ -20,7 +20,7 @@ from cocomine.sources.transfer import Behaviour, Target, free_bytes
 
 log = logging.getLogger("cocomine")
 
-SAMPLE = 24  # files whose size is asked for to judge whether the disk will do, when not all are asked for
+SAMPLE = 24  # files whose size is asked for to judge whether the disk will do
 NAMES_SHOWN = 100
 
 
@@ -83,7 +83,7 @@ class Store:
         self.origins: list[Origin] = origins or (
             [FolderOrigin(Path(settings.folder), settings.use)]
             if settings.folder
-            else [open_origin(origin) for origin in settings.origins]
+            else [open_origin(origin, options.behaviour, root / FOLDER / "whole") for origin in settings.origins]
         )
 
     def sync(self, names: Sequence[str], pins: Mapping[str, Outcome]) -> dict[str, Outcome]:
@@ -113,7 +113,7 @@ class Store:
             return Plan(len(names), len(facts), total, 0, 0, True, {}, nowhere, free_bytes(self.root))
         outcomes, wants = self._look(names, pins, prepare=False)
         present = [o for o in outcomes.values() if o.status == "ok"]
-        by_origin, nowhere = self._sizes([want.name for want in wants])
+        by_origin, lacking = self._sizes([want.name for want in wants])
         return Plan(
             len(names),
             len(present),
@@ -122,7 +122,7 @@ class Store:
             sum(total for _, total in by_origin.values()),
             True,
             by_origin,
-            tuple(nowhere),
+            tuple(lacking),
             free_bytes(self.root),
         )
 
@@ -139,7 +139,7 @@ class Store:
         wants: list[Want] = []
         unsure: list[str] = []
         for name in names:
-            reason = refusal(name) or clashes.get(name) or (name.startswith(FOLDER) and "a reserved name")
+            reason = refusal(name) or clashes.get(name) or _reserved(name)
             if not reason and prepare:
                 reason = guard.prepare(name)
             if reason:
@@ -319,7 +319,7 @@ class Store:
         for name in safe:
             entry = entries.get(name)
             try:
-                found = os.stat(self.root / name)
+                found = (self.root / name).stat()
             except (FileNotFoundError, NotADirectoryError):
                 outcomes[name] = Outcome(name, "missing", "folder: no such file")
                 continue
@@ -406,6 +406,10 @@ def shown(names: Iterable[str], most: int = 20) -> str:
     all_names = list(names)
     more = f" and {len(all_names) - most} more" if len(all_names) > most else ""
     return ", ".join(all_names[:most]) + more
+
+
+def _reserved(name: str) -> str:
+    return "a reserved name" if name.partition("/")[0].casefold() == FOLDER else ""
 
 
 def _said(label: str, reason: str) -> str:

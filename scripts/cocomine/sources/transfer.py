@@ -52,14 +52,14 @@ class Target:
         return self.staging / secrets.token_hex(8)
 
 
-class Corrupted(Exception):
+class CorruptedError(Exception):
     """What arrived is not what was promised; worth another try."""
 
 
 def receive(want: Want, pieces: Iterable[bytes], target: Target) -> Outcome:
     """Write `pieces` to a temporary file, hash them on the way, compare, and put the file in place.
 
-    Raises Corrupted when the bytes are not those promised; the temporary file is then gone.
+    Raises CorruptedError when the bytes are not those promised; the temporary file is then gone.
     """
     staged = target.staged()
     digest = Digester(target.sha256)
@@ -71,7 +71,7 @@ def receive(want: Want, pieces: Iterable[bytes], target: Target) -> Outcome:
                 target.moved(len(piece))
         wrong = mismatch(want, digest)
         if wrong:
-            raise Corrupted(f"corrupted: {wrong}")
+            raise CorruptedError(f"corrupted: {wrong}")
         return in_place(want, staged, digest, target)
     finally:
         staged.unlink(missing_ok=True)
