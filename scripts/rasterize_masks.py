@@ -22,7 +22,7 @@ import sys
 from pathlib import Path
 
 from cocomine.base import command
-from cocomine.masks.draw import rasterize_masks
+from cocomine.masks.draw import Sources, rasterize_masks
 from cocomine.masks.settings import MaskSettings
 
 
@@ -52,8 +52,17 @@ def build_parser() -> argparse.ArgumentParser:
 
 def main(options: argparse.Namespace) -> None:
     """Draw the masks that `options` asks for."""
+    sources = Sources(
+        images=options.images,
+        labels=options.labels,
+        subset=options.subset,
+        stuff=options.stuff_json,
+        panoptic=options.panoptic_json,
+        panoptic_pngs=tuple(options.panoptic_png_dir or ()),
+        store=options.store_dir,
+    )
     settings = MaskSettings.from_mapping(options.settings)
-    rasterize_masks(settings, options.subset, options.images, options.labels, options.out_dir, options.training_size)
+    rasterize_masks(settings, sources, options.out_dir, options.training_size, options.threads)
 
 
 if __name__ == "__main__":

@@ -4,7 +4,7 @@ import hashlib
 import json
 import os
 import secrets
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -72,11 +72,17 @@ def write_table(path: Path, columns: Sequence[str], rows: Iterable[Sequence[obje
     Tabs, line breaks and backslashes inside a value are written as `\\t`, `\\n`, `\\r` and `\\\\`, so that a row is
     always one line; None is the empty string. Floats are written by `repr`.
     """
+    with open_table(path, columns) as write:
+        for row in rows:
+            write([row.get(column) for column in columns] if isinstance(row, Mapping) else row)
+
+
+@contextmanager
+def open_table(path: Path, columns: Sequence[str]) -> Iterator[Callable[[Sequence[object]], object]]:
+    """Yield a function that appends a row to a table as `write_table` writes it, for rows that come one by one."""
     with atomic_path(path) as temporary, open(temporary, "w", encoding="utf-8", newline="\n") as out:
         out.write("\t".join(columns) + "\n")
-        for row in rows:
-            values = [row.get(column) for column in columns] if isinstance(row, Mapping) else row
-            out.write("\t".join(map(_cell, values)) + "\n")
+        yield lambda values: out.write("\t".join(map(_cell, values)) + "\n")
 
 
 def read_table(path: Path) -> Iterator[dict[str, str]]:

@@ -1,92 +1,402 @@
-"""Drawing the ground truth of a subset: annotations in, PNG masks and their tables out."""
+"""Drawing the ground truth of a subset: annotations in, PNG masks and their tables out.
 
+The images are drawn in batches, by several processes; a batch depends on nothing but its own records, and what is
+written does not depend on who drew it. Everything goes into a folder beside `masks`, which replaces it at the end.
+"""
+
+import contextlib
 import dataclasses
-from collections.abc import Sequence
+import hashlib
+import os
+import shutil
+import tempfile
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
-from PIL import Image
-from pycocotools import mask as coco_mask
 
-from cocomine.annotations.reader import Annotation, load_document
-from cocomine.base.files import atomic_path, write_json, write_table
+from cocomine.annotations.writer import write_document
+from cocomine.base.errors import CocomineError
+from cocomine.base.files import canonical_json, open_table, write_json
 from cocomine.base.progress import Progress
+from cocomine.masks import png
+from cocomine.masks.batch import (
+    INSTANCE_VOID,
+    Batch,
+    Refused,
+    Task,
+    boxes,
+    fill,
+    instance_values,
+    owner_sums,
+    panoptic_values,
+    prepare,
+    semantic_values,
+    void_border,
+)
+from cocomine.masks.boundaries import Integers
+from cocomine.masks.compose import NOBODY, UNWANTED
+from cocomine.masks.grid import nearest_indices, taken_before
 from cocomine.masks.inputs import VOID, ImageRow, Labels, read_images, read_labels
+from cocomine.masks.pool import in_order
+from cocomine.masks.records import RecordsByImage
 from cocomine.masks.settings import MaskSettings
+from cocomine.masks.sheet import write_contact_sheet
+from cocomine.masks.tables import (
+    FIELDS,
+    INSTANCE_COLUMNS,
+    LABEL_COLUMNS,
+    REFUSED_COLUMNS,
+    ImageCounts,
+    Totals,
+    instance_lines,
+    label_lines,
+    panoptic_annotation,
+)
 
-TABLE = ("image_id", "file_name", "label", "name", "pixels", "instances", "hidden", "vanished")
-
-
-def rasterize_masks(
-    settings: MaskSettings, subset: Path, images: Path, labels: Path, out_dir: Path, training_size: int
-) -> dict[str, Any]:
-    """Write masks/semantic/*.png, masks.tsv and masks.json under `out_dir`; return the manifest."""
-    rows, table = read_images(images), read_labels(labels)
-    by_image: dict[int, list[Annotation]] = {}
-    for annotation in load_document(subset).annotations:
-        by_image.setdefault(annotation.image_id, []).append(annotation)
-    lines: list[tuple[object, ...]] = []
-    with Progress("rasterize_masks", len(rows), "image") as progress:
-        for row in rows:
-            lines += _draw_one(settings, row, by_image.get(row.image_id, []), table, out_dir / "masks", training_size)
-            progress.advance()
-    write_table(out_dir / "masks.tsv", TABLE, lines)
-    manifest = {"settings": dataclasses.asdict(settings), "counts": {"images": len(rows)}}
-    write_json(out_dir / "masks.json", manifest)
-    return manifest
+IMAGES_IN_A_BATCH = 16
+PIXELS_IN_A_BATCH = 16 * 640 * 480
+LARGEST_TRAINING_SIZE = 1 << 16
 
 
-def _draw_one(
-    settings: MaskSettings, row: ImageRow, annotations: Sequence[Annotation], labels: Labels, folder: Path, size: int
-) -> list[tuple[object, ...]]:
-    found = []
-    for number, annotation in enumerate(annotations):
-        label = labels.category_to_label.get(annotation.category_id)
-        if label is not None:
-            mask = _decode(annotation.segmentation, row.height, row.width)
-            crowd = annotation.iscrowd == 1
-            found.append(
-                (
-                    not crowd,
-                    -int(mask.sum()),
-                    number,
-                    VOID if crowd and settings.crowds == "void" else label,
-                    label,
-                    mask,
-                )
-            )
-    found.sort(key=lambda item: item[:3])
-    owner = np.full((row.height, row.width), -1, np.int32)
-    semantic = np.zeros((row.height, row.width), np.uint8)
-    for position, (_, _, _, value, _, mask) in enumerate(found):
-        owner[mask] = position
-        semantic[mask] = value
-    picture = Image.fromarray(semantic)
-    picture.putpalette(labels.palette())
-    with atomic_path(folder / "semantic" / f"{row.stem}.png") as temporary:
-        picture.save(temporary, "PNG")
-    seen = np.bincount(owner[owner >= 0], minlength=len(found))
-    small = owner[:: max(1, row.height // size), :: max(1, row.width // size)]
-    kept = np.bincount(small[small >= 0], minlength=len(found))
-    result: list[tuple[object, ...]] = []
-    for label in sorted({item[4] for item in found}):
-        own = [i for i, item in enumerate(found) if item[4] == label and item[0]]
-        pixels = int((semantic == label).sum())
-        hidden = sum(seen[i] == 0 for i in own)
-        vanished = sum(seen[i] > 0 and kept[i] == 0 for i in own)
-        line = (row.image_id, row.file_name, label, labels.names[label], pixels, len(own), hidden, vanished)
-        result.append(line)
+@dataclasses.dataclass(frozen=True)
+class Sources:
+    """The files that masks are drawn from; which of them are needed depends on `draw_from` of the settings."""
+
+    images: Path
+    labels: Path
+    subset: Path | None = None
+    stuff: Path | None = None
+    panoptic: Path | None = None
+    panoptic_pngs: tuple[Path, ...] = ()
+    store: Path | None = None
+
+
+@dataclasses.dataclass(frozen=True)
+class Output:
+    """A kind of mask: its folder, PNG's colour type and bits a sample, and the value that stands for void."""
+
+    name: str
+    color: int
+    depth: int
+    void: int
+    dtype: type[np.unsignedinteger]
+
+    @property
+    def pixel(self) -> int:
+        """Bytes a pixel."""
+        return png.BYTES_A_PIXEL[self.color, self.depth]
+
+
+OUTPUTS = {
+    "semantic": Output("semantic", png.PALETTE, 8, VOID, np.uint8),
+    "instance": Output("instance", png.GREY, 16, INSTANCE_VOID, np.uint16),
+    "panoptic": Output("panoptic", png.RGB, 8, 0, np.uint32),
+}
+
+
+@dataclasses.dataclass(frozen=True)
+class Drawer:
+    """Draws a batch of tasks and writes its files below `folder`; what a working process is given once."""
+
+    settings: MaskSettings
+    labels: Labels
+    png_dirs: tuple[Path, ...]
+    folder: Path
+    training_size: int
+
+    def __call__(self, tasks: Sequence[Task]) -> list[ImageCounts | Refused]:
+        """Draw the tasks and return what became of each, in their order."""
+        batch, refused = prepare(self.settings, self.labels, self.png_dirs, tasks)
+        outcome: dict[int, ImageCounts | Refused] = {item.row.image_id: item for item in refused}
+        if batch.rows:
+            values = {
+                "semantic": semantic_values(self.settings, batch),
+                "instance": instance_values(self.settings, batch),
+                "panoptic": panoptic_values(batch),
+            }
+            if self.settings.border:
+                pictures = {name: self._bordered(batch, values[name], OUTPUTS[name]) for name in values}
+                counts = _count_pictures(batch, pictures, self.training_size)
+            else:
+                pictures = {name: fill(batch, values[name], OUTPUTS[name].dtype) for name in self.settings.outputs}
+                counts = _count_runs(batch, values, self.training_size)
+            for image, row in enumerate(batch.rows):
+                files = {name: self._write(row, pictures[name][image], OUTPUTS[name]) for name in self.settings.outputs}
+                outcome[row.image_id] = dataclasses.replace(counts[image], files=files)
+        return [outcome[task.row.image_id] for task in tasks]
+
+    def _bordered(self, batch: Batch, values: Integers, output: Output) -> list[png.Picture]:
+        filled = fill(batch, values, output.dtype)
+        return [void_border(picture, self.settings.border, output.void) for picture in filled]
+
+    def _write(self, row: ImageRow, picture: png.Picture, output: Output) -> str:
+        """Write one mask and return the SHA-256 of its file."""
+        palette = self.labels.palette() if output.color == png.PALETTE else b""
+        rows = png.filter_rows(picture, output.pixel)
+        content = png.encode(rows, row.width, row.height, output.color, output.depth, palette)
+        (self.folder / output.name / f"{row.stem}.png").write_bytes(content)
+        return hashlib.sha256(content).hexdigest()
+
+
+def _count_runs(batch: Batch, values: Mapping[str, Integers], size: int) -> list[ImageCounts]:
+    """Count pixels by label and by object from the runs, at full size and at the training size."""
+    runs, objects = batch.runs, batch.objects
+    lengths, number = runs.lengths(), len(batch.objects)
+    heights, widths = batch.heights(), batch.widths()
+    owned = runs.owner != NOBODY
+    shown = owned & (values["instance"] == np.append(objects.number, 0)[runs.owner])
+    segments = owned & (values["panoptic"] != 0)
+    down_start, across_start = np.cumsum(heights + 1) - (heights + 1), np.cumsum(widths + 1) - (widths + 1)
+    down = np.concatenate([taken_before(height, size) for height in heights.tolist()])
+    across = np.concatenate([taken_before(width, size) for width in widths.tolist()])
+    top, left = down_start[runs.image] + runs.y, across_start[runs.image] + runs.x
+    sampled = (across[left + 1] - across[left]) * (down[top + lengths] - down[top])
+    by_label = np.bincount(runs.image * 256 + values["semantic"], weights=lengths, minlength=256 * len(batch.rows))
+    by_label = by_label.astype(np.int64).reshape(-1, 256)
+    by_label[:, 0] += heights * widths - by_label.sum(axis=1)
+    columns = {
+        "uncovered": owner_sums(runs.owner, lengths * (runs.rival == NOBODY), number),
+        "pixels": owner_sums(runs.owner, lengths * shown, number),
+        "training": owner_sums(runs.owner, sampled * shown, number),
+        "segment_pixels": owner_sums(runs.owner, lengths * segments, number),
+    }
+    return _by_image(batch, by_label, columns, boxes(batch, segments))
+
+
+def _count_pictures(batch: Batch, pictures: Mapping[str, list[png.Picture]], size: int) -> list[ImageCounts]:
+    """Count the same from filled pictures, whose void borders the runs do not know."""
+    runs, number = batch.runs, len(batch.objects)
+    columns = {
+        # Hidden means hidden by other objects, so a border plays no part in it.
+        "uncovered": owner_sums(runs.owner, runs.lengths() * (runs.rival == NOBODY), number),
+        **{name: np.zeros(number, np.int64) for name in ("pixels", "training", "segment_pixels")},
+    }
+    box = np.zeros((number, 4), np.int64)
+    by_label = np.zeros((len(batch.rows), 256), np.int64)
+    # Owner 0 is nobody here, and object i is i + 1.
+    numbers = np.concatenate([[0], batch.objects.number])
+    for image, (row, owner) in enumerate(zip(batch.rows, fill(batch, runs.owner + 1, np.uint32), strict=True)):
+        by_label[image] = np.bincount(pictures["semantic"][image].ravel(), minlength=256)
+        shown = np.where(pictures["instance"][image] == numbers[owner], owner, 0)
+        sampled = shown[np.ix_(nearest_indices(row.height, size), nearest_indices(row.width, size))]
+        segments = np.where(pictures["panoptic"][image] != 0, owner, 0)
+        for name, picture in (("pixels", shown), ("training", sampled), ("segment_pixels", segments)):
+            columns[name] += np.bincount(picture.ravel(), minlength=number + 1)[1:]
+        for who in np.unique(segments[segments > 0]).tolist():
+            ys, xs = np.nonzero(segments == who)
+            box[who - 1] = xs.min(), ys.min(), xs.max() - xs.min() + 1, ys.max() - ys.min() + 1
+    return _by_image(batch, by_label, columns, box)
+
+
+def _by_image(batch: Batch, by_label: Integers, columns: Mapping[str, Integers], box: Integers) -> list[ImageCounts]:
+    """Cut the counts of a batch into those of its images; unwanted objects get no row."""
+    objects = batch.objects
+    known = dict(columns) | dict(zip(("x", "y", "width", "height"), box.T, strict=True))
+    table = np.stack([known[name] if name in known else getattr(objects, name) for name in FIELDS], axis=1)
+    result = []
+    for image in range(len(batch.rows)):
+        first, last = np.searchsorted(objects.image, [image, image + 1])
+        own = table[first:last]
+        present = np.flatnonzero(by_label[image]).tolist()
+        pixels = dict(zip(present, by_label[image][present].tolist(), strict=True))
+        result.append(ImageCounts(pixels, own[objects.layer[first:last] != UNWANTED]))
     return result
 
 
-def _decode(segmentation: Any, height: int, width: int) -> npt.NDArray[np.bool_]:
-    if isinstance(segmentation, list):
-        rle = coco_mask.merge(coco_mask.frPyObjects(segmentation, height, width))
-    elif isinstance(segmentation["counts"], list):
-        rle = coco_mask.frPyObjects(segmentation, height, width)
-    else:
-        rle = segmentation
-    decoded: npt.NDArray[np.bool_] = coco_mask.decode(rle).astype(bool)
-    return decoded
+class Records:
+    """The annotations of a subset, as the settings draw them."""
+
+    def __init__(self, settings: MaskSettings, sources: Sources) -> None:
+        self._panoptic = self._objects = self._stuff = None
+        if settings.draw_from == "panoptic":
+            self._panoptic = _records(sources.panoptic, "--panoptic-json", settings)
+            if not sources.panoptic_pngs:
+                raise CocomineError("masks.draw_from: panoptic needs the folder of PNGs", "give --panoptic-png-dir")
+        else:
+            self._objects = _records(sources.subset, "--subset", settings)
+        if settings.draw_from == "instances+stuff":
+            self._stuff = _records(sources.stuff, "--stuff-json", settings)
+        self._files = [part for part in (self._panoptic, self._objects, self._stuff) if part is not None]
+        self.isthing = {
+            int(category["id"]): int(category.get("isthing", part is not self._stuff and settings.draw_from != "stuff"))
+            for part in self._files
+            for category in part.categories
+            if isinstance(category.get("id"), int)
+        }
+
+    def __len__(self) -> int:
+        """Return the number of annotations, of every image."""
+        return sum(map(len, self._files))
+
+    def task(self, row: ImageRow) -> Task:
+        """Return the work of drawing one image."""
+        panoptic, objects, stuff = (
+            None if part is None else part.of_image(row.image_id)
+            for part in (self._panoptic, self._objects, self._stuff)
+        )
+        return Task(row, objects or [], stuff or [], panoptic)
+
+    def close(self) -> None:
+        """Close the files."""
+        for part in self._files:
+            part.close()
+
+
+def _records(path: Path | None, option: str, settings: MaskSettings) -> RecordsByImage:
+    if path is None:
+        raise CocomineError(f"masks.draw_from: {settings.draw_from} needs a file that was not given", f"give {option}")
+    return RecordsByImage(path)
+
+
+def batches(rows: Sequence[ImageRow], records: Records) -> Iterator[list[Task]]:
+    """Yield the images' tasks in batches that do not depend on how many processes there are."""
+    batch: list[Task] = []
+    pixels = 0
+    for row in rows:
+        size = row.width * row.height
+        if batch and (len(batch) == IMAGES_IN_A_BATCH or pixels + size > PIXELS_IN_A_BATCH):
+            yield batch
+            batch, pixels = [], 0
+        batch.append(records.task(row))
+        pixels += size
+    if batch:
+        yield batch
+
+
+def rasterize_masks(
+    settings: MaskSettings, sources: Sources, out_dir: Path, training_size: int = 128, threads: int = 1
+) -> dict[str, Any]:
+    """Draw the masks of every image, and write them, their tables and the contact sheet below `out_dir`.
+
+    Returns the manifest, which is also masks.json. `training_size` is the side in pixels at which instances are counted
+    as vanished. Raises CocomineError when an input is missing or unusable, when no image at all can be drawn, or for
+    the first image that cannot if the settings say stop.
+    """
+    if not 1 <= training_size <= LARGEST_TRAINING_SIZE:
+        hint = f"give a whole number of pixels from 1 to {LARGEST_TRAINING_SIZE}"
+        raise CocomineError(f"--training-size {training_size} cannot be used", hint)
+    labels, rows = read_labels(sources.labels), read_images(sources.images)
+    records = Records(settings, sources)
+    with contextlib.closing(records), _replacing(out_dir / "masks") as folder:
+        drawer = Drawer(settings, labels, sources.panoptic_pngs, folder, training_size)
+        manifest, drawn = _draw_all(drawer, rows, records, out_dir / "masks.tsv", threads)
+    manifest["training_size"] = training_size
+    write_json(out_dir / "masks.json", manifest)
+    if settings.contact_sheet and sources.store is not None:
+        write_contact_sheet(
+            out_dir / "contact_sheet.png", drawn, labels, sources.store, out_dir / "masks", settings.contact_sheet
+        )
+    return manifest
+
+
+@contextlib.contextmanager
+def _replacing(folder: Path) -> Iterator[Path]:
+    """Yield an empty folder that takes the place of `folder` on a clean exit, and is removed otherwise."""
+    temporary = folder.parent / f".{folder.name}.{os.getpid()}.part"
+    shutil.rmtree(temporary, ignore_errors=True)
+    temporary.mkdir(parents=True)
+    try:
+        yield temporary
+        if folder.exists():
+            shutil.rmtree(folder)
+        os.replace(temporary, folder)
+    finally:
+        shutil.rmtree(temporary, ignore_errors=True)
+
+
+def _draw_all(
+    drawer: Drawer, rows: Sequence[ImageRow], records: Records, label_table: Path, threads: int
+) -> tuple[dict[str, Any], list[ImageRow]]:
+    """Draw every image and write the tables as results come in; return the manifest and the rows of drawn images."""
+    settings, labels, folder = drawer.settings, drawer.labels, drawer.folder
+    for name in settings.outputs:
+        (folder / name).mkdir()
+    totals = Totals(labels)
+    hashes: list[str] = []
+    drawn: list[ImageRow] = []
+    refused: list[Refused] = []
+    asked = 0
+    with contextlib.ExitStack() as open_files:
+        add_label = open_files.enter_context(open_table(label_table, LABEL_COLUMNS))
+        add_instance = open_files.enter_context(open_table(folder / "instances.tsv", INSTANCE_COLUMNS))
+        add_refused = open_files.enter_context(open_table(folder / "refused.tsv", REFUSED_COLUMNS))
+        # The panoptic records are put by until the images, which stand before them in the file, are known.
+        segments = open_files.enter_context(tempfile.TemporaryFile(dir=folder))
+        progress = open_files.enter_context(Progress("rasterize_masks", len(rows), "image"))
+        waiting = iter(rows)
+        tasks = batches(rows, records)
+        for outcomes in in_order(drawer, tasks, threads):
+            for outcome in outcomes:
+                row = next(waiting)
+                if isinstance(outcome, Refused):
+                    if settings.bad_images == "stop":
+                        hint = "mend or leave out this image, or set masks.bad_images: quarantine"
+                        raise CocomineError(f"{row.file_name} (image {row.image_id}): {outcome.detail}", hint)
+                    refused.append(outcome)
+                    add_refused((row.image_id, row.file_name, outcome.reason, outcome.detail))
+                    progress.count(f"refused: {outcome.reason}")
+                    continue
+                drawn.append(row)
+                totals.add(outcome)
+                asked += len(outcome.objects)
+                hashes += [f"{value}  {name}/{row.stem}.png\n" for name, value in outcome.files.items()]
+                for line in label_lines(row, outcome, labels):
+                    add_label(line)
+                for line in instance_lines(row, outcome):
+                    add_instance(line)
+                if "panoptic" in settings.outputs:
+                    record = panoptic_annotation(row, outcome)
+                    segments.write(canonical_json(record).encode() + b"\n")
+                progress.count("drawn")
+            progress.advance(len(outcomes))
+        if rows and not drawn:
+            first = refused[0]
+            raise CocomineError(
+                f"none of {len(rows)} images could be drawn; the first: {first.row.file_name}: {first.detail}",
+                "check that the annotations and images.tsv belong together",
+            )
+        if "panoptic" in settings.outputs:
+            segments.seek(0)
+            _write_panoptic(folder / "panoptic.json", drawn, segments, labels, records.isthing)
+    reasons = Counter(item.reason for item in refused)
+    manifest = {
+        "settings": dataclasses.asdict(settings),
+        "counts": {
+            "images": {"in": len(rows), "drawn": len(drawn), "refused": len(refused)},
+            "annotations": {"in": len(records), "drawn": asked, "not_drawn": len(records) - asked},
+        },
+        "refused": dict(sorted(reasons.items())),
+        "files": len(hashes),
+        "sha256": hashlib.sha256("".join(sorted(hashes, key=lambda line: line[66:])).encode()).hexdigest(),
+        **totals.summary(),
+    }
+    return manifest, drawn
+
+
+def _write_panoptic(
+    path: Path, rows: Sequence[ImageRow], annotations: Iterable[bytes], labels: Labels, isthing: Mapping[int, int]
+) -> None:
+    images = (
+        {"id": row.image_id, "file_name": row.file_name, "width": row.width, "height": row.height} for row in rows
+    )
+    categories = (
+        {
+            "id": category,
+            "name": labels.names[label],
+            "supercategory": labels.supercategories[label],
+            "isthing": isthing.get(category, 1),
+            "color": list(labels.colors[label]),
+        }
+        for category, label in sorted(labels.category_to_label.items())
+    )
+    write_document(
+        path,
+        None,
+        None,
+        (canonical_json(image).encode() for image in images),
+        (line.rstrip(b"\n") for line in annotations),
+        (canonical_json(category).encode() for category in categories),
+    )

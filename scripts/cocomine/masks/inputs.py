@@ -32,6 +32,7 @@ class Labels:
     """The classes of a subset: label i (0 is the background) has `names[i]` and the colour `colors[i]`."""
 
     names: tuple[str, ...]
+    supercategories: tuple[str, ...]
     colors: tuple[tuple[int, int, int], ...]
     category_to_label: dict[int, int]
 
@@ -85,9 +86,10 @@ def read_labels(path: Path) -> Labels:
         entries = sorted(content["labels"], key=lambda entry: int(entry["label"]))
         numbers = [int(entry["label"]) for entry in entries]
         names = tuple(str(entry["name"]) for entry in entries)
+        supercategories = tuple(str(entry.get("supercategory") or "") for entry in entries)
         colors = tuple((int(e["color"][0]), int(e["color"][1]), int(e["color"][2])) for e in entries)
         category_to_label = {int(category): int(label) for category, label in content["category_to_label"].items()}
-    except (KeyError, TypeError, ValueError, IndexError) as error:
+    except (KeyError, TypeError, ValueError, IndexError, AttributeError) as error:
         hint = "delete it and run snakemake again"
         raise CocomineError(f"{path}: not a table of labels: {type(error).__name__}: {error}", hint) from error
     if numbers != list(range(len(numbers))) or not numbers:
@@ -102,4 +104,4 @@ def read_labels(path: Path) -> Labels:
             raise CocomineError(f"{path}: category {category} has the unknown label {label}", "delete it and run again")
     if not all(0 <= channel <= 255 for color in colors for channel in color):
         raise CocomineError(f"{path}: a colour is outside 0..255", "delete it and run again")
-    return Labels(names, colors, category_to_label)
+    return Labels(names, supercategories, colors, category_to_label)

@@ -21,6 +21,7 @@ from PIL import Image
 from cocomine.base.errors import CocomineError
 from cocomine.base.files import atomic_path, read_table, sha256_of_file, write_json, write_table
 from cocomine.base.progress import Progress
+from cocomine.masks.grid import nearest_indices
 from cocomine.masks.inputs import ImageRow, read_images
 from cocomine.masks.pool import in_order
 from cocomine.tensors.settings import TensorSettings
@@ -60,14 +61,6 @@ class Job:
     header: int
     size: int
     image_filter: str
-
-
-def nearest_indices(source: int, target: int) -> npt.NDArray[np.intp]:
-    """Return, for each of `target` pixels in a row, the index of the source pixel under its centre (of `source`).
-
-    Pixel i of the target has its centre at (i + ½) · source / target, computed in whole numbers.
-    """
-    return (2 * np.arange(target, dtype=np.intp) + 1) * source // (2 * target)
 
 
 def resize_mask(mask: Bytes, size: int) -> Bytes:

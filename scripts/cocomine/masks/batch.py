@@ -1,0 +1,397 @@
+"""The masks of a batch of images, from their annotation records to who owns which pixel and what each pixel shows."""
+
+import dataclasses
+import itertools
+from collections.abc import Sequence
+from pathlib import Path, PurePosixPath
+
+import msgspec
+import numpy as np
+import numpy.typing as npt
+from PIL import Image
+
+from cocomine.masks.boundaries import (
+    Boundaries,
+    Floats,
+    Integers,
+    UnusableMaskError,
+    polygon_boundaries,
+    polygon_coordinates,
+    rle_boundaries,
+    run_lengths,
+)
+from cocomine.masks.compose import (
+    CROWD,
+    NOBODY,
+    OBJECT,
+    STUFF,
+    UNWANTED,
+    Flags,
+    Objects,
+    Runs,
+    merge_parts,
+    overlay,
+    rank_objects,
+    runs_of_pictures,
+)
+from cocomine.masks.inputs import VOID, ImageRow, Labels
+from cocomine.masks.records import OBJECTS, PANOPTIC, ObjectRecord
+from cocomine.masks.settings import MaskSettings
+
+INSTANCE_VOID = 65535
+MOST_PIXELS = 1 << 28
+MOST_SEGMENT_ID = (1 << 24) - 1
+
+
+@dataclasses.dataclass(frozen=True)
+class Task:
+    """An image to draw: its row of images.tsv and the JSON texts of its annotations."""
+
+    row: ImageRow
+    objects: list[bytes]
+    stuff: list[bytes]
+    panoptic: list[bytes] | None
+    """None unless the masks are drawn from a panoptic source."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Refused:
+    """Why an image has no masks: a stable reason code and a sentence with the values."""
+
+    row: ImageRow
+    reason: str
+    detail: str
+
+
+@dataclasses.dataclass(frozen=True)
+class Batch:
+    """Images drawn together: their rows, their objects, and the runs that say who owns which pixel."""
+
+    rows: tuple[ImageRow, ...]
+    objects: Objects
+    runs: Runs
+
+    def heights(self) -> Integers:
+        """Return the images' heights in pixels."""
+        return np.array([row.height for row in self.rows], np.int64)
+
+    def widths(self) -> Integers:
+        """Return the images' widths in pixels."""
+        return np.array([row.width for row in self.rows], np.int64)
+
+
+@dataclasses.dataclass
+class _Gathered:
+    """The objects of a batch while they are collected, column by column, and their shapes."""
+
+    image: list[int] = dataclasses.field(default_factory=list)
+    label: list[int] = dataclasses.field(default_factory=list)
+    layer: list[int] = dataclasses.field(default_factory=list)
+    number: list[int] = dataclasses.field(default_factory=list)
+    segment: list[int] = dataclasses.field(default_factory=list)
+    annotation_id: list[int] = dataclasses.field(default_factory=list)
+    category_id: list[int] = dataclasses.field(default_factory=list)
+    polygons: list[Floats] = dataclasses.field(default_factory=list)
+    polygon_object: list[int] = dataclasses.field(default_factory=list)
+    lengths: list[Integers] = dataclasses.field(default_factory=list)
+    lengths_object: list[int] = dataclasses.field(default_factory=list)
+    pictures: list[Integers] = dataclasses.field(default_factory=list)
+    first_object: list[int] = dataclasses.field(default_factory=list)
+
+    def extend(self, other: "_Gathered") -> None:
+        """Append another batch's columns."""
+        for field in dataclasses.fields(self):
+            getattr(self, field.name).extend(getattr(other, field.name))
+
+
+def prepare(
+    settings: MaskSettings, labels: Labels, png_dirs: Sequence[Path], tasks: Sequence[Task]
+) -> tuple[Batch, list[Refused]]:
+    """Return the tasks' batch, and the images that cannot be drawn, which are not in it."""
+    refused: list[Refused] = []
+    rows: list[ImageRow] = []
+    gathered = _Gathered()
+    for task in tasks:
+        try:
+            found = _gather(settings, labels, png_dirs, task, len(rows), len(gathered.image))
+        except UnusableMaskError as error:
+            refused.append(Refused(task.row, error.reason, error.detail))
+        else:
+            gathered.extend(found)
+            rows.append(task.row)
+    batch = _compose(settings, tuple(rows), gathered)
+    if settings.overlap == "refuse":
+        overlapping = _overlapping(batch)
+        if overlapping:
+            refused += overlapping
+            gone = {item.row.image_id for item in refused}
+            left = [task for task in tasks if task.row.image_id not in gone]
+            return prepare(settings, labels, png_dirs, left)[0], refused
+    return batch, refused
+
+
+def _gather(
+    settings: MaskSettings, labels: Labels, png_dirs: Sequence[Path], task: Task, image: int, first: int
+) -> _Gathered:
+    """Return one image's objects, the first being number `first` of the batch; raise UnusableMaskError if unusable."""
+    row = task.row
+    if not 0 < row.width * row.height <= MOST_PIXELS or row.width < 0:
+        raise UnusableMaskError("image-size-unusable", f"images.tsv says {row.width} × {row.height} pixels")
+    result = _Gathered()
+    if task.panoptic is not None:
+        _gather_segments(labels, png_dirs, task, image, result)
+        result.first_object.append(first)
+        result.number = _numbers(result.label)
+        return result
+    for texts, layer in ((task.objects, OBJECT), (task.stuff, STUFF)):
+        if not texts:
+            continue
+        try:
+            records = OBJECTS.decode(b"[" + b",".join(texts) + b"]")
+        except (msgspec.DecodeError, UnicodeDecodeError) as error:
+            raise UnusableMaskError("record-unreadable", f"one of its annotations: {error}") from error
+        for record in records:
+            label = labels.category_to_label.get(record.category_id, 0)
+            if not label and settings.unwanted == "background":
+                continue
+            here = CROWD if record.iscrowd else layer
+            _add(result, image, record.id, record.category_id, label, here if label else UNWANTED)
+            try:
+                _add_shape(result, record, row, first + len(result.image) - 1)
+            except UnusableMaskError as error:
+                raise UnusableMaskError(error.reason, f"annotation {record.id}: {error.detail}") from error
+    result.number = _numbers(result.label)
+    result.segment = list(result.number)
+    return result
+
+
+def _numbers(labels: Sequence[int]) -> list[int]:
+    """Return 1, 2, 3, … for the objects that have a label, 0 for the others."""
+    numbers = np.where(np.array(labels, np.int64) > 0, np.cumsum(np.array(labels, np.int64) > 0), 0)
+    if numbers.max(initial=0) >= INSTANCE_VOID:
+        raise UnusableMaskError("too-many-objects", f"it has {numbers.max()} objects, 16 bits hold {INSTANCE_VOID - 1}")
+    result: list[int] = numbers.tolist()
+    return result
+
+
+def _add(result: _Gathered, image: int, annotation_id: int, category_id: int, label: int, layer: int) -> None:
+    result.image.append(image)
+    result.label.append(label)
+    result.layer.append(layer)
+    result.annotation_id.append(annotation_id)
+    result.category_id.append(category_id)
+
+
+def _add_shape(result: _Gathered, record: ObjectRecord, row: ImageRow, number: int) -> None:
+    if isinstance(record.segmentation, list):
+        polygons = polygon_coordinates(record.segmentation)
+        result.polygons += polygons
+        result.polygon_object += [number] * len(polygons)
+    elif isinstance(record.segmentation, dict):
+        result.lengths.append(run_lengths(record.segmentation, row.height, row.width))
+        result.lengths_object.append(number)
+    else:
+        raise UnusableMaskError("no-segmentation", "it has no segmentation")
+
+
+def _gather_segments(labels: Labels, png_dirs: Sequence[Path], task: Task, image: int, result: _Gathered) -> None:
+    """Add the segments of a panoptic PNG, wanted or not; unwanted ones become the lowest layer."""
+    assert task.panoptic is not None
+    if len(task.panoptic) != 1:
+        raise UnusableMaskError("no-panoptic-record", f"it has {len(task.panoptic)} panoptic annotations, 1 is needed")
+    try:
+        record = PANOPTIC.decode(b"[" + task.panoptic[0] + b"]")[0]
+    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+        raise UnusableMaskError("record-unreadable", f"its panoptic annotation: {error}") from error
+    ids = read_panoptic(png_dirs, PurePosixPath(record.file_name).name, task.row)
+    for segment in record.segments_info:
+        label = labels.category_to_label.get(segment.category_id, 0)
+        layer = UNWANTED if not label else CROWD if segment.iscrowd else OBJECT
+        _add(result, image, segment.id, segment.category_id, label, layer)
+        result.segment.append(segment.id)
+    known = np.array([0, *result.segment], np.int64)
+    order = np.argsort(known, kind="stable")
+    if len(np.unique(known)) < len(known) or known.min() < 0 or known.max() > MOST_SEGMENT_ID:
+        raise UnusableMaskError("segment-ids", "its segment ids are not distinct numbers from 1 to 2^24 - 1")
+    place = np.searchsorted(known[order], ids)
+    found = order[np.minimum(place, len(known) - 1)]
+    unknown = known[found] != ids
+    if unknown.any():
+        detail = f"its PNG has {int(unknown.sum())} pixels of id {int(ids[unknown][0])}, which no segment has"
+        raise UnusableMaskError("segment-unknown", detail)
+    result.pictures.append(found - 1)
+
+
+def read_panoptic(png_dirs: Sequence[Path], name: str, row: ImageRow) -> Integers:
+    """Return the h × w segment ids of a COCO panoptic PNG: R + 256 G + 65536 B; 0 is void."""
+    for folder in png_dirs:
+        try:
+            with Image.open(folder / name) as picture:
+                if picture.size != (row.width, row.height):
+                    found = f"{picture.width} × {picture.height}"
+                    detail = f"{name} is {found}, the image {row.width} × {row.height}"
+                    raise UnusableMaskError("mask-size-differs", detail)
+                if picture.mode != "RGB":
+                    raise UnusableMaskError("mask-not-rgb", f"{name} has mode {picture.mode}, expected RGB")
+                colors = np.asarray(picture).astype(np.int64)
+        except FileNotFoundError:
+            continue
+        except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
+            raise UnusableMaskError("mask-undecodable", f"{name}: {error}") from error
+        ids: Integers = colors[..., 0] + (colors[..., 1] << 8) + (colors[..., 2] << 16)
+        return ids
+    raise UnusableMaskError("mask-missing", f"{name} is in none of the folders of panoptic PNGs")
+
+
+def _compose(settings: MaskSettings, rows: tuple[ImageRow, ...], gathered: _Gathered) -> Batch:
+    columns = {
+        name: np.array(getattr(gathered, name), np.int64)
+        for name in ("image", "label", "layer", "number", "segment", "annotation_id", "category_id")
+    }
+    heights = np.array([row.height for row in rows], np.int64)
+    widths = np.array([row.width for row in rows], np.int64)
+    image = columns["image"]
+    if gathered.pictures:
+        runs = runs_of_pictures(gathered.pictures, gathered.first_object)
+        area = owner_sums(runs.owner, runs.lengths(), len(image))
+        return Batch(rows, Objects(**columns, area=area), runs)
+    parts, part_object = _boundaries(gathered, heights[image], widths[image])
+    merged, area = merge_parts(parts, part_object)
+    area = np.concatenate([area, np.zeros(len(image) - len(area), np.int64)])
+    objects = Objects(**columns, area=area)
+    rank = rank_objects(objects, settings.overlap == "smaller-on-top")
+    left = np.cumsum(widths) - widths
+    return Batch(rows, objects, overlay(merged, objects, left, rank, settings.overlap in ("void", "refuse")))
+
+
+def _boundaries(gathered: _Gathered, heights: Integers, widths: Integers) -> tuple[Boundaries, Integers]:
+    """Return the boundaries of all parts, and the object of each part, ascending; sizes are given by object."""
+    polygon_object = np.array(gathered.polygon_object, np.int64)
+    lengths_object = np.array(gathered.lengths_object, np.int64)
+    polygons = polygon_boundaries(gathered.polygons, heights[polygon_object], widths[polygon_object])
+    if not gathered.lengths:
+        return polygons, polygon_object
+    runs = rle_boundaries(gathered.lengths, heights[lengths_object])
+    part_object = np.concatenate([polygon_object, lengths_object])
+    order = np.argsort(part_object, kind="stable")
+    renamed = np.empty_like(order)
+    renamed[order] = np.arange(len(order))
+    part = renamed[np.concatenate([polygons.part, runs.part + len(polygon_object)])]
+    both = Boundaries(part, np.concatenate([polygons.x, runs.x]), np.concatenate([polygons.y, runs.y]))
+    return both, part_object[order]
+
+
+def _overlapping(batch: Batch) -> list[Refused]:
+    """Return the images in which an object claims a pixel of another one."""
+    runs, objects = batch.runs, batch.objects
+    contested = np.flatnonzero((runs.rival != NOBODY) & (runs.lengths() > 0))
+    lengths = runs.lengths()
+    result = []
+    for image in np.unique(runs.image[contested]).tolist():
+        own = contested[runs.image[contested] == image]
+        one, other = sorted(int(objects.annotation_id[who[own[0]]]) for who in (runs.owner, runs.rival))
+        detail = f"{int(lengths[own].sum())} of its pixels have several owners, such as annotations {one} and {other}"
+        result.append(Refused(batch.rows[image], "objects-overlap", detail))
+    return result
+
+
+def owner_sums(owner: Integers, amounts: Integers, objects: int) -> Integers:
+    """Return the sum of `amounts` for each object; what belongs to nobody is left out."""
+    return np.bincount(owner + 1, weights=amounts, minlength=objects + 1)[1:].astype(np.int64)
+
+
+def semantic_values(settings: MaskSettings, batch: Batch) -> Integers:
+    """Return the label that each run shows: 0 background, 255 void."""
+    layer, label = batch.objects.layer, batch.objects.label
+    void = (layer == UNWANTED) & (settings.unwanted == "void") | (layer == CROWD) & (settings.crowds == "void")
+    return _shown(batch.runs, np.where(void, VOID, label), batch.runs.rival_label, VOID)
+
+
+def instance_values(settings: MaskSettings, batch: Batch) -> Integers:
+    """Return the instance number that each run shows: 0 none, 65535 void."""
+    layer, number = batch.objects.layer, batch.objects.number
+    void = (layer == UNWANTED) & (settings.unwanted == "void") | (layer == CROWD) & (settings.crowds == "void")
+    return _shown(batch.runs, np.where(void, INSTANCE_VOID, number), batch.runs.rival, INSTANCE_VOID)
+
+
+def panoptic_values(batch: Batch) -> Integers:
+    """Return the segment id that each run shows; background, void and unwanted objects are all 0 in COCO's form."""
+    return _shown(batch.runs, np.where(batch.objects.layer == UNWANTED, 0, batch.objects.segment), batch.runs.rival, 0)
+
+
+def _shown(runs: Runs, value: Integers, rival: Integers, void: int) -> Integers:
+    # NOBODY is -1, the last entry.
+    shown = np.append(value, 0)[runs.owner]
+    return np.where((rival != NOBODY) & (runs.owner != NOBODY), void, shown)
+
+
+def fill(batch: Batch, values: Integers, dtype: npt.DTypeLike) -> list[npt.NDArray[np.unsignedinteger]]:
+    """Return each image's filled h × w picture of the runs' values, row-major, of an unsigned `dtype`.
+
+    The images stand side by side on one canvas that holds, for each pixel, the difference to the one above it; adding
+    up its rows fills all of them, a row of all images at a time.
+    """
+    heights, widths = batch.heights(), batch.widths()
+    left = np.cumsum(widths) - widths
+    canvas = np.zeros((int(heights.max(initial=0)) + 1, int(widths.sum())), dtype)
+    change = np.diff(values.astype(dtype), prepend=np.zeros(1, dtype))
+    kept = np.flatnonzero(change)
+    canvas[batch.runs.y[kept], left[batch.runs.image[kept]] + batch.runs.x[kept]] = change[kept]
+    for above, row in itertools.pairwise(canvas):
+        np.add(above, row, out=row)
+    return [
+        np.ascontiguousarray(canvas[:height, start : start + width])
+        for height, width, start in zip(heights.tolist(), widths.tolist(), left.tolist(), strict=True)
+    ]
+
+
+def void_border(values: npt.NDArray[np.unsignedinteger], width: int, void: int) -> npt.NDArray[np.unsignedinteger]:
+    """Return the picture with every pixel void that has another value at most `width` rows and columns away."""
+    edge = np.zeros(values.shape, bool)
+    vertical = values[1:] != values[:-1]
+    horizontal = values[:, 1:] != values[:, :-1]
+    # A pixel differs from some neighbour in its square exactly if two adjacent pixels within that square differ.
+    edge |= _within(vertical, width, values.shape, 0)
+    edge |= _within(horizontal, width, values.shape, 1)
+    return np.where(edge, np.array(void, values.dtype), values)
+
+
+def _within(steps: npt.NDArray[np.bool_], width: int, shape: tuple[int, ...], axis: int) -> npt.NDArray[np.bool_]:
+    """Return the pixels whose square of `width` rows and columns around them holds a whole step along `axis`.
+
+    Step i lies between pixels i and i + 1 of the axis, so both of them must be in the square.
+    """
+    height, columns = shape
+    counts = np.zeros((steps.shape[0] + 1, steps.shape[1] + 1), np.int32)
+    np.cumsum(np.cumsum(steps, axis=0, dtype=np.int32), axis=1, out=counts[1:, 1:])
+    reach = (width - 1, width) if axis == 0 else (width, width - 1)
+    top, foot = _window(height, width, steps.shape[0], reach[0])
+    left, right = _window(columns, width, steps.shape[1], reach[1])
+    inside = (
+        counts[foot[:, None], right]
+        - counts[top[:, None], right]
+        - counts[foot[:, None], left]
+        + counts[top[:, None], left]
+    )
+    return inside > 0
+
+
+def _window(length: int, width: int, steps: int, after: int) -> tuple[Integers, Integers]:
+    """Return, for each of `length` pixels, the first and one past the last step in reach, within 0..steps."""
+    pixel = np.arange(length)
+    return np.clip(pixel - width, 0, steps), np.clip(pixel + after + 1, 0, steps)
+
+
+def boxes(batch: Batch, shown: Flags) -> Integers:
+    """Return each object's bounding box [x, y, width, height] over its runs where `shown`; zeros where it has none."""
+    runs = batch.runs
+    kept = np.flatnonzero(shown & (runs.owner != NOBODY))
+    owner, ends = runs.owner[kept], runs.ends()[kept]
+    low = np.full((len(batch.objects), 2), np.iinfo(np.int64).max)
+    high = np.full((len(batch.objects), 2), -1)
+    np.minimum.at(low[:, 0], owner, runs.x[kept])
+    np.minimum.at(low[:, 1], owner, runs.y[kept])
+    np.maximum.at(high[:, 0], owner, runs.x[kept] + 1)
+    np.maximum.at(high[:, 1], owner, ends)
+    found = high[:, 0] >= 0
+    return np.where(found[:, None], np.concatenate([low, high - low], axis=1), 0)

@@ -1,0 +1,258 @@
+"""Who owns which pixel: the masks of a batch of images laid over one another, run by run.
+
+All boundaries of a batch are sorted once. Along the sorted sequence, each object flips its own bit in a word; the
+lowest set bit is the topmost object there. So the cost goes with the number of boundaries, not of pixels or objects,
+and there is no loop over objects or images. An image of more than 64 objects takes more than one word.
+"""
+
+import dataclasses
+from collections.abc import Sequence
+
+import numpy as np
+import numpy.typing as npt
+
+from cocomine.masks.boundaries import Boundaries, Integers
+
+Words = npt.NDArray[np.uint64]
+Flags = npt.NDArray[np.bool_]
+
+NOBODY = -1
+BITS = 64
+KEY_BITS = 63
+
+OBJECT, CROWD, STUFF, UNWANTED = range(4)
+"""Layers, the topmost first. A lower layer never takes a pixel from a higher one, and only yields to it."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Objects:
+    """The objects of a batch, one entry each; those of one image stand together, in the order of the annotations.
+
+    `image` counts from 0 within the batch; `label` is 0 for unwanted objects; `layer` one of the four above; `number`
+    names the object in its image's instance mask, from 1, 0 for unwanted ones; `segment` is its id in panoptic masks;
+    `annotation_id` and `category_id` are the source's.
+    """
+
+    image: Integers
+    label: Integers
+    layer: Integers
+    number: Integers
+    segment: Integers
+    annotation_id: Integers
+    category_id: Integers
+    area: Integers
+    """Pixels of the object's own mask, whatever lies over it."""
+
+    def __len__(self) -> int:
+        """Return the number of objects."""
+        return len(self.image)
+
+
+@dataclasses.dataclass(frozen=True)
+class Runs:
+    """Vertical runs that cover every owned pixel of a batch once, sorted by image, column and row.
+
+    Run i lies in column `x[i]` of image `image[i]`, rows `y[i]` to `y[i + 1]`, and belongs to object `owner[i]`; where
+    `owner[i]` is NOBODY the run is free. A column's last entry is free and ends its last owned run. `rival[i]` is the
+    next lower object of the same layer that claims the run too, or NOBODY, and `rival_label` the next lower one among
+    those with another label.
+    """
+
+    image: Integers
+    x: Integers
+    y: Integers
+    owner: Integers
+    rival: Integers
+    rival_label: Integers
+
+    def lengths(self) -> Integers:
+        """Return each run's pixels; 0 for free runs."""
+        return np.where(self.owner == NOBODY, 0, self.ends() - self.y)
+
+    def ends(self) -> Integers:
+        """Return the row after each run's last; of no meaning for free runs."""
+        return np.append(self.y[1:], 0)
+
+
+def merge_parts(parts: Boundaries, part_object: Integers) -> tuple[Boundaries, Integers]:
+    """Join the parts of each object: return the boundaries of the union, `part` now being the object, and its areas.
+
+    `part_object[i]` is the object of part i, ascending. The result is sorted by object, column and row, so that every
+    two boundaries in a row are the top and the foot of one run. Areas are in pixels, one for each object, up to the
+    last object that has a part.
+    """
+    objects = int(part_object[-1]) + 1 if len(part_object) else 0
+    first_part = np.searchsorted(part_object, part_object)
+    nth_part = np.arange(len(part_object)) - first_part
+    most_parts = int(nth_part.max(initial=0)) + 1
+    key, (column_bits, row_bits, part_bits) = _sorted_key(
+        (part_object[parts.part], parts.x, parts.y, nth_part[parts.part])
+    )
+    position = key >> part_bits
+    if most_parts == 1:
+        # A boundary that is there twice is none, and the single part needs no counting of what is on.
+        kept = _unpaired(position)
+        position = position[kept]
+    else:
+        nth = key & ((1 << part_bits) - 1)
+        last = _last_of_equal(position)
+        covered = np.zeros(int(last.sum()), bool)
+        for word in range(-(-most_parts // BITS)):
+            covered |= _active(nth, word)[last] != 0
+        position = position[last]
+        changed = covered != np.concatenate([[False], covered[:-1]])
+        position = position[changed]
+    y = position & ((1 << row_bits) - 1)
+    x = (position >> row_bits) & ((1 << column_bits) - 1)
+    whose = position >> (row_bits + column_bits)
+    signed = y.copy()
+    signed[0::2] *= -1
+    area = np.bincount(whose, weights=signed, minlength=objects).astype(np.int64)
+    return Boundaries(whose, x, y), area
+
+
+def rank_objects(objects: Objects, smaller_on_top: bool) -> Integers:
+    """Return each object's rank in its image: 0 is topmost.
+
+    Layers come first; within a layer the smaller object if asked for; then the later annotation.
+    """
+    order_in_file = np.arange(len(objects))
+    size = objects.area if smaller_on_top else np.zeros_like(objects.area)
+    order = np.lexsort((-order_in_file, size, objects.layer, objects.image))
+    first = np.searchsorted(objects.image, objects.image)
+    rank = np.empty(len(objects), np.int64)
+    rank[order] = np.arange(len(objects))
+    return rank - first
+
+
+def overlay(boundaries: Boundaries, objects: Objects, left: Integers, rank: Integers, rivals: bool) -> Runs:
+    """Lay the objects over one another; the object of rank 0 is on top.
+
+    `boundaries.part` is the object. `left[i]` is the first column of image i in the batch. `rivals` asks for the
+    objects that lost a pixel to one of their own layer; without it both rivals are NOBODY throughout.
+    """
+    whose = boundaries.part
+    most = int(rank.max(initial=0)) + 1
+    key, (row_bits, rank_bits) = _sorted_key((left[objects.image[whose]] + boundaries.x, boundaries.y, rank[whose]))
+    position = key >> rank_bits
+    last = _last_of_equal(position)
+    ranks = key & ((1 << rank_bits) - 1)
+    active = [_active(ranks, word)[last] for word in range(-(-most // BITS))]
+    position = position[last]
+    row, column = position & ((1 << row_bits) - 1), position >> row_bits
+    # The image of a column, and from image and rank the object.
+    image = np.searchsorted(left, column, side="right") - 1
+    object_of = np.full((len(left), most), NOBODY, np.int64)
+    object_of[objects.image, rank] = np.arange(len(objects))
+    top = _lowest_bit(active)
+    owner = np.where(top == NOBODY, NOBODY, object_of[image, top])
+    rival = rival_label = np.full(len(owner), NOBODY, np.int64)
+    if rivals:
+        same_layer, other_label = _rival_bits(objects, rank, len(active))
+        rival, rival_label = (
+            np.where(found == NOBODY, NOBODY, object_of[image, found])
+            for found in (
+                _lowest_bit([active[w] & np.where(owner == NOBODY, 0, bits[w][owner]) for w in range(len(active))])
+                for bits in (same_layer, other_label)
+            )
+        )
+    return Runs(image, column - left[image], row, owner, rival, rival_label)
+
+
+def runs_of_pictures(pictures: Sequence[Integers], first_object: Sequence[int]) -> Runs:
+    """Return the runs of filled pictures (h × w) whose pixels number the objects of the image from 0, or are NOBODY."""
+    images, xs, ys, owners = [], [], [], []
+    for image, (picture, first) in enumerate(zip(pictures, first_object, strict=True)):
+        width = picture.shape[1]
+        edged = np.full((width, picture.shape[0] + 1), NOBODY, np.int64)
+        edged[:, :-1] = np.where(picture.T == NOBODY, NOBODY, picture.T + first)
+        changes = np.diff(edged, axis=1, prepend=NOBODY) != 0
+        x, y = np.nonzero(changes)
+        images.append(np.full(len(x), image, np.int64))
+        xs.append(x)
+        ys.append(y)
+        owners.append(edged[x, y])
+    owner = np.concatenate(owners)
+    nobody = np.full(len(owner), NOBODY, np.int64)
+    return Runs(np.concatenate(images), np.concatenate(xs), np.concatenate(ys), owner, nobody, nobody)
+
+
+def _rival_bits(objects: Objects, rank: Integers, words: int) -> tuple[list[Words], list[Words]]:
+    """Return, a word at a time, the bits of all other single objects (or stuff) of each object's image and layer.
+
+    The second list leaves out those of the same label. Crowds and unwanted objects have no rivals and are none.
+    """
+    takes_part = (objects.layer == OBJECT) | (objects.layer == STUFF)
+    same_layer, other_label = [], []
+    for word in range(words):
+        own = np.where(takes_part & (rank // BITS == word), np.uint64(1) << (rank % BITS).astype(np.uint64), 0).astype(
+            np.uint64
+        )
+        in_layer = _bits_of_group((objects.image, objects.layer), own)
+        in_label = _bits_of_group((objects.image, objects.layer, objects.label), own)
+        same_layer.append(np.where(takes_part, in_layer & ~own, np.uint64(0)))
+        other_label.append(np.where(takes_part, in_layer & ~in_label, np.uint64(0)))
+    return same_layer, other_label
+
+
+def _bits_of_group(columns: Sequence[Integers], bits: Words) -> Words:
+    """Return for each entry the union of `bits` over all entries that agree with it in every column."""
+    if not len(bits):
+        return bits
+    order = np.lexsort(columns)
+    differs = np.any([np.diff(column[order]) != 0 for column in columns], axis=0)
+    begin = np.concatenate([[0], np.flatnonzero(differs) + 1])
+    group = np.concatenate([[0], np.cumsum(differs)])
+    result = np.empty_like(bits)
+    result[order] = np.bitwise_or.reduceat(bits[order], begin)[group]
+    return result
+
+
+def _sorted_key(fields: tuple[Integers, Integers, Integers] | tuple[Integers, ...]) -> tuple[Integers, list[int]]:
+    """Pack the fields, most significant first, into one number each and sort; return the bits of all but the first.
+
+    Sorting whole numbers is several times as fast as sorting by several columns.
+    """
+    bits = [int(field.max(initial=0)).bit_length() for field in fields]
+    assert sum(bits) <= KEY_BITS, "a batch is bounded so that its keys fit"
+    key = fields[0]
+    for field, width in zip(fields[1:], bits[1:], strict=True):
+        key = (key << width) | field
+    return np.sort(key), bits[1:]
+
+
+def _last_of_equal(position: Integers) -> Flags:
+    last = np.ones(len(position), bool)
+    np.not_equal(position[1:], position[:-1], out=last[:-1])
+    return last
+
+
+def _unpaired(position: Integers) -> Flags:
+    """Return which of the sorted positions are left when equal ones cancel in pairs."""
+    last = _last_of_equal(position)
+    if last.all():
+        return last
+    ends = np.flatnonzero(last)
+    counts = np.diff(ends, prepend=-1)
+    last[ends[counts % 2 == 0]] = False
+    return last
+
+
+def _active(ranks: Integers, word: int) -> Words:
+    """Return, after each boundary, which of the 64 ranks of this word are on."""
+    if word or (len(ranks) and int(ranks.max()) >= BITS):
+        bits = np.where(ranks // BITS == word, np.uint64(1) << (ranks % BITS).astype(np.uint64), np.uint64(0))
+    else:
+        bits = np.uint64(1) << ranks.astype(np.uint64)
+    return np.bitwise_xor.accumulate(bits)
+
+
+def _lowest_bit(words: Sequence[Words]) -> Integers:
+    """Return the number of the lowest set bit over several words, the first word lowest; NOBODY where none is set."""
+    result = np.full(len(words[0]), NOBODY, np.int64)
+    for number, word in reversed(list(enumerate(words))):
+        # A single bit is a power of two, which a float holds exactly; its exponent is the bit's number.
+        lowest = (word & (~word + np.uint64(1))).astype(np.float64)
+        exponent = (lowest.view(np.int64) >> 52) - 1023
+        result = np.where(word != 0, exponent + BITS * number, result)
+    return result

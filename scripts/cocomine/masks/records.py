@@ -1,0 +1,107 @@
+"""Annotation records by image, read from disk only when their image is drawn, so that memory does not hold them all."""
+
+import mmap
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import numpy as np
+
+from cocomine.annotations.reader import RecordFile
+from cocomine.base.errors import CocomineError
+from cocomine.masks.boundaries import Integers
+
+
+class ObjectRecord(msgspec.Struct, gc=False):
+    """What drawing needs of an annotation of an object or of a stuff region."""
+
+    id: int = -1
+    category_id: int = -1
+    iscrowd: int | None = 0
+    segmentation: list[list[float]] | dict[str, Any] | None = None
+
+
+class SegmentRecord(msgspec.Struct, gc=False):
+    """What drawing needs of a segment of a panoptic image."""
+
+    id: int
+    category_id: int
+    iscrowd: int | None = 0
+
+
+class PanopticRecord(msgspec.Struct, gc=False):
+    """What drawing needs of a panoptic annotation."""
+
+    file_name: str
+    segments_info: list[SegmentRecord]
+
+
+class _ImageOf(msgspec.Struct, gc=False):
+    image_id: int
+
+
+class _Head(msgspec.Struct):
+    annotations: msgspec.Raw
+    categories: list[dict[str, Any]] = msgspec.field(default_factory=list)
+
+
+OBJECTS = msgspec.json.Decoder(list[ObjectRecord])
+PANOPTIC = msgspec.json.Decoder(list[PanopticRecord])
+
+
+class RecordsByImage:
+    """The annotations of a COCO document, found by image: only where they lie in the file is kept in memory."""
+
+    def __init__(self, path: Path) -> None:
+        """Scan `path`; raise CocomineError when it is missing, no COCO document, or an annotation has no image id."""
+        self._file = RecordFile(path)
+        image_ids, self._offsets, self._lengths, self.categories = _scan(path)
+        # A stable sort keeps the file's order within an image, which the overlap policy may ask for.
+        order = np.argsort(image_ids, kind="stable")
+        self._image_ids, self._offsets, self._lengths = image_ids[order], self._offsets[order], self._lengths[order]
+
+    def close(self) -> None:
+        """Close the file."""
+        self._file.close()
+
+    def __len__(self) -> int:
+        """Return the number of annotations."""
+        return len(self._image_ids)
+
+    def of_image(self, image_id: int) -> list[bytes]:
+        """Return the JSON texts of an image's annotations, in the order of the file."""
+        first, last = np.searchsorted(self._image_ids, [image_id, image_id + 1])
+        spans = zip(self._offsets[first:last].tolist(), self._lengths[first:last].tolist(), strict=True)
+        return [self._file.raw(offset, length) for offset, length in spans]
+
+
+def _scan(path: Path) -> tuple[Integers, Integers, Integers, list[dict[str, Any]]]:
+    """Return each annotation's image id, byte offset and length, and the parsed categories."""
+    if path.stat().st_size == 0:
+        raise CocomineError(f"{path}: the file is empty", "delete it and run snakemake again")
+    with open(path, "rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as content:
+        return _scan_mapped(path, content)
+
+
+def _scan_mapped(path: Path, content: mmap.mmap) -> tuple[Integers, Integers, Integers, list[dict[str, Any]]]:
+    try:
+        head = msgspec.json.decode(content, type=_Head)
+        texts = msgspec.json.decode(head.annotations, type=list[msgspec.Raw])
+        # A Raw is a view of the map, so addresses say where it lies; its records follow one another from there.
+        place = _address(head.annotations) - _address(content)
+        decode = msgspec.json.Decoder(_ImageOf).decode
+        image_ids = np.fromiter((decode(text).image_id for text in texts), np.int64, len(texts))
+    except (msgspec.DecodeError, UnicodeDecodeError, OverflowError) as error:
+        hint = "if it is one of cocomine's results, delete it and run snakemake again"
+        raise CocomineError(f"{path}: not a COCO document: {error}", hint) from error
+    offsets, lengths = np.empty_like(image_ids), np.empty_like(image_ids)
+    for number, text in enumerate(texts):
+        record = bytes(text)
+        place = content.find(record, place)
+        offsets[number], lengths[number] = place, len(record)
+        place += len(record)
+    return image_ids, offsets, lengths, head.categories
+
+
+def _address(buffer: Any) -> int:
+    return int(np.frombuffer(buffer, np.uint8).ctypes.data)
