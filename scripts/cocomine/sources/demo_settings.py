@@ -19,7 +19,7 @@ class SyntheticSettings:
     greyscale files.
     """
 
-    images: int = 640
+    images: int = 680
     seed: int = 0
     val_share: float = 0.2
     width: int = 320

@@ -1,0 +1,76 @@
+"""What is measured of a decoded picture: brightness, contrast, blur, and the two descriptors that twins are found by.
+
+All of them are worked out on the luma Y = 0.299 R + 0.587 G + 0.114 B (ITU-R BT.601, Pillow's mode L), 0..255.
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image, ImageFilter
+
+THUMBNAIL_SIDE = 32
+HASH_BITS = 64
+FREQUENCIES = 11
+
+
+def dct_rows(samples: int, frequencies: int) -> NDArray[np.float64]:
+    """Return the first `frequencies` rows of the (unnormalised) DCT-II of `samples` points."""
+    place = np.arange(samples) + 0.5
+    return np.asarray(np.cos(np.pi * np.outer(np.arange(frequencies), place) / samples))
+
+
+def hash_frequencies() -> NDArray[np.int64]:
+    """Return the 64 (down, across) frequencies of the hash: the lowest ones by u² + v², but for the mean (0, 0)."""
+    pairs = [(u, v) for u in range(FREQUENCIES) for v in range(FREQUENCIES) if u + v]
+    return np.array(sorted(pairs, key=lambda pair: (pair[0] ** 2 + pair[1] ** 2, pair))[:HASH_BITS], dtype=np.int64)
+
+
+_ROWS = dct_rows(THUMBNAIL_SIDE, FREQUENCIES)
+_PICKED = hash_frequencies()
+
+
+@dataclass(frozen=True)
+class Description:
+    """The numbers measured of one picture.
+
+    `brightness` is the mean luma / 255 (0 black, 1 white); `contrast` the standard deviation of luma / 255 (0 flat, at
+    most 0.5); `blur` the share of the luma's variance that a 3 x 3 mean leaves (near 1: no detail finer than three
+    pixels, so blurred; lower: sharper; 1 for a flat picture). `thumbnail` is the whole picture squeezed to 32 x 32
+    luma values (uint8, box average, so its aspect is lost), and `phash` the 64-bit perceptual hash of it.
+    """
+
+    brightness: float
+    contrast: float
+    blur: float
+    thumbnail: bytes
+    phash: int
+
+
+def describe(picture: Image.Image) -> Description:
+    """Measure a decoded picture of any mode."""
+    luma = picture if picture.mode == "L" else picture.convert("RGB").convert("L")
+    values = np.asarray(luma, dtype=np.float32)
+    deviation = float(values.std(dtype=np.float64))
+    smooth = float(np.asarray(luma.filter(ImageFilter.BoxBlur(1)), dtype=np.float32).std(dtype=np.float64))
+    small = luma.resize((THUMBNAIL_SIDE, THUMBNAIL_SIDE), Image.Resampling.BOX)
+    thumbnail = np.asarray(small, dtype=np.uint8)
+    return Description(
+        brightness=float(values.mean(dtype=np.float64)) / 255,
+        contrast=deviation / 255,
+        blur=min(1.0, (smooth / deviation) ** 2) if deviation > 0 else 1.0,
+        thumbnail=thumbnail.tobytes(),
+        phash=perceptual_hash(thumbnail),
+    )
+
+
+def perceptual_hash(thumbnail: NDArray[np.uint8]) -> int:
+    """Return the 64-bit hash of a 32 x 32 luma thumbnail: which of 64 low frequencies are above their median.
+
+    This is the DCT hash of pHash (Zauner 2010, "Implementation and Benchmarking of Perceptual Image Hash Functions"),
+    with round instead of square frequencies. Bit 63 is the lowest frequency. Brightness does not change it, and
+    compression or resizing change few bits.
+    """
+    frequencies = _ROWS @ thumbnail.astype(np.float64) @ _ROWS.T
+    picked = frequencies[_PICKED[:, 0], _PICKED[:, 1]]
+    return int.from_bytes(np.packbits(picked > np.median(picked)).tobytes(), "big")

@@ -1,0 +1,167 @@
+"""Measuring images: statuses, sizes as stored, descriptors, and the same bytes whatever the threads."""
+
+import hashlib
+from io import BytesIO
+
+import numpy as np
+import pyarrow.parquet as pq
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from PIL import Image, ImageFilter
+
+from cocomine.base.errors import CocomineError
+from cocomine.base.files import write_table
+from cocomine.images.descriptors import describe, perceptual_hash
+from cocomine.images.measure import SCHEMA, examine, measure
+
+
+def picture(seed=0, size=(80, 60), mode="RGB"):
+    random = np.random.default_rng(seed)
+    small = Image.fromarray(random.integers(0, 256, (8, 10, 3), dtype=np.uint8))
+    return small.resize(size, Image.Resampling.BICUBIC).convert(mode)
+
+
+def encoded(image, **options):
+    buffer = BytesIO()
+    image.save(buffer, options.pop("format", "JPEG"), **options)
+    return buffer.getvalue()
+
+
+def write_inputs(folder, files, statuses=None):
+    """Write a selection, a lock and a store of {name: bytes}."""
+    rows, lock = [], []
+    for number, (name, content) in enumerate(files.items(), start=1):
+        (folder / "store/train").mkdir(parents=True, exist_ok=True)
+        if content is not None:
+            (folder / "store/train" / name).write_bytes(content)
+        rows.append((number, "train", name, f"train/{name}", 80, 60, "wanted", number))
+        status = (statuses or {}).get(name, "ok" if content is not None else "missing")
+        if status is not None:
+            lock.append((number, f"train/{name}", status))
+    columns = ("image_id", "source_split", "file_name", "store_path", "width", "height", "role", "rank")
+    write_table(folder / "selection.tsv", columns, rows)
+    write_table(folder / "lock.tsv", ("image_id", "store_path", "status"), lock)
+
+
+def measured(folder, threads=1, out="images.parquet"):
+    measure(folder / "selection.tsv", folder / "lock.tsv", folder / "store", folder / out, threads)
+    return pq.read_table(folder / out)
+
+
+def test_every_kind_of_file_gets_its_status_and_its_decoded_size(tmp_path):
+    whole = encoded(picture())
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    files = {
+        "whole.jpg": whole,
+        "cut.jpg": whole[: len(whole) // 2],
+        "padded.jpg": whole[: len(whole) // 2] + bytes(400),
+        "text.jpg": b"not a picture",
+        "nothing.jpg": b"",
+        "gone.jpg": None,
+        "turned.jpg": encoded(picture(), exif=exif),
+        "small.jpg": encoded(picture(size=(40, 30))),
+        "grey.jpg": encoded(picture(mode="L")),
+        "ink.jpg": encoded(picture(mode="CMYK")),
+        "really.png.jpg": encoded(picture(), format="PNG"),
+    }
+    write_inputs(tmp_path, files)
+    table = measured(tmp_path).to_pydict()
+    status = dict(zip(table["file_name"], table["status"], strict=True))
+    assert status["cut.jpg"] == status["padded.jpg"] == "image-truncated"
+    assert status["text.jpg"] == status["nothing.jpg"] == "image-undecodable"
+    assert status["gone.jpg"] == "image-missing"
+    rest = ("whole.jpg", "turned.jpg", "small.jpg", "grey.jpg", "ink.jpg", "really.png.jpg")
+    assert {status[name] for name in rest} == {"ok"}
+    row = {name: {key: table[key][i] for key in table} for i, name in enumerate(table["file_name"])}
+    assert (row["turned.jpg"]["width"], row["turned.jpg"]["height"]) == (80, 60)
+    assert row["turned.jpg"]["exif_orientation"] == 6
+    assert row["whole.jpg"]["exif_orientation"] == 0
+    assert (row["small.jpg"]["width"], row["small.jpg"]["height"]) == (40, 30)
+    assert [row[name]["mode"] for name in ("grey.jpg", "ink.jpg", "whole.jpg")] == ["L", "CMYK", "RGB"]
+    assert row["whole.jpg"]["sha256"] == hashlib.sha256(whole).hexdigest()
+    assert row["whole.jpg"]["bytes"] == len(whole)
+    assert row["gone.jpg"]["sha256"] is None
+    assert row["cut.jpg"]["width"] is None
+
+
+def test_bytes_behind_the_end_of_a_jpeg_do_no_harm():
+    assert examine(encoded(picture()) + b"left over" * 50)["status"] == "ok"
+
+
+def test_a_thumbnail_inside_exif_does_not_hide_a_cut():
+    exif = Image.Exif()
+    exif[0x010E] = "a description with an end marker \xff\xd9"
+    whole = encoded(picture(), exif=exif)
+    assert examine(whole)["status"] == "ok"
+    assert examine(whole[:-200])["status"] == "image-truncated"
+
+
+@settings(max_examples=60, deadline=None)
+@given(st.data())
+def test_no_damage_to_a_jpeg_escapes_as_an_exception(data):
+    content = bytearray(encoded(picture(data.draw(st.integers(0, 3)))))
+    for _ in range(data.draw(st.integers(0, 6))):
+        content[data.draw(st.integers(0, len(content) - 1))] = data.draw(st.integers(0, 255))
+    content = content[: data.draw(st.integers(0, len(content)))]
+    assert examine(bytes(content))["status"] in ("ok", "image-truncated", "image-undecodable")
+
+
+def test_the_table_does_not_depend_on_the_number_of_processes(tmp_path):
+    write_inputs(tmp_path, {f"{n:03d}.jpg": encoded(picture(n)) for n in range(70)})
+    one = measured(tmp_path, 1, "one.parquet")
+    measured(tmp_path, 3, "three.parquet")
+    assert (tmp_path / "one.parquet").read_bytes() == (tmp_path / "three.parquet").read_bytes()
+    assert one.schema.equals(SCHEMA)
+    assert one["image_id"].to_pylist() == list(range(1, 71))
+
+
+def test_a_spare_that_was_not_fetched_counts_as_missing(tmp_path):
+    write_inputs(tmp_path, {"a.jpg": encoded(picture()), "spare.jpg": None}, {"spare.jpg": None})
+    assert measured(tmp_path)["status"].to_pylist() == ["ok", "image-missing"]
+
+
+def test_a_file_that_the_lock_promises_but_the_store_lacks_is_an_error_that_names_it(tmp_path):
+    write_inputs(tmp_path, {"a.jpg": None}, {"a.jpg": "ok"})
+    with pytest.raises(CocomineError, match=r"a\.jpg.*cannot be read") as error:
+        measured(tmp_path)
+    assert "sync_images" in error.value.hint
+
+
+def test_a_missing_selection_is_an_error_with_advice(tmp_path):
+    with pytest.raises(CocomineError, match="no such file"):
+        measured(tmp_path)
+
+
+def test_brightness_contrast_and_blur_follow_their_definitions():
+    black, white = (Image.new("RGB", (20, 20), (level,) * 3) for level in (0, 255))
+    assert describe(black).brightness == 0
+    assert describe(white).brightness == 1
+    assert (describe(black).contrast, describe(black).blur) == (0, 1)
+    halves = Image.new("L", (20, 20))
+    halves.paste(255, (10, 0, 20, 20))
+    assert describe(halves).contrast == pytest.approx(0.5)
+    sharp = picture(3).resize((200, 150))
+    noisy = Image.fromarray(np.random.default_rng(0).integers(0, 256, (60, 60), dtype=np.uint8))
+    assert describe(noisy).blur < 0.2 < describe(sharp).blur < describe(sharp.filter(ImageFilter.GaussianBlur(5))).blur
+
+
+def test_the_hash_barely_changes_with_compression_size_or_brightness_and_does_between_pictures():
+    def hashed(image):
+        return describe(image).phash
+
+    for seed in range(20):
+        image = picture(seed, (320, 240))
+        same = [
+            Image.open(BytesIO(encoded(image, quality=50))),
+            image.resize((160, 120)),
+            image.point(lambda v: min(255, v * 1.1)),
+            image.point(lambda v: v * 0.9),
+        ]
+        assert max((hashed(image) ^ hashed(other)).bit_count() for other in same) <= 8
+        assert (hashed(image) ^ hashed(picture(seed + 100, (320, 240)))).bit_count() > 8
+
+
+def test_the_hash_of_a_flat_thumbnail_is_defined():
+    assert isinstance(perceptual_hash(np.full((32, 32), 7, dtype=np.uint8)), int)
