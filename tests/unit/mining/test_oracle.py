@@ -1,0 +1,203 @@
+"""The miner against a naive oracle, on random documents and random queries."""
+
+import json
+import random
+import tempfile
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from cocomine.annotations.reasons import Reason
+from cocomine.base.errors import CocomineError
+from cocomine.mining.index import read_source
+from cocomine.mining.select import NEGATIVE, SPARE, WANTED, select
+from cocomine.mining.settings import SubsetSettings
+
+from . import oracle
+from .fake_index import make_index
+
+CATEGORIES = [
+    {"id": 1, "name": "person", "supercategory": "person"},
+    {"id": 13, "name": "stop sign", "supercategory": "outdoor"},
+    {"id": 25, "name": "giraffe", "supercategory": "animal"},
+    {"id": 90, "name": "toothbrush", "supercategory": "indoor"},
+]
+IDS = [category["id"] for category in CATEGORIES]
+
+
+def random_document(seed):
+    """A document with crowds, empty images, orphans, unknown categories, in random order."""
+    dice = random.Random(seed)
+    count = dice.randint(1, 14)
+    image_ids = dice.sample(range(1, 500), count)
+    images = [
+        {
+            "id": identity,
+            "file_name": f"{identity:012d}.jpg",
+            "width": dice.choice([100, 200, 400]),
+            "height": dice.choice([100, 150, 300]),
+            "license": dice.choice([1, 2, 3]),
+        }
+        for identity in image_ids
+    ]
+    annotations = []
+    for identity in dice.sample(range(1000, 2000), dice.randint(0, 40)):
+        w, h = dice.choice([2, 10, 40, 90]), dice.choice([3, 20, 80])
+        annotations.append(
+            {
+                "id": identity,
+                "image_id": dice.choice(image_ids) if dice.random() < 0.95 else 999,
+                "category_id": dice.choice(IDS) if dice.random() < 0.95 else 77,
+                "iscrowd": int(dice.random() < 0.15),
+                "area": float(w * h),
+                "bbox": [0, 0, w, h],
+                "segmentation": [[0, 0, w, 0, w, h, 0, h]],
+            }
+        )
+    return {
+        "info": {},
+        "licenses": [{"id": n, "name": f"Licence {n}", "url": f"http://example.org/{n}"} for n in (1, 2, 3)],
+        "images": images,
+        "annotations": annotations,
+        "categories": CATEGORIES,
+    }
+
+
+RANGES = {
+    "instances": [{"min": 2}, {"max": 2}, {"min": 1, "max": 3}],
+    "area": [{"min": 100}, {"max": 900}, {"min": 30, "max": 3200}],
+    "relative_area": [{"min": 0.01}, {"max": 0.05}],
+    "image_width": [{"min": 150}, {"max": 200}],
+    "image_height": [{"min": 150}],
+    "image_aspect": [{"min": 1}, {"max": 1.5}],
+}
+
+
+@st.composite
+def queries(draw):
+    wanted = draw(st.lists(st.sampled_from(IDS), min_size=0, max_size=4, unique=True))
+    query = {"categories": wanted} if wanted else {}
+    mine = wanted or IDS
+    others = [identity for identity in IDS if identity not in mine]
+    if draw(st.booleans()):
+        query["match"] = draw(st.sampled_from(["any", "all", "only"]))
+    if others and draw(st.booleans()):
+        query["none"] = draw(st.lists(st.sampled_from(others), min_size=1, unique=True))
+    for key, choices in RANGES.items():
+        if draw(st.integers(0, 5)) == 0:
+            query[key] = draw(st.sampled_from(choices))
+    for key, choices in (("crowds", ["keep", "drop", "exclude"]), ("outside_area", ["drop", "keep", "exclude"])):
+        if draw(st.booleans()):
+            query[key] = draw(st.sampled_from(choices))
+    if draw(st.integers(0, 3)) == 0:
+        query["instances_per_class"] = {draw(st.sampled_from(mine)): draw(st.sampled_from(RANGES["instances"]))}
+    if draw(st.integers(0, 3)) == 0:
+        query["licenses"] = draw(st.lists(st.sampled_from([1, 2, 3]), min_size=1, unique=True))
+    if draw(st.integers(0, 3)) == 0:
+        query["fraction"] = draw(st.sampled_from([0.1, 0.5, 0.9]))
+    if draw(st.integers(0, 3)) == 0:
+        query["max_images"] = draw(st.integers(1, 6))
+    if draw(st.integers(0, 3)) == 0:
+        query["max_per_class"] = draw(
+            st.one_of(st.integers(1, 4), st.fixed_dictionaries({draw(st.sampled_from(mine)): st.integers(0, 3)}))
+        )
+    if draw(st.integers(0, 3)) == 0:
+        query["balance"] = True
+    if draw(st.booleans()):
+        query["negatives"] = draw(st.integers(0, 5))
+    query["seed"] = draw(st.integers(0, 3))
+    query["keep_other_annotations"] = draw(st.booleans())
+    return query
+
+
+def index_of(document, folder, reasons=None):
+    (folder / "instances_a.json").write_text(json.dumps(document), "ascii")
+    make_index(folder / "index", "instances", "a", folder / "instances_a.json", reasons)
+    return read_source(folder / "index", ["a"])
+
+
+def run_miner(source, query):
+    """Return what the oracle returns, and the selection; (None, clause) when no image is left."""
+    chosen = select(source, SubsetSettings.from_mapping(query))
+    ids = source.images["id"]
+    by_role = {role: [] for role in (WANTED, NEGATIVE, SPARE)}
+    for row, role in zip(chosen.chosen.rows.tolist(), chosen.chosen.roles, strict=True):
+        by_role[role].append(int(ids[row]))
+    written = source.annotations["id"][np.flatnonzero(chosen.funnel.annotation_alive)].tolist()
+    return sorted(by_role[WANTED]), sorted(by_role[NEGATIVE]), written
+
+
+@settings(max_examples=400, deadline=None, suppress_health_check=list(HealthCheck))
+@given(seed=st.integers(0, 10_000), query=queries(), data=st.data())
+def test_the_miner_selects_what_a_plain_reading_of_the_query_selects(seed, query, data):
+    document = random_document(seed)
+    image_ids = [image["id"] for image in document["images"]]
+    if data.draw(st.integers(0, 4)) == 0:
+        query["include_images"] = data.draw(st.lists(st.sampled_from(image_ids), min_size=1, unique=True))
+    if data.draw(st.integers(0, 4)) == 0:
+        query["exclude_images"] = data.draw(st.lists(st.sampled_from(image_ids), unique=True))
+    bad_rows = data.draw(st.sets(st.integers(0, max(0, len(document["annotations"]) - 1)), max_size=4))
+    bad_rows = {row for row in bad_rows if row < len(document["annotations"])}
+    bad_image_rows = data.draw(st.sets(st.integers(0, len(image_ids) - 1), max_size=2))
+    reasons = {("annotation", row): [Reason.BAD_SEGMENTATION] for row in bad_rows}
+    reasons |= {("image", row): [Reason.UNSAFE_FILE_NAME] for row in bad_image_rows}
+    with tempfile.TemporaryDirectory() as folder:
+        source = index_of(document, Path(folder), reasons)
+        expected = oracle.mine(
+            document,
+            query,
+            bad_images={image_ids[row] for row in bad_image_rows},
+            bad_annotations={document["annotations"][row]["id"] for row in bad_rows},
+        )
+        try:
+            found = run_miner(source, query)
+        except CocomineError as error:
+            # No image is left after some clause; negatives may come only when there is something to be negative of.
+            assert expected[0] == [], (error.message, expected)
+            assert "no image is left after the clause" in error.message
+            return
+    assert found == expected
+
+
+@settings(max_examples=60, deadline=None, suppress_health_check=list(HealthCheck))
+@given(seed=st.integers(0, 10_000), query=queries(), shuffle=st.integers(0, 10_000))
+def test_the_order_of_the_file_does_not_change_what_is_drawn(seed, query, shuffle):
+    document = random_document(seed)
+    shuffled = {**document, "images": list(document["images"]), "annotations": list(document["annotations"])}
+    random.Random(shuffle).shuffle(shuffled["images"])
+    random.Random(shuffle).shuffle(shuffled["annotations"])
+    results = []
+    for version in (document, shuffled):
+        with tempfile.TemporaryDirectory() as folder:
+            try:
+                wanted, negatives, written = run_miner(index_of(version, Path(folder)), query)
+                results.append((wanted, negatives, sorted(written)))
+            except CocomineError as error:
+                results.append(error.message)
+    assert results[0] == results[1]
+
+
+@pytest.mark.parametrize("match", ["any", "all", "only"])
+def test_an_unusable_object_speaks_against_only_and_none_but_for_nothing(tmp_path, match):
+    document = {
+        "images": [
+            {"id": 1, "file_name": "1.jpg", "width": 10, "height": 10},
+            {"id": 2, "file_name": "2.jpg", "width": 10, "height": 10},
+        ],
+        "annotations": [
+            {"id": 1, "image_id": 1, "category_id": 25, "iscrowd": 0, "area": 4, "bbox": [0, 0, 2, 2]},
+            {"id": 2, "image_id": 2, "category_id": 25, "iscrowd": 0, "area": 4, "bbox": [0, 0, 2, 2]},
+            {"id": 3, "image_id": 2, "category_id": 1, "iscrowd": 0, "area": 4, "bbox": [0, 0, 0, 2]},
+        ],
+        "categories": CATEGORIES,
+    }
+    source = index_of(document, tmp_path, {("annotation", 2): [Reason.BAD_SEGMENTATION]})
+    wanted, _, _ = run_miner(source, {"categories": ["giraffe"], "match": match})
+    assert wanted == ([1] if match == "only" else [1, 2])
+    wanted, _, _ = run_miner(source, {"categories": ["giraffe"], "none": ["person"]})
+    assert wanted == [1]
+    with pytest.raises(CocomineError, match="no image is left after the clause 'categories'"):
+        run_miner(source, {"categories": ["person"], "match": match})
