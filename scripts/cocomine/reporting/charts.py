@@ -125,7 +125,8 @@ def bar(value: Any, highest: float = 1.0, low: Any = None, high: Any = None, sty
     ]
     if low is not None and high is not None and highest:
         ends = [f"{max(0.0, min(100.0, 100 * float(end) / highest)):.2f}" for end in (low, high)]
-        parts.append(Markup('<path class="interval" d="M{0} 5H{1}M{0} 2V8M{1} 2V8"/>').format(*ends))
+        shape = Markup("M{0} 5H{1}M{0} 2V8M{1} 2V8").format(*ends)
+        parts.append(Markup('<path class="halo" d="{0}"/><path class="interval" d="{0}"/>').format(shape))
     parts.append(Markup("</svg>"))
     return Markup("").join(parts)
 

@@ -31,7 +31,8 @@ def optional_table(path: Path) -> list[dict[str, str]]:
 
 def query_facts(funnel: Mapping[str, Any] | None, settings: Mapping[str, Any]) -> Facts:
     """The query in words, and the settings that differ from their defaults as JSON texts."""
-    stated = funnel["query"] if funnel else {key: value for key, value in settings.items() if value}
+    keys = funnel["query"] if funnel else [key for key, value in settings.items() if value]
+    stated = {key: settings.get(key, funnel["query"][key] if funnel else None) for key in keys}
     return {
         "words": funnel["words"] if funnel else None,
         "notes": [str(note) for note in funnel["notes"]] if funnel else [],
@@ -261,7 +262,7 @@ def interference_facts(statistics: Mapping[str, Any] | None, labels: Sequence[Ma
             {"label": "Before: all images of the source", "shares": shares(before)},
             {"label": "After: the images of the subset", "shares": shares(after)},
         ],
-        "left_out": len(names) + len(others) - len(columns),
+        "left_out": (len(names) + len(others) - len(columns)) or None,
     }
 
 

@@ -142,8 +142,8 @@ def _gallery(
         reason = "The subset has no images."
     names = {int(row["label"]): row["name"] for row in labels["labels"][1:]}
     content: dict[str, Any] = {
-        "shown": 0,
-        "of": len(images),
+        "shown": None,
+        "of": None,
         "images": [],
         "classes": [],
         "captions": False,
@@ -180,8 +180,13 @@ def _gallery(
     counts = Counter(label for one in drawn for label in one.labels)
     return content | {
         "shown": len(shown),
+        "of": len(images),
         "images": shown,
-        "classes": [row for row in labels["labels"][1:] if counts[row["label"]]],
+        "classes": [
+            {key: row[key] for key in ("label", "name", "color")}
+            for row in labels["labels"][1:]
+            if counts[row["label"]]
+        ],
         "captions": bool(captions),
     }, drawn
 

@@ -123,7 +123,7 @@ def _classes(metrics: Mapping[str, Any], labels: Sequence[Mapping[str, Any]]) ->
         for label in [*labels[1:], labels[0]]
     ]
     mean = _class_row(
-        name="mean of the classes, background left out",
+        name="mean of the classes",
         color=None,
         iou=measured["iou"]["mean_foreground"],
         ends=intervals.get("mean_foreground"),

@@ -1,0 +1,135 @@
+"""A reader of reports, written apart from the code that writes them, and a small report to read."""
+
+import json
+import re
+from html.parser import HTMLParser
+
+from cocomine.reporting.report import Inputs, render_report
+
+from helpers.small_report import add_report_inputs
+from helpers.small_subset import make_small_subset
+
+HOSTILE = ('<script>alert("dog")</script>', "gi\"raffe' onload=alert(1) & <img src=x onerror=alert(2)>")
+UNITS = {"kB": 1e3, "MB": 1e6, "GB": 1e9, "B": 1}
+
+
+class Page(HTMLParser):
+    """Reads a page apart from the code that wrote it: keyed numbers, keyed texts, and digits that are neither."""
+
+    VOID = frozenset({"meta", "img", "input", "br", "link"})
+
+    def __init__(self, text):
+        super().__init__(convert_charrefs=True)
+        self.stack, self.numbers, self.texts, self.loose, self.series, self.tags = [], [], [], [], {}, []
+        self.feed(text)
+        assert not self.stack, self.stack
+
+    def handle_starttag(self, tag, attributes):
+        values = dict(attributes)
+        self.tags.append((tag, values))
+        if "data-series" in values:
+            self.series[values["data-series"]] = values["d"]
+        if tag not in self.VOID:
+            self.stack.append((tag, values, []))
+
+    def handle_startendtag(self, tag, attributes):
+        self.handle_starttag(tag, attributes)
+        if tag not in self.VOID:
+            self.handle_endtag(tag)
+
+    def handle_data(self, text):
+        if not self.stack or self.stack[-1][0] in ("style", "script", "title"):
+            return
+        self.stack[-1][2].append(text)
+        marked = any("data-key" in values or "data-text" in values for _, values, _ in self.stack)
+        if not marked and re.search(r"\d", text) and text.strip() not in ("report.json", "index.json", "SHA-256"):
+            self.loose.append(text)
+
+    def handle_endtag(self, tag):
+        opened, values, parts = self.stack.pop()
+        assert opened == tag, (opened, tag)
+        if "data-key" in values:
+            self.numbers.append((values["data-key"], values["data-format"], "".join(parts)))
+        if "data-text" in values:
+            self.texts.append((values["data-text"], "".join(parts)))
+
+
+def at(facts, path):
+    for step in path.split("."):
+        facts = facts[int(step)] if isinstance(facts, list) else facts[step]
+    return facts
+
+
+def leaves(value, path=""):
+    if isinstance(value, dict):
+        for key, inner in value.items():
+            yield from leaves(inner, f"{path}.{key}" if path else key)
+    elif isinstance(value, list):
+        for number, inner in enumerate(value):
+            yield from leaves(inner, f"{path}.{number}" if path else str(number))
+    else:
+        yield path, value
+
+
+def read_number(text, kind):
+    """What a reader takes the shown number for, and how far the rounding may put it off."""
+    plain = text.replace("−", "-").replace(",", "").replace("+", "")
+    if kind in ("share", "signed"):
+        return float(plain.removesuffix(" %")) / 100, 0.00051
+    if kind == "size":
+        number, unit = plain.split()
+        return float(number) * UNITS[unit], 0.051 * UNITS[unit]
+    if kind == "score":
+        return float(plain), 0.00051
+    number = float(plain)
+    return number, (0.0 if kind in ("count", "id") else abs(number) * 0.0006)
+
+
+def assert_page_and_json_agree(html, facts):
+    page = Page(html)
+    assert page.numbers
+    assert page.loose == []
+    for path, kind, text in page.numbers:
+        number, off = read_number(text, kind)
+        assert abs(number - at(facts, path)) <= off, (path, kind, text, at(facts, path))
+    for path, text in page.texts:
+        assert text == at(facts, path)
+    shown = {path for path, _, _ in page.numbers}
+    missing = [
+        path
+        for path, value in leaves(facts)
+        if isinstance(value, int | float)
+        and not isinstance(value, bool)
+        and path not in shown
+        and not any(path.startswith(series) for series in page.series)
+        and not re.search(r"\.(color\.\d|label|floor)$", path)  # drawn, not written
+        and not (value == 0 and re.search(r"\.(removed|added|negatives|crowds|refused)$", path))  # said by leaving out
+    ]
+    assert missing == [], missing
+    for path, shape in page.series.items():
+        assert_drawn(shape, at(facts, path))
+    return page
+
+
+def assert_drawn(shape, points):
+    """The drawn line goes through all points of report.json: one affine map, the same for all, per axis."""
+    drawn = [tuple(map(float, pair.split())) for pair in re.findall(r"[ML]([-\d. ]+)", shape)]
+    assert len(drawn) == len(points)
+    for axis in (0, 1):
+        values, places = [point[axis] for point in points], [place[axis] for place in drawn]
+        low, high = min(values), max(values)
+        if high > low:
+            slope = (places[values.index(high)] - places[values.index(low)]) / (high - low)
+            start = places[values.index(low)]
+            for value, place in zip(values, places, strict=True):
+                assert abs(start + slope * (value - low) - place) < 0.03
+
+
+def make_report(root, names=("dog", "giraffe"), *, full=True):
+    subset = make_small_subset(root, names=names)
+    runs = (add_report_inputs(subset, names),) if full else ()
+    lock = subset.folder.parent / "sync.lock.json"
+    inputs = Inputs(subset.folder, "animals", {"source": "coco"}, subset.store, runs, lock if full else None, 24)
+    render_report(inputs, subset.folder / "report.html", subset.folder / "report.json")
+    html = (subset.folder / "report.html").read_text("utf-8")
+    return html, json.loads((subset.folder / "report.json").read_text("utf-8")), subset

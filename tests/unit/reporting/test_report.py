@@ -1,0 +1,133 @@
+import json
+import re
+
+import pytest
+from cocomine.base.errors import CocomineError
+from cocomine.reporting import report
+from cocomine.reporting.report import Inputs, render_report
+from helpers.report_page import HOSTILE, Page, assert_page_and_json_agree, make_report
+from helpers.small_subset import make_small_subset
+
+
+@pytest.fixture(scope="module")
+def made(tmp_path_factory):
+    return make_report(tmp_path_factory.mktemp("report"))
+
+
+def test_every_number_of_the_page_is_in_the_json_and_every_number_of_the_json_is_on_the_page(made):
+    html, facts, _ = made
+    page = assert_page_and_json_agree(html, facts)
+    assert len(page.numbers) > 200
+    assert len(page.series) == 4
+
+
+def test_known_counts_of_the_hand_made_subset_stand_in_the_json(made):
+    _, facts, _ = made
+    assert (facts["subset"]["images"], facts["subset"]["objects"], facts["subset"]["crowds"]) == (5, 9, 2)
+    assert [step["images"]["after"] for step in facts["funnel"]["steps"]] == [10, 6, 5]
+    assert [(row["reason"], row["count"]) for row in facts["quarantine"]] == [
+        ("box-zero-side", 2),
+        ("image-truncated", 1),
+    ]
+    assert {row["reason"] for row in facts["repairs"]} == {"text-id", "not-finite"}
+    assert facts["split"]["sides"][0] == {"name": "training", "images": 3, "objects": 5, "share": 0.6}
+    assert [row["cells"] for row in facts["split"]["classes"]] == [[2, 2, 3, 2], [2, 1, 2, 1]]
+    assert facts["interference"]["sides"][0]["shares"][0] == [1.0, 0.01, 0.5]
+    assert [row["images"] for row in facts["licences"]] == [3, 1, 1]
+    assert [row["non_commercial"] for row in facts["licences"]] == [False, True, False]
+    assert facts["inputs"]["photographs"]["photographs"] == 5
+    assert [row["file"] for row in facts["inputs"]["files"]] == ["instances_train2017.json", "panoptic_train2017/"]
+    assert facts["inputs"]["files"][1]["bytes"] == 30
+    assert facts["runs"][0]["score"] == {"value": pytest.approx(0.572), "trivial": pytest.approx(0.132)}
+    assert facts["gallery"]["shown"] == 5
+
+
+def test_nothing_is_fetched_from_elsewhere(made):
+    html, _, _ = made
+    page = Page(html)
+    for tag, values in page.tags:
+        assert tag not in ("link", "iframe", "object", "embed", "base", "form")
+        for name in ("src", "srcset", "poster", "data", "action", "background"):
+            assert name not in values or values[name].startswith("data:image/"), (tag, values)
+        assert not any(name.startswith("on") for name in values)
+        assert "style" not in values, "an inline style would need a laxer security policy"
+    assert "url(" not in html
+    assert "@import" not in html
+    policy = next(values["content"] for _, values in page.tags if values.get("http-equiv") == "Content-Security-Policy")
+    assert "default-src 'none'" in policy
+    assert "unsafe" not in policy
+
+
+def test_links_lead_to_files_beside_the_page_or_to_plain_web_addresses(made):
+    html, _, _ = made
+    links = [values["href"] for tag, values in Page(html).tags if tag == "a"]
+    assert "http://creativecommons.org/licenses/by/2.0/" in links
+    assert all(re.match(r"(https?://|#|[\w./-]+$)", link) for link in links)
+    assert not any("javascript:" in link for link in links)
+
+
+def test_hostile_names_and_captions_are_shown_as_text_and_never_run(tmp_path):
+    html, facts, _ = make_report(tmp_path, HOSTILE)
+    page = assert_page_and_json_agree(html, facts)
+    assert facts["classes"]["rows"][0]["name"] == HOSTILE[0]
+    assert [text for _, text in page.texts if text == HOSTILE[0]]
+    assert sum(tag == "script" for tag, _ in page.tags) == 1
+    assert all(values["src"].startswith("data:image/") for tag, values in page.tags if tag == "img")
+    assert "<b>run</b>" not in html
+    assert "javascript:alert(1)" in html
+    assert not any("javascript" in values.get("href", "") for _, values in page.tags)
+
+
+def test_the_same_inputs_give_the_same_bytes(made, tmp_path):
+    html, facts, _ = made
+    again, facts_again, _ = make_report(tmp_path)
+    assert facts == facts_again
+    assert html == again
+    assert str(tmp_path) not in again
+
+
+def test_what_is_not_there_is_said_in_a_sentence(tmp_path):
+    html, facts, _ = make_report(tmp_path, full=False)
+    assert_page_and_json_agree(html, facts)
+    for sentence in (
+        "No experiment of the configuration is evaluated on this subset.",
+        "There is no funnel: the subset&#39;s folder holds no funnel.json.",
+        "The configuration asks for no export.",
+        "No record was quarantined.",
+        "The report was made without the lock of the annotation files.",
+    ):
+        assert sentence in html
+    assert "<tbody>\n</tbody>" not in html
+
+
+def test_a_bare_subset_without_split_masks_or_captions_still_has_a_report(tmp_path):
+    subset = make_small_subset(tmp_path)
+    for name in ("split.tsv", "masks.tsv", "captions.json", "images.lock.tsv"):
+        (subset.folder / name).unlink()
+    for mask in (subset.folder / "masks" / "semantic").iterdir():
+        mask.unlink()
+    (subset.folder / "masks" / "semantic").rmdir()
+    inputs = Inputs(subset.folder, "animals", {}, None, (), None, 24)
+    render_report(inputs, tmp_path / "report.html", tmp_path / "report.json")
+    html = (tmp_path / "report.html").read_text("utf-8")
+    assert_page_and_json_agree(html, json.loads((tmp_path / "report.json").read_text("utf-8")))
+    assert "The subset has not been split." in html
+    assert "No masks were drawn." in html
+    assert "The report was made without the photographs." in html
+
+
+def test_a_photograph_that_is_missing_is_named(tmp_path):
+    subset = make_small_subset(tmp_path)
+    (subset.store / "train2017" / "000000000044.jpg").unlink()
+    with pytest.raises(CocomineError, match=r"000000000044\.jpg") as error:
+        render_report(
+            Inputs(subset.folder, "a", {}, subset.store, (), None, 24), tmp_path / "a.html", tmp_path / "a.json"
+        )
+    assert "sync_images" in error.value.hint
+    assert not (tmp_path / "a.html").exists()
+
+
+def test_a_folder_that_is_no_subset_says_what_to_run(tmp_path):
+    with pytest.raises(CocomineError, match=r"subset\.json") as error:
+        report.gather(Inputs(tmp_path, "a", {}, None, (), None, 24))
+    assert "assemble_subset" in error.value.hint
