@@ -3,9 +3,9 @@
 import logging
 import re
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 from typing import Any, Final
 
 import msgspec
@@ -19,7 +19,7 @@ from cocomine.annotations.chunks import Part
 from cocomine.annotations.layout import TASKS, Layout, parse_value, walk
 from cocomine.annotations.reasons import PIXEL_TOLERANCE, TABLE, Reason, mask_of
 from cocomine.annotations.records import CategoryFacts, Facts, parse_patiently, read_category
-from cocomine.annotations.repairs import polygon_facts
+from cocomine.annotations.repairs import name_from_url, polygon_facts
 from cocomine.annotations.scan import Source
 from cocomine.base.errors import CocomineError
 from cocomine.base.files import atomic_path, write_json
@@ -463,14 +463,6 @@ def store_paths(names: Sequence[str | None], split: str) -> list[str | None]:
     ]
 
 
-def name_from_url(url: str | None) -> str | None:
-    """Return "folder/name" from the end of a URL such as http://images.cocodataset.org/train2017/000000391895.jpg."""
-    if url is None:
-        return None
-    pieces = PurePosixPath(url.split("?")[0].partition("://")[2]).parts
-    return "/".join(pieces[-2:]) if len(pieces) >= 3 else None
-
-
 # Writing --------------------------------------------------------------------------------------------------------------
 
 
@@ -519,6 +511,3 @@ def _write(path: Path, table: pa.Table) -> None:
             write_statistics=False,
             store_schema=False,
         )
-
-
-Progressing = Callable[[int], None]

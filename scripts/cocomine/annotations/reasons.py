@@ -153,7 +153,15 @@ TABLE: Final[tuple[Rule, ...]] = (
         "quarantine",
         "the record holds bytes that are no UTF-8, or half of a surrogate pair",
     ),
-    Rule(Reason.BAD_FIELD, 7, _ANY, "index", "quarantine", "a field that COCO defines has a value of another type"),
+    Rule(
+        Reason.BAD_FIELD,
+        7,
+        _ANY,
+        "index",
+        "repair",
+        "a field that COCO defines has a value of another type",
+        "a number written as text, float or boolean is written as a number",
+    ),
     Rule(
         Reason.EXACT_DUPLICATE,
         8,
@@ -165,11 +173,11 @@ TABLE: Final[tuple[Rule, ...]] = (
     Rule(
         Reason.NO_FILE_NAME,
         9,
-        ("image",),
+        ("image", "segment"),
         "index",
         "repair",
-        "the image has no `file_name`",
-        "the folder and name are taken from the end of `coco_url`, as for LVIS",
+        "the image, or the panoptic record, has no `file_name`",
+        "an image's folder and name are taken from the end of `coco_url`, as for LVIS",
     ),
     Rule(
         Reason.UNSAFE_FILE_NAME,

@@ -148,7 +148,8 @@ def arrays(table: pa.Table) -> dict[str, npt.NDArray[Any]]:
 
 def _read(path: Path, columns: Sequence[str] | None) -> pa.Table:
     try:
-        return pq.read_table(path, columns=None if columns is None else list(columns), use_threads=True)
+        with pq.ParquetFile(path) as file:  # read_table imports pandas, and costs as much as it reads
+            return file.read(columns=None if columns is None else list(columns))
     except FileNotFoundError as error:
         raise CocomineError(f"{path}: no such file", "index the annotations first: index_annotations.py") from error
     except (pa.ArrowInvalid, OSError) as error:
