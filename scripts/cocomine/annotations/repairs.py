@@ -73,9 +73,9 @@ class _CannotRepairError(Exception):
 def repair(kind: str, raw: bytes, reasons: Collection[Reason], size: tuple[int, int] | None = None) -> Outcome:
     """Repair one record for `reasons` (those whose policy is `repair`).
 
-    `kind` is image, annotation, caption, category or segment (one item of `segments_info`), `raw` the record's JSON
-    text, `size` the image's (width, height) in pixels, which boxes and areas need. Never raises for what a record
-    may hold.
+    `kind` is image, annotation, caption, category, segment (one item of `segments_info`) or panoptic (the whole
+    record), `raw` the record's JSON text, `size` the image's (width, height) in pixels, which boxes and areas need.
+    Never raises for what a record may hold.
     """
     facts = Facts()
     try:
@@ -85,16 +85,8 @@ def repair(kind: str, raw: bytes, reasons: Collection[Reason], size: tuple[int, 
     if not isinstance(record, dict):
         return Outcome(None, failed=Reason.NOT_AN_OBJECT, detail=f"a {type(record).__name__}")
     original = copy.deepcopy(record)
-    done: list[Reason] = []
-    work = _Work(kind, record, size, reasons)
     try:
-        for reason, change in _STEPS:
-            if reason in reasons:
-                change(work)
-                done.append(reason)
-        for reason in reasons:
-            if reason not in done:
-                raise _CannotRepairError(reason, "no repair is defined")
+        done = _apply(_Work(kind, record, size, reasons))
         text = _serialise(record)
     except _CannotRepairError as error:
         return Outcome(None, failed=error.reason, detail=str(error))
@@ -105,6 +97,56 @@ def repair(kind: str, raw: bytes, reasons: Collection[Reason], size: tuple[int, 
         {key: original[key] for key in changed if key in original},
         {key: record[key] for key in changed if key in record},
     )
+
+
+def mend_image(record: dict[str, Any], reasons: Collection[Reason], width: int, height: int) -> dict[str, Any] | None:
+    """Return a mended copy of a parsed image record; None when it cannot be mended exactly."""
+    return _mended(_Work("image", copy.deepcopy(record), (width, height), reasons))
+
+
+def mend_label(record: dict[str, Any], reasons: Collection[Reason], width: int, height: int) -> dict[str, Any] | None:
+    """Return a mended copy of a parsed annotation, caption or panoptic record; None when it cannot be mended exactly.
+
+    `width` and `height` (px) are its image's. `reasons` of a panoptic record are those of all its segments.
+    """
+    kind = "panoptic" if "segments_info" in record else "caption" if "caption" in record else "annotation"
+    return _mended(_Work(kind, copy.deepcopy(record), (width, height), reasons))
+
+
+def _mended(work: "_Work") -> dict[str, Any] | None:
+    try:
+        _apply(work)
+        _serialise(work.record)
+    except _CannotRepairError:
+        return None
+    return work.record
+
+
+def _apply(work: "_Work") -> list[Reason]:
+    """Repair the record in place and return the reasons repaired."""
+    if work.kind == "panoptic":
+        return _apply_to_segments(work)
+    done: list[Reason] = []
+    for reason, change in _STEPS:
+        if reason in work.reasons:
+            change(work)
+            done.append(reason)
+    for reason in work.reasons:
+        if reason not in done:
+            raise _CannotRepairError(reason, "no repair is defined")
+    return done
+
+
+def _apply_to_segments(work: "_Work") -> list[Reason]:
+    """Repair a panoptic record: its own id, and every segment; repairs leave a segment in order as it is."""
+    _ids(work)
+    segments = work.record.get("segments_info")
+    done = [reason for reason, _ in _STEPS if reason in work.reasons]
+    for segment in segments if isinstance(segments, list) else []:
+        if not isinstance(segment, dict):
+            raise _CannotRepairError(Reason.NOT_AN_OBJECT, "a segment is no object")
+        _apply(_Work("segment", segment, work.size, work.reasons))
+    return done
 
 
 def _same(before: Any, after: Any, key: str, original: dict[str, Any]) -> bool:
@@ -267,6 +309,9 @@ def _cut_box(work: _Work) -> None:
         raise _CannotRepairError(Reason.BOX_PARTLY_OUTSIDE, "the box is not four numbers")
     left, top = max(box[0], 0.0), max(box[1], 0.0)
     right, bottom = min(box[0] + box[2], float(width)), min(box[1] + box[3], float(height))
+    reach = max(-box[0], -box[1], box[0] + box[2] - width, box[1] + box[3] - height)
+    if reach <= PIXEL_TOLERANCE:
+        return
     if right <= left or bottom <= top:
         raise _CannotRepairError(Reason.BOX_PARTLY_OUTSIDE, "nothing of the box is in the image")
     work.record["bbox"] = [left, top, right - left, bottom - top]
