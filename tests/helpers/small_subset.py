@@ -243,6 +243,15 @@ def _masks(subset: Path) -> None:
         for label, number in sorted(counts.items()):
             pixels = int((mask == label).sum())
             rows.append((i, name, label, ["", "dog", "giraffe"][label], pixels, number, 0, 0))
+    states = {104: "hidden", 107: "empty"}
+    write_table(
+        subset / "masks" / "instances.tsv",
+        ["image_id", "number", "annotation_id", "state"],
+        [
+            (image, 1, number, "crowd" if crowd else states.get(number, "visible"))
+            for number, image, _, crowd, *_ in OBJECTS
+        ],
+    )
     write_table(
         subset / "masks.tsv",
         ["image_id", "file_name", "label", "name", "pixels", "instances", "hidden", "vanished"],

@@ -153,7 +153,7 @@ def _data_yaml(subset: Subset) -> str:
 
 def _write_masks(_format: str, subset: Subset, folder: Path, options: Options) -> Written:
     tallies, photographs, masks = {}, [], []
-    hidden = _hidden_objects(subset.folder / "masks.tsv")
+    unseen = _unseen_objects(subset.folder / "masks" / "instances.tsv")
     for split in SPLITS:
         tally = tallies[split] = Tally()
         for item in subset.items(split):
@@ -161,7 +161,7 @@ def _write_masks(_format: str, subset: Subset, folder: Path, options: Options) -
             photographs.append(Placement(item.source, f"images/{split}/{name}", item.sha256))
             mask = subset.folder / "masks" / "semantic" / f"{name.stem}.png"
             masks.append(Placement(mask, f"masks/{split}/{name.with_suffix('.png')}"))
-            _tally_mask(item, subset, hidden, tally)
+            _tally_mask(item, subset, unseen, tally)
             _note_image(item, tally)
         _note_other_tasks(subset, split, tally)
     files = []
@@ -171,31 +171,26 @@ def _write_masks(_format: str, subset: Subset, folder: Path, options: Options) -
     return Written(files, tallies)
 
 
-def _hidden_objects(table: Path) -> Counter[tuple[int, int]]:
-    """How many objects are wholly covered by others, by (image id, label); empty when the masks left no table."""
-    hidden: Counter[tuple[int, int]] = Counter()
-    if table.is_file():
-        for row in read_table(table):
-            hidden[int(row["image_id"]), int(row["label"])] += int(row["hidden"])
-    return hidden
+def _unseen_objects(table: Path) -> dict[int, str]:
+    """Why objects have no pixel of their own in the masks, by annotation id; empty when the masks left no table."""
+    codes = {"hidden": "hidden", "empty": "no-pixel"}
+    rows = read_table(table) if table.is_file() else iter(())
+    return {int(row["annotation_id"]): codes[row["state"]] for row in rows if row["state"] in codes}
 
 
-def _tally_mask(item: Item, subset: Subset, hidden: Counter[tuple[int, int]], tally: Tally) -> None:
+def _tally_mask(item: Item, subset: Subset, unseen: dict[int, str], tally: Tally) -> None:
     tally.images += 1
     tally.images_without_objects += not item.objects
     tally.objects_in += len(item.objects)
-    gone = Counter({label: hidden[item.image.id, label] for label in range(1, len(subset.labels.names) + 1)})
     for annotation in item.objects:
-        index = subset.labels.index_of.get(annotation.category_id)
-        if index is None:
+        if annotation.category_id not in subset.labels.index_of:
             tally.drop("other-class")
             continue
         if not annotation.segmentation:
             tally.drop("no-segmentation")
             continue
-        if gone[index + 1] and not annotation.iscrowd:
-            gone[index + 1] -= 1
-            tally.drop("hidden")
+        if annotation.id in unseen:
+            tally.drop(unseen[annotation.id])
             continue
         tally.objects_out += 1
         for code in ("object-id", "instances"):

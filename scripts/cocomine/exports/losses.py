@@ -27,6 +27,7 @@ _TABLE = (
     Loss("outside", "objects", True, "nothing of it lies inside the image"),
     Loss("zero-area", "objects", True, "its box or outline has no area inside the image"),
     Loss("hidden", "objects", True, "other objects cover it wholly, and a pixel has one label"),
+    Loss("no-pixel", "objects", True, "it is too small or too thin for any pixel to be drawn of it"),
     Loss("clipped", "objects", False, "it was cut at the image's edge, since coordinates must lie between 0 and 1"),
     Loss("shape", "objects", False, "of its outline only the box is kept"),
     Loss("parts-joined", "objects", False, "its separate parts were joined into one outline by bridges of no width"),

@@ -299,7 +299,33 @@ def mask_facts(folder: Path, labels: Sequence[Mapping[str, Any]]) -> Facts | Non
             {"key": key, "value": json.dumps(value, ensure_ascii=False).strip('"')}
             for key, value in sorted(manifest.get("settings", {}).items())
         ],
-        "sizes": [],
-        "sizes_label": "",
+        "training_size": manifest.get("training_size"),
+        "sizes": _mask_sizes(manifest.get("classes", [])),
+        "areas": [
+            {"name": name, "pixels": count, "share": count / total}
+            for total in [sum(manifest.get("pixels", {}).values())]
+            for name, count in sorted(manifest.get("pixels", {}).items())
+            if total
+        ],
         "refused": sum(1 for _ in optional_table(folder / "masks" / "refused.tsv")),
     }
+
+
+def _mask_sizes(classes: Sequence[Mapping[str, Any]]) -> list[Facts]:
+    """Instances, hidden and vanished ones by size, over all classes; a size without instances is left out."""
+    sums: dict[str, Counter[str]] = {}
+    for entry in classes:
+        for size, counts in entry.get("by_size", {}).items():
+            sums.setdefault(size, Counter()).update(counts)
+    order = ["small", "medium", "large"]
+    return [
+        {
+            "name": size,
+            "instances": sums[size]["instances"],
+            "hidden": sums[size]["hidden"],
+            "vanished": sums[size]["vanished"],
+            "share": sums[size]["vanished"] / sums[size]["instances"],
+        }
+        for size in sorted(sums, key=lambda size: (order.index(size) if size in order else len(order), size))
+        if sums[size]["instances"]
+    ]
