@@ -275,10 +275,19 @@ _BOX_REASONS: Final = (Reason.NO_BOX, Reason.BAD_BOX, Reason.BOX_ZERO_SIDE, Reas
 
 def _box(reason: Reason) -> _Change:
     def change(work: _Work) -> None:
+        if work.kind == "segment" and _box_is_sound(work.record, work.size):
+            return
         if reason == next(r for r in _BOX_REASONS if r in work.reasons):  # once is enough
             work.record["bbox"] = _box_of(work.record.get("segmentation"), work.size, reason)
 
     return change
+
+
+def _box_is_sound(record: dict[str, Any], size: Size) -> bool:
+    box = as_numbers(record.get("bbox"))
+    if box is None or len(box) != 4 or not all(map(math.isfinite, box)) or min(box[2:]) <= 0:
+        return False
+    return size is None or (box[0] < size[0] and box[1] < size[1] and box[0] + box[2] > 0 and box[1] + box[3] > 0)
 
 
 def _box_of(segmentation: Any, size: Size, reason: Reason) -> list[float]:
@@ -322,6 +331,8 @@ _AREA_REASONS: Final = (Reason.NO_AREA, Reason.BAD_AREA, Reason.AREA_MISMATCH)
 
 def _area(reason: Reason) -> _Change:
     def change(work: _Work) -> None:
+        if work.kind == "segment" and as_number(work.record.get("area"))[0] >= 0:
+            return
         work.record["area"] = _area_of(work.record, work.size, reason)
 
     return change

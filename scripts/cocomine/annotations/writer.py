@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable, Mapping
 from pathlib import Path
-from typing import BinaryIO, Final
+from typing import BinaryIO, Final, Protocol
 
 from cocomine.base.files import atomic_path
 
@@ -12,12 +12,19 @@ SEPARATOR: Final = b",\n"
 BUFFER: Final = 1 << 20
 
 
+class Copied(Protocol):
+    """A block of records that appends itself to a file, as a long span of a source does without being read."""
+
+    def copy_to(self, out: BinaryIO) -> None:
+        """Append the block to `out`."""
+
+
 def write_document(
     path: Path,
     info_raw: bytes | None,
     licenses_raw: bytes | None,
-    images: Iterable[bytes],
-    annotations: Iterable[bytes],
+    images: Iterable[bytes | Copied],
+    annotations: Iterable[bytes | Copied],
     categories: Iterable[bytes] | None,
     extra: Mapping[str, bytes] | None = None,
 ) -> None:
@@ -26,7 +33,7 @@ def write_document(
     Each item of `images`, `annotations` and `categories` is the JSON text of one record, or a block of records as
     `RecordFile.blocks` cuts them out of the source. `info_raw` and `licenses_raw` are JSON texts, None where the
     source has none (the key is then left out). `categories` is None for captions. `extra` are further top-level keys.
-    Items may be anything with a buffer (bytes, memoryview, msgspec.Raw).
+    Items may be anything with a buffer (bytes, memoryview, msgspec.Raw), or with a method `copy_to`.
     """
     with atomic_path(path) as temporary, open(temporary, "wb", buffering=BUFFER) as out:
         before = b"{"
@@ -47,10 +54,13 @@ def write_document(
         out.write(b"}\n")
 
 
-def _write_items(out: BinaryIO, items: Iterable[bytes]) -> None:
+def _write_items(out: BinaryIO, items: Iterable[bytes | Copied]) -> None:
     separator = b""
     for item in items:
         out.write(separator)
-        out.write(item)
+        if hasattr(item, "copy_to"):
+            item.copy_to(out)
+        else:
+            out.write(item)
         separator = SEPARATOR
     out.write(b"\n" if separator else b"")
