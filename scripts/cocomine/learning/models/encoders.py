@@ -2,7 +2,6 @@
 
 import json
 import logging
-import os
 import pickle
 import re
 from dataclasses import dataclass
@@ -201,9 +200,3 @@ def our_name(key: str) -> str:
 
 
 _KIND = {"conv": "convolution", "bn": "normalization"}
-
-
-def quiet_hub() -> None:
-    """Keep the hub's own progress bars and advisory warnings out of the log; ours say what matters."""
-    os.environ.setdefault("HF_HUB_DISABLE_PROGRESS_BARS", "1")
-    os.environ.setdefault("HF_HUB_DISABLE_TELEMETRY", "1")

@@ -1,0 +1,132 @@
+"""Metrics: equal to torchmetrics and to the printed formulas on random data, void nowhere."""
+
+import numpy as np
+import pytest
+import torch
+from torchmetrics.classification import (
+    MulticlassAccuracy,
+    MulticlassConfusionMatrix,
+    MulticlassF1Score,
+    MulticlassJaccardIndex,
+)
+
+from cocomine.learning import metrics
+
+NAMES = ("background", "a", "b", "c")
+
+
+@pytest.fixture(params=[0, 1, 2])
+def random(request):
+    generator = torch.Generator().manual_seed(request.param)
+    scores = torch.randn(6, 4, 17, 23, generator=generator)
+    masks = torch.randint(0, 4, (6, 17, 23), dtype=torch.uint8, generator=generator)
+    masks[torch.rand(masks.shape, generator=generator) < 0.2] = 255
+    return scores.softmax(1), masks
+
+
+def test_hard_figures_equal_torchmetrics(random):
+    probabilities, masks = random
+    sums, labels = metrics.measure(probabilities, masks)
+    found = metrics.summary(sums, NAMES)
+    options = {"num_classes": 4, "ignore_index": 255}
+    target = masks.long()
+    jaccard = MulticlassJaccardIndex(average=None, **options)(probabilities, target)
+    assert list(found["iou"]["per_class"].values()) == pytest.approx(jaccard.tolist(), abs=1e-6)
+    assert found["iou"]["mean_with_background"] == pytest.approx(float(jaccard.mean()), abs=1e-6)
+    assert found["iou"]["mean_foreground"] == pytest.approx(float(jaccard[1:].mean()), abs=1e-6)
+    dice = MulticlassF1Score(average=None, **options)(probabilities, target)
+    assert list(found["dice"]["per_class"].values()) == pytest.approx(dice.tolist(), abs=1e-6)
+    accuracy = MulticlassAccuracy(average="micro", **options)(probabilities, target)
+    assert found["pixel_accuracy"] == pytest.approx(float(accuracy), abs=1e-6)
+    assert found["confusion"] == MulticlassConfusionMatrix(**options)(probabilities, target).tolist()
+    assert torch.equal(labels.long(), probabilities.argmax(1))
+
+
+def test_per_image_figures_equal_torchmetrics_image_by_image(random):
+    probabilities, masks = random
+    scores = metrics.image_scores(metrics.measure(probabilities, masks)[0])
+    for i in range(6):
+        one = MulticlassJaccardIndex(4, average=None, ignore_index=255)(probabilities[i : i + 1], masks[i : i + 1].long())
+        assert scores[i] == pytest.approx(float(one[1:].mean()), abs=1e-6)
+
+
+def test_soft_figures_equal_the_printed_formulas(random):
+    probabilities, masks = random
+    found = metrics.summary(metrics.measure(probabilities, masks)[0], NAMES)
+    valid = masks != 255
+    truth = torch.nn.functional.one_hot(masks.masked_fill(~valid, 0).long(), 4).permute(0, 3, 1, 2).double()
+    y = truth.permute(0, 2, 3, 1)[valid]
+    p = probabilities.double().permute(0, 2, 3, 1)[valid]
+    terms = y * p / (y + p - y * p)
+    assert found["eq2_as_printed"] == pytest.approx(float(terms.sum() / len(y)), rel=1e-6)
+    assert found["eq2_over_all_entries"] == pytest.approx(float(terms.mean()), rel=1e-6)
+    assert found["eq2_as_printed"] == pytest.approx(float(p[y == 1].mean()), rel=1e-6)
+    soft = (y * p).sum(0) / (y + p - y * p).sum(0)
+    assert list(found["soft_iou"]["per_class"].values()) == pytest.approx(soft.tolist(), rel=1e-6)
+    expected = torch.nn.functional.nll_loss(probabilities.log(), masks.long(), ignore_index=255)
+    assert found["cross_entropy"] == pytest.approx(float(expected), rel=1e-5)
+
+
+def test_sums_of_parts_are_the_sums_of_the_whole(random):
+    probabilities, masks = random
+    whole = metrics.measure(probabilities, masks)[0]
+    parts = metrics.joined([metrics.measure(probabilities[i : i + 2], masks[i : i + 2])[0] for i in (0, 2, 4)])
+    for name, value in vars(whole).items():
+        np.testing.assert_array_equal(getattr(parts, name), value)
+
+
+def test_labels_alone_give_the_same_hard_sums(random):
+    probabilities, masks = random
+    whole, labels = metrics.measure(probabilities, masks)
+    parts = metrics.joined([metrics.measure_labels(a.numpy(), m.numpy(), 4) for a, m in zip(labels, masks, strict=True)])
+    for name in ("inter", "predicted", "truth", "pixels", "confusion"):
+        np.testing.assert_array_equal(getattr(parts, name), getattr(whole, name))
+    assert "cross_entropy" not in metrics.summary(parts, NAMES)
+
+
+def test_class_in_neither_truth_nor_prediction_is_unknown_and_left_out_of_means():
+    probabilities = torch.tensor([0.2, 0.8, 0.0])[None, :, None, None].expand(1, 3, 4, 4).contiguous()
+    found = metrics.summary(metrics.measure(probabilities, torch.ones(1, 4, 4, dtype=torch.uint8))[0], ("background", "a", "b"))
+    assert found["iou"]["per_class"] == {"background": None, "a": 1.0, "b": None}
+    assert found["iou"]["mean_foreground"] == 1.0
+
+
+def test_image_of_void_alone_counts_nothing():
+    probabilities = torch.full((1, 3, 4, 4), 1 / 3)
+    sums = metrics.measure(probabilities, torch.full((1, 4, 4), 255, dtype=torch.uint8))[0]
+    found = metrics.summary(sums, ("background", "a", "b"))
+    assert found["pixels"] == 0 and found["pixel_accuracy"] is None and found["cross_entropy"] is None
+
+
+def test_empty_image_left_empty_scores_one_and_claimed_scores_zero():
+    claimed = torch.tensor([0.1, 0.9])[None, :, None, None].expand(1, 2, 4, 4)
+    probabilities = torch.cat([claimed.flip(1), claimed]).contiguous()
+    sums = metrics.measure(probabilities, torch.zeros(2, 4, 4, dtype=torch.uint8))[0]
+    assert metrics.image_scores(sums).tolist() == [1.0, 0.0]
+
+
+def test_lowest_label_wins_a_tie():
+    assert metrics.highest(torch.full((1, 5, 3, 3), 0.2)).max() == 0
+
+
+def test_bootstrap_encloses_the_figure_and_is_the_same_each_time(random):
+    sums = metrics.measure(*random)[0]
+    first = metrics.bootstrap(sums, 200, 0.95, 7)
+    assert first == metrics.bootstrap(sums, 200, 0.95, 7)
+    low, high = first["mean_foreground"]
+    assert low <= metrics.summary(sums, NAMES)["iou"]["mean_foreground"] <= high
+    narrow = metrics.bootstrap(sums, 200, 0.5, 7)["mean_foreground"]
+    assert narrow[1] - narrow[0] < high - low
+
+
+def test_bootstrap_interval_covers_the_truth_about_as_often_as_it_says():
+    generator = np.random.default_rng(0)
+    covered = 0
+    for trial in range(200):
+        right = generator.random(40) < 0.7
+        inter = np.stack([np.zeros(40), np.where(right, 10, 0)], 1).astype(np.int64)
+        ten = np.stack([np.zeros(40), np.full(40, 10)], 1).astype(np.int64)
+        sums = metrics.Sums(inter, inter, ten, ten.sum(1), np.zeros((2, 2), np.int64), None, None, None)
+        low, high = metrics.bootstrap(sums, 200, 0.9, trial)["mean_foreground"]
+        covered += low <= 0.7 <= high
+    assert 160 <= covered <= 195

@@ -1,0 +1,165 @@
+"""Models: published sizes, frozen means frozen, weights that fit or a message, and no pickle is ever loaded."""
+
+import pickle
+from pathlib import Path
+
+import pytest
+import torch
+from safetensors.torch import save_file
+
+from cocomine.base.errors import CocomineError
+from cocomine.learning.losses import Loss
+from cocomine.learning.models import encoders, registry
+from cocomine.learning.settings import ModelSettings
+
+
+def build(**keys):
+    return registry.build_model(ModelSettings(**keys), 9, 0)
+
+
+@pytest.mark.parametrize(
+    ("keys", "millions"),
+    [
+        ({"encoder": "resnet18"}, 11.53),
+        ({"encoder": "resnet50"}, 28.76),
+        ({"encoder": "resnet50", "options": {"up": "transposed-4x4"}}, 31.18),
+    ],
+)
+def test_linknet_has_its_published_size(keys, millions):
+    assert build(**keys).parameters / 1e6 == pytest.approx(millions, abs=0.005)
+
+
+@pytest.mark.parametrize(
+    "keys",
+    [
+        {},
+        {"options": {"up": "transposed-4x4"}},
+        {"family": "maskformer", "options": {"queries": 5, "decoder_layers": 1, "width": 64}},
+    ],
+)
+def test_every_family_scores_each_pixel_and_learns(keys):
+    network = build(**keys).network
+    images, masks = torch.randn(2, 3, 64, 96), torch.randint(0, 9, (2, 64, 96))
+    masks[:, :8] = 255
+    network.eval()
+    assert network(images).shape == (2, 9, 64, 96)
+    network.train()
+    loss = network.loss(images, masks, Loss(None, 0.0, "cpu"))
+    loss.backward()
+    assert loss.ndim == 0 and torch.isfinite(loss)
+    assert all(p.grad is None or torch.isfinite(p.grad).all() for p in network.parameters())
+
+
+def test_seed_decides_the_random_weights():
+    first, again, other = (registry.build_model(ModelSettings(), 3, seed).network.state_dict() for seed in (0, 0, 1))
+    key = "backbone.encoder.stages.3.layers.0.layer.0.convolution.weight"
+    assert torch.equal(first[key], again[key]) and not torch.equal(first[key], other[key])
+
+
+def write_encoder(path: Path, name="resnet18", seed=5):
+    torch.manual_seed(seed)
+    backbone = encoders.ResNetBackbone(encoders.resnet_config(name))
+    save_file({key: value.contiguous() for key, value in backbone.state_dict().items()}, path)
+    return path
+
+
+def test_frozen_stages_keep_weights_and_batch_statistics_while_the_rest_learns(tmp_path):
+    path = write_encoder(tmp_path / "e.safetensors")
+    model = build(weights=str(path), freeze="stage3")
+    network = model.network.train()
+    before = {key: value.clone() for key, value in network.state_dict().items()}
+    optimiser = torch.optim.SGD([p for p in network.parameters() if p.requires_grad], 0.1)
+    network.loss(torch.randn(2, 3, 64, 64), torch.randint(0, 9, (2, 64, 64)), Loss(None, 0.0, "cpu")).backward()
+    optimiser.step()
+    frozen = ("backbone.embedder", *(f"backbone.encoder.stages.{i}." for i in range(3)))
+    for key, value in network.state_dict().items():
+        if "num_batches" not in key:
+            assert torch.equal(value, before[key]) == key.startswith(frozen), key
+    assert model.trainable < model.parameters
+
+
+def test_file_of_weights_is_loaded_and_its_hash_recorded(tmp_path):
+    path = write_encoder(tmp_path / "e.safetensors")
+    model = build(weights=str(path))
+    expected = encoders.read_weights(path)
+    assert all(torch.equal(model.network.backbone.state_dict()[key], value) for key, value in expected.items())
+    assert len(model.encoder.sha256) == 64 and model.encoder.source == "e.safetensors"
+
+
+@pytest.mark.parametrize("name", ["resnet18", "resnet50"])
+def test_torchvisions_parameter_names_are_understood(tmp_path, name):
+    ours = encoders.read_weights(write_encoder(tmp_path / "e.safetensors", name))
+    theirs = {torchvision_name(key): value for key, value in ours.items()}
+    assert not set(theirs) & set(ours)
+    torch.save(theirs | {"fc.weight": torch.zeros(1000, 512)}, tmp_path / "tv.pth")
+    model = build(encoder=name, weights=str(tmp_path / "tv.pth"))
+    assert all(torch.equal(model.network.backbone.state_dict()[key], value) for key, value in ours.items())
+
+
+def torchvision_name(key):
+    kind = {"convolution": "conv", "normalization": "bn"}
+    parts = key.split(".")
+    if parts[0] == "embedder":
+        return f"{kind[parts[2]]}1.{parts[3]}"
+    stage, block = int(parts[2]) + 1, parts[4]
+    if parts[5] == "shortcut":
+        return f"layer{stage}.{block}.downsample.{0 if parts[6] == 'convolution' else 1}.{parts[7]}"
+    return f"layer{stage}.{block}.{kind[parts[7]]}{int(parts[6]) + 1}.{parts[8]}"
+
+
+def test_weights_that_do_not_fit_are_an_error_that_names_the_first(tmp_path):
+    path = write_encoder(tmp_path / "e.safetensors", "resnet18")
+    with pytest.raises(CocomineError, match="do not fit") as caught:
+        build(encoder="resnet50", weights=str(path))
+    assert "model.encoder" in caught.value.hint
+    save_file({"x": torch.zeros(1)}, tmp_path / "x.safetensors")
+    with pytest.raises(CocomineError, match="missing"):
+        build(weights=str(tmp_path / "x.safetensors"))
+
+
+class Trap:
+    def __reduce__(self):
+        return (Path.touch, (Path("SPRUNG"),))
+
+
+def test_pickles_are_refused_and_never_run(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    torch.save({"a": Trap()}, "trap.pth")
+    Path("plain.pth").write_bytes(pickle.dumps(Trap()))
+    Path("cut.safetensors").write_bytes(b"abc")
+    for name in ("trap.pth", "plain.pth", "cut.safetensors"):
+        with pytest.raises(CocomineError, match="no plain tensors"):
+            build(weights=name)
+    assert not Path("SPRUNG").exists()
+
+
+def test_missing_file_and_unknown_names_are_errors_with_the_known_ones(tmp_path):
+    with pytest.raises(CocomineError, match="no such file"):
+        build(weights=str(tmp_path / "no.safetensors"))
+    with pytest.raises(CocomineError, match="vgg16"):
+        encoders.resnet_config("vgg16")
+    with pytest.raises(CocomineError) as caught:
+        build(family="unet")
+    assert "linknet, maskformer" in caught.value.hint
+    with pytest.raises(CocomineError, match="model.options"):
+        build(options={"upp": 1})
+
+
+def test_imagenet_without_a_network_says_how_to_fetch_beforehand(tmp_path, monkeypatch):
+    def unreachable(*_args, **_keys):
+        raise OSError("no route to the hub")
+
+    monkeypatch.setattr("huggingface_hub.hf_hub_download", unreachable)
+    with pytest.raises(CocomineError) as caught:
+        build(weights="imagenet", weights_folder=str(tmp_path))
+    assert "no route" in caught.value.message
+    assert "fetch_encoder.py resnet18" in caught.value.hint and str(tmp_path / "resnet18") in caught.value.hint
+
+
+def test_fetched_weights_that_were_changed_are_refused(tmp_path):
+    place = tmp_path / "resnet18"
+    place.mkdir()
+    write_encoder(place / "model.safetensors")
+    (place / "encoder.json").write_text('{"sha256": "0", "mean": [0,0,0], "std": [1,1,1]}')
+    with pytest.raises(CocomineError, match="is not the file"):
+        build(weights="imagenet", weights_folder=str(tmp_path))
