@@ -1,0 +1,141 @@
+import json
+from typing import Any
+
+import pytest
+from cocomine.annotations.reasons import TABLE, Reason
+from cocomine.annotations.repairs import drawn_area, drawn_facts, mend_image, mend_label, repair
+from helpers.coco_document import image, thing
+
+SIZE = (100, 80)
+CROWD = {"size": [80, 100], "counts": [10 * 80 + 20, 30, 50, 30, 8000 - 930]}
+
+# reason, kind, record, what changes
+REPAIRS: list[tuple[Reason, str, dict[str, Any], dict[str, Any]]] = [
+    (
+        Reason.TEXT_ID,
+        "annotation",
+        thing("12", image_id="1", category_id=7.0),
+        {"id": 12, "image_id": 1, "category_id": 7},
+    ),
+    (Reason.TEXT_ID, "image", image(id="9"), {"id": 9}),
+    (Reason.BAD_FIELD, "annotation", thing(iscrowd=True, area="12.5"), {"iscrowd": 1, "area": 12.5}),
+    (Reason.BAD_FIELD, "image", image(width="640", height=480.0), {"width": 640, "height": 480}),
+    (
+        Reason.NO_FILE_NAME,
+        "image",
+        image(file_name=None, coco_url="http://h/val2017/x.jpg"),
+        {"file_name": "val2017/x.jpg"},
+    ),
+    (Reason.NO_ISCROWD, "annotation", thing(iscrowd=None), {"iscrowd": 0}),
+    (
+        Reason.POLYGON_TOO_SHORT,
+        "annotation",
+        thing(segmentation=[[1, 1, 2, 2], [1, 1, 9, 1, 9, 9]]),
+        {"segmentation": [[1, 1, 9, 1, 9, 9]]},
+    ),
+    (
+        Reason.POLYGON_OUTSIDE,
+        "annotation",
+        thing(segmentation=[[101, 1, 109, 1, 109, 9], [1, 1, 9, 1, 9, 9]]),
+        {"segmentation": [[1, 1, 9, 1, 9, 9]]},
+    ),
+    (Reason.NO_BOX, "annotation", thing(bbox=None), {"bbox": [10.0, 10.0, 10.0, 10.0]}),
+    (Reason.BAD_BOX, "annotation", thing(bbox=[1]), {"bbox": [10.0, 10.0, 10.0, 10.0]}),
+    (Reason.BOX_ZERO_SIDE, "annotation", thing(bbox=[10, 10, 5, 0]), {"bbox": [10.0, 10.0, 10.0, 10.0]}),
+    (
+        Reason.BOX_ZERO_SIDE,
+        "annotation",
+        thing(bbox=[1, 1, 0, 0], segmentation=CROWD),
+        {"bbox": [10.0, 20.0, 2.0, 30.0]},
+    ),
+    (Reason.BOX_OUTSIDE, "annotation", thing(bbox=[500, 10, 5, 5]), {"bbox": [10.0, 10.0, 10.0, 10.0]}),
+    (Reason.BOX_PARTLY_OUTSIDE, "annotation", thing(bbox=[-5, 70, 20, 20]), {"bbox": [0.0, 70, 15.0, 10.0]}),
+    (Reason.NOT_FINITE, "annotation", thing(area=float("nan")), {"area": 100}),
+    (Reason.NOT_FINITE, "annotation", thing(bbox=[1, 2, 3, float("inf")]), {"bbox": [10.0, 10.0, 10.0, 10.0]}),
+    (Reason.NO_AREA, "annotation", thing(area=None), {"area": 100}),
+    (Reason.BAD_AREA, "annotation", thing(area=-1), {"area": 100}),
+    (Reason.AREA_MISMATCH, "annotation", thing(area=5000), {"area": 100}),
+    (
+        Reason.KEYPOINTS_COUNT_DIFFERS,
+        "annotation",
+        thing(keypoints=[1, 1, 2, 5, 5, 1, 0, 0, 0], num_keypoints=3),
+        {"num_keypoints": 2},
+    ),
+    (
+        Reason.NO_ISCROWD,
+        "panoptic",
+        {"image_id": 1, "file_name": "1.png", "segments_info": [{"id": 5, "category_id": 7}]},
+        {"segments_info": [{"id": 5, "category_id": 7, "iscrowd": 0}]},
+    ),
+]
+
+
+@pytest.mark.parametrize(("reason", "kind", "record", "changes"), REPAIRS)
+def test_each_repair_changes_what_it_says_and_nothing_else(reason, kind, record, changes):
+    outcome = repair(kind, json.dumps(record).encode(), [reason], SIZE)
+    assert outcome.raw is not None, outcome.detail
+    assert json.loads(outcome.raw) == record | changes
+    assert outcome.after == changes
+    assert set(outcome.before) == set(changes) & set(record)
+    assert outcome.done == (reason,)
+    mended = (mend_image if kind == "image" else mend_label)(record, [reason], *SIZE)
+    assert mended == record | changes
+
+
+def test_every_repair_of_the_table_is_shown_here():
+    shown = {case[0] for case in REPAIRS} | {Reason.DUPLICATE_KEY}
+    assert shown == {rule.reason for rule in TABLE if rule.repair}
+
+
+def test_a_key_named_twice_is_written_once_with_its_last_value():
+    outcome = repair("annotation", b'{"id": 1, "area": 5, "area": 6}', [Reason.DUPLICATE_KEY], SIZE)
+    assert outcome.raw == b'{"id": 1, "area": 6}'
+
+
+BEYOND_REPAIR: list[tuple[Reason, str, dict[str, Any], Reason]] = [
+    (Reason.TEXT_ID, "annotation", thing(image_id="abc"), Reason.BAD_ID),
+    (Reason.BAD_FIELD, "annotation", thing(iscrowd="many"), Reason.BAD_FIELD),
+    (Reason.BAD_FIELD, "image", image(file_name=5), Reason.BAD_FIELD),
+    (Reason.NO_FILE_NAME, "image", image(file_name=None), Reason.NO_FILE_NAME),
+    (Reason.POLYGON_TOO_SHORT, "annotation", thing(segmentation=[[1, 1, 2, 2]]), Reason.POLYGON_TOO_SHORT),
+    (Reason.POLYGON_OUTSIDE, "annotation", thing(segmentation=[[200, 1, 209, 1, 209, 9]]), Reason.POLYGON_OUTSIDE),
+    (Reason.NO_BOX, "annotation", thing(bbox=None, segmentation=None), Reason.NO_BOX),
+    (
+        Reason.BOX_ZERO_SIDE,
+        "annotation",
+        thing(bbox=[1, 1, 0, 0], segmentation=[[1, 5, 9, 5, 4, 5]]),
+        Reason.BOX_ZERO_SIDE,
+    ),
+    (Reason.NO_AREA, "annotation", thing(area=None, segmentation={"size": [80, 100], "counts": [1]}), Reason.NO_AREA),
+    (Reason.NO_AREA, "annotation", thing(area=None, segmentation=[[0, 0, 1e9, 0, 1e9, 1e9]]), Reason.NO_AREA),
+    (Reason.NOT_FINITE, "annotation", thing(x=float("nan")), Reason.NOT_FINITE),
+    (Reason.NOT_FINITE, "image", image(x=float("nan")), Reason.NOT_FINITE),
+    (Reason.POLYGON_ODD, "annotation", thing(), Reason.POLYGON_ODD),
+    (Reason.NO_BOX, "panoptic", {"image_id": 1, "segments_info": [{"id": 5, "category_id": 7}]}, Reason.NO_BOX),
+]
+
+
+@pytest.mark.parametrize(("reason", "kind", "record", "failed"), BEYOND_REPAIR)
+def test_what_cannot_be_repaired_exactly_is_not_repaired(reason, kind, record, failed):
+    outcome = repair(kind, json.dumps(record).encode(), [reason], SIZE)
+    assert (outcome.raw, outcome.failed) == (None, failed)
+    assert outcome.detail
+    assert (mend_image if kind == "image" else mend_label)(record, [reason], *SIZE) is None
+
+
+def test_without_the_image_size_no_box_is_made():
+    assert repair("annotation", json.dumps(thing(bbox=None)).encode(), [Reason.NO_BOX]).failed == Reason.NO_BOX
+
+
+def test_a_record_that_is_no_object_is_never_repaired():
+    assert repair("annotation", b"[1]", [Reason.TEXT_ID], SIZE).failed == Reason.NOT_AN_OBJECT
+    assert repair("annotation", b'{"a"', [Reason.TEXT_ID], SIZE).failed == Reason.NOT_AN_OBJECT
+
+
+def test_an_area_is_compared_with_the_drawn_mask_beyond_a_tolerance():
+    square = thing()["segmentation"]
+    assert drawn_area(square, *SIZE) == 100
+    assert drawn_facts(square, 109, *SIZE) == []
+    assert drawn_facts(square, 111, *SIZE) == [Reason.AREA_MISMATCH]
+    assert drawn_facts([[10, 10, 10, 10, 10, 10]], 0.1, *SIZE) == [Reason.MASK_EMPTY]
+    assert drawn_facts({"size": [1, 1], "counts": "zzz"}, 1, *SIZE) == []
