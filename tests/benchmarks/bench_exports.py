@@ -1,0 +1,251 @@
+"""Benchmark of exports: a subset written as a YOLO dataset, by cocomine and by supervision, photographs included.
+
+It draws its own subset (photographs of noise and blobs, polygons of about 30 points, no crowds, one part an object, so
+that both write the same), then runs both in turn, A B A B, each as a program of its own, and checks that both wrote the
+same photographs and the same labels. cocomine also hashes every file, which supervision does not; `copied` copies the
+photographs as supervision does, `linked` is the default. supervision is looked for in .peers/supervision.
+
+  python tests/benchmarks/bench_exports.py [--full]
+
+The last line is one JSON object: sizes, median seconds, `peak_mb` of the process tree, and `ratio_vs_supervision` for
+boxes and for outlines (above 1: ours is faster; the smaller of the two, photographs copied).
+"""
+
+import argparse
+import json
+import os
+import shutil
+import statistics
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+from pathlib import Path
+
+import numpy as np
+import psutil
+from PIL import Image
+
+ROOT = Path(__file__).resolve().parents[2]
+sys.path.insert(0, str(ROOT / "scripts"))
+
+from cocomine.base.files import canonical_json, write_json, write_table  # noqa: E402
+
+PEER = Path(os.environ.get("COCOMINE_PEERS", ROOT / ".peers")) / "supervision" / "bin" / "python"
+PEER_PROGRAM = """
+import sys
+import supervision as sv
+masks, source, target = sys.argv[1] == "masks", sys.argv[2], sys.argv[3]
+for split in ("train", "val"):
+    dataset = sv.DetectionDataset.from_coco(
+        images_directory_path=f"{source}/{split}", annotations_path=f"{source}/annotations/instances_{split}.json",
+        force_masks=masks,
+    )
+    dataset.as_yolo(
+        images_directory_path=f"{target}/images/{split}", annotations_directory_path=f"{target}/labels/{split}",
+        data_yaml_path=f"{target}/data.yaml",
+    )
+"""
+CLASSES, OBJECTS = 8, 7
+
+
+def draw_subset(folder: Path, images: int) -> None:
+    """Write a store and a subset of `images` photographs, 640 × 480, with OBJECTS star-shaped polygons each."""
+    generator = np.random.default_rng(0)
+    store, subset = folder / "store", folder / "subset"
+    store.mkdir(parents=True)
+    names = [f"{number:012d}.jpg" for number in range(1, images + 1)]
+    noise = generator.integers(0, 256, (60, 80, 3), dtype=np.uint8)
+    for number, name in enumerate(names):
+        picture = np.roll(noise, number, axis=1).repeat(8, axis=0).repeat(8, axis=1)
+        Image.fromarray(picture).save(store / name, quality=85)
+    split_of = ["val" if number % 5 == 4 else "train" for number in range(images)]
+    labels = [{"label": 0, "name": "background", "category_id": None}]
+    labels += [{"label": n, "name": f"class{n}", "category_id": n} for n in range(1, CLASSES + 1)]
+    write_json(subset / "labels.json", {"labels": labels, "void": 255})
+    write_table(
+        subset / "images.tsv",
+        ["image_id", "store_path"],
+        [(number, name) for number, name in enumerate(names, 1)],
+    )
+    records, annotations = [], []
+    for number, name in enumerate(names, 1):
+        records.append({"id": number, "file_name": name, "width": 640, "height": 480})
+        for place in range(OBJECTS):
+            centre = generator.uniform((120, 120), (520, 360))
+            angles = np.linspace(0, 2 * np.pi, 30, endpoint=False)
+            waves = generator.uniform(-12, 12, (3, 1)) * np.sin(
+                np.arange(2, 5)[:, None] * angles + generator.uniform(0, 6)
+            )
+            reach = 70 + waves.sum(0)  # smooth: supervision traces outlines anew and splits thin spikes off as objects
+            points = np.round(centre + np.stack([np.cos(angles), np.sin(angles)], 1) * reach[:, None], 2)
+            low, high = points.min(0), points.max(0)
+            annotations.append(
+                {
+                    "id": number * OBJECTS + place,
+                    "image_id": number,
+                    "category_id": int(generator.integers(1, CLASSES + 1)),
+                    "iscrowd": 0,
+                    "area": float(np.prod(high - low)),
+                    "bbox": [*low.tolist(), *(high - low).tolist()],
+                    "segmentation": [points.ravel().tolist()],
+                }
+            )
+    categories = [{"id": n, "name": f"class{n}", "supercategory": "thing"} for n in range(1, CLASSES + 1)]
+    for split in ("train", "val"):
+        chosen = {record["id"] for record, side in zip(records, split_of, strict=True) if side == split}
+        document = {
+            "images": [record for record in records if record["id"] in chosen],
+            "annotations": [record for record in annotations if record["image_id"] in chosen],
+            "categories": categories,
+        }
+        (subset / f"{split}.json").write_text(canonical_json(document))
+
+
+def without_outlines(coco: Path, target: Path) -> None:
+    """Write the COCO folder once more without segmentations, since supervision writes outlines wherever it sees any."""
+    for split in ("train", "val"):
+        (target / split).parent.mkdir(parents=True, exist_ok=True)
+        (target / split).symlink_to(coco / split)
+        document = json.loads((coco / "annotations" / f"instances_{split}.json").read_bytes())
+        for annotation in document["annotations"]:
+            annotation["segmentation"] = []
+        write_json(target / "annotations" / f"instances_{split}.json", document)
+
+
+def timed(command: list[str], target: Path) -> tuple[float, float]:
+    """Run a program that makes `target`; return its seconds and the peak memory of its process tree in MB."""
+    shutil.rmtree(target, ignore_errors=True)
+    os.sync()
+    started = time.perf_counter()
+    process = psutil.Popen(
+        command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, env={**os.environ, "TQDM_DISABLE": "1"}
+    )
+    peak, over = [0.0], threading.Event()
+
+    def watch() -> None:
+        while not over.is_set():
+            try:
+                tree = [process, *process.children(recursive=True)]
+                peak[0] = max(peak[0], sum(one.memory_info().rss for one in tree) / 1e6)
+            except psutil.Error:
+                pass
+            over.wait(0.02)
+
+    watcher = threading.Thread(target=watch)
+    watcher.start()
+    _, errors = process.communicate()
+    seconds = time.perf_counter() - started
+    over.set()
+    watcher.join()
+    if process.returncode != 0:
+        raise SystemExit(f"{command[:3]} failed:\n{errors.decode()[-2000:]}")
+    return seconds, peak[0]
+
+
+def read_labels(root: Path) -> dict[str, list[tuple[int, list[float]]]]:
+    """Read a YOLO folder: `split/stem` to (class, box as x, y, x, y in shares), sorted."""
+    found = {}
+    for file in sorted((root / "labels").rglob("*.txt")):
+        rows = []
+        for line in file.read_text().splitlines():
+            index, *numbers = line.split()
+            values = np.array(numbers, float)
+            if len(values) == 4:
+                centre, size = values[:2], values[2:]
+                box = [*(centre - size / 2), *(centre + size / 2)]
+            else:
+                points = values.reshape(-1, 2)
+                box = [*points.min(0), *points.max(0)]
+            rows.append((int(index), [float(side) for side in box]))
+        found[f"{file.parent.name}/{file.stem}"] = sorted(rows)
+    return found
+
+
+def check_same(ours: Path, theirs: Path, tolerance: float) -> float:
+    """Check that both hold the same photographs and the same labels; return the largest difference of a box's side."""
+    for split in ("train", "val"):
+        names = [
+            {path.name: path.stat().st_size for path in (root / "images" / split).iterdir()} for root in (ours, theirs)
+        ]
+        assert names[0] == names[1], "the photographs differ"
+    a, b = read_labels(ours), read_labels(theirs)
+    assert a.keys() == b.keys(), "the label files differ"
+    worst = 0.0
+    for name in a:
+        assert sorted(row[0] for row in a[name]) == sorted(row[0] for row in b[name]), f"{name}: other classes"
+        left = list(b[name])
+        for index, box in a[name]:
+            gaps = [(max(abs(p - q) for p, q in zip(box, other, strict=True)), place)
+                    for place, (number, other) in enumerate(left) if number == index]  # fmt: skip
+            gap, place = min(gaps)
+            left.pop(place)
+            worst = max(worst, gap)
+    assert worst <= tolerance, f"a box differs by {worst:.4f} of its image"
+    return worst
+
+
+def main() -> None:
+    """Run the benchmark and print its table and its JSON line."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--full", action="store_true", help="2,000 photographs instead of 200")
+    parser.add_argument("--pairs", type=int, default=5, help="how often both run (default 5)")
+    options = parser.parse_args()
+    images = 2000 if options.full else 200
+    result: dict[str, object] = {"images": images, "objects": images * OBJECTS, "pairs": options.pairs}
+    with tempfile.TemporaryDirectory(prefix="bench_exports_") as name:
+        folder = Path(name)
+        draw_subset(folder, images)
+        ours = [sys.executable, str(ROOT / "scripts" / "export_dataset.py"), "--subset-dir", str(folder / "subset")]
+        ours += ["--store-dir", str(folder / "store")]
+        timed([*ours, "--format", "coco", "--out-dir", str(folder / "coco")], folder / "coco")
+        without_outlines(folder / "coco", folder / "boxes")
+        peer = PEER.exists()
+        if not peer:
+            print(f"not run: supervision (no {PEER}; tests/benchmarks makes it)")
+        print(f"{images} photographs, {images * OBJECTS} objects, {options.pairs} pairs, medians (spread)")
+        print(f"{'':26}{'seconds':>18}{'photographs/s':>15}{'peak MB':>9}")
+        # supervision rounds boxes to whole pixels, and reads outlines off masks: a pixel is 1 / 480 of the height.
+        for kind, tolerance in (("detect", 1.01 / 480), ("segment", 2.01 / 480)):
+            command = [*ours, "--format", f"yolo-{kind}", "--out-dir", str(folder / "ours")]
+            runs = {"linked": command, "copied": [*command, "--copy"]}
+            if peer:
+                masks = "masks" if kind == "segment" else "boxes"
+                runs["supervision"] = [
+                    str(PEER),
+                    "-c",
+                    PEER_PROGRAM,
+                    masks,
+                    str(folder / "coco"),
+                    str(folder / "theirs"),
+                ]
+            seconds: dict[str, list[float]] = {who: [] for who in runs}
+            peaks: dict[str, list[float]] = {who: [] for who in runs}
+            for _ in range(options.pairs):
+                for who, program in runs.items():
+                    took, peak = timed(program, folder / ("theirs" if who == "supervision" else "ours"))
+                    seconds[who].append(took)
+                    peaks[who].append(peak)
+            if peer:
+                result[f"{kind}_largest_difference"] = check_same(folder / "ours", folder / "theirs", tolerance)
+            for who in runs:
+                median = statistics.median(seconds[who])
+                spread = f"{median:.2f} ({min(seconds[who]):.2f}–{max(seconds[who]):.2f})"
+                print(f"{kind + ' ' + who:26}{spread:>18}{images / median:>15.0f}{max(peaks[who]):>9.0f}")
+                result[f"{kind}_{who}_seconds"] = round(median, 4)
+                result[f"{kind}_{who}_peak_mb"] = round(max(peaks[who]), 1)
+            if peer:
+                for who in ("linked", "copied"):
+                    pairs = [theirs / mine for mine, theirs in zip(seconds[who], seconds["supervision"], strict=True)]
+                    result[f"ratio_{kind}_{who}"] = round(statistics.median(pairs), 2)
+        mine = [value for key, value in result.items() if key.endswith("_peak_mb") and "supervision" not in key]
+        result["peak_mb"] = max(mine, key=float)  # type: ignore[arg-type]
+        if peer:
+            ratios = [result["ratio_detect_copied"], result["ratio_segment_copied"]]
+            result["ratio_vs_supervision"] = min(ratios, key=float)  # type: ignore[arg-type]
+    print(json.dumps(result, sort_keys=True))
+
+
+if __name__ == "__main__":
+    main()
