@@ -5,9 +5,8 @@ absent, whatever happens on the way; run it again after a failure and only what 
 0 only if every image is there with the checksum that its origin published.
 
 Example:
-  python scripts/sync_images.py --settings '{"origins": ["gs://my-bucket/coco"]}' --selection results/giraffes/selection.tsv \\
-      --store-dir data/images/coco \
-      --lock results/giraffes/images.lock.tsv
+  python scripts/sync_images.py --settings '{"origins": ["gs://my-bucket/coco"]}' \
+      --selection results/giraffes/selection.tsv --store-dir data/images/coco --lock results/giraffes/images.lock.tsv
   python scripts/sync_images.py --settings '{"folder": "/datasets/coco", "use": "in-place"}' … --plan
 """
 

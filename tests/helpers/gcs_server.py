@@ -477,7 +477,7 @@ class _Handler(BaseHTTPRequestHandler):
 def _parts(content_type: str, body: bytes) -> tuple[dict[str, Any], bytes]:
     """Take a multipart/related upload apart: its metadata and its bytes."""
     header = email.parser.HeaderParser().parsestr(f"Content-Type: {content_type}\n\n")
-    boundary = b"--" + header.get_boundary("").encode()
+    boundary = b"--" + header.get_boundary("").strip("'").encode()
     _, first, second, *_ = body.split(boundary)
     meta = first.lstrip(b"\r\n").partition(b"\r\n\r\n")[2]
     if not meta:

@@ -6,7 +6,7 @@ from concurrent.futures import ThreadPoolExecutor
 from cocomine.sources.gcs import Bucket
 from cocomine.sources.records import Facts, Outcome, Want
 from cocomine.sources.settings import OriginSettings
-from cocomine.sources.transfer import Target
+from cocomine.sources.transfer import Behaviour, Target
 
 ASKED_ONE_BY_ONE = 300  # from so many names on, a listing of the range they lie in is quicker
 THREADS = 16
@@ -15,7 +15,8 @@ THREADS = 16
 class GcsOrigin:
     """Files of gs://bucket/prefix."""
 
-    def __init__(self, settings: OriginSettings, label: str) -> None:
+    def __init__(self, settings: OriginSettings, label: str, behaviour: Behaviour) -> None:
+        self.behaviour = behaviour
         self.settings = settings
         self.label = label
         self._bucket: Bucket | None = None
@@ -24,7 +25,7 @@ class GcsOrigin:
     def bucket(self) -> Bucket:
         """The bucket, opened on first use: credentials are looked for only then."""
         if self._bucket is None:
-            self._bucket = Bucket(self.settings)
+            self._bucket = Bucket(self.settings, self.behaviour)
         return self._bucket
 
     def facts(self, names: Sequence[str]) -> dict[str, Facts]:

@@ -2,12 +2,15 @@
 
 import os
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 import msgspec
 
+from cocomine.base.files import atomic_path
+
 FOLDER = ".cocomine"  # inside a store: the ledger and what is being written
+WORTH_COMPACTING = 1000  # lines that a newer one has replaced
 
 
 class Entry(msgspec.Struct, array_like=True, frozen=True):
@@ -37,24 +40,22 @@ class Ledger:
         self._opening = threading.Lock()
         self._encoder = msgspec.json.Encoder()
 
-    def read(self) -> dict[str, Entry]:
-        """Return name -> entry."""
+    def entries(self) -> Iterator[Entry]:
+        """Yield the entries in the order in which they were added; a later one of a name replaces an earlier."""
         decoder = msgspec.json.Decoder(Entry)
-        entries: dict[str, Entry] = {}
-        for line in self._lines():
-            try:
-                entry = decoder.decode(line)
-            except msgspec.DecodeError:
-                continue
-            entries[entry.name] = entry
-        return entries
-
-    def _lines(self) -> Iterator[bytes]:
         try:
             with open(self.path, "rb") as file:
-                yield from file
+                for line in file:
+                    try:
+                        yield decoder.decode(line)
+                    except msgspec.DecodeError:
+                        continue
         except FileNotFoundError:
             return
+
+    def read(self) -> dict[str, Entry]:
+        """Return name -> entry."""
+        return {entry.name: entry for entry in self.entries()}
 
     def append(self, entries: list[Entry]) -> None:
         """Add entries. A line break goes first, so that a torn last line spoils only itself."""
@@ -70,6 +71,26 @@ class Ledger:
                 return
             self.path.parent.mkdir(parents=True, exist_ok=True)
             self._descriptor = os.open(self.path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o666)
+
+    def compact(self) -> None:
+        """Leave out replaced lines when they are many. What another sync adds meanwhile may be lost: it is only hashed
+        again then.
+        """
+        names: set[int] = set()
+        lines = 0
+        for entry in self.entries():
+            names.add(hash(entry.name))
+            lines += 1
+        if lines - len(names) > max(WORTH_COMPACTING, len(names)):
+            self.write(self.path, self.read().values())
+
+    @staticmethod
+    def write(path: Path, entries: Iterable[Entry]) -> None:
+        """Write a file of these entries, atomically."""
+        encoder = msgspec.json.Encoder()
+        with atomic_path(path) as temporary, open(temporary, "wb") as out:
+            for entry in entries:
+                out.write(encoder.encode(entry) + b"\n")
 
     def close(self) -> None:
         """Close the file."""

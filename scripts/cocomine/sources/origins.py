@@ -76,7 +76,7 @@ def open_origin(settings: OriginSettings, behaviour: Behaviour, kept: Path) -> O
     if url.startswith("gs://"):
         from cocomine.sources.gcs_origin import GcsOrigin
 
-        return GcsOrigin(settings, label)
+        return GcsOrigin(settings, label, behaviour)
     if url.startswith("s3://"):
         from cocomine.sources.s3_origin import S3Origin
 
@@ -107,7 +107,7 @@ def open_bytes(settings: OriginSettings, behaviour: Behaviour, kept: Path) -> "B
     if url.startswith("gs://"):
         from cocomine.sources.gcs import Bucket
 
-        bucket = Bucket(settings)
+        bucket = Bucket(settings, behaviour)
         web, url = Web(behaviour, bucket.authorization), bucket.object_url()
     elif url.startswith("s3://"):
         from cocomine.sources.s3_origin import S3, S3Source

@@ -20,13 +20,13 @@ from cocomine.sources.transfer import Behaviour, Target, free_bytes
 
 log = logging.getLogger("cocomine")
 
-SAMPLE = 24  # files whose size is asked for to judge whether the disk will do
+SAMPLE = 24  # files whose sizes are asked for to judge whether the disk will do
 NAMES_SHOWN = 100
 
 
 @dataclass(frozen=True)
 class Options:
-    """How a store is synced. `checksum` reads every byte that is there already; `verify_origin` asks the origins too."""
+    """How a store is synced. `checksum` reads every byte that is there; `verify_origin` asks the origins too."""
 
     behaviour: Behaviour = field(default_factory=Behaviour)
     checksum: bool = False
@@ -139,7 +139,7 @@ class Store:
         wants: list[Want] = []
         unsure: list[str] = []
         for name in names:
-            reason = refusal(name) or clashes.get(name) or _reserved(name)
+            reason: str | None = refusal(name) or clashes.get(name) or _reserved(name)
             if not reason and prepare:
                 reason = guard.prepare(name)
             if reason:

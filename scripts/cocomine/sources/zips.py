@@ -263,7 +263,7 @@ def grouped(chosen: Iterable[tuple[Want, Member]]) -> list[list[tuple[Want, Memb
             first, last = group[0][1], group[-1][1]
             gap = member.offset - last.end
             span = member.end - first.offset
-            if 0 <= gap and gaps + gap <= span * WASTE and span <= MOST_IN_ONE_REQUEST:
+            if gap >= 0 and gaps + gap <= span * WASTE and span <= MOST_IN_ONE_REQUEST:
                 group.append((want, member))
                 gaps += gap
                 continue

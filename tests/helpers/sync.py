@@ -1,0 +1,54 @@
+"""Running the sync scripts as users do, and saying what a folder holds."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+from helpers.shared import ROOT
+
+
+def script(name: str, *arguments: object, env: dict[str, str] | None = None, timeout: float = 120.0) -> "Result":
+    """Run scripts/NAME in a process of its own."""
+    environment = {k: v for k, v in os.environ.items() if not k.startswith(("GOOGLE_", "STORAGE_", "AWS_"))}
+    environment |= {"NO_PROXY": "127.0.0.1,localhost", **(env or {})}
+    done = subprocess.run(
+        [sys.executable, str(ROOT / "scripts" / name), *map(str, arguments)],
+        env=environment,
+        capture_output=True,
+        text=True,
+        timeout=timeout,
+        check=False,
+    )
+    return Result(done.returncode, done.stdout, done.stderr)
+
+
+class Result:
+    """What a script said and how it ended."""
+
+    def __init__(self, code: int, out: str, err: str) -> None:
+        self.code, self.out, self.err = code, out, err
+
+    def ok(self) -> "Result":
+        """Fail the test, with what was said, unless the exit code is 0."""
+        assert self.code == 0, self.err + self.out
+        return self
+
+
+def tree(folder: Path) -> dict[str, bytes]:
+    """Return the files below a folder and their bytes, without what cocomine keeps for itself."""
+    return {
+        path.relative_to(folder).as_posix(): path.read_bytes()
+        for path in sorted(folder.rglob("*"))
+        if path.is_file() and ".cocomine" not in path.parts
+    }
+
+
+def write_selection(path: Path, names: list[str], roles: dict[str, str] | None = None) -> Path:
+    """Write a selection.tsv of these store paths."""
+    rows = ["image_id\tsource_split\tfile_name\tstore_path\twidth\theight\trole\trank"]
+    for number, name in enumerate(names):
+        split, _, file = name.partition("/")
+        rows.append(f"{number}\t{split}\t{file}\t{name}\t1\t1\t{(roles or {}).get(name, 'wanted')}\t{number}")
+    path.write_text("\n".join(rows) + "\n", "utf-8")
+    return path
