@@ -1,0 +1,240 @@
+"""The strategies: which side, and which fold, each image goes to."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from cocomine.base.errors import CocomineError
+from cocomine.base.files import rank
+from cocomine.splits.choose import balance, nearest, take
+from cocomine.splits.settings import SplitSettings
+
+NO_FOLD = -1
+
+
+@dataclass(frozen=True)
+class Picture:
+    """What a strategy may know of an image; `labels` are the category ids that it holds."""
+
+    image_id: int
+    source_split: str
+    file_name: str
+    group: int
+    labels: tuple[int, ...] = ()
+
+
+@dataclass
+class Assignment:
+    """Which images (by place) are in val, the fold of each (-1 where there are none), and what to tell about it.
+
+    `share` is the share of val that was aimed at, None where it follows from lists or the source; `target` and
+    `nearest` are the number of images asked for and the nearest that the groups allow. `moved` are images that a twin
+    drew to the other side than their source or list says.
+    """
+
+    in_val: list[bool]
+    fold: list[int]
+    share: float | None = None
+    target: int | None = None
+    nearest: int | None = None
+    moved: list[int] = field(default_factory=list)
+
+
+def assign(pictures: Sequence[Picture], settings: SplitSettings) -> Assignment:
+    """Give every picture a side. Raises CocomineError when a side would be empty or a list does not add up."""
+    if settings.strategy == "official":
+        result = _official(pictures, settings)
+    elif settings.strategy == "lists":
+        result = _lists(pictures, settings)
+    elif settings.strategy == "kfold":
+        result = _kfold(pictures, settings)
+    else:
+        result = _shared(pictures, settings)
+    count = sum(result.in_val)
+    if count == 0 or count == len(pictures):
+        raise CocomineError(
+            f"split: {settings.strategy} puts {count} of {len(pictures)} images into val, so one side is empty",
+            _remedy(settings, pictures),
+        )
+    return result
+
+
+def _remedy(settings: SplitSettings, pictures: Sequence[Picture]) -> str:
+    if settings.strategy == "official":
+        names = sorted({picture.source_split for picture in pictures})
+        return f"the images come from {', '.join(names)}: name those of val in split.official_val, or choose hash"
+    if settings.strategy == "lists":
+        return "put images on both lists, or set split.unlisted"
+    return "ask for more images in the subset, or for another share; twins that stay together may be all there is"
+
+
+def inherit(pictures: Sequence[Picture], sides: Mapping[int, tuple[str, int]], settings: SplitSettings) -> Assignment:
+    """Give every picture the side and fold that another split gives it, by image id.
+
+    Pictures that the other split does not know follow a twin that it knows, and are dealt out by hash otherwise. Raises
+    CocomineError when a side is empty.
+    """
+    result = Assignment([False] * len(pictures), [NO_FOLD] * len(pictures), share=settings.val_share)
+    known_groups: dict[int, tuple[str, int]] = {}
+    for picture in pictures:
+        if picture.image_id in sides:
+            # A group that the other split already parts cannot leak more: the val side rules for newcomers.
+            before = known_groups.get(picture.group)
+            if before is None or before[0] == "train":
+                known_groups[picture.group] = sides[picture.image_id]
+    unknown = [place for place, picture in enumerate(pictures) if picture.image_id not in sides]
+    free = [place for place in unknown if pictures[place].group not in known_groups]
+    drawn = _taken(pictures, free, round(settings.val_share * len(free)), settings.seed) if free else set()
+    for place, picture in enumerate(pictures):
+        side = sides.get(picture.image_id) or known_groups.get(picture.group)
+        result.in_val[place] = side[0] == "val" if side else place in drawn
+        result.fold[place] = side[1] if side else NO_FOLD
+    count = sum(result.in_val)
+    if count == 0 or count == len(pictures):
+        raise CocomineError(
+            f"split: of {len(pictures)} images, {count} are in val of the split that is inherited",
+            "take images_from a subset that shares images of both sides with this one",
+        )
+    return result
+
+
+def _units(pictures: Sequence[Picture], places: Sequence[int], seed: int) -> list[list[int]]:
+    """Return the groups among `places` in the order of their hash: that of the smallest image id of each."""
+    groups: dict[int, list[int]] = {}
+    for place in places:
+        groups.setdefault(pictures[place].group, []).append(place)
+    return sorted(groups.values(), key=lambda unit: _key(pictures, unit, seed))
+
+
+def _key(pictures: Sequence[Picture], unit: Sequence[int], seed: int) -> tuple[int, int]:
+    first = min(pictures[place].image_id for place in unit)
+    return rank(f"split:{seed}", first), first
+
+
+def _taken(pictures: Sequence[Picture], places: Sequence[int], target: int, seed: int) -> set[int]:
+    units = _units(pictures, places, seed)
+    chosen = take([len(unit) for unit in units], target)
+    return {place for unit, taken in zip(units, chosen, strict=True) if taken for place in unit}
+
+
+def _shared(pictures: Sequence[Picture], settings: SplitSettings) -> Assignment:
+    """The strategies hash and stratified: `val_share` of the images, as a rounded number."""
+    places = range(len(pictures))
+    target = round(settings.val_share * len(pictures))
+    units = _units(pictures, places, settings.seed)
+    sizes = [len(unit) for unit in units]
+    if settings.strategy == "stratified":
+        order = sorted({label for picture in pictures for label in picture.labels})
+        column = {label: number for number, label in enumerate(order)}
+        # An image without any object is a class of its own, so that both sides get their share of them too.
+        labels: NDArray[np.int64] = np.zeros((len(units), len(order) + 1), dtype=np.int64)
+        for number, unit in enumerate(units):
+            for place in unit:
+                columns = [column[label] for label in pictures[place].labels] or [len(order)]
+                labels[number, columns] += 1
+        chosen = balance(np.array(sizes), labels, settings.val_share, target).tolist()
+    else:
+        chosen = take(sizes, target)
+    in_val = [False] * len(pictures)
+    for unit, taken in zip(units, chosen, strict=True):
+        for place in unit:
+            in_val[place] = taken
+    counts: dict[int, int] = {}
+    for size in sizes:
+        counts[size] = counts.get(size, 0) + 1
+    possible = nearest(sorted(counts.items()), target)
+    return Assignment(in_val, [NO_FOLD] * len(pictures), settings.val_share, target, possible)
+
+
+def _kfold(pictures: Sequence[Picture], settings: SplitSettings) -> Assignment:
+    """Cut the order of the hash into `folds` stretches of the same number of images, as nearly as groups allow."""
+    count, folds = len(pictures), settings.folds
+    fold = [folds - 1] * count
+    left = list(range(count))
+    done = 0
+    for number in range(folds - 1):
+        target = round(count * (number + 1) / folds) - done
+        taken = _taken(pictures, left, target, settings.seed)
+        for place in taken:
+            fold[place] = number
+        left = [place for place in left if place not in taken]
+        done += len(taken)
+    in_val = [number == settings.fold for number in fold]
+    target = round(count * (settings.fold + 1) / folds) - round(count * settings.fold / folds)
+    return Assignment(in_val, fold, 1 / folds, target, None)
+
+
+def _official(pictures: Sequence[Picture], settings: SplitSettings) -> Assignment:
+    """Keep the source's splits; a twin of a val image comes to val too, so the official val stays whole."""
+    names = sorted({picture.source_split for picture in pictures})
+    unknown = [name for name in settings.official_val if name not in names]
+    if unknown:
+        raise CocomineError(
+            f"split.official_val: no image comes from {', '.join(unknown)}", f"the splits are {', '.join(names)}"
+        )
+    of_val = set(settings.official_val) or {name for name in names if name.lower().startswith("val")}
+    groups = {picture.group for picture in pictures if picture.source_split in of_val}
+    in_val = [picture.group in groups for picture in pictures]
+    moved = [p.image_id for p, val in zip(pictures, in_val, strict=True) if val and p.source_split not in of_val]
+    return Assignment(in_val, [NO_FOLD] * len(pictures), moved=sorted(moved))
+
+
+def _lists(pictures: Sequence[Picture], settings: SplitSettings) -> Assignment:
+    """Follow the lists to the letter; twins on two sides are an error unless they are allowed."""
+    listed = {"train": _read_list(settings.train_list), "val": _read_list(settings.val_list)}
+    side: dict[int, str] = {}
+    for place, picture in enumerate(pictures):
+        names = {str(picture.image_id), picture.file_name}
+        sides = [name for name in ("train", "val") if names & listed[name]]
+        if len(sides) == 2:
+            raise CocomineError(
+                f"split: image {picture.image_id} ({picture.file_name}) is on both lists", "take it off one of them"
+            )
+        if sides:
+            side[place] = sides[0]
+    known = {name for picture in pictures for name in (str(picture.image_id), picture.file_name)}
+    strangers = sorted((listed["train"] | listed["val"]) - known)
+    if strangers:
+        raise CocomineError(
+            f"split: {len(strangers)} listed images are not in the subset, the first is {strangers[0]!r}",
+            "take them off the lists, or let the subset's query include them",
+        )
+    group_side: dict[int, tuple[str, int]] = {}
+    for place, name in side.items():
+        other = group_side.setdefault(pictures[place].group, (name, pictures[place].image_id))
+        if other[0] != name:
+            raise CocomineError(
+                f"split: image {pictures[place].image_id} is listed for {name} and its near-duplicate {other[1]} for "
+                f"{other[0]}",
+                "list both for one side, or set split.twins: allow",
+            )
+    moved = []
+    for place, picture in enumerate(pictures):
+        if place not in side:
+            if picture.group in group_side:
+                side[place] = group_side[picture.group][0]
+                moved.append(picture.image_id)
+            elif settings.unlisted == "stop":
+                missing = len(pictures) - len(side)
+                raise CocomineError(
+                    f"split: {missing} images are on neither list, one is {picture.image_id} ({picture.file_name})",
+                    "list them, or set split.unlisted to train or val",
+                )
+            else:
+                side[place] = settings.unlisted
+    in_val = [side[place] == "val" for place in range(len(pictures))]
+    return Assignment(in_val, [NO_FOLD] * len(pictures), moved=sorted(moved))
+
+
+def _read_list(value: tuple[int | str, ...] | str) -> set[str]:
+    if isinstance(value, str):
+        try:
+            return {line.strip() for line in Path(value).read_text("utf-8").splitlines() if line.strip()}
+        except (OSError, UnicodeDecodeError) as error:
+            raise CocomineError(
+                f"split: the list {value} cannot be read: {error}", "a text file, one name a line"
+            ) from error
+    return {str(name) for name in value}

@@ -1,0 +1,306 @@
+"""Parting a subset: groups, sides, the sliced files, and the audit of what was done."""
+
+import logging
+from collections.abc import Sequence
+from dataclasses import asdict, replace
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import numpy as np
+import pyarrow.parquet as pq
+from numpy.typing import NDArray
+
+from cocomine.base.errors import CocomineError
+from cocomine.base.files import rank, read_table, write_json, write_table
+from cocomine.base.progress import Progress
+from cocomine.images.descriptors import THUMBNAIL_SIDE
+from cocomine.splits import documents
+from cocomine.splits.assign import NO_FOLD, Assignment, Picture, assign, inherit
+from cocomine.splits.choose import nearest
+from cocomine.splits.groups import Groups, Identity, Link, certain_links, group
+from cocomine.splits.settings import SplitSettings
+from cocomine.splits.twins import Pairs, find_pairs
+
+log = logging.getLogger("cocomine")
+
+COLUMNS = ("image_id", "file_name", "split", "group", "fold")
+
+
+def split(
+    settings: SplitSettings, subset_dir: Path, measures: Path, out_dir: Path, like: Path | None, previous: Path | None
+) -> None:
+    """Part the subset in `subset_dir` and write split.tsv, train.json, val.json, split_tasks/ and split_audit.json.
+
+    `like` is another subset's split.tsv to inherit, `previous` an earlier one of this subset to count moves against.
+    Raises CocomineError when an input is missing or a side would be empty.
+    """
+    subset = documents.read(subset_dir / "subset.json")
+    rows = _images(subset_dir / "images.tsv")
+    groups = _groups(rows, measures, settings)
+    pictures = _pictures(rows, groups, subset)
+    inherited = _sides(like) if like is not None else None
+    assignment = inherit(pictures, inherited, settings) if inherited is not None else assign(pictures, settings)
+    with Progress("split_dataset", len(pictures), "image") as progress:
+        sides = ["val" if val else "train" for val in assignment.in_val]
+        first = [min(ids) for ids in _ids_by_group(pictures).values()]
+        group_id = dict(zip(_ids_by_group(pictures), first, strict=True))
+        write_table(
+            out_dir / "split.tsv",
+            COLUMNS,
+            (
+                (p.image_id, p.file_name, side, group_id[p.group], fold if fold != NO_FOLD else None)
+                for p, side, fold in zip(pictures, sides, assignment.fold, strict=True)
+            ),
+        )
+        side_of = {picture.image_id: side for picture, side in zip(pictures, sides, strict=True)}
+        tasks = _write_documents(subset, subset_dir, out_dir, side_of)
+        audit = _audit(settings, pictures, assignment, groups, subset, tasks, inherited is not None)
+        if inherited is None:
+            audit["stability"] = _stability(pictures, settings, side_of)
+        if previous is not None:
+            audit["previous"] = _moves(_sides(previous), side_of)
+        write_json(out_dir / "split_audit.json", audit)
+        progress.advance(len(pictures))
+        for side in documents.SIDES:
+            progress.count(side, sides.count(side))
+        progress.count("groups of more than one", len(audit["groups"]))
+        progress.count("links cut", len(audit["cut_links"]))
+    if audit["note"]:
+        log.warning("split_dataset: %s", audit["note"])
+
+
+def _images(path: Path) -> list[dict[str, str]]:
+    try:
+        rows = list(read_table(path))
+    except FileNotFoundError as error:
+        raise CocomineError(f"{path}: no such file", "run assemble_subset first") from error
+    if len(rows) < 2:
+        raise CocomineError(
+            f"{path}: {len(rows)} images cannot be split into train and val", "widen the subset's query in the config"
+        )
+    return rows
+
+
+def _sides(path: Path) -> dict[int, tuple[str, int]]:
+    """Return the side and fold of each image id of a split.tsv."""
+    try:
+        return {int(row["image_id"]): (row["split"], int(row["fold"] or NO_FOLD)) for row in read_table(path)}
+    except FileNotFoundError as error:
+        raise CocomineError(f"{path}: no such split", "build the subset that it belongs to first") from error
+    except (KeyError, ValueError) as error:
+        raise CocomineError(f"{path}: not a split.tsv: {error}", "give the split.tsv of a subset") from error
+
+
+def _groups(rows: Sequence[dict[str, str]], measures: Path, settings: SplitSettings) -> Groups:
+    """Join the images that must stay together, by name, by content and by looks."""
+    try:
+        table = pq.read_table(measures, columns=["image_id", "source_split", "sha256", "phash", "thumbnail"])
+    except FileNotFoundError as error:
+        raise CocomineError(f"{measures}: no such file", "run measure_images first") from error
+    keys = zip(table["image_id"].to_pylist(), table["source_split"].to_pylist(), strict=True)
+    place = {key: number for number, key in enumerate(keys)}
+    try:
+        order = [place[int(row["image_id"]), row["source_split"]] for row in rows]
+    except KeyError as error:
+        raise CocomineError(f"{measures}: image {error} was not measured", "run measure_images again") from error
+    table = table.take(order)
+    facts_of = zip(table["sha256"].to_pylist(), table["phash"].to_pylist(), strict=True)
+    identities = [
+        Identity(int(row["image_id"]), row["file_name"], *facts) for row, facts in zip(rows, facts_of, strict=True)
+    ]
+    certain = certain_links(identities)
+    thumbnails, seen = _thumbnails(table["thumbnail"])
+    found = find_pairs(thumbnails, settings.twins_distance, settings.twins_similarity)
+    pairs = Pairs(seen[found.first], seen[found.second], found.distance, found.similarity)
+    joined = group(len(rows), certain, pairs, settings.largest_group)
+    if settings.twins == "allow":
+        return Groups(list(range(len(rows))), [], joined.links + joined.cut)
+    return joined
+
+
+def _thumbnails(column: Any) -> tuple[NDArray[np.uint8], NDArray[np.int64]]:
+    """Return the thumbnails (n, 32, 32) of the rows that have one, and those rows."""
+    values = column.to_pylist()
+    seen = np.array([row for row, value in enumerate(values) if value is not None], dtype=np.int64)
+    joined = b"".join(value for value in values if value is not None)
+    return np.frombuffer(joined, dtype=np.uint8).reshape(-1, THUMBNAIL_SIDE, THUMBNAIL_SIDE), seen
+
+
+def _pictures(rows: Sequence[dict[str, str]], groups: Groups, subset: documents.Sliceable) -> list[Picture]:
+    labels: dict[int, set[int]] = {}
+    for image, category, _ in subset.annotations:
+        labels.setdefault(image, set()).add(category)
+    pictures = []
+    for row, of in zip(rows, groups.of, strict=True):
+        image = int(row["image_id"])
+        found = tuple(sorted(labels.get(image, ())))
+        pictures.append(Picture(image, row["source_split"], row["file_name"], of, found))
+    return pictures
+
+
+def _ids_by_group(pictures: Sequence[Picture]) -> dict[int, list[int]]:
+    result: dict[int, list[int]] = {}
+    for picture in pictures:
+        result.setdefault(picture.group, []).append(picture.image_id)
+    return result
+
+
+def _write_documents(
+    subset: documents.Sliceable, subset_dir: Path, out_dir: Path, side_of: dict[int, str]
+) -> dict[str, dict[str, int]]:
+    """Write train.json and val.json, and split_tasks/{side}_{task}.json; return the annotations of each."""
+    counts = {
+        "instances": documents.write_slices(
+            subset, side_of, {side: out_dir / f"{side}.json" for side in documents.SIDES}
+        )
+    }
+    tasks = out_dir / "split_tasks"
+    tasks.mkdir(parents=True, exist_ok=True)
+    for path in sorted((subset_dir / "tasks").glob("*.json")):
+        paths = {side: tasks / f"{side}_{path.name}" for side in documents.SIDES}
+        counts[path.stem] = documents.write_slices(documents.read(path), side_of, paths)
+    return counts
+
+
+def _audit(
+    settings: SplitSettings,
+    pictures: Sequence[Picture],
+    assignment: Assignment,
+    groups: Groups,
+    subset: documents.Sliceable,
+    tasks: dict[str, dict[str, int]],
+    inherited: bool,
+) -> dict[str, Any]:
+    in_val = assignment.in_val
+    count = sum(in_val)
+    share = count / len(pictures)
+    aim = assignment.share if assignment.share is not None and not inherited else share
+    crossing = [link for link in groups.links + groups.cut if in_val[link.first] != in_val[link.second]]
+    note = ""
+    if assignment.nearest is not None and assignment.nearest != assignment.target:
+        note = (
+            f"{assignment.target} images were asked for in val; groups that stay together allow {assignment.nearest} "
+            "at the nearest"
+        )
+    by_group: dict[int, list[Link]] = {}
+    for link in groups.links:
+        by_group.setdefault(groups.of[link.first], []).append(link)
+    members = {of: ids for of, ids in _ids_by_group(pictures).items() if len(ids) > 1}
+    side = {picture.group: "val" if val else "train" for picture, val in zip(pictures, in_val, strict=True)}
+    return {
+        "strategy": "inherited" if inherited else settings.strategy,
+        "settings": asdict(settings),
+        "images": {"all": len(pictures), "train": len(pictures) - count, "val": count},
+        "val": {"asked": assignment.target, "nearest_possible": assignment.nearest, "got": count, "share": share},
+        "note": note,
+        "annotations": tasks,
+        "classes": _classes(pictures, in_val, subset, aim),
+        "groups": [
+            {
+                "group": min(ids),
+                "images": sorted(ids),
+                "side": side[of],
+                "why": [_told(link, pictures) for link in by_group.get(of, [])],
+            }
+            for of, ids in sorted(members.items(), key=lambda item: min(item[1]))
+        ],
+        "cut_links": [_told(link, pictures) for link in groups.cut],
+        "links_across_sides": [_told(link, pictures) for link in crossing],
+        "moved_with_a_twin": assignment.moved,
+        "folds": _fold_sizes(assignment.fold),
+    }
+
+
+def _told(link: Link, pictures: Sequence[Picture]) -> dict[str, Any]:
+    told: dict[str, Any] = {
+        "images": sorted((pictures[link.first].image_id, pictures[link.second].image_id)),
+        "why": link.why,
+    }
+    if link.why == "near-duplicate":
+        told |= {"bits": link.distance, "similarity": link.similarity}
+    return told
+
+
+def _fold_sizes(folds: Sequence[int]) -> dict[str, int]:
+    return {str(fold): folds.count(fold) for fold in sorted(set(folds)) if fold != NO_FOLD}
+
+
+def _classes(
+    pictures: Sequence[Picture], in_val: Sequence[bool], subset: documents.Sliceable, aim: float
+) -> list[dict[str, Any]]:
+    """Return for each class its images and objects on both sides, its share of val and how far that is from `aim`.
+
+    `best_possible` is the least deviation that this class alone could have, given the groups that stay together.
+    """
+    val_ids = {picture.image_id for picture, val in zip(pictures, in_val, strict=True) if val}
+    objects: dict[int, list[int]] = {}
+    for image, category, _ in subset.annotations:
+        objects.setdefault(category, [0, 0])[image in val_ids] += 1
+    images: dict[int, list[int]] = {}
+    parts: dict[int, dict[int, int]] = {}
+    for picture, is_val in zip(pictures, in_val, strict=True):
+        for label in picture.labels:
+            images.setdefault(label, [0, 0])[is_val] += 1
+            group_parts = parts.setdefault(label, {})
+            group_parts[picture.group] = group_parts.get(picture.group, 0) + 1
+    names = _names(subset)
+    table = []
+    for label in sorted(set(names) | set(objects)):
+        train, val = images.get(label, [0, 0])
+        total = train + val
+        sizes: dict[int, int] = {}
+        for size in parts.get(label, {}).values():
+            sizes[size] = sizes.get(size, 0) + 1
+        best = abs(nearest(sorted(sizes.items()), aim * total) / total - aim) if total else 0.0
+        share = val / total if total else None
+        table.append(
+            {
+                "category_id": label,
+                "name": names.get(label, ""),
+                "images": {"train": train, "val": val},
+                "objects": dict(zip(("train", "val"), objects.get(label, [0, 0]), strict=True)),
+                "share_of_val": None if share is None else round(share, 6),
+                "deviation": None if share is None else round(abs(share - aim), 6),
+                "best_possible": round(best, 6) if total else None,
+            }
+        )
+    return table
+
+
+def _names(subset: documents.Sliceable) -> dict[int, str]:
+    categories = [msgspec.json.decode(raw) for raw in subset.categories or []]
+    return {int(category["id"]): str(category.get("name", "")) for category in categories}
+
+
+def _stability(pictures: Sequence[Picture], settings: SplitSettings, side_of: dict[int, str]) -> dict[str, Any]:
+    """Return how many images would change sides had a tenth of the images been added later."""
+    kept = [p for p in pictures if rank(f"later:{settings.seed}", p.image_id) % 10 != 0]
+    if settings.strategy == "lists":
+        return {"images": len(pictures), "later": 0, "moved": 0}
+    try:
+        before = assign(kept, replace(settings, official_val=_present(kept, settings)))
+    except CocomineError:
+        return {"images": len(pictures), "later": len(pictures) - len(kept), "moved": None}
+    moved = sum(
+        side_of[picture.image_id] != ("val" if val else "train")
+        for picture, val in zip(kept, before.in_val, strict=True)
+    )
+    return {"images": len(pictures), "later": len(pictures) - len(kept), "moved": moved}
+
+
+def _present(pictures: Sequence[Picture], settings: SplitSettings) -> tuple[str, ...]:
+    names = {picture.source_split for picture in pictures}
+    return tuple(name for name in settings.official_val if name in names)
+
+
+def _moves(before: dict[int, tuple[str, int]], side_of: dict[int, str]) -> dict[str, int]:
+    """Return how many images changed sides since an earlier split, came or went."""
+    both = [image for image in side_of if image in before]
+    return {
+        "same_side": sum(before[image][0] == side_of[image] for image in both),
+        "train_to_val": sum(before[image][0] == "train" and side_of[image] == "val" for image in both),
+        "val_to_train": sum(before[image][0] == "val" and side_of[image] == "train" for image in both),
+        "new": len(side_of) - len(both),
+        "gone": len(before) - len(both),
+    }

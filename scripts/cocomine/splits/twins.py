@@ -1,0 +1,244 @@
+"""Finding near-duplicate pictures among many: a hash to propose pairs, a finer descriptor to accept them.
+
+A pair is proposed when the 64-bit perceptual hash of one picture, cropped in one of 25 ways, is within `distance` bits
+of the other's. It is accepted when the low frequencies of the two (120 numbers, cropped alike) have a cosine
+similarity of at least `similarity`. All of it is worked out from the 32 x 32 thumbnails that measure_images wrote.
+
+Proposing is not quadratic. Hashes are cut into four parts of 16 bits, and if two hashes differ by few bits then some
+part differs by very few (Norouzi, Punjani and Fleet 2012, "Fast Search in Hamming Space with Multi-Index Hashing";
+with unequal allowances a part as in Qin et al. 2018, "GPH: Similarity Search in Hamming Space"): looking up each part
+with its few bits flipped finds every pair within the distance.
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from itertools import combinations
+
+import numpy as np
+from numpy.typing import NDArray
+
+from cocomine.base.progress import Progress
+from cocomine.images.descriptors import FREQUENCIES, THUMBNAIL_SIDE, hash_frequencies, projection
+
+Hashes = NDArray[np.uint64]
+Rows = NDArray[np.int64]
+
+# The parts of a side that a crop leaves: all of it, without 5 % at either end, without 2.5 % or 5 % at both.
+SIDES = ((0.0, 1.0), (0.05, 1.0), (0.0, 0.95), (0.025, 0.975), (0.05, 0.95))
+VIEWS = [(down, across) for down in range(len(SIDES)) for across in range(len(SIDES))]
+PARTS = 4
+PART_BITS = 16
+FLAT_DEVIATION = 3.0
+BLOCK = 4096
+CANDIDATES_AT_ONCE = 1 << 18
+
+
+@dataclass(frozen=True)
+class Pairs:
+    """Accepted pairs of rows, `first` < `second`, ascending: bits of difference and cosine similarity of each."""
+
+    first: Rows
+    second: Rows
+    distance: NDArray[np.int64]
+    similarity: NDArray[np.float64]
+
+
+def find_pairs(thumbnails: NDArray[np.uint8], distance: int, similarity: float) -> Pairs:
+    """Return the near-duplicate pairs among `thumbnails` (n, 32, 32).
+
+    Pictures with next to no contrast (a deviation of luma under 3) look all alike to a hash and are left out. Of
+    pictures with the very same thumbnail only the first is compared with others, and the rest are paired with it.
+    """
+    unique, copies_of = _without_copies(thumbnails)
+    kept = unique[_deviation(thumbnails)[unique] >= FLAT_DEVIATION]
+    first, second, bits, alike = _accepted(thumbnails[kept], distance, similarity)
+    copies = np.flatnonzero(copies_of != np.arange(len(thumbnails)))
+    copies = copies[np.isin(copies_of[copies], kept)]
+    lows = np.concatenate([kept[first], copies_of[copies]])
+    highs = np.concatenate([kept[second], copies])
+    order = np.lexsort((highs, lows))
+    none = np.zeros(len(copies), dtype=np.int64)
+    return Pairs(
+        lows[order],
+        highs[order],
+        np.concatenate([bits, none])[order],
+        np.concatenate([alike, none + 1.0])[order],
+    )
+
+
+def _deviation(thumbnails: NDArray[np.uint8]) -> NDArray[np.float64]:
+    parts = [np.zeros(0)]
+    for start in range(0, len(thumbnails), BLOCK):
+        block = thumbnails[start : start + BLOCK].reshape(-1, THUMBNAIL_SIDE**2).astype(np.float64)
+        parts.append(np.std(block, axis=1))
+    return np.concatenate(parts)
+
+
+def _without_copies(thumbnails: NDArray[np.uint8]) -> tuple[Rows, Rows]:
+    """Return the rows whose thumbnail is the first of its kind, and for every row the first row like it."""
+    flat = np.ascontiguousarray(thumbnails.reshape(len(thumbnails), -1))
+    keys = flat.view(np.dtype((np.void, flat.shape[1]))).ravel()
+    _, first, inverse = np.unique(keys, return_index=True, return_inverse=True)
+    return np.sort(first).astype(np.int64), first[inverse.ravel()].astype(np.int64)
+
+
+def _accepted(
+    thumbnails: NDArray[np.uint8], distance: int, similarity: float
+) -> tuple[Rows, Rows, NDArray[np.int64], NDArray[np.float64]]:
+    count = len(thumbnails)
+    found: dict[str, list[NDArray[np.int64]]] = {"one": [], "other": [], "bits": []}
+    alike: list[NDArray[np.float64]] = []
+    with Progress("near-duplicates", len(VIEWS), "crop") as progress:
+        views = hashes_of_views(thumbnails)
+        index = HashIndex(views[0], distance)
+        for number, (down, across) in enumerate(VIEWS):
+            for cropped, whole, bits in index.near(views[number]):
+                score = _similarity(thumbnails, cropped, whole, down, across)
+                keep = score >= similarity
+                found["one"].append(cropped[keep])
+                found["other"].append(whole[keep])
+                found["bits"].append(bits[keep])
+                alike.append(score[keep])
+            progress.advance()
+        if not alike or count == 0:
+            empty = np.zeros(0, dtype=np.int64)
+            return empty, empty, empty, np.zeros(0)
+        one, other, bits = (np.concatenate(found[name]) for name in ("one", "other", "bits"))
+        score = np.round(np.concatenate(alike), 4)
+        low, high = np.minimum(one, other), np.maximum(one, other)
+        # Of the crops that agree keep the best for each pair: fewest bits, then most alike.
+        order = np.lexsort((-score, bits, high, low))
+        low, high, bits, score = low[order], high[order], bits[order], score[order]
+        new = np.ones(len(low), dtype=bool)
+        new[1:] = (low[1:] != low[:-1]) | (high[1:] != high[:-1])
+        progress.count("pictures", count)
+        progress.count("pairs", int(new.sum()))
+        return low[new], high[new], bits[new], score[new]
+
+
+def hashes_of_views(thumbnails: NDArray[np.uint8]) -> Hashes:
+    """Return the perceptual hash of each picture in each of the 25 crops, (25, n); the first is of the whole."""
+    count = len(thumbnails)
+    sides = [projection(*side) for side in SIDES]
+    picked = hash_frequencies()
+    result = np.zeros((len(VIEWS), count), dtype=np.uint64)
+    for start in range(0, count, BLOCK):
+        block = thumbnails[start : start + BLOCK].astype(np.float64)
+        size = len(block)
+        for across, columns in enumerate(sides):
+            # All products are of whole numbers below 2**53, so these sums are exact in any order.
+            half = block.reshape(-1, THUMBNAIL_SIDE) @ columns.T
+            half = half.reshape(size, THUMBNAIL_SIDE, FREQUENCIES).transpose(1, 0, 2).reshape(THUMBNAIL_SIDE, -1)
+            for down, rows in enumerate(sides):
+                frequencies = (rows @ half).reshape(FREQUENCIES, size, FREQUENCIES)
+                chosen = np.ascontiguousarray(frequencies[picked[:, 0], :, picked[:, 1]].T)
+                middle = np.partition(chosen, 32, axis=1)[:, 32:33]
+                # Above the median of 64 numbers: at or above the 33rd smallest, unless that equals the 32nd.
+                bits = chosen >= middle
+                tied = bits.sum(axis=1) != 32
+                if tied.any():
+                    bits[tied] = chosen[tied] > np.median(chosen[tied], axis=1, keepdims=True)
+                packed = np.ascontiguousarray(np.packbits(bits, axis=1)).view(">u8").ravel()
+                result[down * len(SIDES) + across, start : start + size] = packed
+    return result
+
+
+def _similarity(
+    thumbnails: NDArray[np.uint8], cropped: Rows, whole: Rows, down: int, across: int
+) -> NDArray[np.float64]:
+    """Return the cosine similarity of the low frequencies of `cropped` rows, in a crop, and of `whole` rows."""
+    result = np.zeros(len(cropped))
+    rows, columns, all_of_it = projection(*SIDES[down]), projection(*SIDES[across]), projection()
+    for start in range(0, len(cropped), BLOCK):
+        part = slice(start, start + BLOCK)
+        one = rows @ thumbnails[cropped[part]].astype(np.float64) @ columns.T
+        other = all_of_it @ thumbnails[whole[part]].astype(np.float64) @ all_of_it.T
+        one = one.reshape(len(one), -1)[:, 1:] / 2.0**40
+        other = other.reshape(len(other), -1)[:, 1:] / 2.0**40
+        length = np.sqrt((one * one).sum(axis=1) * (other * other).sum(axis=1))
+        result[part] = (one * other).sum(axis=1) / np.maximum(length, 1e-30)
+    return result
+
+
+class HashIndex:
+    """Hashes cut into parts, sorted by each part, to be asked which of them are within a number of bits of others."""
+
+    def __init__(self, hashes: Hashes, distance: int) -> None:
+        self.hashes = hashes
+        self.distance = distance
+        self.orders: list[Rows] = []
+        self.sorted: list[Hashes] = []
+        self.starts: list[Rows] = []
+        for part in range(PARTS):
+            keys = _part(hashes, part)
+            self.orders.append(np.argsort(keys, kind="stable"))
+            self.sorted.append(hashes[self.orders[-1]])
+            counts = np.bincount(keys, minlength=1 << PART_BITS)
+            self.starts.append(np.concatenate([[0], np.cumsum(counts)]))
+        # Parts may differ by a_0..a_3 bits with sum(a_i + 1) = distance + 1; if each differed by more, the whole would.
+        allowed = [distance // PARTS - (part >= (distance % PARTS) + 1) for part in range(PARTS)]
+        self.masks = [_flips(bits) for bits in allowed]
+
+    def near(self, asked: Hashes) -> Iterator[tuple[Rows, Rows, NDArray[np.int64]]]:
+        """Yield blocks of (row of `asked`, row of the index, bits of difference) within the distance.
+
+        Row i is never paired with row i. A pair can come more than once.
+        """
+        for part in range(PARTS):
+            keys = _part(asked, part)
+            # Asking in the order of the keys walks through the index instead of jumping about in it.
+            rows = np.argsort(keys, kind="stable")
+            keys, hashes = keys[rows], asked[rows]
+            starts = self.starts[part]
+            for mask in self.masks[part].tolist():
+                begin = starts[keys ^ mask]
+                number = starts[(keys ^ mask) + 1] - begin
+                some = np.flatnonzero(number)
+                for low, high in _pieces(number[some], CANDIDATES_AT_ONCE):
+                    chosen = some[low:high]
+                    yield from self._compare(part, rows[chosen], hashes[chosen], begin[chosen], number[chosen])
+
+    def _compare(
+        self, part: int, rows: Rows, hashes: Hashes, begin: Rows, number: Rows
+    ) -> Iterator[tuple[Rows, Rows, NDArray[np.int64]]]:
+        ends = np.cumsum(number)
+        place = np.arange(int(ends[-1])) + np.repeat(begin - (ends - number), number)
+        bits = np.bitwise_count(np.repeat(hashes, number) ^ self.sorted[part][place])
+        near = np.flatnonzero(bits <= self.distance)
+        if len(near) == 0:
+            return
+        mine = rows[np.searchsorted(ends, near, side="right")]
+        others = self.orders[part][place[near]]
+        keep = mine != others
+        if keep.any():
+            yield mine[keep], others[keep], bits[near[keep]].astype(np.int64)
+
+
+def _part(hashes: Hashes, part: int) -> Rows:
+    """Return every fourth bit of the hashes, from bit `part` on: each part holds low and high frequencies."""
+    spread = (hashes >> np.uint64(part)) & np.uint64(0x1111111111111111)
+    result = np.zeros(len(hashes), dtype=np.int64)
+    for bit in range(PART_BITS):
+        result |= ((spread >> np.uint64(PARTS * bit)) & np.uint64(1)).astype(np.int64) << bit
+    return result
+
+
+def _flips(bits: int) -> Rows:
+    """Return all 16-bit masks of at most `bits` set bits; none for -1."""
+    masks = [
+        sum(1 << bit for bit in chosen)
+        for number in range(bits + 1)
+        for chosen in combinations(range(PART_BITS), number)
+    ]
+    return np.array(masks, dtype=np.int64)
+
+
+def _pieces(number: Rows, most: int) -> Iterator[tuple[int, int]]:
+    """Cut rows into runs whose numbers add up to about `most`."""
+    ends = np.cumsum(number)
+    low = 0
+    while low < len(number):
+        base = int(ends[low - 1]) if low else 0
+        high = max(low + 1, int(np.searchsorted(ends, base + most, side="right")))
+        yield low, high
+        low = high
