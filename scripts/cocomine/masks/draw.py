@@ -7,8 +7,6 @@ written does not depend on who drew it. Everything goes into a folder beside `ma
 import contextlib
 import dataclasses
 import hashlib
-import os
-import shutil
 import tempfile
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -38,6 +36,7 @@ from cocomine.masks.batch import (
 )
 from cocomine.masks.boundaries import Integers
 from cocomine.masks.compose import NOBODY, UNWANTED
+from cocomine.masks.folder import replaced_folder
 from cocomine.masks.grid import nearest_indices, taken_before
 from cocomine.masks.inputs import VOID, ImageRow, Labels, read_images, read_labels
 from cocomine.masks.pool import in_order
@@ -280,7 +279,7 @@ def rasterize_masks(
         raise CocomineError(f"--training-size {training_size} cannot be used", hint)
     labels, rows = read_labels(sources.labels), read_images(sources.images)
     records = Records(settings, sources)
-    with contextlib.closing(records), _replacing(out_dir / "masks") as folder:
+    with contextlib.closing(records), replaced_folder(out_dir / "masks", "refused.tsv") as folder:
         drawer = Drawer(settings, labels, sources.panoptic_pngs, folder, training_size)
         manifest, drawn = _draw_all(drawer, rows, records, out_dir / "masks.tsv", threads)
     manifest["training_size"] = training_size
@@ -290,21 +289,6 @@ def rasterize_masks(
             out_dir / "contact_sheet.png", drawn, labels, sources.store, out_dir / "masks", settings.contact_sheet
         )
     return manifest
-
-
-@contextlib.contextmanager
-def _replacing(folder: Path) -> Iterator[Path]:
-    """Yield an empty folder that takes the place of `folder` on a clean exit, and is removed otherwise."""
-    temporary = folder.parent / f".{folder.name}.{os.getpid()}.part"
-    shutil.rmtree(temporary, ignore_errors=True)
-    temporary.mkdir(parents=True)
-    try:
-        yield temporary
-        if folder.exists():
-            shutil.rmtree(folder)
-        os.replace(temporary, folder)
-    finally:
-        shutil.rmtree(temporary, ignore_errors=True)
 
 
 def _draw_all(

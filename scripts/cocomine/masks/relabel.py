@@ -1,0 +1,305 @@
+"""Turning the values of any masks into labels 0, 1, 2, …, n: the paper's Algorithm 2 as one look-up an image.
+
+The paper visits every image, row, column and known value. Here the values of a whole image are looked up in one table
+at once, and a value that the mapping lacks is refused instead of being left as it is.
+"""
+
+import collections
+import colorsys
+import dataclasses
+import re
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+from PIL import Image
+
+from cocomine.base.errors import CocomineError
+from cocomine.base.files import write_json
+from cocomine.base.progress import Progress
+from cocomine.masks import png
+from cocomine.masks.folder import replaced_folder
+from cocomine.masks.inputs import MOST_CLASSES, VOID
+from cocomine.masks.pool import in_order
+
+Values = npt.NDArray[np.unsignedinteger]
+
+MANIFEST = "mapping.json"
+MODES = {"1": "grey", "L": "grey", "I;16": "grey", "I": "grey", "P": "palette", "RGB": "rgb"}
+ENDINGS = (".png", ".bmp", ".tif", ".tiff", ".gif", ".pgm", ".ppm")
+LOSSY = (".jpg", ".jpeg", ".webp")
+VALUES_OF = {"grey": 1 << 16, "palette": 1 << 8, "rgb": 1 << 24}
+MOST_FILES_NAMED = 5
+_COLOR = re.compile(r"#([0-9a-fA-F]{6})|\(?\s*(\d{1,3})\s*,\s*(\d{1,3})\s*,\s*(\d{1,3})\s*\)?")
+
+
+@dataclasses.dataclass(frozen=True)
+class Unmapped:
+    """A file with a value that the mapping lacks: the value, its first place and how many pixels have such values."""
+
+    file: str
+    value: str
+    x: int
+    y: int
+    pixels: int
+
+
+@dataclasses.dataclass(frozen=True)
+class Relabeller:
+    """Rewrites mask files of one kind; what a working process is given once.
+
+    `known` holds the values in ascending order, `labels` the label of each (uint8), both of one length.
+    """
+
+    in_dir: Path
+    out_dir: Path
+    kind: str
+    known: npt.NDArray[np.int64]
+    labels: npt.NDArray[np.uint8]
+    palette: bytes
+    source_palette: bytes = b""
+
+    def __call__(self, name: str) -> Unmapped | dict[int, int]:
+        """Rewrite one file; return its pixels by label, or the first value that cannot be mapped."""
+        values = read_values(self.in_dir / name, self.kind)
+        self._check_palette(name)
+        table, is_known = self._tables(int(values.max(initial=0)))
+        picture = table[values]
+        if is_known is not None and not is_known[values].all():
+            bad = ~is_known[values]
+            place = int(bad.argmax())
+            y, x = divmod(place, values.shape[1])
+            value = value_text(int(values[y, x]), self.kind)
+            return Unmapped(name, value, x, y, int(np.count_nonzero(bad)))
+        target = (self.out_dir / name).with_suffix(".png")
+        target.parent.mkdir(parents=True, exist_ok=True)
+        height, width = values.shape
+        target.write_bytes(png.encode(png.filter_rows(picture, 1), width, height, png.PALETTE, 8, self.palette))
+        counts = np.bincount(picture.ravel(), minlength=256)
+        return {label: int(counts[label]) for label in np.flatnonzero(counts).tolist()}
+
+    def _check_palette(self, name: str) -> None:
+        """Raise CocomineError when an index stands for another colour here than in the first file."""
+        own = source_palette(self.in_dir / name) if self.source_palette else b""
+        shared = min(len(own), len(self.source_palette))
+        if own[:shared] != self.source_palette[:shared]:
+            index = next(i for i in range(shared) if own[i] != self.source_palette[i]) // 3
+            hint = "convert these masks to RGB, and relabel them by colour"
+            raise CocomineError(f"{self.in_dir / name}: its palette differs from the first file's at {index}", hint)
+
+    def _tables(self, largest: int) -> tuple[npt.NDArray[np.uint8], npt.NDArray[np.bool_] | None]:
+        """Return label by value, and which values are known; None when all up to `largest` are."""
+        size = max(largest, int(self.known[-1])) + 1
+        table, is_known = np.zeros(size, np.uint8), np.zeros(size, bool)
+        table[self.known], is_known[self.known] = self.labels, True
+        return table, None if is_known[: largest + 1].all() else is_known
+
+
+def kind_of(path: Path) -> str:
+    """Return how the mask file holds its values: "grey", "palette" or "rgb"; raise CocomineError for any other form."""
+    with _opened(path) as picture:
+        if picture.mode not in MODES:
+            hint = "save it as grey values, with a palette, or as RGB without transparency"
+            raise CocomineError(f"{path}: a mask of mode {picture.mode} has no plain values", hint)
+        return MODES[picture.mode]
+
+
+def read_values(path: Path, kind: str) -> Values:
+    """Return the mask's values, h × w: grey values, palette indices, or R + 256 G + 65536 B."""
+    with _opened(path) as picture:
+        if MODES.get(picture.mode) != kind:
+            hint = "relabel masks of different forms in folders of their own"
+            raise CocomineError(f"{path}: has mode {picture.mode}, but the first file holds {kind} values", hint)
+        try:
+            if kind == "rgb":
+                # Pillow holds RGB as four bytes; taking them as one number is quicker than adding up three.
+                packed: Values = np.frombuffer(picture.tobytes("raw", "RGBX"), "<u4") & np.uint32(0xFFFFFF)
+                return packed.reshape(picture.height, picture.width)
+            values = np.asarray(picture.convert("L") if picture.mode == "1" else picture)
+        except (OSError, ValueError, SyntaxError) as error:
+            raise CocomineError(f"{path}: cannot be read: {error}", "replace the file") from error
+    if values.dtype.kind not in "ui" or (values.size and (values.min() < 0 or values.max() >= VALUES_OF[kind])):
+        hint = "masks hold whole numbers from 0 to 65535"
+        raise CocomineError(f"{path}: values from {values.min()} to {values.max()} are no mask's", hint)
+    result: Values = values.astype(np.uint8 if values.dtype.itemsize == 1 else np.uint16, copy=False)
+    return result
+
+
+def _opened(path: Path) -> Image.Image:
+    try:
+        return Image.open(path)
+    except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
+        raise CocomineError(f"{path}: cannot be read as a picture: {error}", "replace or remove the file") from error
+
+
+def source_palette(path: Path) -> bytes:
+    """Return the RGB triples of a mask's palette."""
+    with _opened(path) as picture:
+        return bytes(picture.getpalette("RGB") or [])
+
+
+def value_text(value: int, kind: str) -> str:
+    """Return a value as mappings write it: a number, or #rrggbb for a colour."""
+    return f"#{value & 255:02x}{value >> 8 & 255:02x}{value >> 16:02x}" if kind == "rgb" else str(value)
+
+
+def value_number(text: str, kind: str) -> int:
+    """Return the number that stands for a mapping's key: a number, #rrggbb, or "r, g, b" where masks are RGB."""
+    color = _COLOR.fullmatch(text.strip())
+    if kind == "rgb" and color:
+        code = color[1]
+        parts = [int(code[i : i + 2], 16) for i in (0, 2, 4)] if code else [int(color[i]) for i in (2, 3, 4)]
+        if max(parts) <= 255:
+            return parts[0] + (parts[1] << 8) + (parts[2] << 16)
+    elif kind != "rgb" and text.strip().isdecimal() and int(text) < VALUES_OF[kind]:
+        return int(text)
+    wanted = "a colour such as #ff8000" if kind == "rgb" else f"a whole number below {VALUES_OF[kind]}"
+    raise CocomineError(f"mapping: {text!r} is no value of {kind} masks", f"write {wanted}")
+
+
+def read_mapping(content: Mapping[str, Any], kind: str) -> dict[int, int]:
+    """Return label by value from a mapping, flat or as `relabel_folder` writes it; "void" as a label is 255.
+
+    Raises CocomineError for a key that is no value, a label that is none, or labels that do not run from 0 on.
+    """
+    flat = content.get("mapping", content)
+    if not isinstance(flat, Mapping) or not flat:
+        raise CocomineError("mapping: empty, or no mapping of values to labels", 'write {"0": 0, "128": 1, …}')
+    result: dict[int, int] = {}
+    for key, label in flat.items():
+        number = VOID if label == "void" else label
+        if isinstance(number, bool) or not isinstance(number, int) or not 0 <= number <= VOID:
+            hint = f"labels are whole numbers from 0 to {MOST_CLASSES}, or void"
+            raise CocomineError(f"mapping: {key!r} has the label {label!r}", hint)
+        value = value_number(str(key), kind)
+        if result.setdefault(value, number) != number:
+            raise CocomineError(f"mapping: {key!r} is there twice, with two labels", "keep one of them")
+    used = sorted(set(result.values()) - {VOID})
+    if used != list(range(len(used))):
+        raise CocomineError(f"mapping: its labels {used[:8]} do not run 0, 1, 2, …", "leave no label out")
+    return result
+
+
+def distinct_values(path: Path, kind: str) -> list[int]:
+    """Return the values that occur in a mask file, ascending (colours as numbers)."""
+    values = read_values(path, kind)
+    if kind == "rgb":
+        return [int(value) for value in np.unique(values)]
+    return [int(value) for value in np.flatnonzero(np.bincount(values.ravel()))]
+
+
+def relabel_folder(
+    in_dir: Path, out_dir: Path, mapping: Mapping[str, Any] | None = None, threads: int = 1
+) -> dict[str, Any]:
+    """Rewrite every mask below `in_dir` to `out_dir` with labels, under its own name as an indexed PNG.
+
+    Without a `mapping` the values that occur become 0, 1, 2, … in ascending order (colours by red, green, blue).
+    Returns what is written to mapping.json: the mapping, the files and the pixels of each label. Nothing is written
+    when a file cannot be read or holds a value that the mapping lacks; the CocomineError names up to five such files,
+    the value and its place.
+    """
+    in_dir, out_dir = Path(in_dir), Path(out_dir)
+    names = mask_files(in_dir)
+    if out_dir.resolve() == in_dir.resolve() or in_dir.resolve() in out_dir.resolve().parents:
+        raise CocomineError(f"{out_dir}: would be written over the masks it is made from", "name a folder elsewhere")
+    kind = kind_of(in_dir / names[0])
+    known = _found_values(in_dir, names, kind, threads) if mapping is None else read_mapping(mapping, kind)
+    values = sorted(known)
+    colors = source_palette(in_dir / names[0]) if kind == "palette" else b""
+    palette = _palette(known, kind, colors)
+    pixels: collections.Counter[int] = collections.Counter()
+    bad: list[Unmapped] = []
+    with replaced_folder(out_dir, MANIFEST) as folder:
+        table = np.array([known[value] for value in values], np.uint8)
+        relabel = Relabeller(in_dir, folder, kind, np.array(values, np.int64), table, palette, colors)
+        with Progress("relabel_masks", len(names), "mask") as progress:
+            for outcome in in_order(relabel, names, threads):
+                if isinstance(outcome, Unmapped):
+                    bad.append(outcome)
+                else:
+                    pixels.update(outcome)
+                progress.advance()
+        if bad:
+            raise _unmapped(bad, len(names))
+        summary = {
+            "kind": kind,
+            "mapping": {value_text(value, kind): known[value] for value in values},
+            "files": len(names),
+            "pixels": {str(label): pixels[label] for label in sorted(pixels)},
+        }
+        write_json(folder / MANIFEST, summary)
+    return summary
+
+
+def mask_files(in_dir: Path) -> list[str]:
+    """Return the masks below `in_dir`, as sorted relative paths with forward slashes."""
+    if not in_dir.is_dir():
+        raise CocomineError(f"{in_dir}: no such folder", "name the folder that holds the masks")
+    files = sorted(path.relative_to(in_dir).as_posix() for path in in_dir.rglob("*") if path.is_file())
+    lossy = [name for name in files if name.lower().endswith(LOSSY)]
+    if lossy:
+        hint = "masks must be saved without loss, as PNG: a lossy format invents values along every edge"
+        raise CocomineError(f"{in_dir / lossy[0]}: is stored with loss ({len(lossy)} such files)", hint)
+    names = [name for name in files if name.lower().endswith(ENDINGS)]
+    if not names:
+        raise CocomineError(f"{in_dir}: holds no masks", f"masks are files ending in {', '.join(ENDINGS)}")
+    targets: dict[str, str] = {}
+    for name in names:
+        other = targets.setdefault(str(Path(name).with_suffix("")), name)
+        if other != name:
+            raise CocomineError(f"{in_dir}: {other} and {name} would become one PNG", "rename one of them")
+    return names
+
+
+def _found_values(in_dir: Path, names: Sequence[str], kind: str, threads: int) -> dict[int, int]:
+    """Return labels for all values that occur, in ascending order."""
+    found: dict[int, str] = {}
+    with Progress("relabel_masks: values", len(names), "mask") as progress:
+        for name, values in zip(names, in_order(_ValuesOf(in_dir, kind), names, threads), strict=True):
+            for value in values:
+                found.setdefault(value, name)
+            if len(found) > MOST_CLASSES + 1:
+                raise CocomineError(
+                    f"{in_dir / name}: with this file the masks hold {len(found)} values; 8 bits hold background and "
+                    f"{MOST_CLASSES} classes",
+                    "check that these are masks and not photographs, or give a --mapping that joins values",
+                )
+            progress.advance()
+    order = sorted(found, key=lambda value: value_text(value, kind) if kind == "rgb" else value)
+    return {value: label for label, value in enumerate(order)}
+
+
+@dataclasses.dataclass(frozen=True)
+class _ValuesOf:
+    in_dir: Path
+    kind: str
+
+    def __call__(self, name: str) -> list[int]:
+        return distinct_values(self.in_dir / name, self.kind)
+
+
+def _palette(known: Mapping[int, int], kind: str, own: bytes) -> bytes:
+    """Return RGB triples by label: the masks' own colours, or evenly spread hues for grey values."""
+    count = max(known.values()) + 1
+    hues = (colorsys.hsv_to_rgb(label * 0.618034 % 1, 0.75, 0.95) for label in range(count))
+    colors = [(0, 0, 0), *(tuple(round(255 * part) for part in hue) for hue in hues)][:count]
+    for value, label in sorted(known.items(), reverse=True):
+        if kind == "rgb":
+            colors[label] = (value & 255, value >> 8 & 255, value >> 16)
+        elif kind == "palette" and len(own) >= 3 * value + 3:
+            colors[label] = (own[3 * value], own[3 * value + 1], own[3 * value + 2])
+    return bytes(channel for color in colors for channel in color)
+
+
+def _unmapped(bad: Sequence[Unmapped], files: int) -> CocomineError:
+    lines = [
+        f"{item.file}: {item.value} at column {item.x}, row {item.y} ({item.pixels} pixels have such values)"
+        for item in bad[:MOST_FILES_NAMED]
+    ]
+    more = [f"… and {len(bad) - MOST_FILES_NAMED} more files"] if len(bad) > MOST_FILES_NAMED else []
+    return CocomineError(
+        "\n  ".join([f"{len(bad)} of {files} masks hold values that the mapping lacks:", *lines, *more]),
+        "add these values to the mapping, or leave out --mapping to number all values that occur; nothing was written",
+    )
