@@ -54,7 +54,7 @@ from cocomine.mining.select import (
     quarantined_by_policy,
 )
 from cocomine.mining.settings import SubsetSettings
-from cocomine.mining.spans import SpanFile, coalesce, copied
+from cocomine.mining.spans import FileBlock, SpanFile, coalesce, copied
 from cocomine.mining.statistics import Facts, describe
 
 log = logging.getLogger("cocomine")
@@ -615,7 +615,7 @@ class _Part:
         return self.examined.spans.select(self.keep)
 
 
-def _pieces(files: Sequence[SpanFile], spill: SpanFile | None, spans: Spans) -> Iterator[bytes]:
+def _pieces(files: Sequence[SpanFile], spill: SpanFile | None, spans: Spans) -> Iterator[bytes | FileBlock]:
     """Yield the bytes of records in their order, neighbours of one file as one block."""
     cuts = np.append(np.flatnonzero(np.diff(spans.file) != 0) + 1, len(spans.file))
     begin = 0
@@ -626,7 +626,7 @@ def _pieces(files: Sequence[SpanFile], spill: SpanFile | None, spans: Spans) -> 
         number = int(spans.file[begin])
         file = files[number] if number >= 0 else spill
         assert file is not None
-        yield from copied(file.view, *coalesce(spans.sequence[part], spans.offset[part], spans.length[part]))
+        yield from copied(file, *coalesce(spans.sequence[part], spans.offset[part], spans.length[part]))
         begin = cut
 
 

@@ -20,35 +20,35 @@ from cocomine.mining.arrow import flags
 from cocomine.mining.index import Array, Mask, Rows
 from cocomine.mining.settings import Range
 
-# Up to this many cells (images x classes) a dense count is faster than sorting, and takes at most 256 MB for a moment.
-DENSE_CELLS = 32_000_000
+# Up to this many cells (images x classes, a byte each) a dense table is faster than sorting.
+DENSE_CELLS = 64_000_000
 
 
 @dataclass(frozen=True)
 class Pairs:
     """Which classes are in which image: one entry per image and class that share an object, by image, then class.
 
-    `image` int64 and `cls` int64 are global image rows and class numbers; `count` int64 is the number of objects.
+    `image` and `cls`, both int64, are global image rows and class numbers.
     """
 
     image: Rows
     cls: Rows
-    count: Rows
 
 
 def pairs_of(image_row: Rows, class_of: Array, images: int, classes: int) -> Pairs:
-    """Count the objects of each class in each image. Annotations without an image or a class (-1) are left out."""
+    """Find the classes of each image. Annotations without an image or a class (-1) are left out."""
     good = (image_row >= 0) & (class_of >= 0)
     if not good.all():
         image_row, class_of = image_row[good], class_of[good]
     key = image_row * max(classes, 1) + class_of
     if images * classes <= DENSE_CELLS:
-        cells = np.bincount(key, minlength=0)
+        cells = np.zeros(images * classes, dtype=bool)
+        cells[key] = True
         found = np.flatnonzero(cells)
-        count = cells[found]
     else:
-        found, count = np.unique(key, return_counts=True)
-    return Pairs(found // max(classes, 1), found % max(classes, 1), count.astype(np.int64))
+        found = np.unique(key)
+    image = found // max(classes, 1)
+    return Pairs(image, found - image * max(classes, 1))
 
 
 def holding(pairs: Pairs, classes: Sequence[int], images: int) -> Mask:
@@ -83,10 +83,10 @@ def within(values: Array, bounds: Range) -> Mask:
     return result
 
 
-def objects_per_image(pairs: Pairs, classes: Sequence[int], images: int) -> Rows:
-    """How many objects of `classes` each image has. Shape (images,), int64."""
-    chosen = np.isin(pairs.cls, np.array(classes, dtype=np.int64))
-    return np.bincount(pairs.image[chosen], weights=pairs.count[chosen], minlength=images).astype(np.int64)
+def objects_per_image(image_row: Rows, class_of: Array, counted: Mask, classes: Sequence[int], images: int) -> Rows:
+    """How many of the annotations that are `counted` and of `classes` each image has. Shape (images,), int64."""
+    chosen = counted & np.isin(class_of, np.array(classes, dtype=class_of.dtype)) & (image_row >= 0)
+    return np.bincount(image_row[chosen], minlength=images)
 
 
 def object_area(area: Array, bbox_w: Array, bbox_h: Array) -> Array:

@@ -101,7 +101,7 @@ class _Judge:
 
     def __init__(self, source: Source, funnel: Funnel, classes: dict[Term, tuple[int, ...]]) -> None:
         self.source, self.classes, self.size = source, classes, source.images.rows
-        self.pairs = funnel.pairs
+        self.funnel, self.pairs, self.usable = funnel, funnel.pairs, funnel.annotation_usable
         self.names = len(source.categories)
 
     def true(self, node: Node, negated: bool) -> Mask:
@@ -118,7 +118,9 @@ class _Judge:
     def _term(self, term: Term, negated: bool) -> Mask:
         classes = self.classes[term]
         if term.comparison is not None:
-            counts = clauses.objects_per_image(self.pairs, classes, self.size)
+            counts = clauses.objects_per_image(
+                self.funnel.image_row, self.funnel.class_of, self.usable, classes, self.size
+            )
             result: Mask = COMPARISONS[term.comparison](counts, term.number)
             return result
         if not negated:

@@ -128,9 +128,10 @@ class Spill:
 def spans_of(table: Any, rows: Rows) -> Spans:
     """Return the spans of the records at global `rows` of a table of the index, as they lie in their source files."""
     table.load("offset", "length")
+    split = table.split_of(rows)
     return Spans(
-        file=table.split_of(rows).astype(np.int64),
-        sequence=table["row"][rows].astype(np.int64),
+        file=split,
+        sequence=rows - table.starts[split],
         offset=table["offset"][rows].astype(np.int64),
         length=table["length"][rows].astype(np.int64),
     )

@@ -134,6 +134,8 @@ class Table:
 
     def split_of(self, rows: Rows) -> Rows:
         """Return which split each global row belongs to, as the number of the split."""
+        if len(self.parts) == 1:
+            return np.zeros(len(rows), dtype=np.int64)
         return np.searchsorted(self.starts, rows, side="right") - 1
 
 

@@ -108,7 +108,7 @@ def quarantined_by_policy(source: Source, query: SubsetSettings) -> tuple[Mask, 
     """
     masks = masks_by_policy(policies(dict(query.policy)))
     source.images.load("id", "reasons")
-    source.annotations.load("image_row", "category_id", "iscrowd", "reasons")
+    source.annotations.load("image_row", "category_id", "reasons")
     for kind, table in (("image", source.images), ("annotation", source.annotations)):
         stops = np.flatnonzero(bits(table["reasons"], masks["stop"]))
         if len(stops):
@@ -337,6 +337,11 @@ class _Run:
                 )
         return self._counted
 
+    def objects_per_image(self, objects: Objects, classes: Sequence[int]) -> Rows:
+        """How many objects of `classes` that count each image has."""
+        image_row, class_of = self.source.image_row, self.source.class_of
+        return clauses.objects_per_image(image_row, class_of, objects.counted, classes, self.size)
+
     def as_they_are(self, objects: Objects) -> Chosen:
         rows = np.flatnonzero(self.funnel.image_alive)
         has = clauses.holding(self.counted(objects), self.wanted.classes, self.size)[rows]
@@ -362,12 +367,12 @@ class _Run:
             there = clauses.marked(self.rows_of(wanted.none), size)
             self.apply("none", f"none of {_words_of(query.none)}", images=~there)
         if query.instances.bounded:
-            count = clauses.objects_per_image(pairs, wanted.classes, size)
+            count = self.objects_per_image(objects, wanted.classes)
             self.apply("instances", f"{query.instances.words()} objects", images=clauses.within(count, query.instances))
         if wanted.ranges:
             mask = np.ones(size, dtype=bool)
             for group, bounds, _ in wanted.ranges:
-                mask &= clauses.within(clauses.objects_per_image(pairs, group, size), bounds)
+                mask &= clauses.within(self.objects_per_image(objects, group), bounds)
             words = ", ".join(f"{bounds.words()} of {name}" for _, bounds, name in wanted.ranges)
             self.apply("instances_per_class", words, images=mask)
         if query.caption is not None:
@@ -424,24 +429,18 @@ class _Run:
         place[order] = np.arange(len(order))
         rows = np.concatenate([taken, negatives, spare, spare_negatives])
         counts = (len(taken), len(negatives), len(spare), len(spare_negatives))
-        roles = [WANTED] * counts[0] + [NEGATIVE] * counts[1] + [SPARE] * (counts[2] + counts[3])
-        replaces = [""] * (counts[0] + counts[1]) + [WANTED] * counts[2] + [NEGATIVE] * counts[3]
+        kinds = np.repeat([0, 1, 2, 3], counts)
         of_negatives = np.arange(counts[1] + counts[3], dtype=np.int64)
         ranks = np.concatenate([place[taken], of_negatives[: counts[1]], place[spare], of_negatives[counts[1] :]])
         by_row = np.argsort(rows, kind="stable")
-        return (
-            Chosen(
-                rows[by_row],
-                tuple(roles[i] for i in by_row.tolist()),
-                ranks[by_row],
-                tuple(replaces[i] for i in by_row.tolist()),
-            ),
-            caps,
-        )
+        ordered = kinds[by_row].tolist()
+        roles = tuple(map((WANTED, NEGATIVE, SPARE, SPARE).__getitem__, ordered))
+        replaces = tuple(map(("", "", WANTED, NEGATIVE).__getitem__, ordered))
+        return Chosen(rows[by_row], roles, ranks[by_row], replaces), caps
 
     def _wanted_pairs(self, pairs: Pairs) -> Pairs:
         chosen = np.isin(pairs.cls, np.array(self.wanted.classes, dtype=np.int64))
-        return Pairs(pairs.image[chosen], pairs.cls[chosen], pairs.count[chosen])
+        return Pairs(pairs.image[chosen], pairs.cls[chosen])
 
     def _images_of_class(self, pairs: Pairs) -> Array:
         alive = self.funnel.image_alive[pairs.image]
