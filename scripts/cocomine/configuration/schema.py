@@ -2,7 +2,7 @@
 
 import copy
 import difflib
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -19,23 +19,33 @@ Schema = dict[str, Any]
 
 
 def load_schema(name: str = "config") -> Schema:
-    """Return the schema `name`, with every `$ref` to a neighbouring file replaced by that file's content."""
-    content = yaml.safe_load((SCHEMAS / f"{name}.schema.yaml").read_text(encoding="utf-8"))
-    resolved = _inline_references(content)
+    """Return the schema `name` with every `$ref`, to a neighbouring file or to its own `$defs`, put in place."""
+    document = yaml.safe_load((SCHEMAS / f"{name}.schema.yaml").read_text(encoding="utf-8"))
+    resolved = _inline_references(document, document)
     assert isinstance(resolved, dict)
+    resolved.pop("$defs", None)
     return resolved
 
 
-def _inline_references(node: Any) -> Any:
-    if isinstance(node, dict):
-        reference = node.get("$ref")
-        if isinstance(reference, str) and reference.endswith(".schema.yaml"):
-            rest = {key: value for key, value in node.items() if key != "$ref"}
-            return load_schema(reference.removesuffix(".schema.yaml")) | rest
-        return {key: _inline_references(value) for key, value in node.items()}
+def _inline_references(node: Any, document: Schema) -> Any:
     if isinstance(node, list):
-        return [_inline_references(value) for value in node]
-    return node
+        return [_inline_references(value, document) for value in node]
+    if not isinstance(node, dict):
+        return node
+    rest = {key: _inline_references(value, document) for key, value in node.items() if key not in ("$ref", "$schema")}
+    reference = node.get("$ref")
+    return rest if not isinstance(reference, str) else _referred(reference, document) | rest
+
+
+def _referred(reference: str, document: Schema) -> Schema:
+    if reference.endswith(".schema.yaml"):
+        return load_schema(reference.removesuffix(".schema.yaml"))
+    part: Any = document
+    for step in reference.removeprefix("#/").split("/"):
+        part = part[step]
+    resolved = _inline_references(part, document)
+    assert isinstance(resolved, dict)
+    return resolved
 
 
 def check(config: Mapping[str, Any], schema: Schema, where: str = "") -> None:
@@ -77,7 +87,7 @@ def _advice(error: jsonschema.ValidationError, where: str) -> tuple[str, str]:
     if error.validator == "type":
         wanted = rule if isinstance(rule, str) else " or ".join(rule)
         return f"{key}: expected {wanted}, got {_shown(error.instance)}", described
-    if error.validator == "propertyNames":
+    if "propertyNames" in error.absolute_schema_path:
         return (
             f"{key}: the name {error.instance!r} cannot be used",
             "names become folders: lower-case letters, digits, '-' and '_', beginning with a letter or digit",
@@ -128,14 +138,3 @@ def with_defaults(value: Any, schema: Schema) -> Any:
     for key in sorted(value.keys() - properties.keys()):
         result[key] = with_defaults(value[key], others) if isinstance(others, dict) else copy.deepcopy(value[key])
     return result
-
-
-def described_keys(schema: Schema, prefix: str = "") -> Iterator[tuple[str, Schema]]:
-    """Yield the dotted name and the schema of every key under `schema`, parents before children, in file order."""
-    for key, part in schema.get("properties", {}).items():
-        name = f"{prefix}{key}"
-        yield name, part
-        yield from described_keys(part, f"{name}.")
-        others = part.get("additionalProperties")
-        if isinstance(others, dict):
-            yield from described_keys(others, f"{name}.NAME.")

@@ -1,0 +1,65 @@
+"""cocomine: mine reproducible, task-specific datasets out of MS COCO.
+
+This page is the whole pipeline: the config that says what to build, the stages that build it, and what is built. Each
+stage is a rule file in workflow/rules, each rule a script of the same name in scripts. config/README.md lists the keys.
+"""
+
+import sys
+from pathlib import Path
+
+from snakemake.utils import min_version
+
+min_version("9.27")
+
+HOME = Path(str(workflow.current_basedir))
+
+# Only where no --configfile is given: Snakemake would merge it with the user's, and the demo would run beside it.
+if not workflow.configfiles:
+
+    configfile: str(HOME / "config" / "config.yaml")
+
+
+sys.path.insert(0, str(HOME / "scripts"))
+
+from cocomine.configuration.plan import make_plan
+from cocomine.provenance.digests import code_digest
+
+plan = make_plan(config)
+
+
+def script(rule):
+    return str(HOME / "scripts" / f"{rule}.py")
+
+
+def code(rule):
+    return code_digest(Path(script(rule)))
+
+
+wildcard_constraints:
+    source=plan.pattern(plan.sources),
+    store=plan.pattern(plan.stores),
+    subset=plan.pattern(plan.subsets),
+    run=plan.pattern(plan.runs),
+
+
+report: "workflow/report/workflow.rst"
+
+
+include: "workflow/rules/sources.smk"
+include: "workflow/rules/annotations.smk"
+include: "workflow/rules/mining.smk"
+include: "workflow/rules/images.smk"
+include: "workflow/rules/splits.smk"
+include: "workflow/rules/masks.smk"
+include: "workflow/rules/tensors.smk"
+include: "workflow/rules/exports.smk"
+include: "workflow/rules/learning.smk"
+include: "workflow/rules/reporting.smk"
+include: "workflow/rules/provenance.smk"
+
+
+rule all:
+    default_target: True
+    input:
+        lock="results/build.lock.json",
+        index="results/index.html",

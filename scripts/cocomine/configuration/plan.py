@@ -1,0 +1,512 @@
+"""From a config to everything the rules ask of it: names, paths, settings and what depends on what. Pure and typed.
+
+The Snakefile makes one plan and the rules read it; no rule looks into the config itself.
+"""
+
+import re
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
+from functools import cached_property
+from typing import Any
+
+from cocomine.base.errors import CocomineError
+from cocomine.base.files import canonical_json
+from cocomine.configuration import schema
+from cocomine.learning import grid
+from cocomine.mining.settings import SubsetSettings
+from cocomine.sources.presets import TASKS
+from cocomine.sources.settings import SourceSettings, StoreSettings
+from cocomine.splits.settings import SplitSettings
+
+# What the generator of the synthetic bucket draws; see make_demo_bucket.
+SYNTHETIC_SPLITS = ("train", "val")
+SYNTHETIC_TASKS = TASKS
+
+# Keys that say where something lies and not what it is: a build from another mirror is the same build.
+PLACES = frozenset({"origins", "folder", "use", "weights_folder"})
+
+# Which scripts take part in a build, by what it contains.
+DATA_SCRIPTS = (
+    "sync_annotations", "index_annotations", "mine_subset", "sync_images", "measure_images", "assemble_subset",
+    "split_dataset", "rasterize_masks", "render_report", "lock_build",
+)  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Store:
+    """A store of photographs: its folder in the work tree and the settings of `sync_images`."""
+
+    name: str
+    settings: Mapping[str, Any]
+
+    @property
+    def folder(self) -> str:
+        """Where the store lies in the working directory."""
+        return f"data/images/{self.name}"
+
+    @property
+    def settings_json(self) -> str:
+        """The settings of `sync_images`."""
+        return canonical_json(self.settings)
+
+
+@dataclass(frozen=True)
+class Source:
+    """A source of annotations: its store, its files and the settings of `sync_annotations`."""
+
+    name: str
+    store: Store
+    settings: Mapping[str, Any]
+    files: tuple[tuple[str, str], ...]
+    synthetic: Mapping[str, Any] | None
+
+    @property
+    def folder(self) -> str:
+        """Where its annotation files lie in the working directory."""
+        return f"data/annotations/{self.name}"
+
+    @property
+    def lock(self) -> str:
+        """The lock of its annotation files."""
+        return f"{self.folder}/sync.lock.json"
+
+    @property
+    def index_folder(self) -> str:
+        """Where the indexes of its annotation files lie."""
+        return f"{self.folder}/index"
+
+    @property
+    def splits(self) -> tuple[str, ...]:
+        """Its splits, in the config's order."""
+        return tuple(dict.fromkeys(split for _, split in self.files))
+
+    @property
+    def settings_json(self) -> str:
+        """The settings of `sync_annotations`."""
+        return canonical_json(self.settings)
+
+    @property
+    def synthetic_json(self) -> str:
+        """The settings of `make_demo_bucket`."""
+        return canonical_json(self.synthetic)
+
+    @property
+    def bucket(self) -> list[str]:
+        """The manifest of the bucket that has to be drawn first; nothing for a source that exists."""
+        return [] if self.synthetic is None else [f"data/demo/{self.name}/bucket.json"]
+
+    def indexes(self, splits: Iterable[str] = ()) -> list[str]:
+        """The manifests of the indexes of the given splits (all of them when none is given)."""
+        wanted = set(splits) or set(self.splits)
+        return [f"{self.index_folder}/{task}_{split}/index.json" for task, split in self.files if split in wanted]
+
+
+@dataclass(frozen=True, eq=False)
+class Subset:
+    """A subset: its source, the settings of each stage, and the subset that it follows, if any."""
+
+    name: str
+    source: Source
+    query: Mapping[str, Any]
+    masks: Mapping[str, Any]
+    split: Mapping[str, Any]
+    tensors: Mapping[str, Any]
+    formats: tuple[str, ...]
+    needed_by: list["PlannedRun"] = field(default_factory=list)
+
+    @property
+    def folder(self) -> str:
+        """Where it is built."""
+        return f"results/{self.name}"
+
+    @property
+    def indexes(self) -> list[str]:
+        """The index manifests that it is mined from."""
+        return self.source.indexes(self.query["source_splits"])
+
+    @property
+    def lists(self) -> list[str]:
+        """The files of image lists that its query names."""
+        return [value for key in ("include_images", "exclude_images") if isinstance(value := self.query[key], str)]
+
+    @property
+    def split_lists(self) -> list[str]:
+        """The files of image lists that its split names."""
+        return [value for key in ("train_list", "val_list") if isinstance(value := self.split[key], str)]
+
+    def parent(self, file: str) -> list[str]:
+        """The given file of the subset whose images and split it takes over; nothing when it has its own."""
+        return [f"results/{self.query['images_from']}/{file}"] if self.query["images_from"] else []
+
+    @property
+    def query_json(self) -> str:
+        """The settings of `mine_subset` and `assemble_subset`."""
+        return canonical_json(self.query)
+
+    @property
+    def masks_json(self) -> str:
+        """The settings of `rasterize_masks`."""
+        return canonical_json(self.masks)
+
+    @property
+    def split_json(self) -> str:
+        """The settings of `split_dataset`."""
+        return canonical_json(self.split)
+
+    @property
+    def tensors_json(self) -> str:
+        """The settings of `pack_tensors`."""
+        return canonical_json(self.tensors)
+
+    @property
+    def drawn(self) -> str:
+        """The options of `rasterize_masks` that say which annotations are drawn."""
+        kind, tasks = self.masks["draw_from"], f"{self.folder}/tasks"
+        if kind == "panoptic":
+            pngs = [f"{self.source.folder}/panoptic_{split}" for task, split in self.source.files if task == "panoptic"]
+            return " ".join([f"--panoptic-json {tasks}/panoptic.json", *(f"--panoptic-png-dir {png}" for png in pngs)])
+        if kind == "stuff":
+            return f"--subset {tasks}/stuff.json"
+        both = f" --stuff-json {tasks}/stuff.json" if kind == "instances+stuff" else ""
+        return f"--subset {self.folder}/subset.json{both}"
+
+    @property
+    def tensor_size(self) -> int:
+        """Side of its tensors in pixels."""
+        return int(self.tensors["size"])
+
+    @property
+    def packed(self) -> str:
+        """The folder of its tensors."""
+        return f"{self.folder}/tensors/{self.tensor_size}"
+
+    @property
+    def exports(self) -> list[str]:
+        """The folders of its exports."""
+        return [f"{self.folder}/exports/{name}" for name in self.formats]
+
+    @property
+    def evaluations(self) -> list[str]:
+        """The folders of the evaluations on it, of whatever run."""
+        return [run.evaluation(self.name) for run in self.needed_by if self in run.evaluated_on]
+
+    @property
+    def outputs(self) -> list[str]:
+        """Every output of its data stages, as files and folders."""
+        files = (
+            "selection.tsv", "funnel.json", "images.lock.tsv", "images.parquet", "subset.json", "images.tsv", "tasks",
+            "dictionary.json", "labels.json", "statistics.json", "quarantine.tsv", "repairs.tsv", "ATTRIBUTION.md",
+            "interference.png", "split.tsv", "train.json", "val.json", "split_tasks", "split_audit.json", "masks",
+            "masks.tsv", "masks.json", "contact_sheet.png", "report.html", "report.json",
+        )  # fmt: skip
+        return [f"{self.folder}/{file}" for file in files] + self.exports + ([self.packed] if self.needed_by else [])
+
+
+@dataclass(frozen=True, eq=False)
+class PlannedRun:
+    """A run of the experiments: what it is trained on, what it is evaluated on, and what it asks of a machine."""
+
+    run: grid.Run
+    subset: Subset
+    evaluated_on: tuple[Subset, ...]
+
+    @property
+    def name(self) -> str:
+        """Its name, and that of its folder."""
+        return self.run.name
+
+    @property
+    def folder(self) -> str:
+        """Where it is built."""
+        return f"results/experiments/{self.name}"
+
+    @property
+    def settings_json(self) -> str:
+        """The settings of `train_model` and `evaluate_model`."""
+        return canonical_json(self.run.settings)
+
+    @property
+    def tensors(self) -> str:
+        """The tensors that it is trained on."""
+        return self.subset.packed
+
+    @property
+    def withheld(self) -> list[str]:
+        """The tensors of other subsets that it is evaluated on, whose validation images it must never see."""
+        return [subset.packed for subset in self.evaluated_on if subset is not self.subset]
+
+    @property
+    def labels(self) -> str:
+        """The labels of the subset that it is trained on."""
+        return f"{self.subset.folder}/labels.json"
+
+    @property
+    def threads(self) -> int:
+        """The threads of its arithmetic, which change its weights and therefore come from the config."""
+        return int(self.run.settings["train"]["threads"])
+
+    @property
+    def gpus(self) -> int:
+        """The GPUs to ask a cluster for: one when the config asks for CUDA by name."""
+        return 1 if self.run.settings["train"]["device"] == "cuda" else 0
+
+    @property
+    def minutes(self) -> int:
+        """The time to ask a cluster for: two seconds an iteration, the slowest that was measured, and ten minutes."""
+        return 10 + int(self.run.settings["train"]["iterations"]) // 30
+
+    def evaluation_tensors(self, subset: str) -> str:
+        """The tensors of `subset` that it is evaluated on."""
+        return next(other.packed for other in self.evaluated_on if other.name == subset)
+
+    def evaluation(self, subset: str) -> str:
+        """The folder of its evaluation on `subset`."""
+        return f"{self.folder}/on-{subset}"
+
+    @property
+    def evaluations(self) -> list[str]:
+        """The folders of its evaluations."""
+        return [self.evaluation(subset.name) for subset in self.evaluated_on]
+
+    @property
+    def outputs(self) -> list[str]:
+        """Every output of its stage, as files and folders."""
+        files = ("model.safetensors", "training.json", "history.csv", "curves.png")
+        return [f"{self.folder}/{file}" for file in files] + self.evaluations
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What a config asks for."""
+
+    config: Mapping[str, Any]
+    stores: Mapping[str, Store]
+    sources: Mapping[str, Source]
+    subsets: Mapping[str, Subset]
+    runs: Mapping[str, PlannedRun]
+
+    @staticmethod
+    def pattern(names: Iterable[str]) -> str:
+        """A regular expression that matches these names and no other; with no name it matches nothing."""
+        return "|".join(re.escape(name) for name in names) or "(?!)"
+
+    @property
+    def tasks(self) -> tuple[str, ...]:
+        """The tasks of annotation files."""
+        return tuple(TASKS)
+
+    @property
+    def used_sources(self) -> list[Source]:
+        """The sources that a subset uses."""
+        return [
+            source for name, source in self.sources.items() if name in {s.source.name for s in self.subsets.values()}
+        ]
+
+    @property
+    def evaluations(self) -> list[str]:
+        """The folders of all evaluations."""
+        return [folder for run in self.runs.values() for folder in run.evaluations]
+
+    @property
+    def locked_inputs(self) -> list[str]:
+        """What came from outside: annotation files with their locks; photographs stand in each subset's own lock."""
+        files = [f"{source.folder}/{task}_{split}.json" for source in self.used_sources for task, split in source.files]
+        return [*(source.lock for source in self.used_sources), *files]
+
+    @property
+    def locked_outputs(self) -> list[str]:
+        """What the build makes and anybody can make again."""
+        outputs = [path for subset in self.subsets.values() for path in subset.outputs]
+        outputs += [path for run in self.runs.values() for path in run.outputs]
+        if self.runs:
+            outputs += [*(f"results/experiments/comparison.{kind}" for kind in ("tsv", "json", "html"))]
+        return [*outputs, "results/index.html"]
+
+    @property
+    def scripts(self) -> list[str]:
+        """The scripts that take part."""
+        names = set(DATA_SCRIPTS)
+        if any(source.synthetic is not None for source in self.used_sources):
+            names.add("make_demo_bucket")
+        if any(subset.formats for subset in self.subsets.values()):
+            names.add("export_dataset")
+        if self.runs:
+            names |= {"pack_tensors", "train_model", "evaluate_model", "compare_experiments"}
+        return sorted(names)
+
+    @cached_property
+    def canonical_config(self) -> str:
+        """The resolved config as canonical JSON, without the places where stores and sources lie."""
+        return canonical_json(_without_places(self.config))
+
+
+def _without_places(value: Any) -> Any:
+    if isinstance(value, Mapping):
+        return {key: _without_places(part) for key, part in value.items() if key not in PLACES}
+    return [_without_places(part) for part in value] if isinstance(value, list | tuple) else value
+
+
+def make_plan(config: Mapping[str, Any]) -> Plan:
+    """Return the plan of a config.
+
+    Raises CocomineError, naming the key, the value and the remedy, for whatever in the config cannot be built: unknown
+    keys, wrong types, names that name nothing, a split that does not add up, subsets that follow one another in a ring.
+    """
+    whole = schema.load_schema()
+    schema.check(config, whole)
+    stores = {name: _store(name, settings) for name, settings in config.get("stores", {}).items()}
+    sources = dict(_sources(config, stores))
+    subsets = {name: _subset(name, config, sources, whole) for name in config["subsets"]}
+    for name in subsets:
+        _check_parents(name, subsets)
+    runs = {run.name: _planned(run, subsets) for run in grid.expand(_experiments(config))}
+    for run in runs.values():
+        for name in dict.fromkeys([run.subset.name, *(subset.name for subset in run.evaluated_on)]):
+            subsets[name].needed_by.append(run)
+    resolved = {
+        "stores": {name: store.settings for name, store in stores.items()},
+        "sources": {name: {**source.settings, "synthetic": source.synthetic} for name, source in sources.items()},
+        "subsets": {name: _resolved(subset) for name, subset in subsets.items()},
+        "experiments": {name: {**run.run.settings, "evaluate_on": run.run.evaluate_on} for name, run in runs.items()},
+    }
+    return Plan(resolved, stores | {s.store.name: s.store for s in sources.values()}, sources, subsets, runs)
+
+
+def _resolved(subset: Subset) -> dict[str, Any]:
+    stages = {"masks": subset.masks, "split": subset.split, "tensors": subset.tensors, "exports": subset.formats}
+    return {**subset.query, "source": subset.source.name, **stages}
+
+
+def _store(name: str, settings: Mapping[str, Any]) -> Store:
+    _typed(f"stores.{name}", "store", lambda: StoreSettings.from_mapping(settings))
+    return Store(name, settings)
+
+
+def _typed(where: str, section: str, check: Any) -> Any:
+    try:
+        return check()
+    except CocomineError as error:
+        message = error.message if error.message.startswith(where) else f"{where}{error.message.removeprefix(section)}"
+        raise CocomineError(message, error.hint) from error
+
+
+def _sources(config: Mapping[str, Any], stores: Mapping[str, Store]) -> Iterator[tuple[str, Source]]:
+    seed = config.get("seed", 0)
+    for name, settings in config.get("sources", {}).items():
+        if "synthetic" in settings:
+            yield name, _synthetic_source(name, settings, seed)
+            continue
+        store = _store_of(name, settings, stores)
+        places = {key: store.settings[key] for key in ("origins", "folder", "use", "preset") if key in store.settings}
+        own = {key for key in ("origins", "folder", "preset") if key in settings}
+        resolved = {**({} if own else places), **settings, "store": store.name}
+        typed = _typed(f"sources.{name}", "source", lambda resolved=resolved: SourceSettings.from_mapping(resolved))
+        yield name, Source(name, store, resolved, typed.annotation_files, None)
+
+
+def _synthetic_source(name: str, settings: Mapping[str, Any], seed: int) -> Source:
+    others = sorted(settings.keys() - {"synthetic"})
+    if others:
+        raise CocomineError(
+            f"sources.{name}.{others[0]}: a synthetic source takes no other key", "keep `synthetic` alone"
+        )
+    part = schema.load_schema("synthetic")
+    synthetic = schema.with_defaults({"seed": seed, **settings["synthetic"]}, part)
+    bucket = {"folder": f"data/demo/{name}", "use": "hardlink"}
+    files = tuple((task, split) for split in SYNTHETIC_SPLITS for task in SYNTHETIC_TASKS)
+    resolved = {**bucket, "store": name, "splits": list(SYNTHETIC_SPLITS), "tasks": list(SYNTHETIC_TASKS)}
+    return Source(name, Store(name, bucket), resolved, files, synthetic)
+
+
+def _store_of(source: str, settings: Mapping[str, Any], stores: Mapping[str, Store]) -> Store:
+    wanted = settings.get("store") or (source if source in stores else next(iter(stores)) if len(stores) == 1 else "")
+    if wanted in stores:
+        return stores[wanted]
+    known = ", ".join(stores) or "none"
+    if wanted:
+        raise CocomineError(f"sources.{source}.store: no store is called {wanted!r}", f"stores in this config: {known}")
+    raise CocomineError(
+        f"sources.{source}: it is not said which store holds its photographs",
+        f"add `store: NAME` to it; stores in this config: {known}",
+    )
+
+
+def _subset(name: str, config: Mapping[str, Any], sources: Mapping[str, Source], whole: schema.Schema) -> Subset:
+    where = f"subsets.{name}"
+    given = config["subsets"][name]
+    source_name = given.get("source") or (next(iter(sources)) if len(sources) == 1 else "")
+    if source_name not in sources:
+        known = ", ".join(sources) or "none"
+        problem = (
+            f"no source is called {source_name!r}" if source_name else "it is not said which source it is mined from"
+        )
+        raise CocomineError(f"{where}.source: {problem}", f"sources in this config: {known}")
+    source = sources[source_name]
+    seed = {"seed": config.get("seed", 0)}
+    stages = ("masks", "split", "tensors", "exports")
+    own = {key: value for key, value in given.items() if key not in stages}
+    query = schema.with_defaults(
+        seed | own | {"source": source_name}, whole["properties"]["subsets"]["additionalProperties"]
+    )
+    query = {key: value for key, value in query.items() if key not in stages}
+    _typed(where, "subset", lambda: SubsetSettings.from_mapping(query))
+    unknown = sorted(set(query["source_splits"]) - set(source.splits))
+    if unknown:
+        raise CocomineError(
+            f"{where}.source_splits: the source {source_name} has no split {unknown[0]!r}",
+            f"its splits: {', '.join(source.splits)}",
+        )
+    parts = whole["properties"]
+    sections = {
+        key: schema.with_defaults(_merged(config.get(key, {}), given.get(key, {})), parts[key]) for key in stages[:3]
+    }
+    if "seed" in parts["split"]["properties"]:
+        sections["split"] = {**sections["split"], **(seed if not _says_seed(config, given) else {})}
+    _typed(f"{where}.split", "split", lambda: SplitSettings.from_mapping(sections["split"]))
+    formats = given.get("exports", config.get("exports", parts["exports"]["default"]))
+    return Subset(name, source, query, sections["masks"], sections["split"], sections["tensors"], tuple(formats))
+
+
+def _says_seed(config: Mapping[str, Any], given: Mapping[str, Any]) -> bool:
+    return "seed" in config.get("split", {}) or "seed" in given.get("split", {})
+
+
+def _merged(low: Mapping[str, Any], high: Mapping[str, Any]) -> dict[str, Any]:
+    result = dict(low)
+    for key, value in high.items():
+        below = result.get(key)
+        result[key] = _merged(below, value) if isinstance(below, Mapping) and isinstance(value, Mapping) else value
+    return result
+
+
+def _check_parents(name: str, subsets: Mapping[str, Subset]) -> None:
+    seen, current = [name], subsets[name].query["images_from"]
+    while current:
+        where = f"subsets.{seen[-1]}.images_from"
+        if current not in subsets:
+            raise CocomineError(f"{where}: no subset is called {current!r}", f"subsets: {', '.join(subsets)}")
+        if current in seen:
+            raise CocomineError(f"{where}: {' → '.join([*seen, current])} is a ring", "let one of them stand alone")
+        seen.append(current)
+        current = subsets[current].query["images_from"]
+
+
+def _experiments(config: Mapping[str, Any]) -> dict[str, Any]:
+    seed = config.get("seed", 0)
+    return {name: {"seeds": [seed], **settings} for name, settings in config.get("experiments", {}).items()}
+
+
+def _planned(run: grid.Run, subsets: Mapping[str, Subset]) -> PlannedRun:
+    for name in (run.subset, *run.evaluate_on):
+        if name not in subsets:
+            raise CocomineError(
+                f"experiments.{run.experiment}: no subset is called {name!r}", f"subsets: {', '.join(subsets)}"
+            )
+    evaluated_on = tuple(subsets[name] for name in run.evaluate_on)
+    sizes = {subset.name: subset.tensor_size for subset in (subsets[run.subset], *evaluated_on)}
+    if len(set(sizes.values())) > 1:
+        raise CocomineError(
+            f"experiments.{run.experiment}: its subsets are packed at different sizes: {sizes}",
+            "give them one tensors.size",
+        )
+    return PlannedRun(run, subsets[run.subset], evaluated_on)

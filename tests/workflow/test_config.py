@@ -1,0 +1,111 @@
+"""What a config's author is promised: a first config is short, and a mistake is one screen of key and remedy."""
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import yaml
+from cocomine.base.errors import CocomineError
+from cocomine.configuration.document import document
+from cocomine.configuration.plan import make_plan
+from helpers.shared import ROOT
+
+EXAMPLES = sorted((ROOT / "config" / "examples").glob("*.yaml"))
+
+SHORT = """\
+stores:
+  coco: {folder: /datasets/coco}
+sources:
+  coco: {splits: [val2017]}
+subsets:
+  animals: {categories: [giraffe, zebra]}
+"""
+
+
+def loaded(text: str) -> dict:
+    return yaml.safe_load(text)
+
+
+def test_a_first_useful_config_has_at_most_eight_lines() -> None:
+    plan = make_plan(loaded(SHORT))
+    assert len(SHORT.splitlines()) <= 8
+    assert plan.subsets["animals"].query["categories"] == ["giraffe", "zebra"]
+    assert plan.subsets["animals"].source.files == (("instances", "val2017"),)
+
+
+def test_a_users_config_holds_nothing_of_the_demo() -> None:
+    assert "synthetic" not in make_plan(loaded(SHORT)).canonical_config.replace('"synthetic":null', "")
+
+
+@pytest.mark.parametrize("example", EXAMPLES, ids=lambda path: path.stem)
+def test_every_example_can_be_planned(example: Path) -> None:
+    assert make_plan(loaded(example.read_text(encoding="utf-8"))).subsets
+
+
+def test_the_readme_of_the_config_is_the_schemas(tmp_path: Path) -> None:
+    assert (ROOT / "config" / "README.md").read_text(encoding="utf-8") == document(), (
+        "run: ./run python scripts/document_config.py --out config/README.md"
+    )
+
+
+@pytest.mark.parametrize(
+    ("change", "named", "remedy"),
+    [
+        ({"subset": {}}, "unknown key 'subset'", "subsets"),
+        (
+            {"subsets": {"animals": {"catgories": ["giraffe"]}}},
+            "subsets.animals: unknown key 'catgories'",
+            "categories",
+        ),
+        (
+            {"subsets": {"animals": {"categories": "giraffe"}}},
+            "subsets.animals.categories: expected array, got text",
+            "",
+        ),
+        ({"subsets": {"animals": {"match": "every"}}}, "subsets.animals.match: 'every' is not one of", "any"),
+        ({"subsets": {"Animals": {}}}, "'Animals' cannot be used", "lower-case"),
+        ({"subsets": {"animals": {"source": "coca"}}}, "subsets.animals.source: no source is called 'coca'", "coco"),
+        ({"subsets": {"animals": {"source_splits": ["val2014"]}}}, "no split 'val2014'", "val2017"),
+        ({"subsets": {"animals": {"images_from": "other"}}}, "no subset is called 'other'", "animals"),
+        ({"subsets": {"animals": {"images_from": "animals"}}}, "is a ring", "stand alone"),
+        ({"sources": {"coco": {"store": "cocoa", "splits": ["a"]}}}, "no store is called 'cocoa'", "coco"),
+        ({"sources": {"coco": {}}}, "sources.coco.splits: missing", "train2017"),
+        ({"stores": {"coco": {"use": "symlink"}}}, "stores.coco.use: 'symlink' is not one of", "in place"),
+        ({"experiments": {"try": {"subset": "plants"}}}, "no subset is called 'plants'", "animals"),
+        ({"seed": "seven"}, "seed: expected integer, got text: 'seven'", "Salt"),
+    ],
+)
+def test_a_mistake_is_named_with_its_key_value_and_remedy(change: dict, named: str, remedy: str) -> None:
+    with pytest.raises(CocomineError) as caught:
+        make_plan(loaded(SHORT) | change)
+    assert named in caught.value.message
+    assert remedy in caught.value.hint
+    assert len(str(caught.value).splitlines()) <= 24, "more than a screen"
+
+
+def test_a_split_that_does_not_add_up_is_refused() -> None:
+    with pytest.raises(CocomineError, match=r"split\.val_share: 1\.2 is greater than or equal to"):
+        make_plan(loaded(SHORT) | {"split": {"val_share": 1.2}})
+    with pytest.raises(CocomineError, match=r"subsets\.animals\.split\.fold: there is no fold 7 of 5"):
+        make_plan(loaded(SHORT) | {"split": {"strategy": "kfold", "fold": 7}})
+
+
+def test_a_mistake_is_seen_on_the_terminal(tmp_path: Path) -> None:
+    config = tmp_path / "config.yaml"
+    config.write_text(SHORT.replace("categories", "categoires"), encoding="utf-8")
+    command = [
+        sys.executable, "-m", "snakemake", "--snakefile", str(ROOT / "Snakefile"), "--directory", str(tmp_path),
+        "--cores", "1", "--configfile", str(config),
+    ]  # fmt: skip
+    done = subprocess.run(command, capture_output=True, text=True)
+    assert done.returncode != 0
+    assert "unknown key 'categoires'" in done.stderr
+    assert "did you mean 'categories'" in done.stderr
+    assert "Traceback" not in done.stderr
+    assert len(done.stderr.splitlines()) <= 24
+
+
+def test_equal_configs_give_equal_locks_wherever_their_stores_lie() -> None:
+    elsewhere = loaded(SHORT.replace("/datasets/coco", "/mnt/coco"))
+    assert make_plan(loaded(SHORT)).canonical_config == make_plan(elsewhere).canonical_config

@@ -1,0 +1,135 @@
+"""What the graph promises: a second run does nothing, and a change re-runs exactly what it reaches."""
+
+import re
+from pathlib import Path
+
+import pytest
+import yaml
+from helpers.shared import ROOT
+from helpers.workflow import copy_of_the_project, planned, snakemake
+
+SMALL = {
+    "sources": {"synthetic-demo": {"synthetic": {"images": 48, "twins": 2, "broken": 1, "width": 160, "height": 120}}},
+    "subsets": {"small": {"categories": ["person", "giraffe", "bus", "laptop"]}},
+    "tensors": {"size": 32},
+    "exports": ["coco"],
+    "experiments": {
+        "tiny": {
+            "subset": "small",
+            "train": {"iterations": 2, "batch": 4, "device": "cpu", "precision": "fp32"},
+            "evaluation": {"bootstrap": 20, "pictures": 1},
+        }
+    },
+}
+
+
+@pytest.fixture(scope="module")
+def built(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path, Path]:
+    """A copy of the project, a folder in which a small config was built with it, and that config."""
+    project = copy_of_the_project(tmp_path_factory.mktemp("project"))
+    work = tmp_path_factory.mktemp("work")
+    config = work / "config.yaml"
+    config.write_text(yaml.safe_dump(SMALL), encoding="utf-8")
+    done = snakemake(work, "--configfile", str(config), project=project)
+    assert done.returncode == 0, done.stdout + done.stderr
+    return project, work, config
+
+
+@pytest.fixture
+def plan_after(built, request):
+    """Return a function that edits a file of the project, plans, and puts the file back."""
+    project, work, config = built
+
+    def edited(file: str, old: str, new: str) -> dict[str, int]:
+        path = project / file
+        before = path.read_text(encoding="utf-8")
+        assert old in before, f"{file} no longer holds {old!r}"
+        path.write_text(before.replace(old, new, 1), encoding="utf-8")
+        request.addfinalizer(lambda: path.write_text(before, encoding="utf-8"))
+        return planned(work, "--configfile", str(config), project=project)
+
+    return edited
+
+
+def test_a_second_run_does_nothing(built) -> None:
+    project, work, config = built
+    assert planned(work, "--configfile", str(config), project=project) == {}
+
+
+def test_a_changed_comment_reruns_nothing(plan_after) -> None:
+    assert plan_after("scripts/cocomine/masks/settings.py", "\nfrom ", "\n# A comment.\nfrom ") == {}
+
+
+def test_a_change_of_the_exports_reruns_them_and_what_reads_them(plan_after) -> None:
+    jobs = plan_after("scripts/export_dataset.py", "def main(", "UNUSED = 1\n\n\ndef main(")
+    assert jobs == {"export_dataset": 1, "render_report": 1, "render_index": 1, "lock_build": 1}
+
+
+def test_a_change_of_evaluation_does_not_train_again(plan_after) -> None:
+    jobs = plan_after("scripts/evaluate_model.py", "def main(", "UNUSED = 1\n\n\ndef main(")
+    assert "train_model" not in jobs
+    assert jobs.keys() == {"evaluate_model", "compare_experiments", "render_report", "render_index", "lock_build"}
+
+
+def test_a_change_of_the_base_reruns_everything_that_runs(plan_after) -> None:
+    jobs = plan_after("scripts/cocomine/base/errors.py", "class CocomineError", "UNUSED = 1\n\n\nclass CocomineError")
+    rules = re.findall(r"^rule (\w+):", "".join(p.read_text() for p in (ROOT / "workflow/rules").glob("*.smk")), re.M)
+    assert set(jobs) == set(rules)
+
+
+def test_another_crowd_policy_draws_again_but_indexes_nothing(built, tmp_path: Path) -> None:
+    project, work, _ = built
+    config = tmp_path / "config.yaml"
+    config.write_text(yaml.safe_dump(SMALL | {"masks": {"crowds": "class"}}), encoding="utf-8")
+    jobs = planned(work, "--configfile", str(config), project=project)
+    assert jobs["rasterize_masks"] == 1
+    assert not jobs.keys() & {
+        "make_demo_bucket",
+        "sync_annotations",
+        "index_annotations",
+        "mine_subset",
+        "assemble_subset",
+    }
+
+
+def test_the_rule_graph_and_the_workflow_report_can_be_drawn(built, tmp_path: Path) -> None:
+    project, work, config = built
+    graph = snakemake(work, "--configfile", str(config), "--rulegraph", project=project)
+    assert graph.returncode == 0
+    assert "digraph" in graph.stdout
+    page = tmp_path / "report.html"
+    done = snakemake(work, "--configfile", str(config), "--report", str(page), project=project)
+    assert done.returncode == 0, done.stderr
+    text = page.read_text(encoding="utf-8")
+    for said in ("images with their masks", "curves of training", "this config and this lock give these bytes"):
+        assert said in text
+    assert not re.search(r'(src|href)="https?://[^"]*\.(js|css)"', text), "the report asks for something from outside"
+
+
+def test_every_rule_says_all_that_a_rule_of_this_house_says() -> None:
+    wanted = (
+        "input:",
+        "output:",
+        "log:",
+        "benchmark:",
+        "params:",
+        "threads:",
+        "resources:",
+        "conda:",
+        "message:",
+        "shell:",
+    )
+    for path in sorted((ROOT / "workflow" / "rules").glob("*.smk")):
+        for rule in re.split(r"^rule ", path.read_text(encoding="utf-8"), flags=re.MULTILINE)[1:]:
+            name = rule.split(":", 1)[0]
+            lacking = [key for key in wanted if f"\n    {key}" not in rule]
+            assert not lacking, f"{path.name}: rule {name} has no {', '.join(lacking)}"
+            assert (ROOT / "scripts" / f"{name}.py").exists() or name == "render_index"
+            assert re.search(r'conda:\n\s+"\.\./\.\./envs/(data|learning)\.yaml"', rule), name
+
+
+def test_every_rule_file_opens_with_its_contract() -> None:
+    for path in sorted((ROOT / "workflow" / "rules").glob("*.smk")):
+        opening = path.read_text(encoding="utf-8").split('"""')[1]
+        assert "\nreads " in opening, path.name
+        assert "\nwrites " in opening, path.name

@@ -1,0 +1,32 @@
+"""Images: decode each selected photograph once and write down what it is.
+
+reads   results/{subset}/selection.tsv and the image store
+writes  results/{subset}/images.parquet: decoded size, mode, EXIF, hashes, brightness, contrast, blur, status
+"""
+
+
+rule measure_images:
+    input:
+        selection="results/{subset}/selection.tsv",
+        lock="results/{subset}/images.lock.tsv",
+        script=ancient(script("measure_images")),
+    output:
+        measures="results/{subset}/images.parquet",
+    log:
+        "logs/measure_images/{subset}.log",
+    benchmark:
+        "benchmarks/measure_images/{subset}.tsv"
+    params:
+        code=code("measure_images"),
+        store=lambda wildcards: plan.subsets[wildcards.subset].source.store.folder,
+    threads: 8
+    resources:
+        mem_mb=2000,
+        runtime=120,
+    conda:
+        "../../envs/data.yaml"
+    message:
+        "Measure the photographs of {wildcards.subset}"
+    shell:
+        "python {input.script:q} --selection {input.selection:q} --images-lock {input.lock:q} "
+        "--store-dir {params.store:q} --out {output.measures:q} --threads {threads} --log {log:q}"

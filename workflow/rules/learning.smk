@@ -1,0 +1,115 @@
+"""Learning: train each run of the experiments, evaluate it, and set the runs side by side.
+
+reads   results/{subset}/tensors and masks
+writes  results/experiments/{run}/: weights, history, curves, metrics; results/experiments/comparison.*
+
+Checkpoints are no outputs: they must outlive a killed job. They lie in data/checkpoints under the digest of config,
+code and data, so that only a run that would be the same goes on from them.
+"""
+
+
+rule train_model:
+    input:
+        tensors=lambda wildcards: plan.runs[wildcards.run].tensors,
+        labels=lambda wildcards: plan.runs[wildcards.run].labels,
+        evaluated=lambda wildcards: plan.runs[wildcards.run].withheld,
+        script=ancient(script("train_model")),
+    output:
+        weights="results/experiments/{run}/model.safetensors",
+        training="results/experiments/{run}/training.json",
+        history="results/experiments/{run}/history.csv",
+        curves=report(
+            "results/experiments/{run}/curves.png",
+            category="experiments",
+            labels={"run": "{run}", "what": "curves of training"},
+            caption="../report/curves.rst",
+        ),
+    log:
+        "logs/train_model/{run}.log",
+    benchmark:
+        "benchmarks/train_model/{run}.tsv"
+    params:
+        code=code("train_model"),
+        settings=lambda wildcards: plan.runs[wildcards.run].settings_json,
+        folder=lambda wildcards, output: str(Path(output.weights).parent),
+        checkpoints="data/checkpoints/{run}",
+        logs="logs/train_model/{run}",
+        withheld=lambda wildcards, input: f"--evaluated-on {input.evaluated}" if input.evaluated else "",
+    threads: lambda wildcards: plan.runs[wildcards.run].threads
+    resources:
+        mem_mb=4000,
+        runtime=lambda wildcards: plan.runs[wildcards.run].minutes,
+        gpu=lambda wildcards: plan.runs[wildcards.run].gpus,
+    conda:
+        "../../envs/learning.yaml"
+    message:
+        "Train {wildcards.run}"
+    shell:
+        "python {input.script:q} --settings {params.settings:q} --tensors {input.tensors:q} "
+        "--labels {input.labels:q} {params.withheld} --out-dir {params.folder:q} "
+        "--checkpoint-dir {params.checkpoints:q} --tensorboard {params.logs:q} --log {log:q}"
+
+
+rule evaluate_model:
+    input:
+        weights="results/experiments/{run}/model.safetensors",
+        training="results/experiments/{run}/training.json",
+        tensors=lambda wildcards: plan.runs[wildcards.run].evaluation_tensors(wildcards.subset),
+        labels="results/{subset}/labels.json",
+        images="results/{subset}/images.tsv",
+        measures="results/{subset}/images.parquet",
+        masks="results/{subset}/masks",
+        table="results/{subset}/masks.tsv",
+        script=ancient(script("evaluate_model")),
+    output:
+        folder=directory("results/experiments/{run}/on-{subset}"),
+    log:
+        "logs/evaluate_model/{run}/{subset}.log",
+    benchmark:
+        "benchmarks/evaluate_model/{run}/{subset}.tsv"
+    params:
+        code=code("evaluate_model"),
+        settings=lambda wildcards: plan.runs[wildcards.run].settings_json,
+        run=lambda wildcards, input: str(Path(input.weights).parent),
+        subset=lambda wildcards, input: str(Path(input.images).parent),
+        store=lambda wildcards: plan.subsets[wildcards.subset].source.store.folder,
+    threads: lambda wildcards: plan.runs[wildcards.run].threads
+    resources:
+        mem_mb=4000,
+        runtime=60,
+        gpu=lambda wildcards: plan.runs[wildcards.run].gpus,
+    conda:
+        "../../envs/learning.yaml"
+    message:
+        "Evaluate {wildcards.run} on {wildcards.subset}"
+    shell:
+        "python {input.script:q} --settings {params.settings:q} --run-dir {params.run:q} --tensors {input.tensors:q} "
+        "--labels {input.labels:q} --subset-dir {params.subset:q} --store-dir {params.store:q} "
+        "--out-dir {output.folder:q} --log {log:q}"
+
+
+rule compare_experiments:
+    input:
+        evaluations=plan.evaluations,
+        script=ancient(script("compare_experiments")),
+    output:
+        table="results/experiments/comparison.tsv",
+        facts="results/experiments/comparison.json",
+        page="results/experiments/comparison.html",
+    log:
+        "logs/compare_experiments/all.log",
+    benchmark:
+        "benchmarks/compare_experiments/all.tsv"
+    params:
+        code=code("compare_experiments"),
+        folder=lambda wildcards, output: str(Path(output.table).parent),
+    threads: 1
+    resources:
+        mem_mb=1000,
+        runtime=10,
+    conda:
+        "../../envs/learning.yaml"
+    message:
+        "Compare the experiments"
+    shell:
+        "python {input.script:q} --runs {input.evaluations:q} --out-dir {params.folder:q} --log {log:q}"

@@ -1,0 +1,48 @@
+"""Masks: draw the ground truth of every image, exactly.
+
+reads   results/{subset}/subset.json, images.tsv, labels.json; for panoptic sources the source's PNGs
+writes  results/{subset}/masks/{semantic,instance,panoptic}/*.png, masks.tsv, masks.json, contact_sheet.png
+"""
+
+
+rule rasterize_masks:
+    input:
+        subset="results/{subset}/subset.json",
+        images="results/{subset}/images.tsv",
+        labels="results/{subset}/labels.json",
+        tasks="results/{subset}/tasks",
+        measures="results/{subset}/images.parquet",
+        script=ancient(script("rasterize_masks")),
+    output:
+        masks=directory("results/{subset}/masks"),
+        table="results/{subset}/masks.tsv",
+        manifest="results/{subset}/masks.json",
+        sheet=report(
+            "results/{subset}/contact_sheet.png",
+            category="{subset}",
+            labels={"what": "images with their masks"},
+            caption="../report/contact_sheet.rst",
+        ),
+    log:
+        "logs/rasterize_masks/{subset}.log",
+    benchmark:
+        "benchmarks/rasterize_masks/{subset}.tsv"
+    params:
+        code=code("rasterize_masks"),
+        settings=lambda wildcards: plan.subsets[wildcards.subset].masks_json,
+        store=lambda wildcards: plan.subsets[wildcards.subset].source.store.folder,
+        drawn=lambda wildcards: plan.subsets[wildcards.subset].drawn,
+        size=lambda wildcards: plan.subsets[wildcards.subset].tensor_size,
+        folder=lambda wildcards, output: str(Path(output.table).parent),
+    threads: 8
+    resources:
+        mem_mb=2000,
+        runtime=120,
+    conda:
+        "../../envs/data.yaml"
+    message:
+        "Draw the masks of {wildcards.subset}"
+    shell:
+        "python {input.script:q} --settings {params.settings:q} {params.drawn} --images {input.images:q} "
+        "--labels {input.labels:q} --store-dir {params.store:q} --training-size {params.size} "
+        "--out-dir {params.folder:q} --threads {threads} --log {log:q}"

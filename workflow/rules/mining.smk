@@ -1,0 +1,91 @@
+"""Mining: choose a subset's images and objects by its query, then write the dataset of what survived the checks.
+
+reads   the indexes of the subset's source; later the measured photographs
+writes  results/{subset}/selection.tsv and funnel.json, then subset.json, the other tasks' files, images.tsv,
+        dictionary.json, labels.json, statistics.json, quarantine.tsv, repairs.tsv, ATTRIBUTION.md, interference.png
+"""
+
+
+rule mine_subset:
+    input:
+        index=lambda wildcards: plan.subsets[wildcards.subset].indexes,
+        parent=lambda wildcards: plan.subsets[wildcards.subset].parent("images.tsv"),
+        lists=lambda wildcards: plan.subsets[wildcards.subset].lists,
+        script=ancient(script("mine_subset")),
+    output:
+        selection="results/{subset}/selection.tsv",
+        funnel="results/{subset}/funnel.json",
+    log:
+        "logs/mine_subset/{subset}.log",
+    benchmark:
+        "benchmarks/mine_subset/{subset}.tsv"
+    params:
+        code=code("mine_subset"),
+        settings=lambda wildcards: plan.subsets[wildcards.subset].query_json,
+        index=lambda wildcards: plan.subsets[wildcards.subset].source.index_folder,
+        splits=lambda wildcards: plan.subsets[wildcards.subset].source.splits,
+        parent=lambda wildcards, input: f"--images-from '{input.parent}'" if input.parent else "",
+    threads: 1
+    resources:
+        mem_mb=2000,
+        runtime=30,
+    conda:
+        "../../envs/data.yaml"
+    message:
+        "Mine {wildcards.subset}"
+    shell:
+        "python {input.script:q} --settings {params.settings:q} --index-dir {params.index:q} "
+        "--splits {params.splits:q} {params.parent} --selection {output.selection:q} --funnel {output.funnel:q} "
+        "--log {log:q}"
+
+
+rule assemble_subset:
+    input:
+        index=lambda wildcards: plan.subsets[wildcards.subset].indexes,
+        selection="results/{subset}/selection.tsv",
+        funnel="results/{subset}/funnel.json",
+        measures="results/{subset}/images.parquet",
+        script=ancient(script("assemble_subset")),
+    output:
+        subset=report(
+            "results/{subset}/subset.json",
+            category="{subset}",
+            labels={"what": "subset, as COCO JSON"},
+            caption="../report/subset.rst",
+        ),
+        images="results/{subset}/images.tsv",
+        tasks=directory("results/{subset}/tasks"),
+        dictionary="results/{subset}/dictionary.json",
+        labels="results/{subset}/labels.json",
+        statistics="results/{subset}/statistics.json",
+        quarantine="results/{subset}/quarantine.tsv",
+        repairs="results/{subset}/repairs.tsv",
+        attribution="results/{subset}/ATTRIBUTION.md",
+        interference=report(
+            "results/{subset}/interference.png",
+            category="{subset}",
+            labels={"what": "interference of the classes"},
+            caption="../report/interference.rst",
+        ),
+    log:
+        "logs/assemble_subset/{subset}.log",
+    benchmark:
+        "benchmarks/assemble_subset/{subset}.tsv"
+    params:
+        code=code("assemble_subset"),
+        settings=lambda wildcards: plan.subsets[wildcards.subset].query_json,
+        index=lambda wildcards: plan.subsets[wildcards.subset].source.index_folder,
+        annotations=lambda wildcards: plan.subsets[wildcards.subset].source.folder,
+        folder=lambda wildcards, output: str(Path(output.subset).parent),
+    threads: 1
+    resources:
+        mem_mb=3000,
+        runtime=60,
+    conda:
+        "../../envs/data.yaml"
+    message:
+        "Assemble {wildcards.subset} from what survived"
+    shell:
+        "python {input.script:q} --settings {params.settings:q} --index-dir {params.index:q} "
+        "--annotations-dir {params.annotations:q} --selection {input.selection:q} --funnel {input.funnel:q} "
+        "--measures {input.measures:q} --out-dir {params.folder:q} --log {log:q}"

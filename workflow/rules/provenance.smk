@@ -1,0 +1,38 @@
+"""Provenance: lock what went in and what came out, so that anybody can prove that it is the same again.
+
+reads   everything that the build read and made
+writes  results/build.lock.json
+"""
+
+
+rule lock_build:
+    input:
+        outputs=plan.locked_outputs,
+        script=ancient(script("lock_build")),
+    output:
+        lock=report(
+            "results/build.lock.json",
+            category="overview",
+            labels={"what": "lock of the build"},
+            caption="../report/lock.rst",
+        ),
+    log:
+        "logs/lock_build/all.log",
+    benchmark:
+        "benchmarks/lock_build/all.tsv"
+    params:
+        code=code("lock_build"),
+        config=plan.canonical_config,
+        rules=plan.scripts,
+        inputs=plan.locked_inputs,
+    threads: 1
+    resources:
+        mem_mb=1000,
+        runtime=60,
+    conda:
+        "../../envs/data.yaml"
+    message:
+        "Lock the build"
+    shell:
+        "python {input.script:q} --config {params.config:q} --rules {params.rules:q} --inputs {params.inputs:q} "
+        "--outputs {input.outputs:q} --lock {output.lock:q} --log {log:q}"

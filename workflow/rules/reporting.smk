@@ -1,0 +1,79 @@
+"""Reporting: one page a subset, and one that leads to all of them.
+
+reads   everything that was made of a subset
+writes  results/{subset}/report.html with report.json, results/index.html
+"""
+
+
+rule render_report:
+    input:
+        subset="results/{subset}/subset.json",
+        audit="results/{subset}/split_audit.json",
+        masks="results/{subset}/masks",
+        manifest="results/{subset}/masks.json",
+        lock="results/{subset}/images.lock.tsv",
+        exports=lambda wildcards: plan.subsets[wildcards.subset].exports,
+        evaluations=lambda wildcards: plan.subsets[wildcards.subset].evaluations,
+        annotations=lambda wildcards: plan.subsets[wildcards.subset].source.lock,
+        script=ancient(script("render_report")),
+    output:
+        page=report(
+            "results/{subset}/report.html",
+            category="{subset}",
+            labels={"what": "report"},
+            caption="../report/report.rst",
+        ),
+        facts="results/{subset}/report.json",
+    log:
+        "logs/render_report/{subset}.log",
+    benchmark:
+        "benchmarks/render_report/{subset}.tsv"
+    params:
+        code=code("render_report"),
+        folder=lambda wildcards, output: str(Path(output.page).parent),
+        settings=lambda wildcards: plan.subsets[wildcards.subset].query_json,
+        store=lambda wildcards: plan.subsets[wildcards.subset].source.store.folder,
+    threads: 1
+    resources:
+        mem_mb=2000,
+        runtime=30,
+    conda:
+        "../../envs/data.yaml"
+    message:
+        "Report on {wildcards.subset}"
+    shell:
+        "python {input.script:q} --settings {params.settings:q} --subset-dir {params.folder:q} "
+        "--store-dir {params.store:q} --sources-lock {input.annotations:q} --runs {input.evaluations:q} "
+        "--out {output.page:q} --json-out {output.facts:q} --log {log:q}"
+
+
+rule render_index:
+    input:
+        pages=expand("results/{subset}/report.html", subset=plan.subsets),
+        comparison="results/experiments/comparison.json" if plan.runs else [],
+        script=ancient(script("render_report")),
+    output:
+        page=report(
+            "results/index.html",
+            category="overview",
+            labels={"what": "all subsets and experiments"},
+            caption="../report/index.rst",
+        ),
+    log:
+        "logs/render_index/all.log",
+    benchmark:
+        "benchmarks/render_index/all.tsv"
+    params:
+        code=code("render_report"),
+        comparison=lambda wildcards, input: f"--comparison {input.comparison}" if input.comparison else "",
+        lock="results/build.lock.json",
+    threads: 1
+    resources:
+        mem_mb=1000,
+        runtime=10,
+    conda:
+        "../../envs/data.yaml"
+    message:
+        "Lead to all reports"
+    shell:
+        "python {input.script:q} --index {input.pages:q} {params.comparison} --build-lock {params.lock:q} --out {output.page:q} --log {log:q}"

@@ -1,0 +1,95 @@
+"""Sources: bring annotation files, and later only the photographs that a subset needs, from where they lie.
+
+reads   the config: stores and sources with their origins
+writes  data/annotations/{source}/*.json, data/images/{store}/{split}/*.jpg, and small locks that say what came from where
+
+The downloads themselves are no outputs: Snakemake would wipe a store of 118,000 photographs before a re-run. A rule
+declares its lock, and a file that has gone missing is an error that names it and says how to sync again. Both syncs
+run where snakemake was started, since a cluster's compute nodes often have no way out.
+"""
+
+
+localrules:
+    sync_annotations,
+    sync_images,
+
+
+rule make_demo_bucket:
+    input:
+        script=ancient(script("make_demo_bucket")),
+    output:
+        manifest="data/demo/{source}/bucket.json",
+    log:
+        "logs/make_demo_bucket/{source}.log",
+    benchmark:
+        "benchmarks/make_demo_bucket/{source}.tsv"
+    params:
+        code=code("make_demo_bucket"),
+        settings=lambda wildcards: plan.sources[wildcards.source].synthetic_json,
+        folder=lambda wildcards, output: str(Path(output.manifest).parent),
+    threads: 8
+    resources:
+        mem_mb=1000,
+        runtime=10,
+    conda:
+        "../../envs/data.yaml"
+    message:
+        "Draw the synthetic bucket {wildcards.source}"
+    shell:
+        "python {input.script:q} --settings {params.settings:q} --out-dir {params.folder:q} "
+        "--manifest {output.manifest:q} --threads {threads} --log {log:q}"
+
+
+rule sync_annotations:
+    input:
+        bucket=lambda wildcards: plan.sources[wildcards.source].bucket,
+        script=ancient(script("sync_annotations")),
+    output:
+        lock="data/annotations/{source}/sync.lock.json",
+    log:
+        "logs/sync_annotations/{source}.log",
+    benchmark:
+        "benchmarks/sync_annotations/{source}.tsv"
+    params:
+        code=code("sync_annotations"),
+        settings=lambda wildcards: plan.sources[wildcards.source].settings_json,
+        folder=lambda wildcards, output: str(Path(output.lock).parent),
+    threads: 1
+    resources:
+        mem_mb=1000,
+        runtime=240,
+    conda:
+        "../../envs/data.yaml"
+    message:
+        "Sync the annotation files of {wildcards.source}"
+    shell:
+        "python {input.script:q} --settings {params.settings:q} --out-dir {params.folder:q} "
+        "--lock {output.lock:q} --log {log:q}"
+
+
+rule sync_images:
+    input:
+        selection="results/{subset}/selection.tsv",
+        annotations=lambda wildcards: plan.subsets[wildcards.subset].source.lock,
+        script=ancient(script("sync_images")),
+    output:
+        lock="results/{subset}/images.lock.tsv",
+    log:
+        "logs/sync_images/{subset}.log",
+    benchmark:
+        "benchmarks/sync_images/{subset}.tsv"
+    params:
+        code=code("sync_images"),
+        settings=lambda wildcards: plan.subsets[wildcards.subset].source.store.settings_json,
+        store=lambda wildcards: plan.subsets[wildcards.subset].source.store.folder,
+    threads: 1
+    resources:
+        mem_mb=1000,
+        runtime=1440,
+    conda:
+        "../../envs/data.yaml"
+    message:
+        "Sync the photographs that {wildcards.subset} needs"
+    shell:
+        "python {input.script:q} --settings {params.settings:q} --selection {input.selection:q} "
+        "--store-dir {params.store:q} --lock {output.lock:q} --log {log:q}"

@@ -1,0 +1,43 @@
+"""Splits: part a subset into train and val so that nothing leaks from one side to the other.
+
+reads   results/{subset}/ (subset.json and the other tasks' files) and images.parquet
+writes  results/{subset}/split.tsv, train.json, val.json, the other tasks' files by side, split_audit.json
+"""
+
+
+rule split_dataset:
+    input:
+        subset="results/{subset}/subset.json",
+        images="results/{subset}/images.tsv",
+        tasks="results/{subset}/tasks",
+        labels="results/{subset}/labels.json",
+        measures="results/{subset}/images.parquet",
+        parent=lambda wildcards: plan.subsets[wildcards.subset].parent("split.tsv"),
+        lists=lambda wildcards: plan.subsets[wildcards.subset].split_lists,
+        script=ancient(script("split_dataset")),
+    output:
+        split="results/{subset}/split.tsv",
+        train="results/{subset}/train.json",
+        val="results/{subset}/val.json",
+        tasks=directory("results/{subset}/split_tasks"),
+        audit="results/{subset}/split_audit.json",
+    log:
+        "logs/split_dataset/{subset}.log",
+    benchmark:
+        "benchmarks/split_dataset/{subset}.tsv"
+    params:
+        code=code("split_dataset"),
+        settings=lambda wildcards: plan.subsets[wildcards.subset].split_json,
+        folder=lambda wildcards, output: str(Path(output.split).parent),
+        parent=lambda wildcards, input: f"--like '{input.parent}'" if input.parent else "",
+    threads: 1
+    resources:
+        mem_mb=2000,
+        runtime=30,
+    conda:
+        "../../envs/data.yaml"
+    message:
+        "Split {wildcards.subset}"
+    shell:
+        "python {input.script:q} --settings {params.settings:q} --subset-dir {params.folder:q} "
+        "--measures {input.measures:q} {params.parent} --out-dir {params.folder:q} --log {log:q}"

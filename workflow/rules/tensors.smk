@@ -1,0 +1,38 @@
+"""Tensors: resize images and masks once, into arrays that training maps into memory.
+
+reads   results/{subset}/images.tsv, masks/, split.tsv and the image store
+writes  results/{subset}/tensors/{size}/images.npy, masks.npy, index.tsv, manifest.json
+"""
+
+
+rule pack_tensors:
+    input:
+        images="results/{subset}/images.tsv",
+        labels="results/{subset}/labels.json",
+        masks="results/{subset}/masks",
+        split="results/{subset}/split.tsv",
+        script=ancient(script("pack_tensors")),
+    output:
+        folder=directory("results/{subset}/tensors/{size}"),
+    log:
+        "logs/pack_tensors/{subset}/{size}.log",
+    benchmark:
+        "benchmarks/pack_tensors/{subset}/{size}.tsv"
+    wildcard_constraints:
+        size=r"\d+",
+    params:
+        code=code("pack_tensors"),
+        settings=lambda wildcards: plan.subsets[wildcards.subset].tensors_json,
+        store=lambda wildcards: plan.subsets[wildcards.subset].source.store.folder,
+    threads: 8
+    resources:
+        mem_mb=2000,
+        runtime=120,
+    conda:
+        "../../envs/data.yaml"
+    message:
+        "Pack the tensors of {wildcards.subset} at {wildcards.size} pixels"
+    shell:
+        "python {input.script:q} --settings {params.settings:q} --images {input.images:q} "
+        "--store-dir {params.store:q} --masks-dir {input.masks:q} --split {input.split:q} "
+        "--out-dir {output.folder:q} --threads {threads} --log {log:q}"
