@@ -12,7 +12,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from contextlib import ExitStack
 from dataclasses import asdict, astuple, dataclass, fields
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, Self
 
 import numpy as np
 import pyarrow.parquet as pq
@@ -22,12 +22,10 @@ from cocomine.annotations.writer import write_document
 from cocomine.base.errors import CocomineError
 from cocomine.base.files import canonical_json, read_json, read_table, write_json, write_table
 from cocomine.mining import clauses, interference
-from cocomine.mining.drawing import drawn_area
 from cocomine.mining.examine import (
     Examined,
     Ledger,
     Quarantined,
-    Repaired,
     Spans,
     Spill,
     examine,
@@ -35,7 +33,6 @@ from cocomine.mining.examine import (
 )
 from cocomine.mining.funnel import Funnel
 from cocomine.mining.index import Array, Mask, Rows, Source, read_source, splits_of
-from cocomine.mining.mend import mend_image, mend_label
 from cocomine.mining.mine import query_values
 from cocomine.mining.outputs import (
     licences_of,
@@ -96,7 +93,9 @@ def assemble(
     with ExitStack() as stack:
         spill = Spill(out_dir / ".repaired.part")
         stack.callback(spill.close)
-        return _Assembly(query, index_dir, annotations_dir, out_dir, source, funnel_before, spill, stack).run(
+        ledger = Ledger(out_dir / ".repairs.part")
+        stack.callback(ledger.close)
+        return _Assembly(query, index_dir, annotations_dir, out_dir, source, funnel_before, spill, ledger, stack).run(
             find_rows(source, selection_path), measures_path
         )
 
@@ -181,6 +180,7 @@ class _Assembly:
         source: Source,
         funnel_before: dict[str, Any],
         spill: Spill,
+        ledger: Ledger,
         stack: ExitStack,
     ) -> None:
         self.query, self.index_dir, self.annotations_dir, self.out_dir = query, index_dir, annotations_dir, out_dir
@@ -189,7 +189,7 @@ class _Assembly:
         self.images_quarantined, self.annotations_quarantined = quarantined_by_policy(source, query)
         self.objects: Objects = judge_objects(source, query, self.wanted, self.annotations_quarantined)
         self.names = [category.name for category in source.categories]
-        self.ledger = Ledger()
+        self.ledger = ledger
         self.conservation: dict[str, dict[str, dict[str, int]]] = {}
 
     def run(self, picked: Picked, measures_path: Path | None) -> dict[str, Any]:
@@ -224,6 +224,7 @@ class _Assembly:
             )
             annotation_rows = annotation_rows[~repeated]
         files = self._files("instances", source)
+        self.values = _Values.read(source, annotation_rows)
         examined_annotations = examine(
             "annotation",
             "instances",
@@ -233,13 +234,11 @@ class _Assembly:
             self.query,
             self.spill,
             self.ledger,
-            mend_label,
-            drawn_area if self.query.check_areas else None,
+            draw=self.query.check_areas,
+            on_repaired=self.values.replace,
         )
         image_rows = np.array(sorted(chosen), dtype=np.int64)
-        examined_images = examine(
-            "image", "instances", source, image_rows, files, self.query, self.spill, self.ledger, mend_image
-        )
+        examined_images = examine("image", "instances", source, image_rows, files, self.query, self.spill, self.ledger)
         keep_image = self._with_objects(chosen, image_rows, examined_images.keep, annotation_rows, examined_annotations)
         alive = clauses.marked(image_rows[keep_image], source.images.rows)
         keep_annotation = examined_annotations.keep & alive[source.image_row[annotation_rows]]
@@ -391,8 +390,8 @@ class _Assembly:
         write_images(out / "images.tsv", source, by_id, [roles[row] for row in by_id.tolist()])
         kept = [category for category in source.categories if category.id in category_ids]
         write_labels(out / "labels.json", kept)
-        values = self._values(annotation_rows, labels)
-        write_dictionary(out / "dictionary.json", source, by_id, annotation_rows, values["bbox"])
+        values = self.values.select(labels.keep)
+        write_dictionary(out / "dictionary.json", source, by_id, annotation_rows, values.box)
         write_attribution(out / "ATTRIBUTION.md", source, by_id, licences_of(source))
         (out / "tasks").mkdir(parents=True, exist_ok=True)
         for task in OTHER_TASKS:
@@ -407,11 +406,7 @@ class _Assembly:
             [item.name for item in fields(Quarantined)],
             map(astuple, _sorted_lines(self.ledger.quarantined)),
         )
-        write_table(
-            out / "repairs.tsv",
-            [item.name for item in fields(Repaired)],
-            map(astuple, _sorted_lines(self.ledger.repaired)),
-        )
+        self.ledger.write_repairs(out / "repairs.tsv")
         write_json(out / "statistics.json", statistics)
         return statistics
 
@@ -472,8 +467,8 @@ class _Assembly:
         label_rows = np.flatnonzero(chosen)
         files = self._files(task, other)
         arguments = (files, self.query, self.spill, self.ledger)
-        images = examine("image", task, other, rows, *arguments, mend_image)
-        labels = examine(kind, task, other, label_rows, *arguments, mend_label)
+        images = examine("image", task, other, rows, *arguments)
+        labels = examine(kind, task, other, label_rows, *arguments)
         if task == "panoptic":
             labels.spans.sequence = _renumbered(other, label_rows, labels)
         images_part, labels_part = _Part(images, images.keep), _Part(labels, labels.keep)
@@ -531,30 +526,7 @@ class _Assembly:
             left_out,
         )
 
-    def _values(self, annotation_rows: Rows, part: _Part) -> dict[str, Array]:
-        """The written annotations' values, repaired ones as they are after repair."""
-        table = self.source.annotations
-        table.load("bbox_x", "bbox_y", "bbox_w", "bbox_h", "area", "iscrowd", "polygons", "vertices")
-        sides = [table[name][annotation_rows] for name in ("bbox_x", "bbox_y", "bbox_w", "bbox_h")]
-        box = np.stack(sides, axis=1).astype(np.float64) if len(annotation_rows) else np.zeros((0, 4))
-        values = {name: table[name][annotation_rows].copy() for name in ("area", "iscrowd", "polygons", "vertices")}
-        positions = np.cumsum(part.keep) - 1
-        for at, record in part.examined.changed.items():
-            if not part.keep[at]:
-                continue
-            to = int(positions[at])
-            box[to] = record.get("bbox") or (np.nan,) * 4
-            values["area"][to] = record.get("area", np.nan)
-            values["iscrowd"][to] = record.get("iscrowd", -1)
-            shape = record.get("segmentation")
-            polygons = shape if isinstance(shape, list) else []
-            values["polygons"][to] = len(polygons)
-            values["vertices"][to] = sum(len(polygon) // 2 for polygon in polygons)
-        return values | {"bbox": box}
-
-    def _statistics(
-        self, funnel: Funnel, image_rows: Rows, annotation_rows: Rows, values: dict[str, Array]
-    ) -> dict[str, Any]:
+    def _statistics(self, funnel: Funnel, image_rows: Rows, annotation_rows: Rows, values: _Values) -> dict[str, Any]:
         source, classes = self.source, len(self.names)
         names = {licence.id: licence.name or str(licence.id) for licence in licences_of(source).values()}
         names.setdefault(-1, "not stated")
@@ -575,10 +547,10 @@ class _Assembly:
         facts_after = Facts(
             source.image_row[annotation_rows],
             source.class_of[annotation_rows],
-            values["iscrowd"],
-            values["polygons"],
-            values["vertices"],
-            clauses.object_area(values["area"], values["bbox"][:, 2], values["bbox"][:, 3]),
+            values.iscrowd,
+            values.polygons,
+            values.vertices,
+            clauses.object_area(values.area, values.box[:, 2], values.box[:, 3]),
         )
         pairs_after = clauses.pairs_of(facts_after.image_row, facts_after.cls, size, classes)
         images_after = clauses.marked(image_rows, size)
@@ -597,11 +569,44 @@ class _Assembly:
             "funnel_after_images": funnel.as_dict(),
             "conservation": self.conservation,
             "quarantined": _count(line.reason for line in self.ledger.quarantined),
-            "repaired": _count(reason for line in self.ledger.repaired for reason in line.reason.split(",")),
+            "repaired": dict(sorted(self.ledger.repaired_reasons.items())),
             "query": self.funnel_before["query"],
             "words": self.funnel_before["words"],
             "wanted": [asdict(source.categories[cls]) for cls in rows],
         }
+
+
+@dataclass
+class _Values:
+    """The values of annotations as they are written: those of the index, but for repaired records the new ones.
+
+    `box` has shape (n, 4): x, y, width, height in pixels; the others shape (n,).
+    """
+
+    box: Array
+    area: Array
+    iscrowd: Array
+    polygons: Array
+    vertices: Array
+
+    @classmethod
+    def read(cls, source: Source, rows: Rows) -> Self:
+        table = source.annotations
+        table.load("bbox_x", "bbox_y", "bbox_w", "bbox_h", "area", "iscrowd", "polygons", "vertices")
+        box = np.stack([table[name][rows] for name in ("bbox_x", "bbox_y", "bbox_w", "bbox_h")], axis=1)
+        return cls(box, *(table[name][rows] for name in ("area", "iscrowd", "polygons", "vertices")))
+
+    def replace(self, at: int, record: dict[str, Any]) -> None:
+        shape = record.get("segmentation")
+        polygons = shape if isinstance(shape, list) else []
+        self.box[at] = record.get("bbox") or (np.nan,) * 4
+        self.area[at] = np.nan if record.get("area") is None else record["area"]
+        self.iscrowd[at] = record.get("iscrowd", -1)
+        self.polygons[at] = len(polygons)
+        self.vertices[at] = sum(len(polygon) // 2 for polygon in polygons)
+
+    def select(self, keep: Mask) -> Self:
+        return type(self)(*(getattr(self, item.name)[keep] for item in fields(self)))
 
 
 @dataclass(frozen=True)

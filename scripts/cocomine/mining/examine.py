@@ -8,35 +8,26 @@ from __future__ import annotations
 
 import json
 import logging
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass, fields
 from pathlib import Path
-from typing import Any, Final, Protocol
+from typing import Any
 
+import msgspec
 import numpy as np
 
 from cocomine.annotations.reasons import Reason, masks_by_policy, policies, reasons_of
+from cocomine.annotations.records import Facts, parse_patiently
+from cocomine.annotations.repairs import AREA_TOLERANCE_PX, drawn_area, repair
 from cocomine.annotations.writer import SEPARATOR
 from cocomine.base.errors import CocomineError
-from cocomine.base.files import canonical_json
+from cocomine.base.files import canonical_json, write_table
 from cocomine.base.progress import Progress
 from cocomine.mining.index import Array, Mask, Rows, Source
 from cocomine.mining.settings import SubsetSettings
 from cocomine.mining.spans import SpanFile
 
 log = logging.getLogger("cocomine")
-
-DRAWN: Final = ("area-mismatch", "mask-empty")
-
-
-class Repair(Protocol):
-    """What mends one record: `annotations.repairs` has one for images and one for annotations.
-
-    Returns the mended record, or None when it cannot be mended.
-    """
-
-    def __call__(self, record: dict[str, Any], reasons: Sequence[Reason], width: int, height: int) -> Any:
-        """Mend a record of an image of `width` x `height` pixels."""
 
 
 @dataclass(frozen=True)
@@ -86,12 +77,11 @@ class Spans:
 
 @dataclass
 class Examined:
-    """The outcome for the rows examined: `keep` has a cell a row; `values` are the mended records by position."""
+    """The outcome for the rows examined; `keep` and `repaired` have a cell a row."""
 
     spans: Spans
     keep: Mask
     repaired: Mask
-    changed: dict[int, dict[str, Any]] = field(default_factory=dict)
 
 
 class Spill:
@@ -137,12 +127,44 @@ def spans_of(table: Any, rows: Rows) -> Spans:
     )
 
 
-@dataclass
 class Ledger:
-    """The lines of quarantine.tsv and repairs.tsv, as they come up."""
+    """The lines of quarantine.tsv and repairs.tsv, as they come up.
 
-    quarantined: list[Quarantined] = field(default_factory=list)
-    repaired: list[Repaired] = field(default_factory=list)
+    Repairs go through a temporary file, since a policy may repair every record of a file.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.quarantined: list[Quarantined] = []
+        self.repaired_reasons: dict[str, int] = {}
+        self._path = path
+        self._lines = open(path, "w+", encoding="utf-8")  # noqa: SIM115 - closed by close()
+
+    def repaired(self, line: Repaired, reasons: Iterable[str]) -> None:
+        """Note a repair."""
+        self._lines.write(json.dumps([getattr(line, item.name) for item in fields(line)]) + "\n")
+        for reason in reasons:
+            self.repaired_reasons[str(reason)] = self.repaired_reasons.get(str(reason), 0) + 1
+
+    def write_repairs(self, path: Path) -> None:
+        """Write repairs.tsv, in the order in which the records were repaired: by task, then as in the files."""
+        self._lines.flush()
+        self._lines.seek(0)
+        write_table(path, [item.name for item in fields(Repaired)], map(json.loads, self._lines))
+
+    def close(self) -> None:
+        """Close and remove the temporary file."""
+        self._lines.close()
+        self._path.unlink(missing_ok=True)
+
+
+class _Shape(msgspec.Struct):
+    """What drawing needs of an annotation."""
+
+    segmentation: Any = None
+    area: Any = None
+
+
+_SHAPE = msgspec.json.Decoder(_Shape)
 
 
 def examine(
@@ -154,95 +176,84 @@ def examine(
     query: SubsetSettings,
     spill: Spill,
     ledger: Ledger,
-    repair: Repair,
-    drawn_area: Callable[[Any, int, int], int | None] | None = None,
+    draw: bool = False,
+    on_repaired: Callable[[int, dict[str, Any]], None] | None = None,
 ) -> Examined:
-    """Repair the records at global `rows` as policy asks and, given `drawn_area`, check their masks.
+    """Repair the records at global `rows` as policy asks and, with `draw`, check their masks.
 
-    `kind` is "image", "annotation", "caption" or "segment". A record that policy repairs but that cannot be mended is
-    quarantined. Raises CocomineError where policy says stop.
+    `kind` is "image", "annotation", "caption" or "segment" (a panoptic record, by the row of its first segment). A
+    record that policy repairs but that cannot be mended is quarantined. `on_repaired` is told the position in `rows` of
+    every repaired record, and the record. Raises CocomineError where policy says stop.
     """
     table = source.images if kind == "image" else source.annotations
-    spans = spans_of(table, rows)
     chosen = policies(dict(query.policy))
     masks = masks_by_policy(chosen)
-    facts = table["reasons"][rows]
+    facts = _facts_of_records(source, rows) if kind == "segment" else table["reasons"][rows]
     to_repair = (facts & np.uint64(masks["repair"])) != 0
-    todo = to_repair if drawn_area is None else np.ones(len(rows), dtype=bool)
-    keep, repaired = np.ones(len(rows), dtype=bool), np.zeros(len(rows), dtype=bool)
-    result = Examined(spans, keep, repaired)
-    positions = np.flatnonzero(todo)
+    size = len(rows)
+    result = Examined(spans_of(table, rows), np.ones(size, dtype=bool), np.zeros(size, dtype=bool))
+    positions = np.flatnonzero(to_repair) if not draw else np.arange(size)
     if not len(positions):
         return result
-    sizes = _image_sizes(kind, source, rows)
-    what = f"check {task} {kind}s" if drawn_area else f"repair {task} {kind}s"
-    with Progress(what, total=len(positions), unit=kind) as progress:
+    owners = rows if kind == "image" else source.image_row[rows]
+    widths, heights = source.images["width"][owners], source.images["height"][owners]
+    split_names = [split.name for split in source.splits]
+    splits = table.split_of(rows)
+    repair_kind = "panoptic" if kind == "segment" else kind
+    spans = result.spans
+    with Progress(f"{'check' if draw else 'repair'} {task} {kind}s", total=len(positions), unit=kind) as progress:
         for at in positions.tolist():
             progress.advance()
             raw = files[int(spans.file[at])].raw(int(spans.offset[at]), int(spans.length[at]))
-            width, height = int(sizes[0][at]), int(sizes[1][at])
-            row = int(rows[at])
-            record = _parse(raw)
+            image_size = (int(widths[at]), int(heights[at]))
             reasons = reasons_of(int(facts[at]) & masks["repair"]) if to_repair[at] else []
-            mended = _mend(record, reasons, repair, width, height) if reasons else record
-            failed = reasons if mended is None else []
-            if mended is not None and drawn_area is not None:
-                found = _drawing_reasons(mended, drawn_area, width, height, query.area_tolerance)
-                for reason, detail in found:
+            outcome = repair(repair_kind, raw, reasons, image_size) if reasons else None
+            text = raw if outcome is None else outcome.raw
+            failed, detail = (None, "") if outcome is None else (outcome.failed, outcome.detail)
+            if text is not None and draw:
+                for reason, words in _drawing_reasons(text, image_size, query.area_tolerance):
                     policy = chosen[reason]
                     if policy == "stop":
-                        raise _stop(source, table, row, kind, reason, detail)
+                        raise _stop(source, table, int(rows[at]), kind, reason, words)
                     if policy == "quarantine":
-                        mended, failed = None, [reason]
-                        break
-                    if policy == "repair":
+                        text, failed, detail = None, reason, words
+                    elif policy == "repair":
                         reasons = [*reasons, reason]
-                        mended = _mend(mended, [reason], repair, width, height)
-                        failed = [reason] if mended is None else []
-                        break
-                    progress.count(f"{reason} (kept)")
-            if mended is None:
-                keep[at] = False
-                detail = "" if failed and chosen[failed[0]] == "quarantine" else "cannot be repaired"
-                ledger.quarantined.append(_quarantined(kind, task, source, row, failed[0], detail))
+                        outcome = repair(repair_kind, raw, reasons, image_size)
+                        text, failed, detail = outcome.raw, outcome.failed, outcome.detail
+                    else:
+                        progress.count(f"{reason}, kept")
+            if text is None:
+                result.keep[at] = False
+                line = _quarantined(kind, task, source, int(rows[at]), str(failed), detail)
+                ledger.quarantined.append(line)
                 progress.count("quarantined")
-            elif reasons:
-                sequence, offset, length = spill.add(canonical_bytes(mended))
+            elif outcome is not None and reasons:
+                sequence, offset, length = spill.add(text)
                 spans.file[at], spans.sequence[at], spans.offset[at], spans.length[at] = -1, sequence, offset, length
-                repaired[at] = True
-                result.changed[at] = mended
-                before, after = difference(record, mended)
-                split = source.splits[int(table.split_of(np.array([row]))[0])].name
-                ledger.repaired.append(
-                    Repaired(kind, task, split, int(table["id"][row]), ",".join(reasons), before, after)
-                )
+                result.repaired[at] = True
+                before, after = canonical_json(_finite(outcome.before)), canonical_json(_finite(outcome.after))
+                split = split_names[int(splits[at])]
+                identity = int(table["id"][rows[at]])
+                ledger.repaired(Repaired(kind, task, split, identity, ",".join(reasons), before, after), reasons)
+                if on_repaired is not None:
+                    on_repaired(at, json.loads(text))
                 progress.count("repaired")
             else:
                 progress.count("in order")
     return result
 
 
-def canonical_bytes(record: dict[str, Any]) -> bytes:
-    """Re-serialise a repaired record: keys in their order, as the source writes them with a blank after each colon."""
-    return json.dumps(record, ensure_ascii=False, allow_nan=False).encode("utf-8")
-
-
-def difference(before: dict[str, Any], after: dict[str, Any]) -> tuple[str, str]:
-    """Return the values that a repair changed, as two JSON objects: what they were and what they are.
-
-    NaN and infinities, which JSON lacks, are written as text.
-    """
-    changed = [key for key in {**before, **after} if _differs(before, after, key)]
-    return (
-        canonical_json({key: _finite(before[key]) for key in changed if key in before}),
-        canonical_json({key: _finite(after[key]) for key in changed if key in after}),
-    )
-
-
-def _differs(before: dict[str, Any], after: dict[str, Any], key: str) -> bool:
-    if (key in before) != (key in after):
-        return True
-    return type(before[key]) is not type(after[key]) or before[key] != after[key]
+def _facts_of_records(source: Source, rows: Rows) -> Array:
+    """The reasons of whole panoptic records: those of all their segments, at the row of each one's first segment."""
+    reasons, record = source.annotations["reasons"], source.annotations["record"]
+    every = np.arange(source.annotations.rows)
+    split = source.annotations.split_of(every)
+    starts = np.flatnonzero(np.append(True, (np.diff(record) != 0) | (np.diff(split) != 0))[: len(record)])
+    if not len(starts):
+        return reasons[rows]
+    joined = np.bitwise_or.reduceat(reasons, starts)
+    return joined[np.searchsorted(starts, rows, side="right") - 1]
 
 
 def _finite(value: Any) -> Any:
@@ -255,49 +266,30 @@ def _finite(value: Any) -> Any:
     return value
 
 
-def _parse(raw: bytes) -> dict[str, Any]:
+def _drawing_reasons(text: bytes, size: tuple[int, int], tolerance: float) -> Iterator[tuple[Reason, str]]:
     try:
-        record = json.loads(raw)
-    except ValueError as error:
-        raise CocomineError(
-            f"a record of the annotation file is no JSON: {error}",
-            "the file changed after it was indexed: index it again",
-        ) from error
-    assert isinstance(record, dict)
-    return record
-
-
-def _mend(record: dict[str, Any], reasons: Sequence[Reason], repair: Repair, width: int, height: int) -> Any:
-    return repair(json.loads(json.dumps(record)), reasons, width, height)
-
-
-def _drawing_reasons(
-    record: dict[str, Any], drawn_area: Callable[[Any, int, int], int | None], width: int, height: int, tolerance: float
-) -> Iterator[tuple[Reason, str]]:
-    drawn = drawn_area(record.get("segmentation"), width, height)
+        shape = _SHAPE.decode(text)
+        segmentation, stated = shape.segmentation, shape.area
+    except (msgspec.DecodeError, UnicodeDecodeError):
+        record = parse_patiently(text, Facts())
+        segmentation, stated = record.get("segmentation"), record.get("area")
+    if segmentation is None:
+        return
+    drawn = drawn_area(segmentation, *size)
     if drawn is None:
         return
     if drawn == 0:
         yield Reason.MASK_EMPTY, "no pixel is drawn"
-        return
-    stated = record.get("area")
-    if isinstance(stated, int | float) and area_differs(float(stated), drawn, tolerance):
+    elif isinstance(stated, int | float) and area_differs(float(stated), drawn, tolerance):
         yield Reason.AREA_MISMATCH, f"area {stated} stated, {drawn} drawn"
 
 
 def area_differs(stated: float, drawn: int, tolerance: float) -> bool:
-    """Whether a stated area disagrees with the drawn one: by more than `tolerance` times the larger of the two.
+    """Whether a stated area disagrees with the drawn one: by more than `tolerance` times the drawn one and by 10 px.
 
-    COCO states the area of the polygon, a drawing counts pixels; an object of a few pixels may differ by the pixels of
-    its border, so that up to 2 * sqrt(pi * drawn) pixels, the outline of a disc of that area, is never a mismatch.
+    COCO states the area of the polygon and a drawing counts pixels, so that small objects differ by their border.
     """
-    outline = 2 * float(np.sqrt(np.pi * drawn))
-    return abs(stated - drawn) > max(tolerance * max(stated, drawn), outline)
-
-
-def _image_sizes(kind: str, source: Source, rows: Rows) -> tuple[Array, Array]:
-    owners = rows if kind == "image" else source.image_row[rows]
-    return source.images["width"][owners], source.images["height"][owners]
+    return bool(np.isfinite(stated)) and abs(stated - drawn) > max(AREA_TOLERANCE_PX, tolerance * drawn)
 
 
 def _quarantined(kind: str, task: str, source: Source, row: int, reason: str, detail: str) -> Quarantined:
