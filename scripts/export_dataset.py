@@ -6,7 +6,8 @@ file with its SHA-256, how many images and objects went in and came out, and all
 reason: a YOLO file, for one, has no crowds, no ids and no holes.
 
 Reads from the subset's folder train.json, val.json, images.tsv and labels.json, and where they are there split.tsv,
-images.lock.tsv, images.parquet, the other tasks' files, and for `masks` masks/semantic/*.png and masks/instances.tsv.
+images.lock.tsv, images.parquet, split_tasks/*.json (captions, keypoints, stuff, panoptic), and for `masks`
+masks/semantic/*.png and masks/instances.tsv.
 
 Example:
   scripts/export_dataset.py --format yolo-segment --subset-dir results/animals \

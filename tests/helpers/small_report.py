@@ -87,6 +87,21 @@ def add_report_inputs(subset: SmallSubset, names=("dog", "giraffe"), other="pers
         ["kind", "task", "source_split", "id", "reason", "before", "after"],
         [("annotation", "instances", "train2017", 104, "text-id,not-finite", "{}", "{}")],
     )
+    write_json(
+        folder / "split_audit.json",
+        {
+            "strategy": "hash",
+            "val": {"asked": 1, "nearest_possible": 2, "got": 2, "share": 0.4},
+            "note": "twins made it 2 images instead of 1",
+            "classes": [{"category_id": 18, "deviation": 0.3, "best_possible": 0.05}],
+            "groups": [{"group": 44, "images": [44, 58], "side": "val", "links": []}],
+            "cut_links": [],
+            "links_across_sides": [],
+            "moved_with_a_twin": [58],
+            "folds": {"0": 3, "1": 2},
+            "stability": {"images": 5, "later": 1, "moved": None},
+        },
+    )
     for format_name in ("coco", "yolo-segment"):
         export_dataset(format_name, folder, subset.store, folder / "exports" / format_name)
     write_json(

@@ -207,13 +207,15 @@ def _documents(subset: Path, categories: list[dict]) -> None:
             document["categories"] = categories
         (subset / name).write_text(canonical_json(document))
 
+    for name in ("tasks", "split_tasks"):
+        (subset / name).mkdir()
     write("subset.json", objects, list(images))
     for split in ("train", "val"):
         chosen = [i for i in images if splits[i] == split]
         write(f"{split}.json", objects, chosen)
-        write(f"{split}_captions.json", captions, chosen, None)
-    write("captions.json", captions, list(images), None)
-    write("train_person_keypoints.json", keypoints, [7])
+        write(f"split_tasks/{split}_captions.json", captions, chosen, None)
+    write("tasks/captions.json", captions, list(images), None)
+    write("split_tasks/train_person_keypoints.json", keypoints, [7])
 
 
 def _masks(subset: Path) -> None:

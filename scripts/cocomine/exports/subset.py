@@ -77,7 +77,7 @@ class Subset:
 
     def other_tasks(self, split: str) -> dict[str, Path]:
         """Return the files of the other tasks that this subset has for the split, by task."""
-        files = {task: self.folder / f"{split}_{task}.json" for task in OTHER_TASKS}
+        files = {task: self.folder / "split_tasks" / f"{split}_{task}.json" for task in OTHER_TASKS}
         return {task: file for task, file in files.items() if file.is_file()}
 
 

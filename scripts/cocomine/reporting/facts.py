@@ -267,9 +267,9 @@ def interference_facts(statistics: Mapping[str, Any] | None, labels: Sequence[Ma
 
 
 def _share_of(entry: Mapping[str, Any] | None, row: str, column: str) -> float | None:
-    if entry is None or not entry["images"]:
+    if entry is None or not entry["images"] or row == column:
         return None
-    return 1.0 if row == column else entry["shared"].get(column, 0) / entry["images"]
+    return float(entry["shared"].get(column, 0) / entry["images"])
 
 
 def mask_facts(folder: Path, labels: Sequence[Mapping[str, Any]]) -> Facts | None:

@@ -207,10 +207,8 @@ def _labels_by_image(folder: Path, names: Mapping[int, str]) -> dict[int, set[in
 def _captions(folder: Path, images: set[int]) -> dict[int, str]:
     """The first caption of each image, in the file's order."""
     result: dict[int, str] = {}
-    for name in ("tasks/captions.json", "captions.json"):
-        if (folder / name).is_file():
-            for annotation in load_document(folder / name).annotations:
-                if annotation.image_id in images and annotation.caption:
-                    result.setdefault(annotation.image_id, " ".join(annotation.caption.split()))
-            break
+    if (folder / "tasks" / "captions.json").is_file():
+        for annotation in load_document(folder / "tasks" / "captions.json").annotations:
+            if annotation.image_id in images and annotation.caption:
+                result.setdefault(annotation.image_id, " ".join(annotation.caption.split()))
     return result

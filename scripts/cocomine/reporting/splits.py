@@ -16,44 +16,79 @@ def split_facts(
 ) -> Facts | None:
     """The shares of images and objects on both sides, by class, and the audit's figures; None when there is no split.
 
-    `sides` maps image ids to "train" or "val"; `classes` are the rows of labels.json without the background. A class's
-    share is that of its images; its deviation is the share less that of all images.
+    `sides` maps image ids to "train" or "val"; `classes` are the rows of labels.json without the background.
     """
     if not sides:
         return None
+    audit = optional_json(folder / "split_audit.json")
     images = Counter(sides.values())
     objects = Counter(sides.get(annotation.image_id, "") for annotation in document.annotations)
-    holders: dict[tuple[str, int], set[int]] = {}
-    counts: Counter[tuple[str, int]] = Counter()
-    for annotation in document.annotations:
-        key = (sides.get(annotation.image_id, ""), annotation.category_id)
-        holders.setdefault(key, set()).add(annotation.image_id)
-        counts[key] += 1
     total = sum(images.values())
-    rows = []
-    for label in classes:
-        keys = [(side, int(label["category_id"])) for side, _ in SIDES]
-        in_train, in_val = (len(holders.get(key, ())) for key in keys)
-        share = in_train / (in_train + in_val) if in_train + in_val else None
-        rows.append(
-            {
-                "name": label["name"],
-                "cells": [in_train, in_val, counts[keys[0]], counts[keys[1]]],
-                "share": share,
-                "deviation": None if share is None else share - images["train"] / total,
-            }
-        )
     return {
         "sides": [
             {"name": name, "images": images[side], "objects": objects[side], "share": images[side] / total}
             for side, name in SIDES
         ],
         "class_columns": ["Images, training", "validation", "Objects, training", "validation"],
-        "classes": rows,
-        **audit_facts(optional_json(folder / "split_audit.json")),
+        "classes": _class_rows(document, sides, classes, audit),
+        **_audit_facts(audit),
     }
 
 
-def audit_facts(audit: Mapping[str, Any] | None) -> Facts:
-    """The audit's figures as rows of name, value and kind of number, and its remarks."""
-    return {"audit": [], "notes": []}
+def _class_rows(
+    document: Document,
+    sides: Mapping[int, str],
+    classes: Sequence[Mapping[str, Any]],
+    audit: Mapping[str, Any] | None,
+) -> list[Facts]:
+    """Each class's images and objects on both sides, counted here; its deviation as the audit states it."""
+    holders: dict[tuple[str, int], set[int]] = {}
+    counts: Counter[tuple[str, int]] = Counter()
+    for annotation in document.annotations:
+        key = (sides.get(annotation.image_id, ""), annotation.category_id)
+        holders.setdefault(key, set()).add(annotation.image_id)
+        counts[key] += 1
+    audited = {int(entry["category_id"]): entry for entry in audit["classes"]} if audit else {}
+    rows = []
+    for label in classes:
+        category = int(label["category_id"])
+        keys = [(side, category) for side, _ in SIDES]
+        in_train, in_val = (len(holders.get(key, ())) for key in keys)
+        entry = audited.get(category, {})
+        rows.append(
+            {
+                "name": label["name"],
+                "cells": [in_train, in_val, counts[keys[0]], counts[keys[1]]],
+                "share": in_val / (in_train + in_val) if in_train + in_val else None,
+                "deviation": entry.get("deviation"),
+                "best": entry.get("best_possible"),
+            }
+        )
+    return rows
+
+
+def _audit_facts(audit: Mapping[str, Any] | None) -> Facts:
+    """The audit's strategy, its figures as rows of name and count, and its remarks."""
+    if audit is None:
+        return {"strategy": "", "audit": [], "folds": [], "notes": []}
+    groups = audit["groups"]
+    stability = audit.get("stability") or {}
+    rows: list[tuple[str, int | None]] = [
+        ("Images for validation, asked for", audit["val"]["asked"]),
+        ("nearest number that keeps twins together", audit["val"]["nearest_possible"]),
+        ("got", audit["val"]["got"]),
+        ("Groups of near-duplicates kept on one side", len(groups)),
+        ("images in these groups", sum(len(group["images"]) for group in groups)),
+        ("Likenesses cut, so that chains of twins stay small", len(audit["cut_links"])),
+        ("Likenesses across the two sides", len(audit["links_across_sides"])),
+        ("Images that went with their twin against the rule", len(audit["moved_with_a_twin"])),
+        ("Had these images been added later", stability.get("later")),
+        ("so many of the others would have changed sides", stability.get("moved")),
+        ("Images on another side than in the split before", (audit.get("previous") or {}).get("moved")),
+    ]
+    return {
+        "strategy": str(audit["strategy"]),
+        "audit": [{"name": name, "value": value} for name, value in rows if value is not None],
+        "folds": [{"fold": str(fold), "images": number} for fold, number in sorted((audit.get("folds") or {}).items())],
+        "notes": [audit["note"]] if audit["note"] else [],
+    }

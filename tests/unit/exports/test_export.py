@@ -274,7 +274,7 @@ def test_panoptic_files_go_with_their_pngs_or_are_counted(subset, tmp_path):
     folder, store = altered(subset, tmp_path)
     record = {"image_id": 7, "file_name": "000000000007.png", "segments_info": [{"id": 1, "category_id": 1}]}
     document = {"images": [], "annotations": [record], "categories": []}
-    (folder / "train_panoptic.json").write_text(json.dumps(document))
+    (folder / "split_tasks" / "train_panoptic.json").write_text(json.dumps(document))
     assert lost(export_dataset("coco", folder, store, tmp_path / "a"))["panoptic"] == 1
     assert not (tmp_path / "a" / "annotations" / "panoptic_train.json").exists()
     pngs = tmp_path / "pngs"

@@ -32,7 +32,7 @@ def test_known_counts_of_the_hand_made_subset_stand_in_the_json(made):
     assert {row["reason"] for row in facts["repairs"]} == {"text-id", "not-finite"}
     assert facts["split"]["sides"][0] == {"name": "training", "images": 3, "objects": 5, "share": 0.6}
     assert [row["cells"] for row in facts["split"]["classes"]] == [[2, 2, 3, 2], [2, 1, 2, 1]]
-    assert facts["interference"]["sides"][0]["shares"][0] == [1.0, 0.01, 0.5]
+    assert facts["interference"]["sides"][0]["shares"][0] == [None, 0.01, 0.5]
     assert [row["images"] for row in facts["licences"]] == [3, 1, 1]
     assert [row["non_commercial"] for row in facts["licences"]] == [False, True, False]
     assert facts["inputs"]["photographs"]["photographs"] == 5
@@ -102,7 +102,7 @@ def test_what_is_not_there_is_said_in_a_sentence(tmp_path):
 
 def test_a_bare_subset_without_split_masks_or_captions_still_has_a_report(tmp_path):
     subset = make_small_subset(tmp_path)
-    for name in ("split.tsv", "masks.tsv", "captions.json", "images.lock.tsv"):
+    for name in ("split.tsv", "masks.tsv", "tasks/captions.json", "images.lock.tsv"):
         (subset.folder / name).unlink()
     for mask in (subset.folder / "masks" / "semantic").iterdir():
         mask.unlink()
