@@ -3,6 +3,7 @@
 import copy
 import difflib
 from collections.abc import Mapping, Sequence
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -15,12 +16,19 @@ SCHEMAS = Path(__file__).resolve().parents[3] / "workflow" / "schemas"
 
 MOST_ERRORS_SHOWN = 6
 
+# libyaml's loader reads the schemas ten times as fast; PyYAML's wheels bring it, a build from source may not.
+LOADER = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
+
 Schema = dict[str, Any]
 
 
+@cache
 def load_schema(name: str = "config") -> Schema:
-    """Return the schema `name` with every `$ref`, to a neighbouring file or to its own `$defs`, put in place."""
-    document = yaml.safe_load((SCHEMAS / f"{name}.schema.yaml").read_text(encoding="utf-8"))
+    """Return the schema `name` with every `$ref`, to a neighbouring file or to its own `$defs`, put in place.
+
+    The result is shared by all callers, who only read it.
+    """
+    document = yaml.load((SCHEMAS / f"{name}.schema.yaml").read_text(encoding="utf-8"), Loader=LOADER)  # noqa: S506 - a safe loader either way
     resolved = _inline_references(document, document)
     assert isinstance(resolved, dict)
     resolved.pop("$defs", None)

@@ -8,12 +8,16 @@ versions of the packages they import. An edit that can change a result changes t
 import ast
 import hashlib
 import importlib.metadata
+import json
 import sys
 from collections.abc import Iterator
+from contextlib import suppress
 from functools import cache
 from pathlib import Path
+from typing import Any, NamedTuple
 
 from cocomine.base.errors import CocomineError
+from cocomine.base.files import write_text
 
 # Import names whose distribution is called otherwise.
 DISTRIBUTIONS = {
@@ -44,6 +48,7 @@ def code_digest(script: Path) -> str:
         result.update(f"{path.relative_to(root).as_posix()}\0{_bytes_digest(path)}\n".encode())
     for package, version in package_versions(modules).items():
         result.update(f"{package}=={version}\n".encode())
+    _remember()
     return result.hexdigest()
 
 
@@ -105,9 +110,68 @@ def _files_of_module(root: Path, name: str) -> set[Path]:
     return {path for path in found if path.is_file()}
 
 
+class _Facts(NamedTuple):
+    """What a walk needs to know of a file: the digest of its tree, and the names that it imports."""
+
+    tree: str
+    imports: list[str]
+
+
 @cache
-def _imports(path: Path) -> frozenset[str]:
-    return frozenset(_imported_names(_tree(path)))
+def _facts(path: Path) -> _Facts:
+    status = path.stat()
+    key = f"{path.as_posix()}:{status.st_size}:{status.st_mtime_ns}"
+    remembered = _memory().get(key)
+    if remembered is None:
+        remembered = _facts_of_source(path.read_bytes(), path.name)
+        _memory()[key] = remembered
+        _LEARNT.append(key)
+    return _Facts(*remembered)
+
+
+def _imports(path: Path) -> list[str]:
+    return _facts(path).imports
+
+
+def _tree_digest(path: Path) -> str:
+    return _facts(path).tree
+
+
+def _facts_of_source(source: bytes, name: str) -> _Facts:
+    tree = ast.parse(source, filename=name)
+    imports = sorted(set(_imported_names(tree)))
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Module | ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef) and _docstring(node):
+            node.body = node.body[1:]
+    return _Facts(hashlib.sha256(ast.dump(tree, annotate_fields=False).encode()).hexdigest(), imports)
+
+
+# Parsing 170 files takes most of a second, at every start of Snakemake. What was learnt of a file is remembered where
+# Python remembers its bytecode, and under the same condition: size and time of the source are the same.
+_LEARNT: list[str] = []
+
+
+def _memory_file() -> Path:
+    version = f"{sys.implementation.cache_tag}"
+    return Path(__file__).parent / "__pycache__" / f"digests.{version}.json"
+
+
+@cache
+def _memory() -> dict[str, Any]:
+    try:
+        remembered = json.loads(_memory_file().read_bytes())
+    except (OSError, ValueError):
+        return {}
+    return remembered if isinstance(remembered, dict) else {}
+
+
+def _remember() -> None:
+    if not _LEARNT:
+        return
+    _LEARNT.clear()
+    # A folder that cannot be written, as in a shared installation, costs time and nothing else.
+    with suppress(OSError):
+        write_text(_memory_file(), json.dumps(_memory()))
 
 
 def _imported_names(tree: ast.Module) -> Iterator[str]:
@@ -117,20 +181,6 @@ def _imported_names(tree: ast.Module) -> Iterator[str]:
         elif isinstance(node, ast.ImportFrom) and node.module and node.level == 0:
             yield node.module
             yield from (f"{node.module}.{alias.name}" for alias in node.names)
-
-
-@cache
-def _tree(path: Path) -> ast.Module:
-    return ast.parse(path.read_bytes(), filename=path.name)
-
-
-@cache
-def _tree_digest(path: Path) -> str:
-    tree = _tree(path)
-    for node in ast.walk(tree):
-        if isinstance(node, ast.Module | ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef) and _docstring(node):
-            node.body = node.body[1:]
-    return hashlib.sha256(ast.dump(tree, annotate_fields=False).encode()).hexdigest()
 
 
 def _docstring(node: ast.Module | ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef) -> bool:
