@@ -54,8 +54,8 @@ class RecordsByImage:
 
     def __init__(self, path: Path) -> None:
         """Scan `path`; raise CocomineError when it is missing, no COCO document, or an annotation has no image id."""
-        self._file = RecordFile(path)
         image_ids, self._offsets, self._lengths, self.categories = _scan(path)
+        self._file = RecordFile(path)
         # A stable sort keeps the file's order within an image, which the overlap policy may ask for.
         order = np.argsort(image_ids, kind="stable")
         self._image_ids, self._offsets, self._lengths = image_ids[order], self._offsets[order], self._lengths[order]
@@ -77,10 +77,14 @@ class RecordsByImage:
 
 def _scan(path: Path) -> tuple[Integers, Integers, Integers, list[dict[str, Any]]]:
     """Return each annotation's image id, byte offset and length, and the parsed categories."""
+    if not path.is_file():
+        raise CocomineError(f"{path}: no such file", "run the step that writes it first")
     if path.stat().st_size == 0:
         raise CocomineError(f"{path}: the file is empty", "delete it and run snakemake again")
-    with open(path, "rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as content:
-        return _scan_mapped(path, content)
+    with open(path, "rb") as file:
+        # Not closed by hand: an error may still hold views of it. It goes when they do.
+        content = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
+    return _scan_mapped(path, content)
 
 
 def _scan_mapped(path: Path, content: mmap.mmap) -> tuple[Integers, Integers, Integers, list[dict[str, Any]]]:

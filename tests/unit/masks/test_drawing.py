@@ -1,0 +1,294 @@
+"""Whole drawings of small subsets, against the composition of pycocotools' masks and by hand."""
+
+import json
+import tempfile
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from cocomine.base.errors import CocomineError
+from cocomine.base.files import read_json, read_table
+from cocomine.masks.draw import Sources, rasterize_masks
+from cocomine.masks.settings import MaskSettings
+from helpers.mask_oracle import draw, labels_of, write_subset
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from PIL import Image
+
+ALL = ("semantic", "instance", "panoptic")
+CATEGORIES = [{"id": 1, "name": "cat"}, {"id": 3, "name": "dog"}, {"id": 90, "name": "bus"}]
+
+
+def box(x: float, y: float, width: float, height: float) -> list[float]:
+    return [x, y, x + width, y, x + width, y + height, x, y + height]
+
+
+def thing(number: int, category: int, *polygons: list[float], image: int = 1, crowd: int = 0) -> dict[str, Any]:
+    return {"id": number, "image_id": image, "category_id": category, "iscrowd": crowd, "segmentation": list(polygons)}
+
+
+def document(annotations: list[dict[str, Any]], height: int = 20, width: int = 30, images: int = 1) -> dict[str, Any]:
+    return {
+        "images": [
+            {"id": i, "file_name": f"{i:012}.jpg", "height": height, "width": width} for i in range(1, images + 1)
+        ],
+        "annotations": annotations,
+        "categories": CATEGORIES,
+    }
+
+
+def drawn(folder: Path, content: dict[str, Any], wanted: MaskSettings, size: int = 128, **more: Any) -> dict[str, Any]:
+    write_subset(folder, content, labels_of(more.pop("categories", CATEGORIES)))
+    sources = Sources(folder / "images.tsv", folder / "labels.json", folder / "subset.json", **more)
+    return rasterize_masks(wanted, sources, folder, size)
+
+
+def mask(folder: Path, output: str = "semantic", image: int = 1) -> np.ndarray:
+    picture = np.asarray(Image.open(folder / "masks" / output / f"{image:012}.png")).astype(np.int64)
+    return picture if picture.ndim == 2 else picture @ np.array([1, 256, 65536])
+
+
+COORDINATES = st.one_of(st.floats(-8, 40), st.integers(-40, 200).map(lambda n: n / 5), st.integers(-8, 40).map(float))
+POLYGONS = st.lists(COORDINATES, min_size=6, max_size=12).map(lambda numbers: numbers[: len(numbers) // 2 * 2])
+SHAPES = st.lists(POLYGONS, min_size=1, max_size=3)
+THINGS = st.tuples(SHAPES, st.sampled_from([1, 3, 90, 91]), st.sampled_from([0, 0, 0, 1]))
+CHOICES = st.builds(
+    MaskSettings,
+    outputs=st.just(ALL),
+    overlap=st.sampled_from(["annotation-order", "smaller-on-top", "void"]),
+    crowds=st.sampled_from(["void", "class"]),
+    unwanted=st.sampled_from(["background", "void"]),
+    border=st.sampled_from([0, 0, 1, 2]),
+    contact_sheet=st.just(0),
+)
+
+
+@settings(max_examples=120, deadline=None)
+@given(st.lists(st.lists(THINGS, max_size=7), min_size=1, max_size=3), st.integers(1, 36), st.integers(1, 36), CHOICES)
+def test_random_scenes_equal_the_composition_of_pycocotools_masks(
+    scenes: list[list[tuple[list[list[float]], int, int]]], height: int, width: int, wanted: MaskSettings
+) -> None:
+    annotations = [
+        {**thing(10 * image + number, category, *shapes, image=image), "iscrowd": crowd}
+        for image, scene in enumerate(scenes, 1)
+        for number, (shapes, category, crowd) in enumerate(scene)
+    ]
+    label_of = {1: 1, 3: 2, 90: 3}
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        drawn(folder, document(annotations, height, width, len(scenes)), wanted, 8)
+        lines = list(read_table(folder / "masks" / "instances.tsv"))
+        table = {(line["image_id"], line["label"]): line for line in read_table(folder / "masks.tsv")}
+        for image in range(1, len(scenes) + 1):
+            own = [a for a in annotations if a["image_id"] == image]
+            expected = draw(wanted, height, width, own, label_of)
+            assert np.array_equal(mask(folder, "semantic", image), expected.semantic)
+            assert np.array_equal(mask(folder, "instance", image), expected.instance)
+            assert np.array_equal(mask(folder, "panoptic", image), expected.panoptic)
+            places = 2 * np.arange(8) + 1
+            small = expected.instance[(places * height // 16)[:, None], places * width // 16]
+            mine = [line for line in lines if line["image_id"] == str(image)]
+            for line, item in zip(mine, expected.objects, strict=True):
+                assert int(line["area"]) == item["area"]
+                assert int(line["pixels"]) == np.count_nonzero(expected.instance == item["number"])
+                assert int(line["training_pixels"]) == np.count_nonzero(small == item["number"])
+            for label in {item["label"] for item in expected.objects}:
+                counted = table[str(image), str(label)]
+                singles = [item for item in expected.objects if item["label"] == label and not item["crowd"]]
+                assert int(counted["pixels"]) == np.count_nonzero(expected.semantic == label)
+                assert int(counted["instances"]) == len(singles)
+                assert int(counted["empty"]) == sum(item["area"] == 0 for item in singles)
+                hidden = sum(item["area"] > 0 and item["uncovered"] == 0 for item in singles)
+                assert int(counted["hidden"]) == hidden
+
+
+def test_more_objects_than_a_word_has_bits_are_layered_right(tmp_path: Path) -> None:
+    # 200 nested boxes, each within the one before: the later and smaller ones lie on top.
+    annotations = [thing(n, (1, 3, 90)[n % 3], box(n / 4, n / 4, 60 - n / 2 + 40, 60 - n / 2 + 40)) for n in range(200)]
+    for overlap in ("annotation-order", "smaller-on-top", "void"):
+        wanted = MaskSettings(outputs=ALL, overlap=overlap, contact_sheet=0)
+        folder = tmp_path / overlap
+        drawn(folder, document(annotations, 110, 120), wanted)
+        expected = draw(wanted, 110, 120, annotations, {1: 1, 3: 2, 90: 3})
+        assert np.array_equal(mask(folder), expected.semantic)
+        assert np.array_equal(mask(folder, "instance"), expected.instance)
+
+
+def test_parts_of_one_object_join_even_where_they_overlap(tmp_path: Path) -> None:
+    parts = [box(x, 2, 6, 6) for x in range(0, 24, 2)] * 8
+    annotations = [thing(1, 3, *parts)]
+    drawn(tmp_path, document(annotations), MaskSettings(outputs=ALL, overlap="void", contact_sheet=0))
+    assert np.array_equal(mask(tmp_path), draw(MaskSettings(overlap="void"), 20, 30, annotations, {3: 2}).semantic)
+    assert set(np.unique(mask(tmp_path))) == {0, 2}
+
+
+def test_crowd_pixels_become_void_not_class_and_yield_to_every_object(tmp_path: Path) -> None:
+    crowd = thing(7, 1, crowd=1) | {"segmentation": {"size": [20, 30], "counts": [0, 600]}}
+    annotations = [thing(1, 3, box(5, 5, 8, 8)), crowd]
+    for overlap in ("annotation-order", "smaller-on-top", "void"):
+        drawn(tmp_path, document(annotations), MaskSettings(outputs=ALL, overlap=overlap, contact_sheet=0))
+        semantic = mask(tmp_path)
+        assert (semantic[6:12, 6:12] == 2).all()
+        assert (semantic[0:4] == 255).all()
+        assert set(np.unique(mask(tmp_path, "instance"))) == {1, 65535}
+        record = read_json(tmp_path / "masks" / "panoptic.json")["annotations"][0]
+        assert [segment["iscrowd"] for segment in record["segments_info"]] == [0, 1]
+
+
+def test_objects_of_one_class_overlap_without_void_in_semantic_masks(tmp_path: Path) -> None:
+    annotations = [thing(1, 3, box(2, 2, 10, 10)), thing(2, 3, box(8, 2, 10, 10)), thing(3, 1, box(14, 2, 10, 10))]
+    drawn(tmp_path, document(annotations), MaskSettings(outputs=ALL, overlap="void", contact_sheet=0))
+    semantic, instance = mask(tmp_path), mask(tmp_path, "instance")
+    assert semantic[5, 9] == 2
+    assert instance[5, 9] == 65535
+    assert semantic[5, 15] == 255
+
+
+def test_refuse_sets_overlapping_images_aside_and_names_both_objects(tmp_path: Path) -> None:
+    annotations = [
+        thing(1, 3, box(2, 2, 10, 10)), thing(2, 3, box(8, 2, 10, 10)),
+        thing(3, 1, box(2, 2, 5, 5), image=2), thing(4, 1, box(12, 2, 5, 5), image=2),
+    ]  # fmt: skip
+    content = document(annotations, images=2)
+    manifest = drawn(tmp_path, content, MaskSettings(overlap="refuse", contact_sheet=0))
+    assert manifest["counts"]["images"] == {"in": 2, "drawn": 1, "refused": 1}
+    (line,) = read_table(tmp_path / "masks" / "refused.tsv")
+    assert line["reason"] == "objects-overlap"
+    assert "annotations 1 and 2" in line["detail"]
+    assert not (tmp_path / "masks" / "semantic" / "000000000001.png").exists()
+    assert set(np.unique(mask(tmp_path, image=2))) == {0, 1}
+    with pytest.raises(CocomineError, match=r"000000000001\.jpg \(image 1\)"):
+        drawn(tmp_path, content, MaskSettings(overlap="refuse", bad_images="stop", contact_sheet=0))
+
+
+def test_smaller_object_is_on_top_whatever_the_order_and_the_later_one_of_equals(tmp_path: Path) -> None:
+    small, large, twin = thing(1, 1, box(5, 5, 6, 6)), thing(2, 3, box(2, 2, 16, 16)), thing(3, 90, box(5, 5, 6, 6))
+    drawn(tmp_path, document([small, large]), MaskSettings(contact_sheet=0))
+    assert mask(tmp_path)[8, 8] == 1
+    drawn(tmp_path, document([small, large, twin]), MaskSettings(contact_sheet=0))
+    assert mask(tmp_path)[8, 8] == 3
+
+
+def test_hidden_vanished_and_empty_instances_are_counted_apart(tmp_path: Path) -> None:
+    annotations = [
+        thing(1, 1, box(2, 2, 10, 10)),
+        thing(2, 3, box(4, 4, 4, 4)),
+        thing(3, 1, box(20, 3, 1, 1)),
+        thing(4, 1, [25.0, 5.0, 25.1, 5.0, 25.1, 5.1]),
+    ]
+    wanted = MaskSettings(overlap="annotation-order", contact_sheet=0)
+    drawn(tmp_path, document([annotations[1], annotations[0], *annotations[2:]]), wanted, size=4)
+    rows = {row["label"]: row for row in read_table(tmp_path / "masks.tsv")}
+    assert (rows["2"]["instances"], rows["2"]["hidden"], rows["2"]["pixels"]) == ("1", "1", "0")
+    assert (rows["1"]["instances"], rows["1"]["vanished"], rows["1"]["empty"]) == ("3", "1", "1")
+    states = [row["state"] for row in read_table(tmp_path / "masks" / "instances.tsv")]
+    assert states == ["hidden", "visible", "vanished", "empty"]
+    summary = read_json(tmp_path / "masks.json")
+    assert summary["all"] == {"instances": 4, "visible": 1, "hidden": 1, "vanished": 1, "empty": 1, "crowds": 0}
+    assert summary["classes"][0]["by_size"]["small"]["vanished"] == 1
+    assert sum(summary["pixels"].values()) == 20 * 30
+
+
+def test_images_without_objects_get_an_empty_mask(tmp_path: Path) -> None:
+    drawn(tmp_path, document([], images=2), MaskSettings(outputs=ALL, contact_sheet=0))
+    for output in ALL:
+        assert not mask(tmp_path, output, 2).any()
+    assert list(read_table(tmp_path / "masks.tsv")) == []
+
+
+def test_one_pixel_images_are_drawn(tmp_path: Path) -> None:
+    annotations = [thing(1, 3, box(-1, -1, 5, 5))]
+    for wanted in (MaskSettings(outputs=ALL, contact_sheet=0), MaskSettings(outputs=ALL, border=2, contact_sheet=0)):
+        drawn(tmp_path, document(annotations, 1, 1), wanted)
+        assert [mask(tmp_path, output).tolist() for output in ALL] == [[[2]], [[1]], [[1]]]
+
+
+def test_stuff_lies_beneath_objects_and_counts_as_no_thing(tmp_path: Path) -> None:
+    stuff = {"images": [], "annotations": [thing(9, 90, box(0, 0, 30, 20))], "categories": [CATEGORIES[2]]}
+    tmp_path.joinpath("stuff.json").write_text(json.dumps(stuff))
+    wanted = MaskSettings(outputs=ALL, draw_from="instances+stuff", overlap="void", contact_sheet=0)
+    drawn(tmp_path, document([thing(1, 1, box(5, 5, 8, 8))]), wanted, stuff=tmp_path / "stuff.json")
+    assert mask(tmp_path)[0, 0] == 3
+    assert mask(tmp_path)[8, 8] == 1
+    kinds = {c["id"]: c["isthing"] for c in read_json(tmp_path / "masks" / "panoptic.json")["categories"]}
+    assert kinds[90] == 0
+    assert kinds[1] == 1
+
+
+@pytest.mark.parametrize(
+    ("change", "reason"),
+    [
+        ({"segmentation": [[1, 2, 3, 4]]}, "polygon-too-short"),
+        ({"segmentation": None}, "no-segmentation"),
+        ({"segmentation": "mask"}, "record-unreadable"),
+        ({"segmentation": {"size": [30, 20], "counts": [600]}}, "rle-size-differs"),
+        ({"segmentation": {"size": [20, 30], "counts": [601]}}, "rle-sum"),
+        ({"segmentation": [[1, 2, 1e200, 4, 5, 6]]}, "not-finite"),
+        ({"iscrowd": "yes"}, "record-unreadable"),
+    ],
+)
+def test_an_image_that_cannot_be_drawn_is_set_aside_with_its_reason(tmp_path: Path, change: dict, reason: str) -> None:
+    good, bad = thing(1, 1, box(2, 2, 9, 9), image=2), thing(2, 3, box(2, 2, 9, 9)) | change
+    manifest = drawn(tmp_path, document([good, bad], images=2), MaskSettings(contact_sheet=0))
+    assert manifest["refused"] == {reason: 1}
+    assert [path.name for path in (tmp_path / "masks" / "semantic").iterdir()] == ["000000000002.png"]
+    counts = manifest["counts"]["annotations"]
+    assert counts["in"] == counts["drawn"] + counts["not_drawn"] == 2
+
+
+def test_a_drawing_that_fails_leaves_the_earlier_masks_alone(tmp_path: Path) -> None:
+    drawn(tmp_path, document([thing(1, 1, box(2, 2, 9, 9))]), MaskSettings(contact_sheet=0))
+    before = mask(tmp_path)
+    with pytest.raises(CocomineError, match="none of 1 images could be drawn"):
+        drawn(tmp_path, document([thing(1, 1, [1, 2])]), MaskSettings(contact_sheet=0))
+    assert np.array_equal(mask(tmp_path), before)
+    assert [path.name for path in tmp_path.glob(".*")] == []
+
+
+def test_palette_shows_the_labels_colours_and_reads_back_as_labels(tmp_path: Path) -> None:
+    drawn(tmp_path, document([thing(1, 3, box(2, 2, 9, 9))]), MaskSettings(contact_sheet=0))
+    picture = Image.open(tmp_path / "masks" / "semantic" / "000000000001.png")
+    assert picture.mode == "P"
+    assert picture.convert("RGB").getpixel((5, 5)) == tuple(labels_of(CATEGORIES)["labels"][2]["color"])
+
+
+def test_images_that_would_share_a_mask_are_named(tmp_path: Path) -> None:
+    content = document([], images=2)
+    content["images"][1]["file_name"] = "other/000000000001.png"
+    with pytest.raises(CocomineError, match="would share the mask"):
+        drawn(tmp_path, content, MaskSettings(contact_sheet=0))
+
+
+def test_more_classes_than_eight_bits_hold_are_refused(tmp_path: Path) -> None:
+    many = [{"id": n, "name": f"class {n}"} for n in range(1, 256)]
+    with pytest.raises(CocomineError, match="255 classes do not fit"):
+        drawn(tmp_path, document([]), MaskSettings(contact_sheet=0), categories=many)
+    drawn(tmp_path, document([thing(1, 254, box(2, 2, 9, 9))]), MaskSettings(contact_sheet=0), categories=many[:-1])
+    assert mask(tmp_path)[5, 5] == 254
+
+
+def test_a_folder_of_the_users_is_not_replaced(tmp_path: Path) -> None:
+    (tmp_path / "masks").mkdir()
+    (tmp_path / "masks" / "mine.txt").write_text("keep")
+    with pytest.raises(CocomineError, match="no earlier result"):
+        drawn(tmp_path, document([]), MaskSettings(contact_sheet=0))
+    assert (tmp_path / "masks" / "mine.txt").read_text() == "keep"
+
+
+@pytest.mark.parametrize("text", ["", "{", "[]", '{"images": []}', '{"annotations": [{"id": 1}]}'])
+def test_a_broken_subset_file_is_named(tmp_path: Path, text: str) -> None:
+    write_subset(tmp_path, document([]))
+    (tmp_path / "subset.json").write_text(text)
+    sources = Sources(tmp_path / "images.tsv", tmp_path / "labels.json", tmp_path / "subset.json")
+    with pytest.raises(CocomineError, match=r"subset\.json"):
+        rasterize_masks(MaskSettings(), sources, tmp_path)
+
+
+def test_missing_inputs_are_named_with_their_option(tmp_path: Path) -> None:
+    write_subset(tmp_path, document([]))
+    for draw_from, option in (("instances", "--subset"), ("panoptic", "--panoptic-json")):
+        sources = Sources(tmp_path / "images.tsv", tmp_path / "labels.json")
+        with pytest.raises(CocomineError) as caught:
+            rasterize_masks(MaskSettings(draw_from=draw_from), sources, tmp_path)
+        assert option in caught.value.hint

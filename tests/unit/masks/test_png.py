@@ -1,0 +1,38 @@
+import io
+
+import numpy as np
+import pytest
+from cocomine.masks import png
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from PIL import Image
+
+
+@settings(max_examples=200, deadline=None)
+@given(st.integers(0, 2**32), st.integers(1, 40), st.integers(1, 40), st.integers(1, 256))
+@pytest.mark.parametrize(("color", "depth"), sorted(png.BYTES_A_PIXEL))
+def test_pillow_reads_back_what_was_written(
+    color: int, depth: int, seed: int, height: int, width: int, values: int
+) -> None:
+    pixel = png.BYTES_A_PIXEL[color, depth]
+    scale = {1: 1, 2: 257, 3: 65793}[pixel]
+    drawn = np.random.default_rng(seed).integers(0, values, (height, width)) * scale
+    picture = drawn.astype({1: np.uint8, 2: np.uint16, 3: np.uint32}[pixel])
+    palette = bytes(range(256)) * 3 if color == png.PALETTE else b""
+    content = png.encode(png.filter_rows(picture, pixel), width, height, color, depth, palette)
+    read = Image.open(io.BytesIO(content))
+    read.load()
+    back = np.asarray(read).astype(np.int64)
+    assert np.array_equal(back if back.ndim == 2 else back @ np.array([1, 256, 65536]), drawn)
+
+
+def test_areas_take_no_more_bytes_than_pillows_default() -> None:
+    rows, columns = np.mgrid[0:480, 0:640]
+    picture = np.zeros((480, 640), np.uint8)
+    for number in range(1, 9):
+        x, y, radius = 70 * number, 40 + 45 * number % 400, 30 + 9 * number
+        picture[(columns - x) ** 2 + 2 * (rows - y) ** 2 < radius**2] = number
+    content = png.encode(png.filter_rows(picture, 1), 640, 480, png.GREY, 8)
+    usual = io.BytesIO()
+    Image.fromarray(picture).save(usual, "PNG")
+    assert len(content) < len(usual.getvalue())
