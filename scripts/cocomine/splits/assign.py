@@ -145,7 +145,7 @@ def _shared(pictures: Sequence[Picture], settings: SplitSettings) -> Assignment:
     counts: dict[int, int] = {}
     for size in sizes:
         counts[size] = counts.get(size, 0) + 1
-    possible = nearest(sorted(counts.items()), target)
+    possible = nearest(sorted(counts.items()), target, part=True)
     return Assignment(in_val, [NO_FOLD] * len(pictures), settings.val_share, target, possible)
 
 

@@ -9,22 +9,22 @@ from numpy.typing import NDArray
 def take(sizes: Sequence[int], target: int) -> list[bool]:
     """Choose groups whose sizes add up to `target`, or as near to it as can be (the smaller one of two as near).
 
-    `sizes` stand in the order of preference. The first groups are taken as long as they fit; where the groups that are
-    left are all too big, the sum that can be reached nearest to `target` is worked out, and of each size the first
-    groups are taken.
+    Neither nothing nor all is chosen, if there are two groups or more. `sizes` stand in the order of preference: the
+    first groups are taken as long as they fit. Where those left are all too big, the sum that can be reached nearest to
+    `target` is worked out, and of each size the first groups are taken.
     """
     chosen, left = [False] * len(sizes), target
     for place, size in enumerate(sizes):
         if size <= left:
             chosen[place] = True
             left -= size
-    if left == 0:
+    if left == 0 and 0 < target < sum(sizes):
         return chosen
     counts: dict[int, int] = {}
     for size in sizes:
         counts[size] = counts.get(size, 0) + 1
     usual = {size: sum(taken for taken, own in zip(chosen, sizes, strict=True) if own == size) for size in counts}
-    wanted = _counts_for(nearest(list(counts.items()), target), counts, usual)
+    wanted = _counts_for(nearest(list(counts.items()), target, part=True), counts, usual)
     result = []
     for size in sizes:
         wanted[size] -= 1
@@ -32,10 +32,17 @@ def take(sizes: Sequence[int], target: int) -> list[bool]:
     return result
 
 
-def nearest(counts: Sequence[tuple[int, int]], target: float) -> int:
-    """Return the reachable sum nearest to `target` of groups given as (size, how many); the smaller of two as near."""
+def nearest(counts: Sequence[tuple[int, int]], target: float, part: bool = False) -> int:
+    """Return the reachable sum nearest to `target` of groups given as (size, how many); the smaller of two as near.
+
+    A `part` is neither nothing nor all, if there are two groups or more.
+    """
     reachable = _reachable(counts)
     total = sum(size * number for size, number in counts)
+    if part and sum(number for _, number in counts) > 1:
+        reachable &= ~(1 | 1 << total)
+        lowest = min(size for size, _ in counts)
+        target = min(max(target, lowest), total - lowest)
     low = high = max(0, min(total, int(target)))
     while not reachable >> low & 1:
         low -= 1

@@ -76,7 +76,7 @@ def _deviation(thumbnails: NDArray[np.uint8]) -> NDArray[np.float64]:
 
 def _without_copies(thumbnails: NDArray[np.uint8]) -> tuple[Rows, Rows]:
     """Return the rows whose thumbnail is the first of its kind, and for every row the first row like it."""
-    flat = np.ascontiguousarray(thumbnails.reshape(len(thumbnails), -1))
+    flat = np.ascontiguousarray(thumbnails.reshape(len(thumbnails), THUMBNAIL_SIDE**2))
     keys = flat.view(np.dtype((np.void, flat.shape[1]))).ravel()
     _, first, inverse = np.unique(keys, return_index=True, return_inverse=True)
     return np.sort(first).astype(np.int64), first[inverse.ravel()].astype(np.int64)
@@ -87,7 +87,7 @@ def _accepted(
 ) -> tuple[Rows, Rows, NDArray[np.int64], NDArray[np.float64]]:
     count = len(thumbnails)
     found: dict[str, list[NDArray[np.int64]]] = {"one": [], "other": [], "bits": []}
-    alike: list[NDArray[np.float64]] = []
+    scores: list[NDArray[np.float64]] = []
     with Progress("near-duplicates", len(VIEWS), "crop") as progress:
         views = hashes_of_views(thumbnails)
         index = HashIndex(views[0], distance)
@@ -98,22 +98,22 @@ def _accepted(
                 found["one"].append(cropped[keep])
                 found["other"].append(whole[keep])
                 found["bits"].append(bits[keep])
-                alike.append(score[keep])
+                scores.append(score[keep])
             progress.advance()
-        if not alike or count == 0:
+        if not scores or count == 0:
             empty = np.zeros(0, dtype=np.int64)
             return empty, empty, empty, np.zeros(0)
         one, other, bits = (np.concatenate(found[name]) for name in ("one", "other", "bits"))
-        score = np.round(np.concatenate(alike), 4)
+        best = np.asarray(np.round(np.concatenate(scores), 4), dtype=np.float64)
         low, high = np.minimum(one, other), np.maximum(one, other)
         # Of the crops that agree keep the best for each pair: fewest bits, then most alike.
-        order = np.lexsort((-score, bits, high, low))
-        low, high, bits, score = low[order], high[order], bits[order], score[order]
+        order = np.lexsort((-best, bits, high, low))
+        low, high, bits, best = low[order], high[order], bits[order], best[order]
         new = np.ones(len(low), dtype=bool)
         new[1:] = (low[1:] != low[:-1]) | (high[1:] != high[:-1])
         progress.count("pictures", count)
         progress.count("pairs", int(new.sum()))
-        return low[new], high[new], bits[new], score[new]
+        return low[new], high[new], bits[new], best[new]
 
 
 def hashes_of_views(thumbnails: NDArray[np.uint8]) -> Hashes:

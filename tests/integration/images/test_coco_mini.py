@@ -1,11 +1,10 @@
 """Measuring real COCO photographs."""
 
 import pyarrow.parquet as pq
-from helpers.shared import coco_mini
-
 from cocomine.annotations.reader import load_document
 from cocomine.base.files import write_table
 from cocomine.images.measure import measure
+from helpers.shared import coco_mini
 
 
 def test_every_photograph_of_coco_mini_decodes_at_its_annotated_size(tmp_path):

@@ -6,14 +6,13 @@ from io import BytesIO
 import numpy as np
 import pyarrow.parquet as pq
 import pytest
-from hypothesis import given, settings
-from hypothesis import strategies as st
-from PIL import Image, ImageFilter
-
 from cocomine.base.errors import CocomineError
 from cocomine.base.files import write_table
 from cocomine.images.descriptors import describe, perceptual_hash
 from cocomine.images.measure import SCHEMA, examine, measure
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from PIL import Image, ImageFilter
 
 
 def picture(seed=0, size=(80, 60), mode="RGB"):

@@ -1,0 +1,58 @@
+"""Choosing groups: exact sizes, the nearest attainable otherwise, and balanced labels."""
+
+import numpy as np
+import pytest
+from cocomine.splits.choose import balance, nearest, take
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+
+def sums(sizes):
+    found = {0}
+    for size in sizes:
+        found |= {total + size for total in found}
+    return found
+
+
+@settings(max_examples=300, deadline=None)
+@given(st.lists(st.integers(1, 9), max_size=12), st.integers(0, 60))
+def test_the_sum_taken_is_the_nearest_that_any_part_could_reach(sizes, target):
+    target = min(target, sum(sizes))
+    taken = sum(size for size, chosen in zip(sizes, take(sizes, target), strict=True) if chosen)
+    parts = sums(sizes) - {0, sum(sizes)} if len(sizes) > 1 else sums(sizes)
+    assert abs(taken - target) == min(abs(total - target) for total in parts)
+    counts = [(size, sizes.count(size)) for size in sorted(set(sizes))]
+    assert nearest(counts, target, part=True) == taken
+    assert abs(nearest(counts, target) - target) == min(abs(total - target) for total in sums(sizes))
+
+
+def test_single_images_are_taken_in_order_up_to_the_target():
+    assert take([1] * 10, 3) == [True] * 3 + [False] * 7
+
+
+def test_a_group_that_does_not_fit_is_passed_over_for_single_images():
+    assert take([1, 4, 1, 1, 1], 3) == [True, False, True, True, False]
+
+
+def test_of_two_sums_as_near_the_smaller_is_taken():
+    assert nearest([(2, 5)], 3) == 2
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_balance_gives_every_label_nearly_its_share_and_the_exact_number(seed):
+    random = np.random.default_rng(seed)
+    sizes = random.choice([1, 1, 1, 1, 2, 3], size=600)
+    rare = np.geomspace(0.6, 0.01, 20)
+    labels = (random.random((600, 20)) < rare).astype(np.int64) * sizes[:, None]
+    target = round(0.2 * int(sizes.sum()))
+    chosen = balance(sizes, labels, 0.2, target)
+    assert int(sizes[chosen].sum()) == target
+    total = labels.sum(axis=0)
+    deviation = np.abs(labels[chosen].sum(axis=0) - 0.2 * total)
+    assert deviation.max() <= 2
+    by_order = labels[np.cumsum(sizes) <= target].sum(axis=0)
+    assert deviation.sum() < 0.35 * np.abs(by_order - 0.2 * total).sum()
+
+
+def test_balance_without_any_label_still_gives_the_exact_number():
+    assert int(balance(np.ones(50, dtype=np.int64), np.zeros((50, 1), dtype=np.int64), 0.2, 10).sum()) == 10

@@ -1,0 +1,146 @@
+"""The split as files: slices byte for byte, nothing lost or doubled, the audit true, the same bytes each time."""
+
+import json
+
+import pytest
+from cocomine.base.errors import CocomineError
+from cocomine.base.files import read_table
+from cocomine.splits.documents import read
+from cocomine.splits.settings import SplitSettings
+from cocomine.splits.split import split
+from helpers.splits_subsets import write_subset
+
+STRATEGIES = {
+    "hash": {},
+    "stratified": {},
+    "official": {},
+    "kfold": {"folds": 3, "fold": 1},
+    "lists": {"val_list": tuple(range(1, 90, 9)), "unlisted": "train"},
+}
+
+
+def run(folder, out=None, like=None, previous=None, **settings):
+    out = out or folder
+    split(SplitSettings(**settings), folder, folder / "images.parquet", out, like, previous)
+    return json.loads((out / "split_audit.json").read_text()), list(read_table(out / "split.tsv"))
+
+
+@pytest.mark.parametrize("strategy", STRATEGIES)
+def test_both_sides_are_the_subset_and_share_nothing(tmp_path, strategy):
+    ids = write_subset(tmp_path, 60, twins=[(0, 1), (5, 20), (7, 41)])
+    audit, rows = run(tmp_path, strategy=strategy, **STRATEGIES[strategy])
+    assert [int(row["image_id"]) for row in rows] == ids
+    whole = read(tmp_path / "subset.json")
+    sides = [read(tmp_path / f"{side}.json") for side in ("train", "val")]
+    images = [{image for image, _ in side.images} for side in sides]
+    assert images[0] | images[1] == set(ids)
+    assert not images[0] & images[1]
+    assert images[1] == {int(row["image_id"]) for row in rows if row["split"] == "val"}
+    for field in ("images", "annotations"):
+        texts = [bytes(record[-1]) for side in sides for record in getattr(side, field)]
+        assert sorted(texts) == sorted(bytes(record[-1]) for record in getattr(whole, field))
+    assert [bytes(raw) for raw in sides[0].categories] == [bytes(raw) for raw in whole.categories]
+    captions = read(tmp_path / "tasks/captions.json")
+    parts = [read(tmp_path / f"split_tasks/{side}_captions.json") for side in ("train", "val")]
+    assert sorted(a for part in parts for a in part.annotations) == sorted(captions.annotations)
+    assert all({a[0] for a in part.annotations} <= side for part, side in zip(parts, images, strict=True))
+    assert parts[0].categories is None
+    assert audit["images"] == {"all": 60, "train": len(images[0]), "val": len(images[1])}
+    assert audit["links_across_sides"] == []
+
+
+@pytest.mark.parametrize("strategy", STRATEGIES)
+def test_the_same_subset_gives_the_same_bytes(tmp_path, strategy):
+    write_subset(tmp_path, 60, twins=[(0, 1)])
+    for name in ("a", "b"):
+        run(tmp_path, tmp_path / name, strategy=strategy, **STRATEGIES[strategy])
+    files = [path.relative_to(tmp_path / "a") for path in (tmp_path / "a").rglob("*") if path.is_file()]
+    assert len(files) == 6
+    assert all((tmp_path / "a" / file).read_bytes() == (tmp_path / "b" / file).read_bytes() for file in files)
+
+
+def test_the_audit_says_what_was_grouped_and_why(tmp_path):
+    write_subset(tmp_path, 40, twins=[(3, 9), (9, 11)])
+    audit, rows = run(tmp_path)
+    assert [group["images"] for group in audit["groups"]] == [[10, 28, 34]]
+    assert {why["why"] for why in audit["groups"][0]["why"]} == {"near-duplicate"}
+    of = {row["image_id"]: row["group"] for row in rows}
+    assert of["10"] == of["28"] == of["34"] == "10"
+    assert of["13"] == "13"
+
+
+def test_twins_that_are_allowed_apart_are_listed_when_they_are(tmp_path):
+    write_subset(tmp_path, 60, twins=[(place, place + 30) for place in range(30)])
+    audit, rows = run(tmp_path, twins="allow")
+    side = {int(row["image_id"]): row["split"] for row in rows}
+    apart = sorted([i, i + 90] for i in list(side)[:30] if side[i] != side[i + 90])
+    assert apart
+    assert sorted(link["images"] for link in audit["links_across_sides"]) == apart
+
+
+def test_class_shares_deviations_and_the_best_possible_are_true(tmp_path):
+    write_subset(tmp_path, 83)
+    audit, rows = run(tmp_path, strategy="stratified")
+    side = {int(row["image_id"]): row["split"] for row in rows}
+    document = json.loads((tmp_path / "subset.json").read_text())
+    for entry in audit["classes"]:
+        objects = [a for a in document["annotations"] if a["category_id"] == entry["category_id"]]
+        images = {a["image_id"] for a in objects}
+        in_val = sum(side[image] == "val" for image in images)
+        assert entry["images"] == {"train": len(images) - in_val, "val": in_val}
+        assert entry["objects"]["val"] == sum(side[a["image_id"]] == "val" for a in objects)
+        assert entry["deviation"] == pytest.approx(abs(in_val / len(images) - 0.2), abs=1e-6)
+        best = min(abs(k / len(images) - 0.2) for k in range(len(images) + 1))
+        assert entry["best_possible"] == pytest.approx(best, abs=1e-6)
+        assert entry["deviation"] <= 0.04
+
+
+def test_what_twins_prevent_is_said_in_the_audit(tmp_path):
+    write_subset(tmp_path, 8, twins=[(0, 1), (0, 2), (0, 3), (4, 5), (4, 6), (4, 7)])
+    audit, _ = run(tmp_path, val_share=0.4)
+    assert (audit["val"]["asked"], audit["val"]["nearest_possible"], audit["val"]["got"]) == (3, 4, 4)
+    assert "3 images were asked for" in audit["note"]
+
+
+def test_the_same_photograph_of_two_years_stays_on_one_side(tmp_path):
+    names = [f"{n:012d}.jpg" for n in range(30)] + [f"COCO_val2014_{n:012d}.jpg" for n in range(30)]
+    write_subset(tmp_path, 60, names=names, twins=[(n, n + 30) for n in range(30)])
+    audit, _ = run(tmp_path)
+    assert len(audit["groups"]) == 30
+    assert any(why["why"] == "same photograph" for why in audit["groups"][0]["why"])
+
+
+def test_a_split_is_inherited_by_image_id(tmp_path):
+    write_subset(tmp_path / "one", 60)
+    write_subset(tmp_path / "other", 40)
+    _, before = run(tmp_path / "one", strategy="kfold")
+    audit, after = run(tmp_path / "other", like=tmp_path / "one/split.tsv")
+    expected = {row["image_id"]: (row["split"], row["fold"]) for row in before}
+    assert all(expected[row["image_id"]] == (row["split"], row["fold"]) for row in after)
+    assert audit["strategy"] == "inherited"
+
+
+def test_moves_since_an_earlier_split_are_counted(tmp_path):
+    write_subset(tmp_path / "one", 60)
+    write_subset(tmp_path / "more", 66)
+    run(tmp_path / "one")
+    audit, _ = run(tmp_path / "more", previous=tmp_path / "one/split.tsv")
+    moves = audit["previous"]
+    assert (moves["new"], moves["gone"]) == (6, 0)
+    assert moves["same_side"] + moves["train_to_val"] + moves["val_to_train"] == 60
+    assert audit["stability"]["moved"] <= 4
+
+
+@pytest.mark.parametrize("missing", ["subset.json", "images.tsv", "images.parquet"])
+def test_a_missing_input_is_an_error_that_names_it(tmp_path, missing):
+    write_subset(tmp_path, 10)
+    (tmp_path / missing).unlink()
+    with pytest.raises(CocomineError, match=missing) as error:
+        run(tmp_path)
+    assert error.value.hint
+
+
+def test_one_image_cannot_be_split(tmp_path):
+    write_subset(tmp_path, 1)
+    with pytest.raises(CocomineError, match="cannot be split"):
+        run(tmp_path)

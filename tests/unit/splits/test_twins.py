@@ -1,0 +1,50 @@
+"""Finding pairs: all within the distance, none beyond, the hashes exact."""
+
+import numpy as np
+import pytest
+from cocomine.images.descriptors import perceptual_hash
+from cocomine.splits.twins import HashIndex, find_pairs, hashes_of_views
+from helpers.splits_subsets import thumbnail
+
+
+def test_the_hash_of_the_whole_is_the_one_that_was_measured():
+    pictures = np.stack([thumbnail(seed) for seed in range(300)] + [np.full((32, 32), 9, dtype=np.uint8)])
+    assert hashes_of_views(pictures)[0].tolist() == [perceptual_hash(picture) for picture in pictures]
+
+
+@pytest.mark.parametrize("distance", [0, 1, 3, 4, 6, 7, 8, 10])
+def test_the_index_finds_every_pair_within_the_distance_and_no_other(distance):
+    random = np.random.default_rng(distance)
+    base = random.integers(0, 2**64, 60, dtype=np.uint64)
+    hashes = [int(value) for value in base]
+    for value in base.tolist():
+        for bits in range(13):
+            flips = random.choice(64, bits, replace=False)
+            hashes.append(value ^ sum(1 << int(bit) for bit in flips))
+    index = np.array(hashes, dtype=np.uint64)
+    asked = index[random.permutation(len(index))]
+    found = {
+        (int(a), int(b), int(d))
+        for block in HashIndex(index, distance).near(asked)
+        for a, b, d in zip(*block, strict=True)
+    }
+    bits = np.bitwise_count(asked[:, None] ^ index[None])
+    expected = {(a, b, int(bits[a, b])) for a, b in np.argwhere(bits <= distance).tolist() if a != b}
+    assert found == expected
+
+
+def test_copies_are_paired_with_the_first_and_flat_pictures_with_none():
+    flat = np.full((32, 32), 100, dtype=np.uint8)
+    pictures = np.stack([thumbnail(1), flat, thumbnail(2), thumbnail(1), flat, thumbnail(1)])
+    pairs = find_pairs(pictures, 6, 0.9)
+    assert list(zip(pairs.first.tolist(), pairs.second.tolist(), strict=True)) == [(0, 3), (0, 5)]
+    assert pairs.similarity.tolist() == [1.0, 1.0]
+
+
+def test_a_thousand_copies_of_one_picture_make_a_thousand_links_not_half_a_million():
+    pictures = np.repeat(thumbnail(1)[None], 1000, axis=0)
+    assert len(find_pairs(pictures, 6, 0.9).first) == 999
+
+
+def test_no_pictures_make_no_pairs():
+    assert len(find_pairs(np.zeros((0, 32, 32), dtype=np.uint8), 6, 0.9).first) == 0
