@@ -17,23 +17,31 @@ from typing import Any, Final, Self
 import numpy as np
 import pyarrow.parquet as pq
 
-from cocomine.annotations.reasons import Reason, policies
+from cocomine.annotations.reasons import Reason, masks_by_policy, policies, reasons_of
+from cocomine.annotations.repairs import repair
 from cocomine.annotations.writer import write_document
 from cocomine.base.errors import CocomineError
 from cocomine.base.files import canonical_json, read_json, read_table, write_json, write_table
 from cocomine.mining import clauses, interference
 from cocomine.mining.examine import (
+    KEPT,
+    QUARANTINED,
+    REPAIRED,
     Examined,
     Ledger,
+    Outcomes,
     Quarantined,
+    Repaired,
     Spans,
     Spill,
     examine,
+    facts_of_records,
+    quarantined_line,
     quarantined_lines,
 )
 from cocomine.mining.funnel import Funnel
 from cocomine.mining.index import Array, Mask, Rows, Source, read_source, splits_of
-from cocomine.mining.mine import query_values
+from cocomine.mining.mine import query_values, read_source_of
 from cocomine.mining.outputs import (
     licences_of,
     write_attribution,
@@ -89,7 +97,7 @@ def assemble(
         raise CocomineError(
             f"{funnel_path}: was made by another query than the settings given", "run mine_subset again first"
         )
-    source = read_source(index_dir, funnel_before["splits"])
+    source = read_source_of(query, index_dir, funnel_before["splits"])
     with ExitStack() as stack:
         spill = Spill(out_dir / ".repaired.part")
         stack.callback(spill.close)
@@ -191,6 +199,12 @@ class _Assembly:
         self.names = [category.name for category in source.categories]
         self.ledger = ledger
         self.conservation: dict[str, dict[str, dict[str, int]]] = {}
+        self.outcomes = {
+            "image": Outcomes("image", "instances", source.images.rows),
+            "annotation": Outcomes("annotation", "instances", source.annotations.rows),
+        }
+        self.outcomes["image"].decide(self.images_quarantined, QUARANTINED)
+        self.outcomes["annotation"].decide(self.annotations_quarantined, QUARANTINED)
 
     def run(self, picked: Picked, measures_path: Path | None) -> dict[str, Any]:
         source = self.source
@@ -239,6 +253,8 @@ class _Assembly:
         )
         image_rows = np.array(sorted(chosen), dtype=np.int64)
         examined_images = examine("image", "instances", source, image_rows, files, self.query, self.spill, self.ledger)
+        self.outcomes["annotation"].decide(annotation_rows[~examined_annotations.keep], QUARANTINED)
+        self.outcomes["image"].decide(image_rows[~examined_images.keep], QUARANTINED)
         keep_image = self._with_objects(chosen, image_rows, examined_images.keep, annotation_rows, examined_annotations)
         alive = clauses.marked(image_rows[keep_image], source.images.rows)
         keep_annotation = examined_annotations.keep & alive[source.image_row[annotation_rows]]
@@ -290,6 +306,7 @@ class _Assembly:
 
     def _quarantine_rows(self, kind: str, rows: Rows, reason: str, detail: str, task: str = "instances") -> None:
         source = self.source
+        self.outcomes[kind].decide(rows, QUARANTINED)
         table = source.images if kind == "image" else source.annotations
         splits = table.split_of(rows).tolist()
         for row, split in zip(rows.tolist(), splits, strict=True):
@@ -396,8 +413,8 @@ class _Assembly:
         (out / "tasks").mkdir(parents=True, exist_ok=True)
         for task in OTHER_TASKS:
             self._other_task(task, image_rows, annotation_rows)
-        self._conserve("image", source.images.rows, image_rows, images)
-        self._conserve("annotation", source.annotations.rows, annotation_rows, labels)
+        for kind, rows, part in (("image", image_rows, images), ("annotation", annotation_rows, labels)):
+            self._conserve(self.outcomes[kind], rows, part.examined.repaired[part.keep])
         statistics = self._statistics(funnel, image_rows, annotation_rows, values)
         before, after = statistics["interference"]["before"], statistics["interference"]["after"]
         interference.draw(before, after, out / "interference.png")
@@ -437,8 +454,39 @@ class _Assembly:
             _licences(source, files),
             _pieces(files, spill, images.spans()),
             _pieces(files, spill, labels.spans()),
-            None if task == "captions" else _categories(source, files, category_ids),
+            None if task == "captions" else self._categories(task, source, files, category_ids),
         )
+
+    def _categories(self, task: str, source: Source, files: Sequence[SpanFile], ids: set[int] | None) -> list[bytes]:
+        """The category records of `ids` (all if None): byte for byte, the first of each id, in the files' order.
+
+        Repaired and quarantined as policy says; one that a later split repeats is left out without a word.
+        """
+        masks = masks_by_policy(policies(dict(self.query.policy)))
+        result = []
+        for record in source.category_records:
+            split = source.splits[record.split].name
+            bad = reasons_of(record.reasons & masks["quarantine"])
+            line = ("category", task, split, record.id)
+            if bad:
+                detail = "also " + ", ".join(bad[1:]) if len(bad) > 1 else ""
+                self.ledger.quarantined.append(Quarantined(*line, None, record.id, bad[0], detail))
+                continue
+            if not record.first or (ids is not None and record.id not in ids):
+                continue
+            raw = files[record.split].raw(record.offset, record.length)
+            mend = reasons_of(record.reasons & masks["repair"])
+            if mend:
+                outcome = repair("category", raw, mend)
+                if outcome.raw is None:
+                    failed = Quarantined(*line, None, record.id, str(outcome.failed), outcome.detail)
+                    self.ledger.quarantined.append(failed)
+                    continue
+                raw = outcome.raw
+                texts = canonical_json(outcome.before), canonical_json(outcome.after)
+                self.ledger.repaired(Repaired(*line, ",".join(mend), *texts), mend)
+            result.append(raw)
+        return result
 
     def _other_task(self, task: str, image_rows: Rows, annotation_rows: Rows) -> None:
         """Write another task's file restricted to the subset's images, if the source has that task."""
@@ -446,36 +494,75 @@ class _Assembly:
         names = [split.name for split in self.source.splits if split.name in there]
         if not names:
             return
-        other = read_source(self.index_dir, names, task)
+        other = read_source(self.index_dir, names, task, self.source.bad_categories)
         images_bad, labels_bad = quarantined_by_policy(other, self.query)
         kind = KIND_OF_TASK.get(task, "annotation")
         in_subset = self._same_images(other, image_rows)
-        rows = np.flatnonzero(in_subset & ~images_bad)
-        alive = clauses.marked(rows, other.images.rows)
         concerned = in_subset[other.image_row] & (other.image_row >= 0)
-        chosen = concerned & ~labels_bad & alive[other.image_row]
         if task == "person_keypoints":
-            chosen &= self._keypoints_of_subset(other, annotation_rows)
-        if task == "panoptic":
-            # A record holds all segments of its image: it is kept whole or not at all.
-            bad = np.unique(other.annotations["record"][np.flatnonzero(concerned & labels_bad)])
-            first = np.zeros(other.annotations.rows, dtype=bool)
-            first[np.unique(_record_key(other), return_index=True)[1]] = True
-            chosen &= first & ~np.isin(other.annotations["record"], bad)
-        self.ledger.quarantined += quarantined_lines("image", task, other, in_subset & images_bad, self.query)
-        self.ledger.quarantined += quarantined_lines(kind, task, other, concerned & labels_bad, self.query, images_bad)
-        label_rows = np.flatnonzero(chosen)
+            concerned &= self._keypoints_of_subset(other, annotation_rows)
         files = self._files(task, other)
         arguments = (files, self.query, self.spill, self.ledger)
+
+        image_outcomes = Outcomes("image", task, other.images.rows)
+        image_outcomes.decide(in_subset & images_bad, QUARANTINED)
+        self.ledger.quarantined += quarantined_lines("image", task, other, in_subset & images_bad, self.query)
+        rows = np.flatnonzero(in_subset & ~images_bad)
         images = examine("image", task, other, rows, *arguments)
+        image_outcomes.decide(rows[~images.keep], QUARANTINED)
+
+        # A panoptic record has a row for each of its segments, and is written whole or not at all.
+        lead = _lead_rows(other) if task == "panoptic" else np.arange(other.annotations.rows)
+        outcomes = Outcomes(kind, task, other.annotations.rows)
+        self.ledger.quarantined += quarantined_lines(kind, task, other, concerned & labels_bad, self.query, images_bad)
+        outcomes.decide(concerned & labels_bad, QUARANTINED)
+        rest = concerned & ~labels_bad
+        alive = clauses.marked(rows[images.keep], other.images.rows)
+        orphans = rest & ~alive[other.image_row]
+        self._quarantine_more(outcomes, other, orphans, Reason.MISSING_IMAGE, "its image is quarantined")
+        rest &= ~orphans
+        if task != "panoptic" and policies(dict(self.query.policy))[Reason.DUPLICATE_ID] != "keep":
+            every = np.flatnonzero(rest)
+            repeated = clauses.marked(every[other.repeated_annotations(every)], len(rest))
+            self._quarantine_more(outcomes, other, repeated, Reason.DUPLICATE_ID, "an earlier split has it")
+            rest &= ~repeated
+        siblings = rest & clauses.marked(lead[concerned & ~rest], len(rest))[lead]
+        self._quarantine_siblings(outcomes, other, siblings)
+        rest &= ~siblings
+
+        label_rows = np.unique(lead[rest])
         labels = examine(kind, task, other, label_rows, *arguments)
+        failed = clauses.marked(label_rows[~labels.keep], len(rest))
+        outcomes.decide(failed, QUARANTINED)
+        siblings = rest & failed[lead] & ~failed
+        self._quarantine_siblings(outcomes, other, siblings)
         if task == "panoptic":
             labels.spans.sequence = _renumbered(other, label_rows, labels)
         images_part, labels_part = _Part(images, images.keep), _Part(labels, labels.keep)
         self._document(self.out_dir / "tasks" / f"{task}.json", task, other, images_part, labels_part, None)
-        log.info(
-            "assemble_subset: %s: %d of %d images, %d records", task, len(rows), len(image_rows), int(labels.keep.sum())
-        )
+        self._conserve(image_outcomes, rows[images.keep], images.repaired[images.keep])
+        written = np.flatnonzero(rest & ~failed[lead])
+        repaired = clauses.marked(label_rows[labels.repaired], len(rest))[lead[written]]
+        self._conserve(outcomes, written, repaired)
+
+    def _quarantine_siblings(self, outcomes: Outcomes, source: Source, mask: Mask) -> None:
+        """Quarantine panoptic segments whose record cannot be written, under the reason that another of its has."""
+        rows = np.flatnonzero(mask)
+        outcomes.decide(rows, QUARANTINED)
+        masks = masks_by_policy(policies(dict(self.query.policy)))
+        for row, facts in zip(rows.tolist(), facts_of_records(source, rows).tolist(), strict=True):
+            reasons = reasons_of(facts & masks["quarantine"]) or reasons_of(facts & masks["repair"])
+            detail = "another segment of its record is quarantined"
+            line = quarantined_line(outcomes.kind, outcomes.task, source, row, reasons[0], detail)
+            self.ledger.quarantined.append(line)
+
+    def _quarantine_more(self, outcomes: Outcomes, source: Source, mask: Mask, reason: str, detail: str) -> None:
+        """Quarantine rows of another task's annotations."""
+        rows = np.flatnonzero(mask)
+        outcomes.decide(rows, QUARANTINED)
+        self.ledger.quarantined += [
+            quarantined_line(outcomes.kind, outcomes.task, source, row, reason, detail) for row in rows.tolist()
+        ]
 
     def _same_images(self, other: Source, image_rows: Rows) -> Mask:
         result = np.zeros(other.images.rows, dtype=bool)
@@ -502,29 +589,12 @@ class _Assembly:
 
     # -- counting -------------------------------------------------------------------------------------------------
 
-    def _conserve(self, kind: str, total: int, kept_rows: Rows, part: _Part) -> None:
-        """Assert that kept, repaired, quarantined and left-out records make up the source, and print the sum."""
-        repaired = int(np.count_nonzero(part.examined.repaired & part.keep))
-        lines = [line for line in self.ledger.quarantined if line.kind == kind and line.task == "instances"]
-        quarantined = len(lines)
-        kept = len(kept_rows) - repaired
-        table = self.source.images if kind == "image" else self.source.annotations
-        bad = (self.images_quarantined if kind == "image" else self.annotations_quarantined).copy()
-        assert not bad[kept_rows].any(), f"a quarantined {kind} was written"
-        assert int(np.count_nonzero(bad)) <= quarantined <= table.rows - len(kept_rows), (kind, quarantined)
-        left_out = total - len(kept_rows) - quarantined
-        sums = {"in": total, "kept": kept, "repaired": repaired, "quarantined": quarantined, "left_out": left_out}
-        assert sums["in"] == kept + repaired + quarantined + left_out
-        self.conservation[kind] = {"instances": sums}
-        log.info(
-            "assemble_subset: %ss: %d in = %d kept + %d repaired + %d quarantined + %d left out by the query",
-            kind,
-            total,
-            kept,
-            repaired,
-            quarantined,
-            left_out,
-        )
+    def _conserve(self, outcomes: Outcomes, written: Rows, repaired: Mask) -> None:
+        """Decide the records that were written, and hold their sums."""
+        outcomes.decide(written[~repaired], KEPT)
+        outcomes.decide(written[repaired], REPAIRED)
+        lines = sum(line.kind == outcomes.kind and line.task == outcomes.task for line in self.ledger.quarantined)
+        self.conservation.setdefault(outcomes.kind, {})[outcomes.task] = outcomes.sums(len(written), lines)
 
     def _statistics(self, funnel: Funnel, image_rows: Rows, annotation_rows: Rows, values: _Values) -> dict[str, Any]:
         source, classes = self.source, len(self.names)
@@ -635,11 +705,13 @@ def _pieces(files: Sequence[SpanFile], spill: SpanFile | None, spans: Spans) -> 
         begin = cut
 
 
-def _record_key(source: Source) -> Array:
-    """A number for each panoptic record, unlike in any two splits. Shape (segments,)."""
-    split = source.annotations.split_of(np.arange(source.annotations.rows))
-    key: Array = split * (1 << 40) + source.annotations["record"]
-    return key
+def _lead_rows(source: Source) -> Rows:
+    """For each panoptic segment, the row of the first segment of its record. Shape (segments,)."""
+    every = np.arange(source.annotations.rows)
+    key = source.annotations.split_of(every) * (1 << 40) + source.annotations["record"]
+    _, first, of = np.unique(key, return_index=True, return_inverse=True)
+    result: Rows = first[of]
+    return result
 
 
 def _renumbered(source: Source, rows: Rows, labels: Examined) -> Array:
@@ -675,19 +747,6 @@ def _licences(source: Source, files: Sequence[SpanFile]) -> bytes | None:
             key = record.get("id") if isinstance(record, dict) else None
             merged.setdefault(canonical_json(key if key is not None else record), record)
     return canonical_json(list(merged.values())).encode("utf-8")
-
-
-def _categories(source: Source, files: Sequence[SpanFile], ids: set[int] | None) -> Iterator[bytes]:
-    """Yield the category records byte for byte: those of `ids`, or all; the first of each id, in the files' order."""
-    seen: set[int] = set()
-    for split, file in zip(source.splits, files, strict=True):
-        spans = split.manifest["categories_spans"]
-        for record, (offset, length) in zip(split.manifest["categories"], spans, strict=True):
-            identity = record.get("id") if isinstance(record, dict) else None
-            if not isinstance(identity, int) or identity in seen or (ids is not None and identity not in ids):
-                continue
-            seen.add(identity)
-            yield file.raw(int(offset), int(length))
 
 
 def _count(reasons: Iterable[str]) -> dict[str, int]:

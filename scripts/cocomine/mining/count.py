@@ -13,10 +13,10 @@ from cocomine.base.errors import CocomineError
 from cocomine.mining import clauses
 from cocomine.mining.expression import COMPARISONS, And, Node, Not, Or, Term, parse, terms
 from cocomine.mining.funnel import Funnel, Step
-from cocomine.mining.index import Mask, Source, read_source, splits_of
-from cocomine.mining.mine import chosen_splits
+from cocomine.mining.index import Mask, Source, read_source
+from cocomine.mining.mine import read_source_of
 from cocomine.mining.resolve import find_category
-from cocomine.mining.select import select
+from cocomine.mining.select import quarantined_by_policy, select
 from cocomine.mining.settings import CategoryRef, SubsetSettings
 
 
@@ -46,8 +46,6 @@ def count_expression(text: str, index_dir: Path, splits: Sequence[str] = ()) -> 
     node = parse(text)
     source = read_source(index_dir, splits)
     query = SubsetSettings()
-    from cocomine.mining.select import quarantined_by_policy
-
     classes = {term: _classes(term, source) for term, _ in terms(node)}
     images_bad, annotations_bad = quarantined_by_policy(source, query)
     funnel = Funnel(source.image_row, source.class_of, source.images.rows, [item.name for item in source.categories])
@@ -70,7 +68,7 @@ def count_query(
     name: str, query: SubsetSettings, index_dir: Path, splits: Sequence[str] = (), images_from: Path | None = None
 ) -> Count:
     """Count what a subset would hold."""
-    source = read_source(index_dir, chosen_splits(query, splits or splits_of(index_dir)))
+    source = read_source_of(query, index_dir, splits)
     selection = select(source, query, index_dir, images_from, draw=False)
     return _answer(name, source, selection.funnel, tuple(selection.notes))
 

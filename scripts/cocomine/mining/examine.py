@@ -29,6 +29,8 @@ from cocomine.mining.spans import SpanFile
 
 log = logging.getLogger("cocomine")
 
+LEFT_OUT, KEPT, REPAIRED, QUARANTINED = range(4)
+
 
 @dataclass(frozen=True)
 class Quarantined:
@@ -55,6 +57,49 @@ class Repaired:
     reason: str
     before: str
     after: str
+
+
+class Outcomes:
+    """What becomes of every record of one kind: each is decided at most once, and those never decided are left out."""
+
+    def __init__(self, kind: str, task: str, records: int) -> None:
+        self.kind, self.task = kind, task
+        self._state = np.full(records, LEFT_OUT, dtype=np.int8)
+
+    def decide(self, rows: Rows | Mask, outcome: int) -> None:
+        """Note the outcome of records. It is a fault of the program to decide one twice."""
+        before = self._state[rows]
+        assert not before.any(), f"{self.task}: a {self.kind} was decided twice"
+        self._state[rows] = outcome
+
+    def sums(self, written: int, lines: int) -> dict[str, int]:
+        """Return and print how many records were kept, repaired, quarantined and left out.
+
+        Asserts that they make up the file, that as many were `written` as kept and repaired, and that every
+        quarantined one has its line.
+        """
+        counts = np.bincount(self._state, minlength=4).tolist()
+        left_out, kept, repaired, quarantined = counts[LEFT_OUT], counts[KEPT], counts[REPAIRED], counts[QUARANTINED]
+        assert kept + repaired + quarantined + left_out == len(self._state)
+        assert written == kept + repaired, f"{self.task}: {written} {self.kind}s written, {kept + repaired} decided so"
+        assert lines == quarantined, f"{self.task}: {lines} lines for {quarantined} quarantined {self.kind}s"
+        log.info(
+            "assemble_subset: %s, %ss: %d in = %d kept + %d repaired + %d quarantined + %d left out by the query",
+            self.task,
+            self.kind,
+            len(self._state),
+            kept,
+            repaired,
+            quarantined,
+            left_out,
+        )
+        return {
+            "in": len(self._state),
+            "kept": kept,
+            "repaired": repaired,
+            "quarantined": quarantined,
+            "left_out": left_out,
+        }
 
 
 @dataclass
@@ -188,7 +233,7 @@ def examine(
     table = source.images if kind == "image" else source.annotations
     chosen = policies(dict(query.policy))
     masks = masks_by_policy(chosen)
-    facts = _facts_of_records(source, rows) if kind == "segment" else table["reasons"][rows]
+    facts = facts_of_records(source, rows) if kind == "segment" else table["reasons"][rows]
     to_repair = (facts & np.uint64(masks["repair"])) != 0
     size = len(rows)
     result = Examined(spans_of(table, rows), np.ones(size, dtype=bool), np.zeros(size, dtype=bool))
@@ -225,7 +270,7 @@ def examine(
                         progress.count(f"{reason}, kept")
             if text is None:
                 result.keep[at] = False
-                line = _quarantined(kind, task, source, int(rows[at]), str(failed), detail)
+                line = quarantined_line(kind, task, source, int(rows[at]), str(failed), detail)
                 ledger.quarantined.append(line)
                 progress.count("quarantined")
             elif outcome is not None and reasons:
@@ -244,7 +289,7 @@ def examine(
     return result
 
 
-def _facts_of_records(source: Source, rows: Rows) -> Array:
+def facts_of_records(source: Source, rows: Rows) -> Array:
     """The reasons of whole panoptic records: those of all their segments, at the row of each one's first segment."""
     reasons, record = source.annotations["reasons"], source.annotations["record"]
     every = np.arange(source.annotations.rows)
@@ -292,7 +337,8 @@ def area_differs(stated: float, drawn: int, tolerance: float) -> bool:
     return bool(np.isfinite(stated)) and abs(stated - drawn) > max(AREA_TOLERANCE_PX, tolerance * drawn)
 
 
-def _quarantined(kind: str, task: str, source: Source, row: int, reason: str, detail: str) -> Quarantined:
+def quarantined_line(kind: str, task: str, source: Source, row: int, reason: str, detail: str) -> Quarantined:
+    """Return the line of quarantine.tsv for the record at a global row."""
     table = source.images if kind == "image" else source.annotations
     split = source.splits[int(table.split_of(np.array([row]))[0])].name
     identity = int(table["id"][row])
@@ -323,12 +369,14 @@ def quarantined_lines(
             reason, detail = Reason.DUPLICATE_ID, "an earlier split has this id"
         elif source.image_row[row] < 0:
             reason, detail = Reason.MISSING_IMAGE, "an annotation without an image cannot be kept"
+        elif source.categories and source.class_of[row] < 0:
+            reason, detail = Reason.MISSING_CATEGORY, "an annotation without a category cannot be kept"
         else:
             owner = int(source.image_row[row])
             of_image = reasons_of(int(source.images["reasons"][owner]) & bad) if image_mask is not None else []
             reason = of_image[0] if of_image else Reason.DUPLICATE_ID
             detail = "its image is quarantined"
-        lines.append(_quarantined(kind, task, source, row, reason, detail))
+        lines.append(quarantined_line(kind, task, source, row, reason, detail))
     return lines
 
 

@@ -12,16 +12,20 @@ from difflib import get_close_matches
 from functools import cached_property
 from itertools import pairwise
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from cocomine.annotations.reasons import masks_by_policy, policies
+from cocomine.annotations.records import as_integer
 from cocomine.base.errors import CocomineError
 from cocomine.base.files import read_json
 from cocomine.mining import arrow
+
+DEFAULT_BAD: Final = masks_by_policy(policies())["quarantine"]
 
 Array = npt.NDArray[Any]
 Mask = npt.NDArray[np.bool_]
@@ -148,31 +152,79 @@ class Category:
     supercategory: str
 
 
-class Source:
-    """The indexes of all splits of a source that a subset may draw from, for one task."""
+@dataclass(frozen=True)
+class CategoryRecord:
+    """One record of a file's `categories`: its place, what it says, and the bits of its reasons.
 
-    def __init__(self, splits: Sequence[Split]) -> None:
+    `id` is -1 when it has no usable one. `first` tells whether no earlier record of the source has its id.
+    """
+
+    split: int
+    offset: int
+    length: int
+    id: int
+    name: str
+    supercategory: str
+    reasons: int
+    first: bool
+
+
+class Source:
+    """The indexes of all splits of a source that a subset may draw from, for one task.
+
+    `bad_categories` are the bits of the reasons for which a category record is quarantined; its annotations then have
+    no category.
+    """
+
+    def __init__(self, splits: Sequence[Split], bad_categories: int = DEFAULT_BAD) -> None:
         self.splits = tuple(splits)
+        self.bad_categories = bad_categories
         self.images = Table([split.images for split in splits])
         self.annotations = Table([split.annotations for split in splits])
 
     @cached_property
-    def categories(self) -> tuple[Category, ...]:
-        """The categories, by id. Raises CocomineError when two splits give one id different names."""
-        found: dict[int, Category] = {}
-        for split in self.splits:
-            for record in split.manifest["categories"]:
-                identity, name = record.get("id"), record.get("name")
-                if isinstance(identity, bool) or not isinstance(identity, int):
-                    continue
-                category = Category(identity, str(name), str(record.get("supercategory") or ""))
-                known = found.setdefault(identity, category)
-                if known.name != category.name and split is not self.splits[0]:
-                    raise CocomineError(
-                        f"category {identity}: '{known.name}' in one split, '{category.name}' in {split.source_file}",
-                        "put splits with different categories into sources of their own",
+    def category_records(self) -> tuple[CategoryRecord, ...]:
+        """Every category record, split by split, as in the files."""
+        records, seen = [], set()
+        for number, split in enumerate(self.splits):
+            values, spans = split.manifest["categories"], split.manifest["categories_spans"]
+            reasons = split.manifest.get("categories_reasons") or [0] * len(values)
+            for value, span, bits in zip(values, spans, reasons, strict=True):
+                fields = value if isinstance(value, dict) else {}
+                identity = as_integer(fields.get("id"))[0]
+                name, parent = fields.get("name"), fields.get("supercategory")
+                records.append(
+                    CategoryRecord(
+                        split=number,
+                        offset=int(span[0]),
+                        length=int(span[1]),
+                        id=identity,
+                        name=name if isinstance(name, str) else "",
+                        supercategory=parent if isinstance(parent, str) else "",
+                        reasons=int(bits),
+                        first=identity >= 0 and identity not in seen,
                     )
-        return tuple(found[identity] for identity in sorted(found))
+                )
+                if not int(bits) & self.bad_categories:
+                    seen.add(identity)
+        return tuple(records)
+
+    @cached_property
+    def categories(self) -> tuple[Category, ...]:
+        """The categories in order, by id. Raises CocomineError when two splits give one id different names."""
+        found: dict[int, tuple[int, Category]] = {}
+        for record in self.category_records:
+            if record.reasons & self.bad_categories or record.id < 0:
+                continue
+            category = Category(record.id, record.name, record.supercategory)
+            split, known = found.setdefault(record.id, (record.split, category))
+            if known.name != category.name and split != record.split:
+                raise CocomineError(
+                    f"category {record.id}: '{known.name}' in {self.splits[split].source_file}, '{category.name}' in "
+                    f"{self.splits[record.split].source_file}",
+                    "put splits with different categories into sources of their own",
+                )
+        return tuple(found[identity][1] for identity in sorted(found))
 
     @cached_property
     def class_of(self) -> npt.NDArray[np.int32]:
@@ -220,12 +272,14 @@ def _repeated(ids: Array, starts: Array) -> Mask:
     return result
 
 
-def read_source(index_dir: Path, splits: Sequence[str], task: str = "instances") -> Source:
+def read_source(
+    index_dir: Path, splits: Sequence[str], task: str = "instances", bad_categories: int = DEFAULT_BAD
+) -> Source:
     """Open the index of a source: the given splits, or all that are there when none is given."""
     names = list(splits) or splits_of(index_dir, task)
     if not names:
         raise CocomineError(f"{index_dir}: holds no index of {task}", "run index_annotations first")
-    return Source([read_split(index_dir, task, name) for name in names])
+    return Source([read_split(index_dir, task, name) for name in names], bad_categories)
 
 
 def nearest(word: str, words: Sequence[str]) -> str:

@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 
+from cocomine.annotations.reasons import masks_by_policy, policies
 from cocomine.base.errors import CocomineError
 from cocomine.base.files import canonical_json, write_json, write_table
 from cocomine.mining.index import Source, read_source, splits_of
@@ -41,7 +42,7 @@ def mine(
     images_from: Path | None = None,
 ) -> Selection:
     """Select a subset and write its selection and funnel. Returns the selection."""
-    source = read_source(index_dir, chosen_splits(query, splits or splits_of(index_dir)))
+    source = read_source_of(query, index_dir, splits)
     selection = select(source, query, index_dir, images_from)
     write_table(selection_path, SELECTION_COLUMNS, selection_rows(source, selection))
     write_json(funnel_path, funnel_document(source, selection))
@@ -57,6 +58,12 @@ def mine(
         kept,
     )
     return selection
+
+
+def read_source_of(query: SubsetSettings, index_dir: Path, splits: Sequence[str]) -> Source:
+    """Open the index of the splits that a query draws from, with its policy for categories."""
+    bad = masks_by_policy(policies(dict(query.policy)))["quarantine"]
+    return read_source(index_dir, chosen_splits(query, splits or splits_of(index_dir)), bad_categories=bad)
 
 
 def chosen_splits(query: SubsetSettings, splits: Sequence[str]) -> list[str]:

@@ -103,7 +103,7 @@ def bits(column: Array, mask: int) -> Mask:
 def quarantined_by_policy(source: Source, query: SubsetSettings) -> tuple[Mask, Mask]:
     """Return the images and the annotations that policy quarantines.
 
-    An annotation goes with its image, and one that has no image cannot be kept whatever policy says. Raises
+    An annotation goes with its image, and one without an image or a category cannot be kept at all. Raises
     CocomineError when policy says stop for a reason that a record has.
     """
     masks = masks_by_policy(policies(dict(query.policy)))
@@ -127,6 +127,8 @@ def quarantined_by_policy(source: Source, query: SubsetSettings) -> tuple[Mask, 
     image_row = source.image_row
     orphan = image_row < 0
     annotations = annotations | orphan
+    if source.categories:
+        annotations = annotations | (source.class_of < 0)
     if images.any():
         annotations = annotations | (images[image_row] & ~orphan)
     return images, annotations

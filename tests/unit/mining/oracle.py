@@ -97,9 +97,7 @@ def mine(document, query, bad_images=(), bad_annotations=()):
         matching.append(image["id"])
 
     order = sorted(matching, key=lambda identity: (hash_of(query.get("seed", 0), identity), identity))
-    present_in = {
-        identity: {a["category_id"] for a in all_annotations[identity] if counts(a)} for identity in matching
-    }
+    present_in = {identity: {a["category_id"] for a in all_annotations[identity] if counts(a)} for identity in matching}
     caps = {}
     cap = query.get("max_per_class")
     if isinstance(cap, int):
