@@ -27,10 +27,11 @@ def read_attributes(subset_dir: Path, image_ids: list[int]) -> list[Attribute]:
             values = [rows[image].get(column) if image in rows else None for image in image_ids]
             result.append(by_value(name, [value or None for value in values]))
     if (subset_dir / "images.parquet").exists():
-        columns = ["image_id", "brightness", "contrast", "blur"]
-        table = pq.read_table(subset_dir / "images.parquet", columns=columns).to_pydict()
+        present = set(pq.read_schema(subset_dir / "images.parquet").names)
+        measured = [name for name in ("brightness", "contrast", "blur") if name in present]
+        table = pq.read_table(subset_dir / "images.parquet", columns=["image_id", *measured]).to_pydict()
         place = {int(image): i for i, image in enumerate(table["image_id"])}
-        for name in columns[1:]:
+        for name in measured:
             values = [table[name][place[image]] if image in place else None for image in image_ids]
             result.append(by_thirds(name, np.array([np.nan if v is None else v for v in values], dtype=np.float64)))
     return result

@@ -79,7 +79,9 @@ def load_run(run_dir: Path) -> Trained:
     facts = read_json(run_dir / "training.json")
     settings = facts["settings"]
     # Precision and threads as trained; the device is what the config asked for, so that `auto` finds what is here.
-    train = TrainSettings.from_mapping({**settings["train"], **facts["resolved"], "device": settings["train"]["device"]})
+    train = TrainSettings.from_mapping(
+        {**settings["train"], **facts["resolved"], "device": settings["train"]["device"]}
+    )
     machine = hardware.resolve(train)
     hardware.apply(machine)
     plain = {**settings["model"], "weights": "none", "freeze": "none"}

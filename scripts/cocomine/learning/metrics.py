@@ -65,7 +65,9 @@ def joined(parts: Sequence[Sums]) -> Sums:
 def chosen(sums: Sums, images: Ints | npt.NDArray[np.bool_]) -> Sums:
     """Return the sums of some images; their confusion is not known apart and is left at zero."""
     values = {entry.name: getattr(sums, entry.name) for entry in fields(Sums)}
-    picked: dict[str, Any] = {name: None if a is None else a[images] for name, a in values.items() if name != "confusion"}
+    picked: dict[str, Any] = {
+        name: None if a is None else a[images] for name, a in values.items() if name != "confusion"
+    }
     return Sums(**picked, confusion=np.zeros_like(sums.confusion))
 
 

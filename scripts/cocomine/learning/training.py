@@ -191,7 +191,12 @@ def train(job: Job) -> dict[str, Any]:
     _check_size(model.network, job.tensors)
     facts = _facts(job, machine, model, rows, counts, validated)
     data = digest_of(job.tensors, np.concatenate([rows, validated]))
-    key = checkpoint.key_of(facts, job.code, data)
+    # How often the state is saved does not change what is trained.
+    keyed = {
+        **facts,
+        "settings": {**facts["settings"], "train": {**facts["settings"]["train"], "checkpoint_seconds": 0}},
+    }
+    key = checkpoint.key_of(keyed, job.code, data)
     network = model.network.to(machine.device)
     if machine.channels_last:
         network = network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]

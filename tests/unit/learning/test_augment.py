@@ -32,7 +32,9 @@ def test_nothing_asked_for_changes_nothing():
     assert torch.equal(images, batch()[0]) and torch.equal(masks, batch()[1])
 
 
-@pytest.mark.parametrize("settings", [AugmentSettings(flip=True, scale=0.5, shift=0.2), AugmentSettings(flip=False, shift=0.3)])
+@pytest.mark.parametrize(
+    "settings", [AugmentSettings(flip=True, scale=0.5, shift=0.2), AugmentSettings(flip=False, shift=0.3)]
+)
 def test_moved_masks_stay_with_their_images_and_gain_only_void(settings):
     images, masks = run(settings)
     inside = masks != 255

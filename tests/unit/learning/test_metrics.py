@@ -46,7 +46,9 @@ def test_per_image_figures_equal_torchmetrics_image_by_image(random):
     probabilities, masks = random
     scores = metrics.image_scores(metrics.measure(probabilities, masks)[0])
     for i in range(6):
-        one = MulticlassJaccardIndex(4, average=None, ignore_index=255)(probabilities[i : i + 1], masks[i : i + 1].long())
+        one = MulticlassJaccardIndex(4, average=None, ignore_index=255)(
+            probabilities[i : i + 1], masks[i : i + 1].long()
+        )
         assert scores[i] == pytest.approx(float(one[1:].mean()), abs=1e-6)
 
 
@@ -78,7 +80,9 @@ def test_sums_of_parts_are_the_sums_of_the_whole(random):
 def test_labels_alone_give_the_same_hard_sums(random):
     probabilities, masks = random
     whole, labels = metrics.measure(probabilities, masks)
-    parts = metrics.joined([metrics.measure_labels(a.numpy(), m.numpy(), 4) for a, m in zip(labels, masks, strict=True)])
+    parts = metrics.joined(
+        [metrics.measure_labels(a.numpy(), m.numpy(), 4) for a, m in zip(labels, masks, strict=True)]
+    )
     for name in ("inter", "predicted", "truth", "pixels", "confusion"):
         np.testing.assert_array_equal(getattr(parts, name), getattr(whole, name))
     assert "cross_entropy" not in metrics.summary(parts, NAMES)
@@ -86,7 +90,9 @@ def test_labels_alone_give_the_same_hard_sums(random):
 
 def test_class_in_neither_truth_nor_prediction_is_unknown_and_left_out_of_means():
     probabilities = torch.tensor([0.2, 0.8, 0.0])[None, :, None, None].expand(1, 3, 4, 4).contiguous()
-    found = metrics.summary(metrics.measure(probabilities, torch.ones(1, 4, 4, dtype=torch.uint8))[0], ("background", "a", "b"))
+    found = metrics.summary(
+        metrics.measure(probabilities, torch.ones(1, 4, 4, dtype=torch.uint8))[0], ("background", "a", "b")
+    )
     assert found["iou"]["per_class"] == {"background": None, "a": 1.0, "b": None}
     assert found["iou"]["mean_foreground"] == 1.0
 

@@ -13,7 +13,9 @@ from cocomine.learning.settings import EvaluationSettings, ModelSettings, RunSet
 SCHEMA = Path(__file__).resolve().parents[3] / "workflow/schemas/experiment.schema.yaml"
 
 
-@pytest.mark.parametrize(("section", "cls"), [("model", ModelSettings), ("train", TrainSettings), ("evaluation", EvaluationSettings)])
+@pytest.mark.parametrize(
+    ("section", "cls"), [("model", ModelSettings), ("train", TrainSettings), ("evaluation", EvaluationSettings)]
+)
 def test_dataclass_and_schema_have_the_same_keys_defaults_and_ranges(section, cls):
     properties = yaml.safe_load(SCHEMA.read_text())["properties"][section]["properties"]
     assert set(properties) == {entry.name for entry in fields(cls)}
@@ -44,7 +46,9 @@ def test_settings_survive_their_own_mapping():
 
 
 def test_preset_stands_below_the_experiments_own_keys():
-    settings = RunSettings.from_mapping({"preset": "paper", "train": {"iterations": 5}, "model": {"encoder": "resnet18"}})
+    settings = RunSettings.from_mapping(
+        {"preset": "paper", "train": {"iterations": 5}, "model": {"encoder": "resnet18"}}
+    )
     assert (settings.train.iterations, settings.train.learning_rate, settings.train.batch) == (5, 0.0001, 32)
     assert (settings.model.encoder, settings.model.weights, settings.model.freeze) == ("resnet18", "imagenet", "stage3")
     assert settings.train.optimiser == "sgd" and settings.train.weight_decay > 0 and not settings.train.augment.flip

@@ -170,9 +170,11 @@ def test_sigterm_saves_and_stops_and_the_next_run_goes_on(shapes, tmp_path):
     timer = threading.Timer(0.8, os.kill, (os.getpid(), signal.SIGTERM))
     timer.start()
     with pytest.raises(CocomineError, match="stopped by a signal"):
-        training.train(job(shapes, tmp_path / "cut", iterations=30, validate_every=1))
+        training.train(job(shapes, tmp_path / "cut", iterations=30))
     timer.cancel()
     assert list((tmp_path / "cut/checkpoints").glob("*.pt"))
+    training.train(job(shapes, tmp_path / "cut", iterations=30))
+    assert all_files(tmp_path / "whole/out") == all_files(tmp_path / "cut/out")
 
 
 def test_early_stop_ends_before_the_last_iteration_and_says_so(shapes, tmp_path):
@@ -223,7 +225,9 @@ def test_gpu_that_is_asked_for_and_absent_is_an_error(shapes, tmp_path, monkeypa
 
 
 def test_learning_rate_warms_up_and_ends_near_nothing():
-    settings = RunSettings.from_mapping({"train": {"iterations": 100, "warmup": 10, "schedule": "cosine", "learning_rate": 1}})
+    settings = RunSettings.from_mapping(
+        {"train": {"iterations": 100, "warmup": 10, "schedule": "cosine", "learning_rate": 1}}
+    )
     rates = [training.learning_rate(settings.train, step) for step in range(100)]
     assert rates[0] == 0.1 and rates[9] == rates[10] == 1.0 and rates[99] < 0.001
     assert rates[10:] == sorted(rates[10:], reverse=True)

@@ -1,0 +1,272 @@
+"""Scoring somebody else's predictions on a subset's split: a folder of mask PNGs, or a COCO results file.
+
+A model that was trained elsewhere is so judged on the same images, with the same void, by the same slices.
+"""
+
+import contextlib
+import copy
+import io
+import json
+import logging
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+from PIL import Image
+from pycocotools.coco import COCO
+from pycocotools.cocoeval import COCOeval
+
+from cocomine.base.errors import CocomineError
+from cocomine.base.files import read_table, write_json, write_table
+from cocomine.base.progress import Progress
+from cocomine.learning import metrics, slices
+from cocomine.learning.attributes import read_attributes
+from cocomine.learning.data import Bytes, Labels
+from cocomine.learning.evaluation import full_mask
+from cocomine.learning.settings import EvaluationSettings
+
+log = logging.getLogger("cocomine")
+
+TASKS = {"bbox": "bbox", "segm": "segmentation", "keypoints": "keypoints"}
+# What COCOeval.summarize puts into `stats`, by its own order.
+STATS = ("AP", "AP50", "AP75", "AP_small", "AP_medium", "AP_large",
+         "AR1", "AR10", "AR100", "AR_small", "AR_medium", "AR_large")  # fmt: skip
+KEYPOINT_STATS = ("AP", "AP50", "AP75", "AP_medium", "AP_large", "AR", "AR50", "AR75", "AR_medium", "AR_large")
+
+
+@dataclass(frozen=True)
+class Split:
+    """The images of a subset's split, in ascending image id."""
+
+    image_ids: tuple[int, ...]
+    file_names: tuple[str, ...]
+
+
+def read_split(subset_dir: Path, split: str) -> Split:
+    """Read which images belong to `split` ("all" for every one). Raises CocomineError when there are none."""
+    path = subset_dir / "split.tsv"
+    try:
+        rows = [row for row in read_table(path) if split in ("all", row["split"])]
+    except FileNotFoundError as error:
+        raise CocomineError(f"{path}: no such file", "split the subset first") from error
+    if not rows:
+        raise CocomineError(f"{path}: no image in split {split!r}", "use train, val or all")
+    rows.sort(key=lambda row: int(row["image_id"]))
+    return Split(tuple(int(row["image_id"]) for row in rows), tuple(row["file_name"] for row in rows))
+
+
+def annotation_file(subset_dir: Path, split: str, task: str) -> Path:
+    """Return the COCO file of a split for a task of COCOeval. Raises CocomineError when the subset has none."""
+    whole = split == "all"
+    if task == "keypoints":
+        path = subset_dir / ("tasks/person_keypoints.json" if whole else f"split_tasks/{split}_person_keypoints.json")
+    else:
+        path = subset_dir / ("subset.json" if whole else f"{split}.json")
+    if not path.exists():
+        raise CocomineError(f"{path}: no such file", f"name the split's {task} annotations with --annotations")
+    return path
+
+
+def score_masks(
+    folder: Path,
+    values: str,
+    split: Split,
+    labels: Labels,
+    subset_dir: Path,
+    masks_dir: Path,
+    settings: EvaluationSettings,
+    out_dir: Path,
+) -> dict[str, Any]:
+    """Score `folder/{stem}.png` against the subset's full-size masks; write and return metrics.json.
+
+    `values` says what the PNGs' pixels are: "labels" of labels.json, or COCO "categories" (any id that is not one of
+    the subset's is background). Raises CocomineError for a missing image, another size, or a value that is no label.
+    """
+    table = np.arange(256, dtype=np.uint8)
+    if values == "categories":
+        table[:] = 0
+        for label, category in enumerate(labels.category_ids):
+            if category is not None and category < 256:
+                table[category] = label
+    parts = []
+    with Progress("score masks", len(split.file_names), "images") as progress:
+        for name in split.file_names:
+            truth = full_mask(masks_dir, name)
+            found = table[_read_prediction(folder / f"{Path(name).stem}.png", truth.shape)]
+            if int(found.max()) >= len(labels):
+                raise CocomineError(
+                    f"{folder / Path(name).stem}.png holds the value {int(found.max())}, and there are {len(labels)} labels",
+                    "pixels are the labels of labels.json; give --values categories if they are COCO category ids",
+                )
+            parts.append(metrics.measure_labels(found, truth, len(labels)))
+            progress.advance()
+            progress.count("scored")
+    sums = metrics.joined(parts)
+    errors = 1.0 - metrics.image_scores(sums)
+    attributes = read_attributes(subset_dir, list(split.image_ids))
+    bootstrap, confidence = settings.bootstrap, settings.confidence
+    result = {
+        "kind": "masks",
+        "subset": subset_dir.name,
+        "images": len(split.image_ids),
+        "labels": labels.as_mapping(),
+        "full_resolution": metrics.summary(sums, labels.names)
+        | {"intervals": metrics.bootstrap(sums, bootstrap, confidence, 0)},
+        "slices": slices.analyse(attributes, sums, errors, settings.slice_images, bootstrap, confidence, 0),
+    }
+    write_json(out_dir / "metrics.json", result)
+    write_table(
+        out_dir / "per_image.tsv",
+        ("image_id", "file_name", "iou_mean_foreground"),
+        zip(split.image_ids, split.file_names, (1.0 - errors).tolist(), strict=True),
+    )
+    return result
+
+
+def _read_prediction(path: Path, shape: tuple[int, ...]) -> Bytes:
+    try:
+        with Image.open(path) as picture:
+            if picture.mode not in ("L", "P", "1"):
+                raise CocomineError(f"{path} has mode {picture.mode}", "save predictions as 8-bit PNGs of labels")
+            found = np.array(picture.convert("L") if picture.mode == "1" else picture)
+    except FileNotFoundError as error:
+        raise CocomineError(f"{path}: no prediction for this image", "predict every image of the split") from error
+    except (OSError, SyntaxError, ValueError) as error:
+        raise CocomineError(f"{path}: not a readable PNG: {error}", "write it again") from error
+    if found.shape != shape:
+        raise CocomineError(
+            f"{path} is {found.shape[1]} × {found.shape[0]}, the mask {shape[1]} × {shape[0]}",
+            "predictions are compared at the image's own size: enlarge them by the nearest pixel first",
+        )
+    return found
+
+
+def score_results(
+    results: Path,
+    task: str,
+    annotations: Path,
+    split: Split,
+    subset_dir: Path,
+    settings: EvaluationSettings,
+    out_dir: Path,
+) -> dict[str, Any]:
+    """Score a COCO results file with pycocotools on the split and on its slices; write and return metrics.json.
+
+    `annotations` is the split's own COCO file. Results of other images or categories are left out and counted. Raises
+    CocomineError when the file is no list of results of `task`.
+    """
+    truth = _quiet(lambda: COCO(str(annotations)))
+    known = set(truth.getImgIds()) & set(split.image_ids)
+    entries, left_out = _usable(results, task, known, set(truth.getCatIds()))
+    if not entries:
+        raise CocomineError(
+            f"{results}: none of its {left_out['other_image'] + left_out['other_category']} results belongs to this split",
+            "image_id and category_id are COCO's own ids; see dictionary.json of the subset",
+        )
+    found = _quiet(lambda: truth.loadRes(entries))
+    evaluation = COCOeval(truth, found, task)
+    evaluation.params.imgIds = sorted(known)
+    _quiet(evaluation.evaluate)
+    everything = evaluation.evalImgs
+    order = list(evaluation.params.imgIds)
+    attributes = read_attributes(subset_dir, order)
+    tables = []
+    with Progress("score slices", len(attributes), "attributes") as progress:
+        for attribute in attributes:
+            tables.append(_sliced(evaluation, everything, order, attribute, settings.slice_images))
+            progress.advance()
+    result = {
+        "kind": task,
+        "subset": subset_dir.name,
+        "images": len(order),
+        "results": {"scored": len(entries), **left_out},
+        "all": _stats(evaluation, everything, order, np.ones(len(order), dtype=bool)),
+        "per_category": _per_category(evaluation, everything, order, truth),
+        "slices": tables,
+    }
+    write_json(out_dir / "metrics.json", result)
+    return result
+
+
+def _usable(
+    path: Path, task: str, images: set[int], categories: set[int]
+) -> tuple[list[dict[str, Any]], dict[str, int]]:
+    try:
+        entries = json.loads(path.read_bytes())
+    except (OSError, ValueError) as error:
+        raise CocomineError(f"{path}: no COCO results file: {error}", "it is a JSON list of results") from error
+    wanted = {"image_id", "category_id", "score", TASKS[task]}
+    if not isinstance(entries, list):
+        raise CocomineError(f"{path}: a {type(entries).__name__}, not a list", "give results, not an annotation file")
+    kept, left_out = [], {"other_image": 0, "other_category": 0}
+    for number, entry in enumerate(entries):
+        if not isinstance(entry, dict) or not wanted <= entry.keys():
+            missing = sorted(wanted - entry.keys()) if isinstance(entry, dict) else sorted(wanted)
+            raise CocomineError(
+                f"{path}: result {number} has no {', '.join(missing)}",
+                f"a {task} result has {', '.join(sorted(wanted))}",
+            )
+        if entry["image_id"] not in images:
+            left_out["other_image"] += 1
+        elif entry["category_id"] not in categories:
+            left_out["other_category"] += 1
+        else:
+            kept.append(entry)
+    return kept, left_out
+
+
+def _stats(
+    evaluation: COCOeval, everything: Sequence[Any], order: Sequence[int], member: npt.NDArray[np.bool_]
+) -> dict[str, float | None]:
+    """Return COCO's figures over the member images, from matches made once for all images."""
+    chosen = [image for image, inside in zip(order, member, strict=True) if inside]
+    count = len(order)
+    part = copy.copy(evaluation)
+    part.params = copy.deepcopy(evaluation.params)
+    part.params.imgIds = chosen
+    part._paramsEval = copy.deepcopy(part.params)
+    # evalImgs runs over categories, then area ranges, then images.
+    part.evalImgs = [entry for i, entry in enumerate(everything) if member[i % count]]
+    _quiet(part.accumulate)
+    _quiet(part.summarize)
+    names = KEYPOINT_STATS if part.params.iouType == "keypoints" else STATS
+    return {name: None if value < 0 else float(value) for name, value in zip(names, part.stats, strict=True)}
+
+
+def _per_category(
+    evaluation: COCOeval, everything: Sequence[Any], order: Sequence[int], truth: COCO
+) -> dict[str, float | None]:
+    part = copy.copy(evaluation)
+    part.evalImgs = list(everything)
+    part._paramsEval = copy.deepcopy(part.params)
+    part.params.imgIds = list(order)
+    _quiet(part.accumulate)
+    precision = part.eval["precision"][:, :, :, 0, -1]
+    result = {}
+    for number, category in enumerate(part.params.catIds):
+        values = precision[:, :, number]
+        known = values[values > -1]
+        result[truth.cats[category]["name"]] = float(known.mean()) if known.size else None
+    return result
+
+
+def _sliced(
+    evaluation: COCOeval, everything: Sequence[Any], order: Sequence[int], attribute: slices.Attribute, least: int
+) -> dict[str, Any]:
+    cells = []
+    for code, name in enumerate(attribute.cells):
+        member = attribute.codes == code
+        if not member.any():
+            continue
+        figures = _stats(evaluation, everything, order, member)
+        cells.append({"cell": name, "images": int(member.sum()), "judged": int(member.sum()) >= least, **figures})
+    return {"attribute": attribute.name, "unknown": int((attribute.codes < 0).sum()), "cells": cells}
+
+
+def _quiet(call: Any) -> Any:
+    """Run a pycocotools function, which prints, without letting it."""
+    with contextlib.redirect_stdout(io.StringIO()):
+        return call()

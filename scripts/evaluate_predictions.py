@@ -1,0 +1,79 @@
+r"""Score your own model's predictions on a subset's validation images, so that it is judged on the same split.
+
+Give --masks, a folder of 8-bit PNGs named as the images with a label for each pixel, or --results, a COCO results file
+of boxes, masks or keypoints, which pycocotools scores. Writes metrics.json (with slices) into --out-dir.
+
+Examples:
+  python scripts/evaluate_predictions.py --masks my_masks --subset-dir results/animals --out-dir results/mine
+  python scripts/evaluate_predictions.py --results yolo.json --task bbox --subset-dir results/animals --out-dir yolo
+"""
+
+import argparse
+import sys
+from pathlib import Path
+
+from cocomine.base import command
+
+
+def build_parser() -> argparse.ArgumentParser:
+    """Return the command line."""
+    parser = command.parser(__doc__, settings="experiments.NAME.evaluation")
+    kind = parser.add_mutually_exclusive_group(required=True)
+    kind.add_argument("--masks", type=Path, metavar="DIR", help="folder of predicted masks, {stem}.png")
+    kind.add_argument("--results", type=Path, metavar="FILE", help="COCO results file (a JSON list)")
+    parser.add_argument(
+        "--values",
+        choices=("labels", "categories"),
+        default="labels",
+        help="what the masks' pixels are: labels of labels.json (default) or COCO category ids",
+    )
+    parser.add_argument(
+        "--task", choices=("bbox", "segm", "keypoints"), default="bbox", help="what --results holds (default: bbox)"
+    )
+    parser.add_argument("--subset-dir", type=Path, required=True, metavar="DIR", help="folder of the subset")
+    parser.add_argument(
+        "--annotations",
+        type=Path,
+        metavar="FILE",
+        help="COCO file of the split (default: the one in --subset-dir)",
+    )
+    parser.add_argument("--out-dir", type=Path, required=True, metavar="DIR", help="where metrics.json goes")
+    return parser
+
+
+def main(options: argparse.Namespace) -> int:
+    """Score and print the main figure."""
+    from cocomine.learning import data, predictions
+    from cocomine.learning.settings import EvaluationSettings
+
+    settings = EvaluationSettings.from_mapping(options.settings)
+    split = predictions.read_split(options.subset_dir, settings.split)
+    if options.masks is not None:
+        labels = data.read_labels(options.subset_dir / "labels.json")
+        result = predictions.score_masks(
+            options.masks,
+            options.values,
+            split,
+            labels,
+            options.subset_dir,
+            options.subset_dir / "masks",
+            settings,
+            options.out_dir,
+        )
+        figure = result["full_resolution"]["iou"]["mean_foreground"]
+        print(f"mean foreground IoU {figure if figure is None else round(figure, 4)} over {result['images']} images")
+        print(result["slices"]["finding"])
+    else:
+        annotations = options.annotations or predictions.annotation_file(
+            options.subset_dir, settings.split, options.task
+        )
+        result = predictions.score_results(
+            options.results, options.task, annotations, split, options.subset_dir, settings, options.out_dir
+        )
+        figure = result["all"]["AP"]
+        print(f"AP {figure if figure is None else round(figure, 4)} over {result['images']} images")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(command.run(main, build_parser()))
