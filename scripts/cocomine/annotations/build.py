@@ -211,10 +211,10 @@ class _Tables:
         mark(reasons, outside, Reason.BOX_OUTSIDE)
         beyond = np.maximum(np.maximum(-x, -y), np.maximum(right - width, bottom - height)) > PIXEL_TOLERANCE
         mark(reasons, finite & ~outside & beyond, Reason.BOX_PARTLY_OUTSIDE)
-        if "min_x" not in table.arrays:
+        if "reach_x" not in table.arrays:
             return
-        with np.errstate(invalid="ignore"):
-            reaches = (table["min_x"] < 0) | (table["min_y"] < 0) | (table["max_x"] > width) | (table["max_y"] > height)
+        reaches = (table["reach_x"] > width) | (table["reach_y"] > height)
+        reaches |= (table["near_x"] >= width) | (table["near_y"] >= height)
         for row in np.flatnonzero(known & reaches).tolist():
             text = self.source.read(int(table["offset"][row]), int(table["length"][row]))
             record = parse_patiently(text, Facts())

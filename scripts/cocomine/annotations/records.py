@@ -10,7 +10,7 @@ import math
 import re
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import Annotated, Any, Final
+from typing import Annotated, Any, Final, cast
 
 import msgspec
 
@@ -50,7 +50,8 @@ class ImageRecord(msgspec.Struct, gc=False):
 class ObjectRecord(msgspec.Struct, gc=False):
     """What the index needs of an object. -1, NaN or None stands for absent.
 
-    `segmentation` is None, polygons, run lengths, or anything else (`BadSegmentation`) after patient reading.
+    `segmentation` is the value's JSON text, empty where there is none; patient reading puts the parsed value in its
+    place: None, polygons, `Rle`, or BAD_SEGMENTATION for anything else.
     """
 
     id: Id
@@ -59,7 +60,7 @@ class ObjectRecord(msgspec.Struct, gc=False):
     iscrowd: Flag = -1
     area: float = NAN
     bbox: tuple[float, float, float, float] = NO_BOX
-    segmentation: list[list[float]] | Rle | None = None
+    segmentation: msgspec.Raw = msgspec.Raw()
 
 
 class KeypointRecord(ObjectRecord, gc=False):
@@ -395,7 +396,7 @@ def read_object(text: bytes) -> tuple[KeypointRecord, Facts]:
             iscrowd=_read_flag(record, facts),
             area=_read_area(record, facts),
             bbox=_read_box(record, facts),
-            segmentation=segmentation,
+            segmentation=cast(msgspec.Raw, segmentation),
             num_keypoints=number,
             keypoints=numbers,
         ),

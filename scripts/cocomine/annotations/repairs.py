@@ -16,7 +16,7 @@ import msgspec
 import numpy as np
 from pycocotools import mask as coco_mask
 
-from cocomine.annotations.chunks import rle_is_sound
+from cocomine.annotations.outlines import rle_is_sound
 from cocomine.annotations.reasons import PIXEL_TOLERANCE, Reason
 from cocomine.annotations.records import (
     LARGEST_SIDE,

@@ -1,6 +1,6 @@
 import numpy as np
 from cocomine.annotations.build import later_of_equal, mixed, rows_of
-from cocomine.annotations.chunks import decode_counts, rle_is_sound
+from cocomine.annotations.outlines import decode_counts, rle_is_sound
 from cocomine.annotations.records import Rle
 from hypothesis import given, settings
 from hypothesis import strategies as st
