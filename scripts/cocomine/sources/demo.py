@@ -6,8 +6,6 @@ on the number of processes. `truth.json` beside the annotations says what is bro
 
 import logging
 import math
-from collections.abc import Iterator
-from concurrent.futures import ProcessPoolExecutor
 from dataclasses import asdict, dataclass
 from functools import partial
 from hashlib import sha256
@@ -21,6 +19,7 @@ from PIL import Image
 
 from cocomine.base.files import rank, sha256_of_file, write_bytes, write_json
 from cocomine.base.progress import Progress
+from cocomine.masks.pool import in_order
 from cocomine.sources import demo_records
 from cocomine.sources.demo_damage import as_text, damage
 from cocomine.sources.demo_paint import paint
@@ -90,7 +89,7 @@ def make_bucket(settings: SyntheticSettings, folder: Path, manifest: Path, threa
     drawn: dict[str, list[Labels]] = {split: [] for split in SPLITS}
     names: list[str] = []
     with Progress("make_demo_bucket", len(plans), "image") as progress:
-        for labels in _drawn(settings, folder, plans, threads):
+        for labels in in_order(partial(draw_picture, settings, folder), plans, threads):
             drawn[labels.plan.split].append(labels)
             names.append(f"{labels.plan.split}/{labels.plan.file_name}")
             names.append(f"annotations/panoptic_{labels.plan.split}/{Path(labels.plan.file_name).stem}.png")
@@ -137,15 +136,6 @@ def plan_pictures(settings: SyntheticSettings) -> list[Plan]:
         original = originals[k % len(originals)]
         plans.append(Plan(number, original, ids[number], split[number], twin=TWIN_KINDS[k % len(TWIN_KINDS)]))
     return sorted(plans, key=lambda plan: (SPLITS.index(plan.split), plan.image_id))
-
-
-def _drawn(settings: SyntheticSettings, folder: Path, plans: list[Plan], threads: int) -> Iterator[Labels]:
-    draw = partial(draw_picture, settings, folder)
-    if threads <= 1:
-        yield from map(draw, plans)
-        return
-    with ProcessPoolExecutor(max_workers=threads) as pool:
-        yield from pool.map(draw, plans, chunksize=8)
 
 
 def draw_picture(settings: SyntheticSettings, folder: Path, plan: Plan) -> Labels:
