@@ -98,6 +98,8 @@ _UNESCAPES = {"\\": "\\", "t": "\t", "n": "\n", "r": "\r"}
 
 
 def _cell(value: object) -> str:
+    if isinstance(value, int | float):
+        return str(value)
     text = "" if value is None else str(value)
     return "".join(_ESCAPES.get(letter, letter) for letter in text) if any(e in text for e in _ESCAPES) else text
 

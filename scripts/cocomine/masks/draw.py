@@ -102,6 +102,7 @@ class Drawer:
 
     settings: MaskSettings
     labels: Labels
+    palette: bytes
     png_dirs: tuple[Path, ...]
     folder: Path
     training_size: int
@@ -123,7 +124,10 @@ class Drawer:
                 pictures = {name: fill(batch, values[name], OUTPUTS[name].dtype) for name in self.settings.outputs}
                 counts = _count_runs(batch, values, self.training_size)
             for image, row in enumerate(batch.rows):
-                files = {name: self._write(row, pictures[name][image], OUTPUTS[name]) for name in self.settings.outputs}
+                void = VOID in counts[image].by_label
+                files = {
+                    name: self._write(row, pictures[name][image], OUTPUTS[name], void) for name in self.settings.outputs
+                }
                 outcome[row.image_id] = dataclasses.replace(counts[image], files=files)
         return [outcome[task.row.image_id] for task in tasks]
 
@@ -131,9 +135,10 @@ class Drawer:
         filled = fill(batch, values, output.dtype)
         return [void_border(picture, self.settings.border, output.void) for picture in filled]
 
-    def _write(self, row: ImageRow, picture: png.Picture, output: Output) -> str:
-        """Write one mask and return the SHA-256 of its file."""
-        palette = self.labels.palette() if output.color == png.PALETTE else b""
+    def _write(self, row: ImageRow, picture: png.Picture, output: Output, void: bool) -> str:
+        """Write one mask and return its file's SHA-256. The palette reaches up to void only where there is void."""
+        colors = 256 if void else len(self.labels.names)
+        palette = self.palette[: 3 * colors] if output.color == png.PALETTE else b""
         rows = png.filter_rows(picture, output.pixel)
         content = png.encode(rows, row.width, row.height, output.color, output.depth, palette)
         (self.folder / output.name / f"{row.stem}.png").write_bytes(content)
@@ -280,7 +285,7 @@ def rasterize_masks(
     labels, rows = read_labels(sources.labels), read_images(sources.images)
     records = Records(settings, sources)
     with contextlib.closing(records), replaced_folder(out_dir / "masks", "refused.tsv") as folder:
-        drawer = Drawer(settings, labels, sources.panoptic_pngs, folder, training_size)
+        drawer = Drawer(settings, labels, labels.palette(), sources.panoptic_pngs, folder, training_size)
         manifest, drawn = _draw_all(drawer, rows, records, out_dir / "masks.tsv", threads)
     manifest["training_size"] = training_size
     write_json(out_dir / "masks.json", manifest)

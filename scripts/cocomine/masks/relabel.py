@@ -7,6 +7,7 @@ at once, and a value that the mapping lacks is refused instead of being left as 
 import collections
 import colorsys
 import dataclasses
+import functools
 import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -65,20 +66,17 @@ class Relabeller:
         """Rewrite one file; return its pixels by label, or the first value that cannot be mapped."""
         values = read_values(self.in_dir / name, self.kind)
         self._check_palette(name)
-        table, is_known = self._tables(int(values.max(initial=0)))
-        picture = table[values]
-        if is_known is not None and not is_known[values].all():
+        table, is_known = _tables(self.kind, self.known.tobytes(), self.labels.tobytes())
+        if not _all_known(values, is_known):
             bad = ~is_known[values]
-            place = int(bad.argmax())
-            y, x = divmod(place, values.shape[1])
-            value = value_text(int(values[y, x]), self.kind)
-            return Unmapped(name, value, x, y, int(np.count_nonzero(bad)))
+            y, x = divmod(int(bad.argmax()), values.shape[1])
+            return Unmapped(name, value_text(int(values[y, x]), self.kind), x, y, int(np.count_nonzero(bad)))
+        picture = _looked_up(values, table)
         target = (self.out_dir / name).with_suffix(".png")
         target.parent.mkdir(parents=True, exist_ok=True)
         height, width = values.shape
         target.write_bytes(png.encode(png.filter_rows(picture, 1), width, height, png.PALETTE, 8, self.palette))
-        counts = np.bincount(picture.ravel(), minlength=256)
-        return {label: int(counts[label]) for label in np.flatnonzero(counts).tolist()}
+        return {label: count for label, count in enumerate(Image.fromarray(picture).histogram()) if count}
 
     def _check_palette(self, name: str) -> None:
         """Raise CocomineError when an index stands for another colour here than in the first file."""
@@ -89,12 +87,27 @@ class Relabeller:
             hint = "convert these masks to RGB, and relabel them by colour"
             raise CocomineError(f"{self.in_dir / name}: its palette differs from the first file's at {index}", hint)
 
-    def _tables(self, largest: int) -> tuple[npt.NDArray[np.uint8], npt.NDArray[np.bool_] | None]:
-        """Return label by value, and which values are known; None when all up to `largest` are."""
-        size = max(largest, int(self.known[-1])) + 1
-        table, is_known = np.zeros(size, np.uint8), np.zeros(size, bool)
-        table[self.known], is_known[self.known] = self.labels, True
-        return table, None if is_known[: largest + 1].all() else is_known
+
+@functools.lru_cache(maxsize=1)
+def _tables(kind: str, known: bytes, labels: bytes) -> tuple[npt.NDArray[np.uint8], npt.NDArray[np.bool_]]:
+    """Return, for every value that masks of this kind can hold, its label and whether it is known."""
+    values = np.frombuffer(known, np.int64)
+    table, is_known = np.zeros(VALUES_OF[kind], np.uint8), np.zeros(VALUES_OF[kind], bool)
+    table[values], is_known[values] = np.frombuffer(labels, np.uint8), True
+    return table, is_known
+
+
+def _all_known(values: Values, is_known: npt.NDArray[np.bool_]) -> bool:
+    if values.dtype == np.uint8:
+        return all(is_known[value] for value, count in enumerate(Image.fromarray(values).histogram()) if count)
+    return bool(is_known[values].all())
+
+
+def _looked_up(values: Values, table: npt.NDArray[np.uint8]) -> npt.NDArray[np.uint8]:
+    if values.dtype == np.uint8:
+        # Twice as fast as indexing, which first turns each byte into a place of eight.
+        return np.frombuffer(values.tobytes().translate(table[:256].tobytes()), np.uint8).reshape(values.shape)
+    return table[values]
 
 
 def kind_of(path: Path) -> str:
@@ -185,9 +198,10 @@ def read_mapping(content: Mapping[str, Any], kind: str) -> dict[int, int]:
 def distinct_values(path: Path, kind: str) -> list[int]:
     """Return the values that occur in a mask file, ascending (colours as numbers)."""
     values = read_values(path, kind)
-    if kind == "rgb":
-        return [int(value) for value in np.unique(values)]
-    return [int(value) for value in np.flatnonzero(np.bincount(values.ravel()))]
+    flat = values.ravel()
+    # Areas are runs of one value: what begins a run is all there is, and much less to sort.
+    begins = np.flatnonzero(flat[1:] != flat[:-1]) + 1
+    return [int(value) for value in np.unique(np.append(flat[begins], flat[:1]))]
 
 
 def relabel_folder(

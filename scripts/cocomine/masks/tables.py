@@ -1,6 +1,8 @@
 """What is counted of the masks: by object, by image and label, and in all."""
 
 import dataclasses
+import functools
+from collections import Counter
 from collections.abc import Iterator
 from typing import Any
 
@@ -47,6 +49,7 @@ class ImageCounts:
         """Return one column of `objects`."""
         return self.objects[:, FIELDS.index(name)]
 
+    @functools.cached_property
     def states(self) -> list[str]:
         """Return what became of each object.
 
@@ -64,15 +67,12 @@ class ImageCounts:
 
 def label_lines(row: ImageRow, counts: ImageCounts, labels: Labels) -> Iterator[tuple[object, ...]]:
     """Yield the image's lines of masks.tsv: one for each class that the image has an object or a crowd of."""
-    states = np.array(counts.states(), dtype=object)
-    own = counts.field("label")
-    for label in np.unique(own).tolist():
-        here = states[own == label]
-        numbers = {state: int(np.count_nonzero(here == state)) for state in STATES}
-        instances = len(here) - numbers["crowd"]
+    numbers = Counter(zip(counts.field("label").tolist(), counts.states, strict=True))
+    for label in sorted({label for label, _ in numbers}):
         yield (
-            row.image_id, row.file_name, label, labels.names[label], counts.by_label.get(label, 0), instances,
-            numbers["hidden"], numbers["vanished"], numbers["empty"],
+            row.image_id, row.file_name, label, labels.names[label], counts.by_label.get(label, 0),
+            sum(numbers[label, state] for state in STATES if state != "crowd"),
+            numbers[label, "hidden"], numbers[label, "vanished"], numbers[label, "empty"],
         )  # fmt: skip
 
 
@@ -81,7 +81,7 @@ def instance_lines(row: ImageRow, counts: ImageCounts) -> Iterator[tuple[object,
     names = ("number", "annotation_id", "category_id", "label", "layer", "area", "pixels", "training")
     values = counts.objects[:, [FIELDS.index(name) for name in names]]
     values[:, 4] = values[:, 4] == CROWD
-    for numbers, state in zip(values.tolist(), counts.states(), strict=True):
+    for numbers, state in zip(values.tolist(), counts.states, strict=True):
         yield (row.image_id, *numbers, state)
 
 
@@ -100,7 +100,7 @@ class Totals:
             self._pixels[label] += pixels
         self._images[np.unique(counts.field("label"))] += 1
         size = np.searchsorted(SIZE_LIMITS, counts.field("area"), side="right")
-        state = np.array([STATES.index(name) for name in counts.states()], np.int64)
+        state = np.array([STATES.index(name) for name in counts.states], np.int64)
         np.add.at(self._states, (counts.field("label"), size, state), 1)
 
     def summary(self) -> dict[str, Any]:
