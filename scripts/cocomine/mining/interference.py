@@ -96,8 +96,8 @@ def draw(before: Mapping[str, Any], after: Mapping[str, Any], path: Path) -> Non
 def _panel(
     axis: Any, values: Array, matrix: Mapping[str, Any], rows: Sequence[str], columns: Sequence[str], title: str
 ) -> None:
-    picture = axis.imshow(np.ma.masked_invalid(values), cmap="YlOrRd", vmin=0, vmax=100, aspect="auto")
-    picture.cmap.set_bad("#e6e6e6")
+    axis.set_facecolor("#e6e6e6")
+    axis.imshow(np.ma.masked_invalid(values), cmap="YlOrRd", vmin=0, vmax=100, aspect="auto")
     axis.set_title(title, loc="left", fontweight="bold")
     axis.set_yticks(range(len(rows)), [f"{name} ({matrix[name]['images']})" for name in rows])
     axis.set_xticks(range(len(columns)), list(columns), rotation=90)
