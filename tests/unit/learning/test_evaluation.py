@@ -1,0 +1,155 @@
+"""Evaluation of a trained run: files, leakage, label maps, full resolution, and the spoilt slice found end to end."""
+
+import json
+from dataclasses import replace
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+import torch
+from helpers.shapes import write_shapes
+from PIL import Image
+from torchmetrics.classification import MulticlassJaccardIndex
+
+from cocomine.base.errors import CocomineError
+from cocomine.base.files import write_table
+from cocomine.learning import baselines, data, evaluation, metrics, training
+from cocomine.learning.settings import EvaluationSettings, RunSettings
+
+TRAIN = {"iterations": 25, "batch": 8, "threads": 1, "precision": "fp32", "device": "cpu", "optimiser": "adamw",
+         "learning_rate": 0.002, "validate_every": 100, "validate_images": 4}  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def trained(tmp_path_factory):
+    """A run on shapes with a subset folder beside it whose bright images have spoilt labels."""
+    root = tmp_path_factory.mktemp("trained")
+    tensors = write_shapes(root / "tensors", images=100, size=32, val_share=0.6)
+    labels = data.read_labels(tensors / "labels.json")
+    settings = RunSettings.from_mapping({"train": TRAIN, "subset": "shapes", "model_name": "m"})
+    training.train(training.Job(settings, data.read_tensors(tensors), labels, root / "run", root / "ck", code="c"))
+    generator = np.random.default_rng(0)
+    subset = root / "subset"
+    (subset / "masks/semantic").mkdir(parents=True)
+    masks, images = np.load(tensors / "masks.npy"), np.load(tensors / "images.npy")
+    brightness = images.mean((1, 2, 3)) / 255 + generator.random(100)
+    spoilt = brightness > np.quantile(brightness[:60], 2 / 3)
+    held = data.read_tensors(tensors)
+    for i, name in enumerate(held.file_names):
+        large = np.kron(masks[i], np.ones((2, 3), np.uint8))
+        Image.fromarray(large).save(subset / "masks/semantic" / name.replace(".jpg", ".png"))
+    table = {"image_id": held.image_ids, "brightness": brightness, "contrast": generator.random(100)}
+    pq.write_table(pa.table(table | {"blur": generator.random(100)}), subset / "images.parquet")
+    licences = generator.integers(1, 5, 100).tolist()
+    rows = [(int(i), "train2017", n, c) for i, n, c in zip(held.image_ids, held.file_names, licences, strict=True)]
+    write_table(subset / "images.tsv", ("image_id", "source_split", "file_name", "license"), rows)
+    return root, tensors, subset, spoilt
+
+
+def job(trained, out, **changes):
+    root, tensors, subset, _ = trained
+    settings = EvaluationSettings.from_mapping({"bootstrap": 50, "pictures": 2, "batch": 16})
+    labels = data.read_labels(tensors / "labels.json")
+    made = evaluation.Job(
+        settings, root / "run", data.read_tensors(tensors), labels, subset, out, subset / "masks", "subset"
+    )
+    return replace(made, **changes)
+
+
+def test_evaluation_writes_its_files_the_same_each_time(trained, tmp_path):
+    for name in ("a", "b"):
+        evaluation.evaluate(job(trained, tmp_path / name))
+    first = {p.relative_to(tmp_path / "a"): p.read_bytes() for p in (tmp_path / "a").rglob("*") if p.is_file()}
+    again = {p.relative_to(tmp_path / "b"): p.read_bytes() for p in (tmp_path / "b").rglob("*") if p.is_file()}
+    assert first == again
+    assert {str(path) for path in first} == {"metrics.json", "per_image.parquet", *(f"pictures/{k}_{i}.png" for k in ("best", "worst") for i in (1, 2))}  # fmt: skip
+    result = json.loads((tmp_path / "a/metrics.json").read_text())
+    assert result["training_resolution"]["iou"]["mean_foreground"] > 0.5
+    low, high = result["training_resolution"]["intervals"]["mean_foreground"]
+    assert low <= result["training_resolution"]["iou"]["mean_foreground"] <= high
+    assert [row["iou_percent"] for row in result["published"]] == [50.0, 37.1, 89.6]
+    assert result["baselines"]["all_background"]["training_resolution"]["iou"]["mean_foreground"] == 0.0
+    assert str(tmp_path) not in (tmp_path / "a/metrics.json").read_text()
+
+
+def test_spoilt_labels_in_one_slice_are_named_first_by_the_report(trained, tmp_path):
+    root, tensors, subset, spoilt = trained
+    worse = tmp_path / "tensors"
+    worse.mkdir()
+    for name in ("images.npy", "index.tsv", "manifest.json", "labels.json"):
+        (worse / name).write_bytes((tensors / name).read_bytes())
+    masks = np.load(tensors / "masks.npy")
+    masks[spoilt] = np.roll(masks[spoilt], 12, axis=2)
+    np.save(worse / "masks.npy", masks)
+    changes = {"tensors": data.read_tensors(worse), "masks_dir": None}
+    found = evaluation.evaluate(job(trained, tmp_path / "out", **changes))["slices"]
+    assert found["attributes"][0]["attribute"] == "brightness"
+    assert found["worst"][0]["attribute"] == "brightness" and found["worst"][0]["cell"].startswith("high")
+    assert found["finding"].startswith("brightness explains most of the error")
+
+
+def test_images_that_were_trained_on_are_refused(trained, tmp_path):
+    root, tensors, *_ = trained
+    seen = replace(data.read_tensors(tensors), splits=("val",) * 100)
+    with pytest.raises(CocomineError, match="40 of the 100 images to evaluate on were trained on"):
+        evaluation.evaluate(job(trained, tmp_path, tensors=seen))
+
+
+def test_full_resolution_equals_torchmetrics_on_enlarged_probabilities():
+    generator = torch.Generator().manual_seed(0)
+    probabilities = torch.randn(1, 5, 16, 16, generator=generator).softmax(1)
+    mask = torch.randint(0, 5, (48, 64), generator=generator, dtype=torch.uint8)
+    mask[:5] = 255
+    sums = evaluation.measure_full(probabilities, mask.numpy())
+    large = torch.nn.functional.interpolate(probabilities, size=(48, 64), mode="bilinear", align_corners=False)
+    expected = MulticlassJaccardIndex(5, average=None, ignore_index=255)(large, mask[None].long())
+    assert metrics.iou(sums.inter, sums.predicted, sums.truth)[0] == pytest.approx(expected.numpy(), abs=1e-6)
+
+
+def test_missing_full_mask_says_what_to_do(trained, tmp_path):
+    with pytest.raises(CocomineError, match="no readable mask") as caught:
+        evaluation.evaluate(job(trained, tmp_path, masks_dir=tmp_path))
+    assert "full_resolution" in caught.value.hint
+
+
+def labels(*pairs):
+    names, ids = zip(("background", None), *pairs, strict=True)
+    return data.Labels(names, ids, ((0, 0, 0),) * len(names))
+
+
+def test_model_of_more_classes_is_scored_on_the_wanted_ones():
+    mapping = evaluation.label_map(labels(("car", 3), ("bus", 6), ("dog", 18)), labels(("car", 3), ("dog", 18)))
+    assert mapping == [0, 1, 0, 2]
+    probabilities = torch.tensor([0.1, 0.2, 0.6, 0.1])[None, :, None, None]
+    assert evaluation.merged(probabilities, torch.tensor(mapping), 3).flatten().tolist() == pytest.approx(
+        [0.7, 0.2, 0.1]
+    )
+
+
+def test_labels_that_share_nothing_or_clash_are_refused():
+    with pytest.raises(CocomineError, match="knows none of dog"):
+        evaluation.label_map(labels(("car", 3)), labels(("dog", 18)))
+    with pytest.raises(CocomineError, match="'car'.*'bus'"):
+        evaluation.label_map(labels(("car", 3)), labels(("bus", 3)))
+
+
+def test_weights_of_another_model_are_refused(trained, tmp_path):
+    root, *_ = trained
+    facts = json.loads((root / "run/training.json").read_text())
+    facts["settings"]["model"]["encoder"] = "resnet34"
+    (tmp_path / "training.json").write_text(json.dumps(facts))
+    (tmp_path / "model.safetensors").write_bytes((root / "run/model.safetensors").read_bytes())
+    with pytest.raises(CocomineError, match="does not fit"):
+        evaluation.load_run(tmp_path)
+
+
+def test_most_frequent_place_puts_each_class_where_it_stands_most():
+    counts = np.zeros((3, 4, 4), np.int64)
+    counts[1, 0, :2] = [9, 8]
+    counts[2, 0, 1:3] = [5, 9]
+    counts[0] = 10 - counts.sum(0).clip(max=10)
+    mask = baselines.most_frequent_place(counts)
+    assert mask[0].tolist() == [1, 0, 2, 0] or mask[0].tolist() == [1, 1, 2, 0]
+    assert not mask[1:].any()
+    assert baselines.enlarged(mask, 8, 12)[0, ::3].tolist() == mask[0].tolist()
