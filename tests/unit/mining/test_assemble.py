@@ -1,4 +1,4 @@
-"""Assembling a subset of damaged documents: policies, repairs, conservation, and no traceback whatever is in the file."""
+"""Assembling subsets of damaged documents: policies, repairs, conservation, and never a traceback."""
 
 import copy
 import json
@@ -122,9 +122,9 @@ def test_a_mask_that_disagrees_with_its_area_is_judged_by_policy(tmp_path):
         if policy == "repair":
             assert found[1]["area"] == 400
             assert statistics["after"]["total"]["medium"] == 0
+    folder = tmp_path / "stop"
+    folder.mkdir()
     with pytest.raises(CocomineError, match=r"area-mismatch \(area 900\.0 stated, 400 drawn\)"):
-        folder = tmp_path / "stop"
-        folder.mkdir()
         build(folder, {"instances_a": document(records)}, {"policy": {"area-mismatch": "stop"}})
 
 
@@ -223,13 +223,14 @@ def test_an_annotation_file_that_changed_after_it_was_indexed_is_refused(tmp_pat
     with open(tmp_path / "instances_a.json", "a") as file:
         file.write("\n")
     out = tmp_path / "out"
-    with pytest.raises(CocomineError, match="the index was made of|its index was made of"):
+    with pytest.raises(CocomineError, match="its index was made of"):
         assemble(SubsetSettings(), tmp_path / "index", tmp_path, out / "selection.tsv", out / "funnel.json", None, out)
 
 
 STRANGE = st.sampled_from(
     [None, True, -1, 0, 1, 2**40, 2**70, 1.5, "", "1", "giraffe", "../x.jpg", "1.jpg", [], {}, [[]], [1], [[1, 2]],
-     [1, 2, 3, 4], [0, 0, 1e9, 1e9], [[0, 0, 5, 0, 5, 5, 2]], [[1e8, 0, 2e8, 0, 2e8, 5e7]], [[-50, -50, -40, -50, -40, -40]],
+     [1, 2, 3, 4], [0, 0, 1e9, 1e9], [[0, 0, 5, 0, 5, 5, 2]], [[1e8, 0, 2e8, 0, 2e8, 5e7]],
+     [[-50, -50, -40, -50, -40, -40]],
      {"size": [80, 100], "counts": [0, 8000]}, {"size": [80, 100], "counts": [5]}, {"size": [80, 100], "counts": "abc"},
      {"size": [1, 1], "counts": [1]}, float("nan"), float("inf"), "\ud800", "a\u0000b"]
 )  # fmt: skip

@@ -1,0 +1,222 @@
+"""What a user meets: names that are nearly right, queries that match nothing, lists of images, captions, refilling."""
+
+import json
+
+import numpy as np
+import pytest
+from cocomine.base.errors import CocomineError
+from cocomine.mining import clauses, interference
+from cocomine.mining.clauses import Pairs
+from cocomine.mining.count import count_expression, table
+from cocomine.mining.index import read_source
+from cocomine.mining.resolve import image_list_mask
+from cocomine.mining.select import select
+from cocomine.mining.settings import SubsetSettings
+
+from .fake_index import make_index
+from .test_oracle import CATEGORIES, index_of
+
+
+def box(identity, image_id, category_id, area=100.0):
+    side = area**0.5
+    return {
+        "id": identity,
+        "image_id": image_id,
+        "category_id": category_id,
+        "iscrowd": 0,
+        "area": area,
+        "bbox": [0, 0, side, side],
+    }
+
+
+DOCUMENT = {
+    "licenses": [{"id": 1, "name": "Attribution License", "url": ""}, {"id": 4, "name": "No known restrictions"}],
+    "images": [
+        {"id": n, "file_name": f"{n}.jpg", "width": 100, "height": 100, "license": 1 + 3 * (n % 2)} for n in range(1, 7)
+    ],
+    "annotations": [
+        box(1, 1, 25),
+        box(2, 2, 25),
+        box(3, 2, 1),
+        box(4, 3, 1),
+        box(5, 4, 13),
+        box(6, 4, 1, area=2500.0),
+        box(7, 5, 25),
+        box(8, 5, 25),
+    ],
+    "categories": CATEGORIES,
+}
+
+
+@pytest.fixture
+def source(tmp_path):
+    return index_of(DOCUMENT, tmp_path)
+
+
+def ids(source, tmp_path=None, **query):
+    chosen = select(source, SubsetSettings.from_mapping(query), None if tmp_path is None else tmp_path / "index").chosen
+    return source.images["id"][chosen.rows].tolist()
+
+
+@pytest.mark.parametrize(
+    ("query", "message", "hint"),
+    [
+        ({"categories": ["girafe"]}, "no category 'girafe'", "did you mean 'giraffe'?"),
+        ({"categories": ["Stop-Sign"]}, "no category 'Stop-Sign'", "'stop sign'"),
+        ({"categories": [26]}, "no category with id 26", "1, 13, 25, 90"),
+        ({"categories": [{"supercategory": "animals"}]}, "no supercategory 'animals'", "'animal'"),
+        ({"none": ["persn"]}, "none: the source has no category 'persn'", "'person'"),
+        ({"licenses": ["Public domain"]}, "no licence 'Public domain'", "1 Attribution License"),
+        ({"licenses": [9]}, "no licence '9'", "4 No known restrictions"),
+        ({"categories": ["giraffe"], "none": ["animal"]}, "giraffe stands both", "take it out"),
+        ({"categories": ["giraffe"], "max_per_class": {"person": 3}}, "person is none of the wanted", "add it"),
+        ({"include_images": [1, 99]}, "1 of 2 are no image of the source, such as 99", "image ids or file names"),
+        ({"include_images": "nowhere.txt"}, "nowhere.txt: cannot be read", "give the path"),
+        ({"categories": ["giraffe"], "caption": "x"}, "has no captions", "add captions"),
+    ],
+)
+def test_a_wrong_name_is_answered_with_the_nearest(source, query, message, hint):
+    with pytest.raises(CocomineError) as caught:
+        ids(source, **query)
+    assert message in caught.value.message
+    assert hint in caught.value.hint
+
+
+@pytest.mark.parametrize(
+    ("query", "clause", "hint"),
+    [
+        ({"categories": ["toothbrush"]}, "categories", "other categories"),
+        ({"categories": ["stop sign"], "match": "only"}, "only", "match: any"),
+        ({"categories": ["stop sign"], "none": ["person"]}, "none", "shorten none"),
+        ({"categories": ["giraffe"], "instances": {"min": 3}}, "instances", "widen instances"),
+        ({"image_width": {"min": 101}}, "image_width", "widen image_width"),
+        ({"categories": ["giraffe"], "area": {"min": 101}}, "categories", "area"),
+    ],
+)
+def test_a_subset_that_matches_nothing_names_the_clause_that_took_the_last_images(source, query, clause, hint):
+    with pytest.raises(CocomineError) as caught:
+        ids(source, **query)
+    assert f"no image is left after the clause '{clause}'" in caught.value.message
+    assert hint in caught.value.hint
+
+
+def test_a_supercategory_stands_for_any_of_its_categories(source):
+    assert ids(source, categories=["animal"]) == [1, 2, 5]
+    assert ids(source, categories=["animal", "person"], match="all") == [2]
+    assert ids(source, categories=["GIRAFFE"]) == [1, 2, 5]
+
+
+def test_lists_of_images_are_read_from_every_form_of_file(source, tmp_path):
+    (tmp_path / "list.txt").write_text("# chosen by hand\n1\n\n3.jpg\n")
+    (tmp_path / "list.json").write_text(json.dumps([1, "3.jpg"]))
+    (tmp_path / "list.tsv").write_text("image_id\tnote\n1\tx\n3\ty\n")
+    for name in ("list.txt", "list.json", "list.tsv"):
+        mask = image_list_mask(source, str(tmp_path / name), "include_images", strict=True)
+        assert source.images["id"][mask].tolist() == [1, 3]
+    (tmp_path / "bad.json").write_text('{"a": 1')
+    with pytest.raises(CocomineError, match="not a list of images"):
+        image_list_mask(source, str(tmp_path / "bad.json"), "include_images", strict=True)
+
+
+def test_a_caption_pattern_that_would_hang_other_engines_answers_at_once(source, tmp_path):
+    captions = {
+        "images": DOCUMENT["images"],
+        "annotations": [
+            {"id": 1, "image_id": 1, "caption": "A giraffe " + "a" * 5000 + "!"},
+            {"id": 2, "image_id": 2, "caption": "Somebody SLEEPING beside a giraffe"},
+        ],
+    }
+    (tmp_path / "captions_a.json").write_text(json.dumps(captions))
+    make_index(tmp_path / "index", "captions", "a", tmp_path / "captions_a.json")
+    assert ids(source, tmp_path, categories=["giraffe"], caption="sleep(s|ing)") == [2]
+    with pytest.raises(CocomineError, match="no image is left after the clause 'caption'"):
+        ids(source, tmp_path, categories=["giraffe"], caption="(a+)+$")
+    with pytest.raises(CocomineError, match="is no regular expression") as caught:
+        ids(source, tmp_path, categories=["giraffe"], caption="(?<=a)b")
+    assert "RE2" in caught.value.hint
+
+
+def test_the_funnel_counts_what_each_clause_removed_by_class(source):
+    query = SubsetSettings.from_mapping({"categories": ["giraffe"], "match": "only", "area": {"max": 2000}})
+    funnel = select(source, query).funnel.as_dict()
+    by_name = {step["clause"]: step for step in funnel["steps"]}
+    assert by_name["categories"]["images"] == {"before": 6, "removed": 3, "added": 0, "after": 3}
+    assert by_name["only"]["by_class"] == {
+        "person": {"images_removed": 1, "annotations_removed": 1},
+        "giraffe": {"images_removed": 1, "annotations_removed": 1},
+    }
+    assert funnel["kept_by_class"] == {"giraffe": {"images": 2, "annotations": 3}}
+    assert funnel["images"] == {"in": 6, "removed": 4, "added": 0, "kept": 2}
+
+
+def test_a_balanced_subset_takes_the_rarest_class_first(source):
+    query = {"categories": ["giraffe", "stop sign", "person"], "balance": True, "seed": 3}
+    selection = select(source, SubsetSettings.from_mapping(query))
+    kept = selection.funnel.kept_by_class()
+    assert all(entry["images"] == 1 for entry in kept.values())
+    assert set(kept) == {"giraffe", "stop sign", "person"}
+    assert 4 in source.images["id"][selection.chosen.rows].tolist()
+
+
+def test_the_sparse_and_the_dense_way_to_pair_images_and_classes_agree(monkeypatch):
+    dice = np.random.default_rng(5)
+    image, cls = dice.integers(-1, 40, 300), dice.integers(-1, 7, 300)
+    dense = clauses.pairs_of(image, cls, 40, 7)
+    monkeypatch.setattr(clauses, "DENSE_CELLS", 0)
+    sparse = clauses.pairs_of(image, cls, 40, 7)
+    assert dense.image.tolist() == sparse.image.tolist()
+    assert dense.cls.tolist() == sparse.cls.tolist()
+    expected = sorted({(i, c) for i, c in zip(image.tolist(), cls.tolist(), strict=True) if i >= 0 and c >= 0})
+    assert list(zip(dense.image.tolist(), dense.cls.tolist(), strict=True)) == expected
+
+
+def test_interference_counts_the_images_that_two_classes_share(tmp_path):
+    pairs = Pairs(np.array([0, 0, 1, 2, 2]), np.array([0, 1, 0, 0, 2]))
+    matrix = interference.shared_images(pairs, np.array([True, True, True]), [0, 2], 3)
+    names = ["giraffe", "person", "bus"]
+    before = interference.document(matrix, [0, 2], names)
+    assert before == {
+        "giraffe": {"images": 3, "shared": {"person": 1, "bus": 1}},
+        "bus": {"images": 1, "shared": {"giraffe": 1}},
+    }
+    alone = interference.shared_images(pairs, np.array([False, True, False]), [0, 2], 3)
+    after = interference.document(alone, [0, 2], names)
+    assert after["giraffe"] == {"images": 1, "shared": {}}
+    rows, columns = interference.shown(before)
+    assert (rows, columns) == (["giraffe", "bus"], ["giraffe", "bus", "person"])
+    assert interference.shares(before, rows, columns)[0, 2] == pytest.approx(100 / 3)
+    for name in ("a.png", "b.png"):
+        interference.draw(before, after, tmp_path / name)
+    assert (tmp_path / "a.png").read_bytes() == (tmp_path / "b.png").read_bytes()
+
+
+def test_a_count_prints_its_funnel_as_a_table(source, tmp_path):
+    count = count_expression("giraffe and not person", tmp_path / "index")
+    assert table(count).splitlines() == [
+        "giraffe and not person",
+        "from a",
+        "",
+        "clause                                   images  removed  annotations  removed",
+        "---------------------------------------  ------  -------  -----------  -------",
+        "records in order                              6        0            8        0",
+        "giraffe                                       3        3            5        3",
+        "not person                                    2        1            3        2",
+        "annotations of the categories asked for       2        0            3        0",
+        "",
+        "category  images  objects",
+        "--------  ------  -------",
+        "giraffe        2        3",
+        "",
+        "2 images, 3 objects",
+    ]
+
+
+def test_a_changed_seed_draws_other_images_and_a_larger_fraction_keeps_the_smaller(tmp_path):
+    many = {**DOCUMENT, "annotations": [box(n, n, 25) for n in range(1, 61)]}
+    many["images"] = [{"id": n, "file_name": f"{n}.jpg", "width": 9, "height": 9} for n in range(1, 61)]
+    source = index_of(many, tmp_path)
+    assert read_source(tmp_path / "index", ["a"]).images.rows == 60
+    small, large = ids(source, fraction=0.2), ids(source, fraction=0.5)
+    assert (len(small), len(large)) == (12, 30)
+    assert set(small) < set(large)
+    assert ids(source, fraction=0.2, seed=1) != small
