@@ -9,8 +9,6 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
-import yaml
-
 from cocomine.base.errors import CocomineError
 
 log = logging.getLogger("cocomine")
@@ -35,6 +33,8 @@ def parser(description: str, settings: str | None = None) -> argparse.ArgumentPa
 
 def settings_argument(text: str) -> dict[str, Any]:
     """Read --settings: a JSON object given in place, or the path of a YAML or JSON file."""
+    import yaml  # not at the top: most runs are given JSON in place, and a script's start counts
+
     try:
         value = json.loads(text) if text.lstrip().startswith("{") else yaml.safe_load(Path(text).read_text("utf-8"))
     except (OSError, ValueError, yaml.YAMLError) as error:

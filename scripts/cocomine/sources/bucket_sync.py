@@ -1,7 +1,6 @@
 """Mirroring a bucket into a folder, and publishing a folder into a bucket: `gsutil rsync`, and better."""
 
 import base64
-import itertools
 import logging
 import mimetypes
 import os
@@ -11,17 +10,16 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from google.api_core import exceptions as api_exceptions
-
 from cocomine.base.errors import CocomineError
 from cocomine.base.files import write_json
 from cocomine.base.progress import Progress
 from cocomine.sources.compare import Filter, LocalFile, side_by_side, walk
+from cocomine.sources.digests import base64_of_hex
 from cocomine.sources.gcs import MTIME_KEY, Bucket
 from cocomine.sources.ledger import FOLDER, Entry, Ledger
 from cocomine.sources.names import FolderGuard, folded, refusal
 from cocomine.sources.origins import public_label
-from cocomine.sources.records import Facts, Outcome, Want, base64_of_hex
+from cocomine.sources.records import Facts, Outcome, Want
 from cocomine.sources.settings import OriginSettings
 from cocomine.sources.staging import staging
 from cocomine.sources.store import report_lacking, size
@@ -61,15 +59,14 @@ class Options:
 class Known:
     """What a ledger says of many files, in little memory: about 250 bytes a file."""
 
-    _PACK = struct.Struct("<qq4s16s")
+    _PACK = struct.Struct("<qq4s16s??")
 
     def __init__(self, ledger: Ledger) -> None:
         self._packed: dict[str, bytes] = {}
         self._gzipped: dict[str, str] = {}
         for entry in ledger.entries():
-            self._packed[entry.name] = self._PACK.pack(
-                entry.bytes, entry.mtime_ns, bytes.fromhex(entry.crc32c), bytes.fromhex(entry.md5)
-            )
+            crc, md5 = bytes.fromhex(entry.crc32c), bytes.fromhex(entry.md5)
+            self._packed[entry.name] = self._PACK.pack(entry.bytes, entry.mtime_ns, crc, md5, bool(crc), bool(md5))
             if entry.etag.startswith("gzip:"):
                 self._gzipped[entry.name] = entry.etag
 
@@ -78,19 +75,19 @@ class Known:
         packed = self._packed.get(local.name)
         if packed is None:
             return False
-        count, mtime_ns, crc, md5 = self._PACK.unpack(packed)
+        count, mtime_ns, crc, md5, has_crc, has_md5 = self._PACK.unpack(packed)
         if (count, mtime_ns) != (local.bytes, local.mtime_ns):
             return False
         if remote.gzipped:
             return self._gzipped.get(local.name) == f"gzip:{remote.md5 or remote.crc32c}"
-        return bool(count == remote.bytes and _agree(md5.hex(), crc.hex(), remote))
+        sums = (md5.hex() if has_md5 else "", crc.hex() if has_crc else "")
+        return bool(count == remote.bytes and _agree(*sums, remote))
 
 
 def _agree(md5: str, crc32c: str, remote: Facts) -> bool:
-    """Say whether checksums are the bucket's; where it publishes none, they are not known to be."""
-    if not (remote.md5 or remote.crc32c):
-        return False
-    return (not remote.md5 or md5 == remote.md5) and (not remote.crc32c or crc32c == remote.crc32c)
+    """Say whether checksums are the bucket's: at least one is known of both, and none differs."""
+    pairs = [(a, b) for a, b in ((md5, remote.md5), (crc32c, remote.crc32c)) if a and b]
+    return bool(pairs) and all(a == b for a, b in pairs)
 
 
 class Tally:
@@ -283,10 +280,6 @@ def _fetch(
                 )
             yield want
 
-    first = next(wants, None)
-    if first is None:
-        return
-    wants = itertools.chain((first,), wants)
     with staging(root) as folder:
         target = Target(
             root,
@@ -295,6 +288,7 @@ def _fetch(
             options.behaviour,
             ledger=ledger,
             origin=f"gs://{bucket.name}/{bucket.prefix}",
+            sha256=options.lock is not None,
         )
         for outcome in bucket.fetch(checked(), target):
             if outcome.status == "ok":
@@ -407,12 +401,14 @@ def _publish(
 
 def _put(file: LocalFile, remote: Facts | None, root: Path, bucket: Bucket, options: Options) -> Outcome:
     """Publish one file: the bucket is told its MD5 and refuses other bytes, and replaces only the version we saw."""
+    from google.api_core import exceptions as api_exceptions
+
     path = root / file.name
 
     def attempt() -> Outcome:
         before = path.stat()
         digest = digest_of_file(path)
-        blob = bucket.bucket.blob(bucket.prefix + file.name)
+        blob = bucket.writable.blob(bucket.prefix + file.name)
         blob.md5_hash = base64_of_hex(digest.md5)
         blob.metadata = {MTIME_KEY: str(before.st_mtime_ns // 10**9)}
         kind = mimetypes.guess_type(file.name)[0] or "application/octet-stream"
@@ -451,6 +447,8 @@ def _agree_now(bucket: Bucket, name: str, md5: str, crc32c: str) -> bool:
 
 
 def _delete_objects(bucket: Bucket, options: Options, tally: Tally, progress: Progress) -> None:
+    from google.api_core import exceptions as api_exceptions
+
     if not options.delete:
         return
     for name in tally.removed:
@@ -458,7 +456,7 @@ def _delete_objects(bucket: Bucket, options: Options, tally: Tally, progress: Pr
             log.info("Would remove %s", name)
             continue
         try:
-            bucket.bucket.blob(bucket.prefix + name).delete()
+            bucket.writable.blob(bucket.prefix + name).delete()
             progress.count("removed")
         except api_exceptions.NotFound:
             continue
@@ -476,7 +474,7 @@ def _publish_manifest(root: Path, bucket: Bucket, options: Options) -> None:
     with staging(root) as folder:
         path = folder / options.manifest
         write_json(path, {"files": rows})
-        bucket.bucket.blob(bucket.prefix + options.manifest).upload_from_filename(
+        bucket.writable.blob(bucket.prefix + options.manifest).upload_from_filename(
             str(path), content_type="application/json", checksum="crc32c"
         )
 

@@ -6,8 +6,9 @@ from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 
 from cocomine.base.errors import CocomineError
+from cocomine.sources.digests import Digester
 from cocomine.sources.names import refusal
-from cocomine.sources.records import Digester, Facts, Outcome, Want, mismatch
+from cocomine.sources.records import Facts, Outcome, Want, mismatch
 from cocomine.sources.transfer import (
     CorruptedError,
     Target,

@@ -1,6 +1,8 @@
 """Google Cloud Storage: credentials, listing and metadata by its library, many small files by the lean movers."""
 
+import functools
 import os
+import threading
 import urllib.parse
 import zlib
 from collections.abc import Iterable, Iterator
@@ -10,25 +12,21 @@ from pathlib import Path
 from typing import Any
 
 import msgspec
-import requests
-from google.api_core import exceptions as api_exceptions
-from google.auth import credentials as auth_credentials
-from google.auth import exceptions as auth_exceptions
-from google.auth.transport.requests import AuthorizedSession
-from google.cloud import storage
 
 from cocomine.base.errors import CocomineError
-from cocomine.sources.mover import RETRIED, Order, Report, Setup, retry_after
+from cocomine.sources.digests import Digester, hex_of_base64
+from cocomine.sources.mover import Order, Report, Setup
 from cocomine.sources.movers import move
 from cocomine.sources.presets import advice_for_dead_bucket
-from cocomine.sources.records import Digester, Facts, Outcome, Want, hex_of_base64, mismatch
+from cocomine.sources.records import Facts, Outcome, Want, mismatch
 from cocomine.sources.settings import OriginSettings
 from cocomine.sources.transfer import Behaviour, CorruptedError, Target, in_threads, receive
-from cocomine.sources.web import PIECE, AgainError, NotServedError, Web, persist, proxy_of
+from cocomine.sources.web import PIECE, NotServedError, Web, persist, proxy_of
 
 SCOPE = "https://www.googleapis.com/auth/devstorage.read_write"
 PAGE = 1000  # objects; the most that the API gives at once
-FIELDS = "items(name,size,md5Hash,crc32c,generation,etag,timeCreated,metadata,contentEncoding),nextPageToken"
+ROW = "name,size,md5Hash,crc32c,generation,etag,timeCreated,metadata,contentEncoding"
+FIELDS = f"items({ROW}),nextPageToken"
 MTIME_KEY = "goog-reserved-file-mtime"  # seconds since 1970, as gsutil writes it
 
 
@@ -41,24 +39,38 @@ def split_url(url: str) -> tuple[str, str]:
 
 
 class Bucket:
-    """One bucket as its owner lets us see it."""
+    """One bucket as its owner lets us see it.
+
+    google-auth gives the credentials. Listings and metadata are asked of the JSON API over a pool that carries their
+    token, since the client library's objects cost ten times the decoding; what is written goes through the library.
+    """
 
     def __init__(self, settings: OriginSettings, behaviour: Behaviour | None = None) -> None:
-        behaviour = behaviour or Behaviour()
         self.name, self.prefix = split_url(settings.url)
+        self.settings = settings
         self.requester_pays = settings.requester_pays
         self.endpoint = (settings.endpoint or os.environ.get("STORAGE_EMULATOR_HOST", "")).rstrip("/")
         if self.endpoint and "://" not in self.endpoint:
             self.endpoint = f"http://{self.endpoint}"
         self.credentials = _credentials(settings, bool(self.endpoint))
-        options = {"api_endpoint": self.endpoint} if self.endpoint else None
-        self.client = storage.Client(
-            project=settings.requester_pays or "none", credentials=self.credentials, client_options=options
-        )
-        self.bucket = self.client.bucket(self.name, user_project=settings.requester_pays or None)
         self.base = self.endpoint or "https://storage.googleapis.com"
-        self.behaviour = behaviour
-        self.session = AuthorizedSession(self.credentials)
+        self.behaviour = behaviour or Behaviour()
+        self._renewing = threading.Lock()
+        self.web = Web(self.behaviour, self.authorization)
+
+    @functools.cached_property
+    def writable(self) -> Any:
+        """The bucket as google-cloud-storage sees it, for uploads and deletions."""
+        from google.auth.credentials import AnonymousCredentials
+        from google.cloud import storage
+
+        options = {"api_endpoint": self.endpoint} if self.endpoint else None
+        client = storage.Client(
+            project=self.requester_pays or "none",
+            credentials=self.credentials or AnonymousCredentials(),
+            client_options=options,
+        )
+        return client.bucket(self.name, user_project=self.requester_pays or None)
 
     def listing(self, prefix: str = "", start: str = "", end: str = "") -> Iterator[Facts]:
         """Yield what the bucket says of its objects below its prefix, sorted by name as bytes; names less the prefix.
@@ -69,7 +81,6 @@ class Bucket:
         query = {"maxResults": str(PAGE), "prefix": self.prefix + prefix, "fields": FIELDS, "projection": "noAcl"}
         query |= {"startOffset": self.prefix + start} if start else {}
         query |= {"endOffset": self.prefix + end} if end else {}
-        query |= {"userProject": self.requester_pays} if self.requester_pays else {}
         skip = len(self.prefix)
         with ThreadPoolExecutor(1) as pool:
             pending: Future[_Page] | None = pool.submit(self._page, query)
@@ -81,95 +92,74 @@ class Bucket:
                     yield row.facts(skip)
 
     def _page(self, query: dict[str, str]) -> "_Page":
-        """Ask for one page over the library's authorised session: its own objects cost ten times the decoding."""
-        address = f"{self.base}/storage/v1/b/{self.name}/o?{urllib.parse.urlencode(query)}"
+        return _PAGES.decode(self._asked("/o", query))
 
-        def attempt() -> _Page:
+    def _asked(self, path: str, query: dict[str, str]) -> bytes:
+        """Return the JSON API's answer about the bucket. Raises CocomineError when it says no, with advice.
+
+        NotServedError is raised for an object that is not there.
+        """
+        query = query | ({"userProject": self.requester_pays} if self.requester_pays else {})
+        address = f"{self.base}/storage/v1/b/{self.name}{path}?{urllib.parse.urlencode(query)}"
+
+        def attempt() -> bytes:
+            answer = self.web.ask("GET", address, explain=True)
             try:
-                answer = self.session.get(address, timeout=60)
-            except auth_exceptions.GoogleAuthError as error:
-                raise CocomineError(f"gs://{self.name}: credentials were refused: {error}", CREDENTIALS_HINT) from error
-            except requests.exceptions.RequestException as error:
-                raise AgainError("the connection broke") from error
-            if answer.status_code != 200:
-                raise self._refusal(answer)
-            return _PAGES.decode(answer.content)
+                return bytes(answer.read())
+            finally:
+                answer.release_conn()
 
         try:
             return persist(self.behaviour, attempt)
         except NotServedError as error:
-            raise CocomineError(
-                f"gs://{self.name}: cannot be listed: {error}", "try again, or add another origin"
-            ) from error
-
-    def _refusal(self, answer: requests.Response) -> Exception:
-        if answer.status_code in RETRIED:
-            return AgainError(f"HTTP {answer.status_code}", retry_after(answer.headers.get("Retry-After", "")))
-        return self.explained(api_exceptions.from_http_response(answer))  # type: ignore[no-untyped-call]
+            if error.status == "missing" and path.startswith("/o/"):
+                raise
+            raise self._explained(error) from error
 
     def check(self) -> None:
         """Raise CocomineError, with advice, when the bucket is not there or may not be read."""
-        next(self.listing_page(), None)
-
-    def listing_page(self) -> Iterator[Facts]:
-        """Yield at most one object: the cheapest question that a bucket answers to whoever may list it."""
         try:
-            for blob in self.client.list_blobs(self.bucket, prefix=self.prefix or None, max_results=1):
-                yield self._facts(blob)
-        except api_exceptions.Forbidden:
-            return  # whoever may read objects need not be allowed to list them; the objects will tell
-        except api_exceptions.GoogleAPICallError as error:
-            raise self.explained(error) from error
-        except auth_exceptions.GoogleAuthError as error:
-            raise CocomineError(f"gs://{self.name}: credentials were refused: {error}", CREDENTIALS_HINT) from error
-        except OSError as error:
-            raise CocomineError(
-                f"{self.base}: cannot be reached", "check the network, or add another origin"
-            ) from error
+            self._asked("/o", {"maxResults": "1", "prefix": self.prefix, "fields": "items(name)"})
+        except CocomineError as error:
+            if "access refused (HTTP 403)" not in error.message:
+                raise  # whoever may read objects need not be allowed to list them; the objects will tell
 
     def facts_of(self, name: str) -> Facts | None:
         """Return what the bucket says of one object, None when it has none of that name."""
         try:
-            blob = self.bucket.get_blob(self.prefix + name)
-        except api_exceptions.GoogleAPICallError as error:
-            raise self.explained(error) from error
-        return self._facts(blob) if blob is not None else None
+            answer = self._asked("/o/" + urllib.parse.quote(self.prefix + name, safe=""), {"fields": ROW})
+        except NotServedError:
+            return None
+        return _ROWS.decode(answer).facts(len(self.prefix))
 
-    def _facts(self, blob: Any) -> Facts:
-        return Facts(
-            blob.name[len(self.prefix) :],
-            int(blob.size or 0),
-            hex_of_base64(blob.md5_hash or ""),
-            hex_of_base64(blob.crc32c or ""),
-            str(blob.generation or ""),
-            blob.etag or "",
-            mtime_of(blob.metadata, blob.time_created),
-            blob.content_encoding == "gzip",
-        )
-
-    def explained(self, error: api_exceptions.GoogleAPICallError) -> CocomineError:
-        """Turn the library's error into advice."""
+    def _explained(self, error: NotServedError) -> CocomineError:
+        """Turn what the API said into advice."""
         place = f"gs://{self.name}/{self.prefix}"
-        if isinstance(error, api_exceptions.NotFound):
+        if error.status == "missing":
             advice = advice_for_dead_bucket(self.name)
             return CocomineError(
                 f"{place}: no such bucket (HTTP 404)",
-                advice or "check the name; buckets are listed by `gcloud storage ls`",
+                advice or "check the name; `gcloud storage ls` lists the buckets that you may see",
             )
-        if isinstance(error, api_exceptions.Forbidden | api_exceptions.Unauthorized):
-            return CocomineError(f"{place}: access refused (HTTP {error.code})", CREDENTIALS_HINT)
-        if error.code == 400 and "requester" in str(error).lower():
+        if error.status == "refused":
+            return CocomineError(f"{place}: access refused ({error})", CREDENTIALS_HINT)
+        if "requester pays" in str(error):
             return CocomineError(f"{place}: the bucket is requester pays", "set requester_pays: PROJECT at this origin")
-        return CocomineError(f"{place}: HTTP {error.code}: {error.message}", "try again later, or add another origin")
+        return CocomineError(f"{place}: {error}", "try again later, or add another origin")
 
     def authorization(self, renew: bool) -> str:
         """Return the Authorization header's value, fetched or renewed as need be; empty for anonymous."""
-        if isinstance(self.credentials, auth_credentials.AnonymousCredentials):
+        if self.credentials is None:
             return ""
-        if renew or not self.credentials.valid:
-            from google.auth.transport.requests import Request
+        with self._renewing:
+            if renew or not self.credentials.valid:
+                from google.auth.exceptions import GoogleAuthError
+                from google.auth.transport.requests import Request
 
-            self.credentials.refresh(Request())
+                try:
+                    self.credentials.refresh(Request())
+                except GoogleAuthError as error:
+                    raise CocomineError(f"gs://{self.name}: the credentials were refused", CREDENTIALS_HINT) from error
         return f"Bearer {self.credentials.token}"
 
     def fetch(self, wants: Iterable[Want], target: Target) -> Iterator[Outcome]:
@@ -270,16 +260,12 @@ class Bucket:
 
     def object_url(self) -> str:
         """Return the address of the bytes of the object that the URL itself names (a zip), in its version of now."""
-        name = self.prefix.rstrip("/")
-        try:
-            blob = self.bucket.get_blob(name)
-        except api_exceptions.GoogleAPICallError as error:
-            raise self.explained(error) from error
-        if blob is None:
+        name, self.prefix = self.prefix.rstrip("/"), ""
+        facts = self.facts_of(name)
+        if facts is None:
             raise NotServedError("missing", "no such object")
         parts = urllib.parse.urlsplit(self.base)
-        self.prefix = ""
-        return f"{parts.scheme}://{parts.netloc}{self.media_path(name, str(blob.generation))}"
+        return f"{parts.scheme}://{parts.netloc}{self.media_path(name, facts.generation)}"
 
     def media_path(self, name: str, generation: str) -> str:
         """Return the request target of an object's bytes (JSON API, objects: get, alt=media)."""
@@ -326,6 +312,7 @@ class _Page(msgspec.Struct):
 
 
 _PAGES = msgspec.json.Decoder(_Page)
+_ROWS = msgspec.json.Decoder(_Row)
 
 CREDENTIALS_HINT = (
     "for a public bucket set credentials: anonymous; otherwise run `gcloud auth application-default login`, or give "
@@ -383,15 +370,17 @@ def _outcome(want: Want, report: Report) -> Outcome:
 
 
 def _credentials(settings: OriginSettings, emulator: bool) -> Any:
+    """Return google-auth's credentials, None for anonymous."""
     chosen = settings.credentials
     if chosen == "anonymous" or (chosen == "default" and emulator):
-        return auth_credentials.AnonymousCredentials()
+        return None
     if chosen == "default":
         import google.auth
+        from google.auth.exceptions import DefaultCredentialsError
 
         try:
             return google.auth.default(scopes=[SCOPE], quota_project_id=settings.requester_pays or None)[0]
-        except auth_exceptions.DefaultCredentialsError as error:
+        except DefaultCredentialsError as error:
             raise CocomineError(f"{settings.url}: no application default credentials", CREDENTIALS_HINT) from error
     from google.oauth2 import service_account
 

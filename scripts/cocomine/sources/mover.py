@@ -7,9 +7,10 @@ just the part of HTTP/1.1 that buckets answer with; anything else is reported as
 """
 
 import contextlib
-import email.utils
 import errno
 import heapq
+import json
+import marshal
 import os
 import random
 import selectors
@@ -20,11 +21,9 @@ import sys
 import time
 from collections import deque
 from pathlib import Path
+from typing import Any, NamedTuple
 
-import msgspec
-
-from cocomine.sources.ledger import Entry, Ledger
-from cocomine.sources.records import Digester, hex_of_base64
+from cocomine.sources.digests import Digester, hex_of_base64
 
 PIECE = 256 * 1024  # bytes read before they are hashed and written
 HEAD_LIMIT = 64 * 1024
@@ -35,7 +34,7 @@ KEEP_FROM = 1 << 20  # a broken body is continued, not begun again, from this ma
 HOPELESS = 40  # so many failures in a row, and no success between, end the waiting for this origin
 
 
-class Order(msgspec.Struct, array_like=True):
+class Order(NamedTuple):
     """One file to fetch: where from, what it must be, and the path below the root that it gets."""
 
     number: int
@@ -49,7 +48,7 @@ class Order(msgspec.Struct, array_like=True):
     etag: str = ""
 
 
-class Report(msgspec.Struct, array_like=True):
+class Report(NamedTuple):
     """What came of an order. `status` is ok, missing, refused, unauthorized, changed, unusual or failed."""
 
     number: int
@@ -64,7 +63,7 @@ class Report(msgspec.Struct, array_like=True):
     moved: int = 0
 
 
-class Setup(msgspec.Struct):
+class Setup(NamedTuple):
     """What holds for all orders of a process. `headers` are complete header lines; `authorization` may change."""
 
     host: str
@@ -84,28 +83,27 @@ class Setup(msgspec.Struct):
     origin: str = ""
 
 
-class Message(msgspec.Struct):
-    """Parent to process: more orders, or a new Authorization value, or the end."""
-
-    orders: list[Order] = []
-    authorization: str | None = None
-    last: bool = False
+# Messages are tuples of plain values: a length (four bytes, big-endian), then Python's marshal form. Both ends are the
+# same interpreter, and nothing that starts faster reads them faster.
+#   parent to process: (orders, authorization or None, whether these are the last)
+#   process to parent: (reports, bytes of unfinished files that arrived since the last answer)
 
 
-class Answer(msgspec.Struct):
-    """Process to parent: finished orders, and the bytes of unfinished ones that arrived since the last answer."""
-
-    reports: list[Report] = []
-    moved: int = 0
+def packed(message: Any) -> bytes:
+    """Return a message as it goes through a pipe."""
+    payload = marshal.dumps(message)
+    return struct.pack(">I", len(payload)) + payload
 
 
 class Job:
     """An order with what its tries have left: how many, and the beginning of a large body."""
 
-    __slots__ = ("descriptor", "digest", "generation", "kept", "order", "staged", "tries")
+    __slots__ = ("crc32c", "descriptor", "digest", "generation", "kept", "md5", "order", "staged", "tries")
 
     def __init__(self, order: Order) -> None:
         self.order = order
+        self.md5 = order.md5
+        self.crc32c = order.crc32c
         self.tries = 0
         self.kept = 0
         self.descriptor = -1
@@ -178,7 +176,8 @@ class Mover:
         self.hopeless = ""
         self.context = _context(setup.cafile) if setup.tls else None
         self.addresses: list[tuple[int, str, int]] = []
-        self.ledger = Ledger(Path(setup.ledger)) if setup.ledger else None
+        append = os.O_WRONLY | os.O_CREAT | os.O_APPEND
+        self.ledger = os.open(setup.ledger, append, 0o666) if setup.ledger else -1
 
     # -- the loop
 
@@ -206,7 +205,7 @@ class Mover:
             for key, _ in self.selector.select(self._patience(now)):
                 if key.data is None:
                     for message in incoming.read():
-                        self._take(message)
+                        self._take(*message)
                     if incoming.ended and not self.closing:
                         os._exit(1)  # the parent is gone: leave what is unfinished where the next run sweeps it away
                     if incoming.ended:
@@ -223,16 +222,16 @@ class Mover:
             return min(0.5, self.gate - now)
         return 0.5
 
-    def _take(self, message: Message) -> None:
-        if message.authorization is not None:
-            self.authorization = message.authorization
-        self.ready.extend(Job(order) for order in message.orders)
-        self.closing = self.closing or message.last
+    def _take(self, orders: list[tuple[Any, ...]], authorization: str | None, last: bool) -> None:
+        if authorization is not None:
+            self.authorization = authorization
+        self.ready.extend(Job(Order(*order)) for order in orders)
+        self.closing = self.closing or last
 
     def _send(self) -> None:
-        payload = msgspec.msgpack.encode(Answer(self.reports, self.moved))
+        payload = packed(([tuple(report) for report in self.reports], self.moved))
         self.reports, self.moved = [], 0
-        _write_all(1, struct.pack(">I", len(payload)) + payload)
+        _write_all(1, payload)
 
     # -- starting requests
 
@@ -459,13 +458,13 @@ class Mover:
             raise TryFailedError("the object changed between two pieces of it")
         job.generation = generation
         self._learn(job, headers)
-        if not (job.order.md5 or job.order.crc32c or job.order.sha256):
+        if not (job.md5 or job.crc32c or job.order.sha256):
             self._close(connection)
             self._release(connection, False)
             self._report(job, "unusual", "the origin sends no checksum along")
             return
         if not job.kept:
-            job.digest = Digester(self.setup.sha256)
+            job.digest = Digester(self.setup.sha256, crc32c=self.setup.sha256 or not job.md5)
         connection.left = int(length)
         connection.total = int(length) + job.kept
         if job.order.bytes >= 0 and connection.total != job.order.bytes:
@@ -482,10 +481,10 @@ class Mover:
         """Take the checksums that the origin sends along, where the order promised none."""
         for part in headers.get("x-goog-hash", "").split(","):
             kind, _, value = part.strip().partition("=")
-            if kind == "md5" and not job.order.md5:
-                job.order.md5 = hex_of_base64(value)
-            elif kind == "crc32c" and not job.order.crc32c:
-                job.order.crc32c = hex_of_base64(value)
+            if kind == "md5" and not job.md5:
+                job.md5 = hex_of_base64(value)
+            elif kind == "crc32c" and not job.crc32c:
+                job.crc32c = hex_of_base64(value)
 
     # -- an answer's body
 
@@ -512,10 +511,10 @@ class Mover:
         digest, order = job.digest, job.order
         assert digest is not None
         wrong = ""
-        if order.md5 and digest.md5 != order.md5:
-            wrong = f"corrupted: md5 is {digest.md5} instead of {order.md5}"
-        elif order.crc32c and digest.crc32c != order.crc32c:
-            wrong = f"corrupted: crc32c is {digest.crc32c} instead of {order.crc32c}"
+        if job.md5 and digest.md5 != job.md5:
+            wrong = f"corrupted: md5 is {digest.md5} instead of {job.md5}"
+        elif job.crc32c and digest.crc32c and digest.crc32c != job.crc32c:
+            wrong = f"corrupted: crc32c is {digest.crc32c} instead of {job.crc32c}"
         elif order.sha256 and digest.sha256 and digest.sha256 != order.sha256:
             wrong = f"corrupted: sha256 is {digest.sha256} instead of {order.sha256}"
         if wrong:
@@ -528,20 +527,11 @@ class Mover:
         mtime_ns = os.fstat(job.descriptor).st_mtime_ns
         os.close(job.descriptor)
         job.descriptor = -1
-        entry = Entry(
-            order.target,
-            digest.bytes,
-            mtime_ns,
-            digest.md5,
-            digest.sha256,
-            digest.crc32c,
-            job.generation,
-            order.etag,
-            self.setup.origin,
-        )
+        entry = (order.target, digest.bytes, mtime_ns, digest.md5, digest.sha256, digest.crc32c)
+        source = (job.generation, order.etag, self.setup.origin)
         try:
-            if self.ledger is not None:
-                self.ledger.append([entry])  # before the rename: whoever finds the file finds its checksums
+            if self.ledger >= 0:  # before the rename: whoever finds the file finds its checksums
+                os.write(self.ledger, b"\n" + json.dumps(entry + source, ensure_ascii=False).encode() + b"\n")
             os.replace(job.staged, f"{self.setup.root}/{order.target}")
         except OSError as error:
             self._report(job, "failed", f"cannot be put in place: {_words(error)}")
@@ -575,6 +565,7 @@ class Mover:
 
     def _restart(self, job: Job) -> None:
         job.kept = 0
+        job.md5, job.crc32c = job.order.md5, job.order.crc32c  # what an answer promised held for that answer
         job.digest = None
         if job.descriptor >= 0:
             os.close(job.descriptor)
@@ -652,15 +643,14 @@ class Mover:
 
 
 class Incoming:
-    """Messages from a pipe: each a length of four bytes, big-endian, and MessagePack."""
+    """Messages from a pipe."""
 
     def __init__(self, descriptor: int) -> None:
         self.descriptor = descriptor
         self.buffer = bytearray()
         self.ended = False
-        self.decoder = msgspec.msgpack.Decoder(Message)
 
-    def read(self) -> list[Message]:
+    def read(self) -> list[tuple[Any, ...]]:
         """Return the messages that are complete."""
         try:
             data = os.read(self.descriptor, 1 << 20)
@@ -673,7 +663,7 @@ class Incoming:
             (length,) = struct.unpack_from(">I", self.buffer)
             if len(self.buffer) < 4 + length:
                 break
-            messages.append(self.decoder.decode(bytes(self.buffer[4 : 4 + length])))
+            messages.append(marshal.loads(bytes(self.buffer[4 : 4 + length])))  # noqa: S302
             del self.buffer[: 4 + length]
         return messages
 
@@ -712,6 +702,8 @@ def retry_after(value: str) -> float:
         return 0.0
     if value.isdigit():
         return min(float(value), LONGEST_RETRY_AFTER)
+    import email.utils  # not at the top: it is rarely needed and slow to start
+
     try:
         moment = email.utils.parsedate_to_datetime(value).timestamp()
     except (TypeError, ValueError):
@@ -754,7 +746,8 @@ def main() -> int:
     payload = _read_exactly(struct.unpack(">I", header)[0]) if header else b""
     if not payload:
         return 1
-    Mover(msgspec.msgpack.decode(payload, type=Setup)).run()
+    setup = Setup(*marshal.loads(payload))  # noqa: S302: from our own parent
+    Mover(setup).run()
     return 0
 
 

@@ -1,6 +1,8 @@
 """Drives the processes of `cocomine.sources.mover`: hands out orders, collects reports, survives their death."""
 
 import contextlib
+import itertools
+import marshal
 import os
 import queue
 import struct
@@ -9,20 +11,22 @@ import sys
 import threading
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
+from typing import Any
 
-import msgspec
-
-from cocomine.sources.mover import Answer, Message, Order, Report, Setup
+from cocomine.sources.mover import Order, Report, Setup, packed
 
 AHEAD = 4  # orders that a process holds for each of its connections, so that none waits for the parent
 
 SCRIPTS = Path(__file__).resolve().parents[2]
 
 
+Answers = queue.SimpleQueue[tuple["_Process", tuple[list[tuple[Any, ...]], int] | None]]
+
+
 class _Process:
     """One mover: its pipes, and the orders that it has not reported."""
 
-    def __init__(self, setup: Setup, answers: "queue.SimpleQueue[tuple[_Process, Answer | None]]") -> None:
+    def __init__(self, setup: Setup, answers: "Answers") -> None:
         environment = {**os.environ, "PYTHONPATH": str(SCRIPTS)}
         self.child = subprocess.Popen(
             [sys.executable, "-m", "cocomine.sources.mover"],
@@ -33,33 +37,30 @@ class _Process:
         self.pending: dict[int, Order] = {}
         self.alive = True
         self._answers = answers
-        self._send_bytes(msgspec.msgpack.encode(setup))
+        self._write(packed(tuple(setup)))
         threading.Thread(target=self._listen, daemon=True).start()
 
-    def send(self, message: Message) -> None:
-        """Send a message; a dead process is noticed by its listener."""
-        for order in message.orders:
+    def send(self, orders: list[Order], authorization: str | None = None) -> None:
+        """Send orders; a dead process is noticed by its listener."""
+        for order in orders:
             self.pending[order.number] = order
-        self._send_bytes(msgspec.msgpack.encode(message))
+        self._write(packed(([tuple(order) for order in orders], authorization, False)))
 
-    def _send_bytes(self, payload: bytes) -> None:
+    def _write(self, payload: bytes) -> None:
         assert self.child.stdin is not None
-        try:
-            self.child.stdin.write(struct.pack(">I", len(payload)) + payload)
+        with contextlib.suppress(BrokenPipeError, ValueError):
+            self.child.stdin.write(payload)
             self.child.stdin.flush()
-        except (BrokenPipeError, ValueError):
-            return
 
     def _listen(self) -> None:
         assert self.child.stdout is not None
-        decoder = msgspec.msgpack.Decoder(Answer)
         stream = self.child.stdout
         while len(header := stream.read(4)) == 4:
             (length,) = struct.unpack(">I", header)
             payload = stream.read(length)
             if len(payload) < length:
                 break
-            self._answers.put((self, decoder.decode(payload)))
+            self._answers.put((self, marshal.loads(payload)))  # noqa: S302
         self._answers.put((self, None))
 
     def stop(self) -> None:
@@ -84,13 +85,13 @@ def move(
     `authorization(renew)` returns the Authorization header's value, renewed when the origin refused the last;
     `moved` is told of bytes as they arrive. A process that dies has its orders given to a new one, once each.
     """
-    answers: queue.SimpleQueue[tuple[_Process, Answer | None]] = queue.SimpleQueue()
+    answers: Answers = queue.SimpleQueue()
     source = iter(orders)
     ahead = setup.connections * AHEAD
     token = authorization(False)
     workers = [_Process(setup, answers) for _ in range(processes)]
     for worker in workers:
-        worker.send(Message([], token))
+        worker.send([], token)
     again: list[Order] = []
     seen_twice: set[int] = set()
     exhausted = False
@@ -108,7 +109,7 @@ def move(
                 break
             batch.append(order)
         if batch:
-            worker.send(Message(batch, authorization(False)))
+            worker.send(batch, authorization(False))
 
     try:
         for worker in workers:
@@ -128,16 +129,17 @@ def move(
                 if again or not exhausted:
                     replacement = _Process(setup, answers)
                     workers.append(replacement)
-                    replacement.send(Message([], authorization(False)))
+                    replacement.send([], authorization(False))
                     fill(replacement)
                 continue
-            moved(answer.moved)
-            for report in answer.reports:
+            reports, count = answer
+            moved(count)
+            for report in itertools.starmap(Report, reports):
                 order_or_none = worker.pending.pop(report.number, None)
                 if report.status == "unauthorized" and order_or_none is not None and report.number not in seen_twice:
                     seen_twice.add(report.number)
                     again.append(order_or_none)
-                    worker.send(Message([], authorization(True)))
+                    worker.send([], authorization(True))
                     continue
                 yield report
             if len(worker.pending) < ahead // 2 or again:

@@ -10,8 +10,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TypeVar
 
+from cocomine.sources.digests import Digester
 from cocomine.sources.ledger import Entry, Ledger
-from cocomine.sources.records import Digester, Outcome, Want, mismatch
+from cocomine.sources.records import Outcome, Want, mismatch
 
 T = TypeVar("T")
 

@@ -6,7 +6,7 @@ import time
 import urllib.request
 from collections.abc import Callable, Iterator, Mapping
 from typing import TypeVar
-from urllib.parse import urlsplit
+from urllib.parse import urljoin, urlsplit
 
 import urllib3
 
@@ -117,10 +117,13 @@ class Web:
         assert parts.hostname
         return self._pools[proxy]
 
-    def ask(self, method: str, url: str, headers: Mapping[str, str] | None = None) -> urllib3.BaseHTTPResponse:
+    def ask(
+        self, method: str, url: str, headers: Mapping[str, str] | None = None, explain: bool = False
+    ) -> urllib3.BaseHTTPResponse:
         """Send one request and return the answer, its body unread, once its status is 2xx.
 
-        Follows up to five redirects. Raises AgainError or NotServedError by the status; HTTPError from urllib3.
+        With `explain` the reason of a refusal holds what its body says. Follows redirects. Raises AgainError or
+        NotServedError by the status; HTTPError from urllib3.
         """
         renewed = False
         for _ in range(8):
@@ -131,19 +134,16 @@ class Web:
             answer = self._pool(url).request(method, url, headers=sent, preload_content=False, redirect=False)
             if answer.status < 300:
                 return answer
+            said = _said(answer) if explain and answer.status not in RETRIED else ""
             answer.drain_conn()
             target = answer.get_redirect_location()
             if target:
-                url = (
-                    urllib3.util.parse_url(url)._replace(path=None, query=None).url + target
-                    if target.startswith("/")
-                    else target
-                )
+                url = urljoin(url, target)
                 continue
             if answer.status == 401 and self.authorization and not renewed:
                 renewed = True
                 continue
-            raise verdict(answer.status, answer.headers.get("Retry-After", ""), url)
+            raise verdict(answer.status, answer.headers.get("Retry-After", ""), url, said)
         raise NotServedError("failed", "too many redirects")
 
     def stream(self, url: str, start: int, length: int, validator: str) -> Iterator[bytes]:
@@ -195,18 +195,26 @@ class Web:
 NO_RANGES = "the server does not serve ranges"
 
 
-def verdict(status: int, wait: str, url: str = "") -> AgainError | NotServedError:
+def _said(answer: urllib3.BaseHTTPResponse) -> str:
+    """Return the message in an API's answer, empty when there is none."""
+    try:
+        return f": {answer.json()['error']['message']}"
+    except (ValueError, KeyError, TypeError):
+        return ""
+
+
+def verdict(status: int, wait: str, url: str = "", said: str = "") -> AgainError | NotServedError:
     """Return what an HTTP status that is no success means for the file."""
     if status in RETRIED:
         return AgainError(f"HTTP {status}", retry_after(wait))
     if status in (404, 410):
         return NotServedError("missing", f"HTTP {status}")
     if status in (401, 403):
-        return NotServedError("refused", f"HTTP {status}")
+        return NotServedError("refused", f"HTTP {status}{said}" if status != 403 else "HTTP 403")
     if status in (412, 416):
         return NotServedError("failed", "the file changed while it was read")
     advice = advice_for_host(urlsplit(url).hostname or "")
-    return NotServedError("failed", f"HTTP {status}" + (f"; {advice}" if advice else ""))
+    return NotServedError("failed", f"HTTP {status}{said}" + (f"; {advice}" if advice else ""))
 
 
 def proxy_of(url: str) -> str:
