@@ -31,6 +31,7 @@ PART_BITS = 16
 FLAT_DEVIATION = 3.0
 BLOCK = 4096
 CANDIDATES_AT_ONCE = 1 << 18
+CROWD = 50
 
 
 @dataclass(frozen=True)
@@ -47,7 +48,8 @@ def find_pairs(thumbnails: NDArray[np.uint8], distance: int, similarity: float) 
     """Return the near-duplicate pairs among `thumbnails` (n, 32, 32).
 
     Pictures with next to no contrast (a deviation of luma under 3) look all alike to a hash and are left out. Of
-    pictures with the very same thumbnail only the first is compared with others, and the rest are paired with it.
+    pictures with the very same thumbnail, or of more than 50 with the same hash, only the first is compared with
+    others, and the rest are paired with it.
     """
     unique, copies_of = _without_copies(thumbnails)
     kept = unique[_deviation(thumbnails)[unique] >= FLAT_DEVIATION]
@@ -90,9 +92,18 @@ def _accepted(
     scores: list[NDArray[np.float64]] = []
     with Progress("near-duplicates", len(VIEWS), "crop") as progress:
         views = hashes_of_views(thumbnails)
-        index = HashIndex(views[0], distance)
+        leader = _leaders(thumbnails, views[0], similarity)
+        followers = np.flatnonzero(leader != np.arange(count))
+        if len(followers):
+            found["one"].append(leader[followers])
+            found["other"].append(followers)
+            found["bits"].append(np.zeros(len(followers), dtype=np.int64))
+            scores.append(_similarity(thumbnails, leader[followers], followers, 0, 0))
+        rows = np.flatnonzero(leader == np.arange(count))
+        index = HashIndex(views[0][rows], distance)
         for number, (down, across) in enumerate(VIEWS):
-            for cropped, whole, bits in index.near(views[number]):
+            for cropped_place, whole_place, bits in index.near(views[number][rows]):
+                cropped, whole = rows[cropped_place], rows[whole_place]
                 score = _similarity(thumbnails, cropped, whole, down, across)
                 keep = score >= similarity
                 found["one"].append(cropped[keep])
@@ -114,6 +125,23 @@ def _accepted(
         progress.count("pictures", count)
         progress.count("pairs", int(new.sum()))
         return low[new], high[new], bits[new], best[new]
+
+
+def _leaders(thumbnails: NDArray[np.uint8], hashes: Hashes, similarity: float) -> Rows:
+    """Return for every row the row that stands for it in the search: itself, but in a crowd of one hash its first.
+
+    Frames of one film share a hash by the thousand, and to compare each with each would be quadratic. Those of such a
+    crowd that are twins of its first row are paired with that alone.
+    """
+    leader = np.arange(len(hashes), dtype=np.int64)
+    order = np.argsort(hashes, kind="stable")
+    _, starts, sizes = np.unique(hashes[order], return_index=True, return_counts=True)
+    for start, size in zip(starts[sizes > CROWD].tolist(), sizes[sizes > CROWD].tolist(), strict=True):
+        rows = order[start : start + size]
+        first = np.full(size, rows[0])
+        twins = _similarity(thumbnails, first, rows, 0, 0) >= similarity
+        leader[rows[twins]] = rows[0]
+    return leader
 
 
 def hashes_of_views(thumbnails: NDArray[np.uint8]) -> Hashes:

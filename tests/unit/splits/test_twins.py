@@ -48,3 +48,12 @@ def test_a_thousand_copies_of_one_picture_make_a_thousand_links_not_half_a_milli
 
 def test_no_pictures_make_no_pairs():
     assert len(find_pairs(np.zeros((0, 32, 32), dtype=np.uint8), 6, 0.9).first) == 0
+
+
+def test_a_film_of_frames_that_differ_by_noise_is_searched_in_linear_time():
+    random = np.random.default_rng(0)
+    noise = random.integers(-2, 3, (6_000, 32, 32))
+    frames = np.clip(thumbnail(4).astype(int) + noise, 0, 255).astype(np.uint8)
+    pairs = find_pairs(frames, 6, 0.9)
+    assert len(pairs.first) < 30 * len(frames)
+    assert len(set(pairs.first.tolist()) | set(pairs.second.tolist())) == len(frames)
