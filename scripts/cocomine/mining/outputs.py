@@ -109,33 +109,37 @@ def write_dictionary(path: Path, source: Source, image_rows: Rows, annotation_ro
     `boxes` are [x, y, width, height] in pixels, shape (len(annotation_rows), 4). Images without an object are not in
     it. Written one image a line.
     """
-    entries: dict[int, list[dict[str, Any]]] = {}
     by_id = {category.id: category for category in source.categories}
+    names = [name or "" for name in source.images.texts("file_name", image_rows)]
+    by_name = sorted(range(len(names)), key=names.__getitem__)
+    place = np.empty(len(names), dtype=np.int64)
+    place[by_name] = np.arange(len(names))
+    rows_in_order = np.argsort(image_rows)
     owner = source.image_row[annotation_rows]
-    columns = (
-        owner.tolist(),
-        source.images["id"][owner].tolist(),
-        source.annotations["category_id"][annotation_rows].tolist(),
-        boxes.tolist(),
-    )
-    for row, image_id, category_id, box in zip(*columns, strict=True):
-        category = by_id[category_id]
-        entries.setdefault(row, []).append(
-            {
-                "image_id": image_id,
-                "category_id": category_id,
-                "supercategory": category.supercategory,
-                "name": category.name,
-                "Bounding": box,
-            }
-        )
-    names = dict(zip(image_rows.tolist(), source.images.texts("file_name", image_rows), strict=True))
+    image = place[rows_in_order[np.searchsorted(image_rows, owner, sorter=rows_in_order)]]
+    order = np.argsort(image, kind="stable")
+    begins = np.flatnonzero(np.diff(image[order], prepend=-1))
+    ends = np.append(begins[1:], len(order))
     encode = msgspec.json.Encoder().encode
     with atomic_path(path) as temporary, open(temporary, "wb") as out:
         out.write(b"{")
         separator = b"\n"
-        for row, objects in sorted(entries.items(), key=lambda item: (names[item[0]] or "", item[0])):
-            out.write(separator + encode(names[row] or "") + b": " + encode(objects))
+        for begin, end in zip(begins.tolist(), ends.tolist(), strict=True):
+            here = order[begin:end]
+            image_id = int(source.images["id"][owner[here[0]]])
+            category_ids = source.annotations["category_id"][annotation_rows[here]].tolist()
+            objects = [
+                {
+                    "image_id": image_id,
+                    "category_id": category_id,
+                    "supercategory": by_id[category_id].supercategory,
+                    "name": by_id[category_id].name,
+                    "Bounding": box,
+                }
+                for category_id, box in zip(category_ids, boxes[here].tolist(), strict=True)
+            ]
+            name = names[by_name[int(image[here[0]])]]
+            out.write(separator + encode(name) + b": " + encode(objects))
             separator = b",\n"
         out.write(b"\n}\n")
 
