@@ -75,7 +75,7 @@ def read_number(text, kind):
     """What a reader takes the shown number for, and how far the rounding may put it off."""
     plain = text.replace("−", "-").replace(",", "").replace("+", "")
     if kind in ("share", "signed"):
-        return float(plain.removesuffix(" %")) / 100, 0.00051
+        return float(plain.removesuffix("%")) / 100, 0.00051
     if kind == "size":
         number, unit = plain.split()
         return float(number) * UNITS[unit], 0.051 * UNITS[unit]

@@ -54,11 +54,13 @@ def line_chart(chart: Mapping[str, Any]) -> Markup:
     everything = [point for series in chart["series"] for point in series["points"]]
     xs = [x for x, _ in everything] + list(chart["x_ticks"])
     ys = [y for _, y in everything] + list(chart["y_ticks"])
-    x_low, x_span = float(min(xs)), float(max(xs) - min(xs)) or 1.0
+    # A single point stands in the middle.
+    x_low, x_span = float(min(xs)), float(max(xs) - min(xs))
     y_low, y_span = float(min(ys)), float(max(ys) - min(ys)) or 1.0
 
     def across(x: float) -> float:
-        return LEFT + (float(x) - x_low) / x_span * (WIDTH - LEFT - RIGHT)
+        share = (float(x) - x_low) / x_span if x_span else 0.5
+        return LEFT + share * (WIDTH - LEFT - RIGHT)
 
     def down(y: float) -> float:
         return HEIGHT - BOTTOM - (float(y) - y_low) / y_span * (HEIGHT - TOP - BOTTOM)

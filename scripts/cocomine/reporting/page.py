@@ -79,9 +79,9 @@ def format_number(number: float, kind: str) -> str:
     if kind == "id":
         return str(int(number))
     if kind == "share":
-        return f"{100 * number:.1f} %"
+        return f"{100 * number:.1f}\N{NO-BREAK SPACE}%"
     if kind == "signed":
-        return f"{100 * number:+.1f} %".replace("-", "−")
+        return f"{100 * number:+.1f}\N{NO-BREAK SPACE}%".replace("-", "−")
     if kind == "score":
         return f"{number:.3f}".replace("-", "−")
     if kind == "plain":
@@ -89,8 +89,8 @@ def format_number(number: float, kind: str) -> str:
     if kind == "size":
         for power, unit in ((9, "GB"), (6, "MB"), (3, "kB")):
             if number >= 10**power:
-                return f"{number / 10**power:.1f} {unit}"
-        return f"{int(number)} B"
+                return f"{number / 10**power:.1f}\N{NO-BREAK SPACE}{unit}"
+        return f"{int(number)}\N{NO-BREAK SPACE}B"
     raise ValueError(f"no such format: {kind}")
 
 

@@ -2,7 +2,7 @@
 
 import base64
 import io
-from collections.abc import Iterable, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -17,7 +17,7 @@ THUMBNAIL = 320
 OVERLAY_OPACITY, VOID_OPACITY = 150, 170
 
 
-def choose(images: Sequence[int], classes_of: dict[int, set[int]], wanted: int, salt: str) -> list[int]:
+def choose(images: Sequence[int], classes_of: Mapping[int, set[int]], wanted: int, salt: str) -> list[int]:
     """Return at most `wanted` image ids: the first of the hash ranking, but each class in turn gets a picture.
 
     `classes_of` maps image ids to the labels in their masks. The choice depends on ids, labels and salt alone. Images
@@ -91,13 +91,6 @@ def embedded(path: Path, longest: int | None = None) -> tuple[str, tuple[int, in
 def data_uri(content: bytes, kind: str) -> str:
     """Return bytes as a data URI of the given media type."""
     return f"data:{kind};base64,{base64.b64encode(content).decode()}"
-
-
-def labels_in(mask_path: Path, known: Iterable[int]) -> set[int]:
-    """Return the known labels that a mask holds."""
-    with Image.open(mask_path) as stored:
-        present = np.unique(np.asarray(stored))
-    return set(present.tolist()) & set(known)
 
 
 def _encoded(picture: Image.Image, kind: str, **options: object) -> bytes:

@@ -153,7 +153,7 @@ def _gallery(
         return content, []
     present = _labels_by_image(inputs.subset_dir, names)
     drawable = {int(row["image_id"]): row for row in images if (masks / _mask_name(row)).is_file()}
-    chosen = sorted(pictures.choose(list(drawable), present, inputs.pictures, SALT))
+    chosen = sorted(_chosen(list(drawable), present, inputs.pictures, sides))
     captions = _captions(inputs.subset_dir, set(chosen))
     drawn, shown = [], []
     colours = [row["color"] for row in labels["labels"]]
@@ -189,6 +189,15 @@ def _gallery(
         ],
         "captions": bool(captions),
     }, drawn
+
+
+def _chosen(images: Sequence[int], present: Mapping[int, set[int]], wanted: int, sides: Mapping[int, str]) -> list[int]:
+    """Choose images of both sides of the split, as many of each as is its share of all."""
+    validation = [image for image in images if sides.get(image) == "val"]
+    others = [image for image in images if sides.get(image) != "val"]
+    quota = round(wanted * len(validation) / max(1, len(images)))
+    chosen = pictures.choose(validation, present, quota, SALT)
+    return chosen + pictures.choose(others, present, wanted - len(chosen), SALT)
 
 
 def _mask_name(row: Mapping[str, str]) -> str:
