@@ -14,10 +14,20 @@ HASH_BITS = 64
 FREQUENCIES = 11
 
 
-def dct_rows(samples: int, frequencies: int) -> NDArray[np.float64]:
-    """Return the first `frequencies` rows of the (unnormalised) DCT-II of `samples` points."""
-    place = np.arange(samples) + 0.5
-    return np.asarray(np.cos(np.pi * np.outer(np.arange(frequencies), place) / samples))
+def projection(low: float = 0.0, high: float = 1.0) -> NDArray[np.float64]:
+    """Return the lowest 11 rows of the DCT-II over the part [low, high] of a thumbnail's side, 11 x 32 whole numbers.
+
+    Applied down and across (`rows @ thumbnail @ columns.T`) it gives the frequencies of the picture cropped to that
+    part, as if the crop had been squeezed to 32 x 32 by a box average. The entries are rounded to 1/8192: products with
+    bytes then stay whole numbers below 2**53, so no order of summing, library or thread changes a bit of a hash.
+    """
+    side = THUMBNAIL_SIDE
+    edges = low * side + np.arange(side + 1) * (high - low)
+    pixels = np.arange(side)
+    overlap = np.minimum(edges[1:, None], pixels + 1) - np.maximum(edges[:-1, None], pixels)
+    resample = np.clip(overlap, 0, None) / (high - low)
+    waves = np.cos(np.pi * np.outer(np.arange(FREQUENCIES), pixels + 0.5) / side)
+    return np.asarray(np.round(waves @ resample * 8192))
 
 
 def hash_frequencies() -> NDArray[np.int64]:
@@ -26,7 +36,7 @@ def hash_frequencies() -> NDArray[np.int64]:
     return np.array(sorted(pairs, key=lambda pair: (pair[0] ** 2 + pair[1] ** 2, pair))[:HASH_BITS], dtype=np.int64)
 
 
-_ROWS = dct_rows(THUMBNAIL_SIDE, FREQUENCIES)
+_ROWS = projection()
 _PICKED = hash_frequencies()
 
 

@@ -8,6 +8,7 @@ from typing import Any
 
 import msgspec
 import numpy as np
+import pyarrow as pa
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
@@ -75,6 +76,8 @@ def _images(path: Path) -> list[dict[str, str]]:
         rows = list(read_table(path))
     except FileNotFoundError as error:
         raise CocomineError(f"{path}: no such file", "run assemble_subset first") from error
+    if rows and not {"image_id", "source_split", "file_name"} <= set(rows[0]):
+        raise CocomineError(f"{path}: not a table of images", "delete it and run snakemake again")
     if len(rows) < 2:
         raise CocomineError(
             f"{path}: {len(rows)} images cannot be split into train and val", "widen the subset's query in the config"
@@ -98,6 +101,10 @@ def _groups(rows: Sequence[dict[str, str]], measures: Path, settings: SplitSetti
         table = pq.read_table(measures, columns=["image_id", "source_split", "sha256", "phash", "thumbnail"])
     except FileNotFoundError as error:
         raise CocomineError(f"{measures}: no such file", "run measure_images first") from error
+    except pa.ArrowException as error:
+        raise CocomineError(
+            f"{measures}: not a table of measured images: {error}", "run measure_images again"
+        ) from error
     keys = zip(table["image_id"].to_pylist(), table["source_split"].to_pylist(), strict=True)
     place = {key: number for number, key in enumerate(keys)}
     try:

@@ -144,3 +144,12 @@ def test_one_image_cannot_be_split(tmp_path):
     write_subset(tmp_path, 1)
     with pytest.raises(CocomineError, match="cannot be split"):
         run(tmp_path)
+
+
+@pytest.mark.parametrize("broken", ["subset.json", "images.tsv", "images.parquet", "tasks/captions.json"])
+def test_a_damaged_input_is_an_error_that_names_it(tmp_path, broken):
+    write_subset(tmp_path, 10)
+    (tmp_path / broken).write_text("neither\nthis\nnor that\n")
+    with pytest.raises(CocomineError, match=broken) as error:
+        run(tmp_path)
+    assert error.value.hint
