@@ -56,7 +56,7 @@ NUMBA = Path(os.environ.get("COCOMINE_PEERS", ROOT / ".peers")) / "numba" / "bin
 
 
 def draw_subset(folder: Path, images: int) -> None:
-    """Write subset.json, images.tsv and labels.json: blobs with wavy outlines, coordinates of two decimals as COCO's."""
+    """Write subset.json, images.tsv and labels.json: blobs with wavy outlines, in COCO's two decimals."""
     generator = np.random.default_rng(0)
     folder.mkdir(parents=True)
     annotations = []

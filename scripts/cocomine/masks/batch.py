@@ -1,8 +1,9 @@
 """The masks of a batch of images, from their annotation records to who owns which pixel and what each pixel shows."""
 
+import contextlib
 import dataclasses
 import itertools
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path, PurePosixPath
 
 import msgspec
@@ -82,16 +83,16 @@ class Batch:
 
 @dataclasses.dataclass
 class _Gathered:
-    """The objects of a batch while they are collected, column by column, and their shapes."""
+    """The objects of some images while they are collected, and their shapes.
 
-    image: list[int] = dataclasses.field(default_factory=list)
-    label: list[int] = dataclasses.field(default_factory=list)
-    layer: list[int] = dataclasses.field(default_factory=list)
-    number: list[int] = dataclasses.field(default_factory=list)
-    segment: list[int] = dataclasses.field(default_factory=list)
-    annotation_id: list[int] = dataclasses.field(default_factory=list)
-    category_id: list[int] = dataclasses.field(default_factory=list)
-    polygons: list[Floats] = dataclasses.field(default_factory=list)
+    `rows` holds an object's (image, label, layer, segment id or SAME, annotation id, category id). `points` are the
+    coordinates of polygons, `polygon_sizes` how many each has, `polygon_object` whose each is; `lengths` the run
+    lengths of `lengths_object`; `pictures` filled images whose first objects are `first_object`.
+    """
+
+    rows: list[tuple[int, int, int, int, int, int]] = dataclasses.field(default_factory=list)
+    points: list[Floats] = dataclasses.field(default_factory=list)
+    polygon_sizes: list[int] = dataclasses.field(default_factory=list)
     polygon_object: list[int] = dataclasses.field(default_factory=list)
     lengths: list[Integers] = dataclasses.field(default_factory=list)
     lengths_object: list[int] = dataclasses.field(default_factory=list)
@@ -99,9 +100,19 @@ class _Gathered:
     first_object: list[int] = dataclasses.field(default_factory=list)
 
     def extend(self, other: "_Gathered") -> None:
-        """Append another batch's columns."""
-        for field in dataclasses.fields(self):
-            getattr(self, field.name).extend(getattr(other, field.name))
+        """Append another image's objects."""
+        self.rows += other.rows
+        self.points += other.points
+        self.polygon_sizes += other.polygon_sizes
+        self.polygon_object += other.polygon_object
+        self.lengths += other.lengths
+        self.lengths_object += other.lengths_object
+        self.pictures += other.pictures
+        self.first_object += other.first_object
+
+
+SAME = -1
+"""Stands for a segment id that is the object's number in its image."""
 
 
 def prepare(
@@ -113,7 +124,7 @@ def prepare(
     gathered = _Gathered()
     for task in tasks:
         try:
-            found = _gather(settings, labels, png_dirs, task, len(rows), len(gathered.image))
+            found = _gather(settings, labels, png_dirs, task, len(rows), len(gathered.rows))
         except UnusableMaskError as error:
             refused.append(Refused(task.row, error.reason, error.detail))
         else:
@@ -141,57 +152,71 @@ def _gather(
     if task.panoptic is not None:
         _gather_segments(labels, png_dirs, task, image, result)
         result.first_object.append(first)
-        result.number = _numbers(result.label)
         return result
     for texts, layer in ((task.objects, OBJECT), (task.stuff, STUFF)):
-        if not texts:
+        if texts:
+            _gather_records(settings, labels, row, (texts, layer), (image, first), result)
+    wanted = sum(label > 0 for _, label, *_ in result.rows)
+    if wanted >= INSTANCE_VOID:
+        raise UnusableMaskError("too-many-objects", f"it has {wanted} objects, 16 bits hold {INSTANCE_VOID - 1}")
+    return result
+
+
+def _gather_records(
+    settings: MaskSettings,
+    labels: Labels,
+    row: ImageRow,
+    layered: tuple[list[bytes], int],
+    place: tuple[int, int],
+    result: _Gathered,
+) -> None:
+    """Add the objects of one layer; `place` is the image's number and that of its first object."""
+    texts, layer = layered
+    image, first = place
+    try:
+        records = OBJECTS.decode(b"[" + b",".join(texts) + b"]")
+    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+        raise UnusableMaskError("record-unreadable", f"one of its annotations: {error}") from error
+    polygons: list[list[float]] = []
+    drawn: list[ObjectRecord] = []
+    for record in records:
+        label = labels.category_to_label.get(record.category_id, 0)
+        if not label and settings.unwanted == "background":
             continue
-        try:
-            records = OBJECTS.decode(b"[" + b",".join(texts) + b"]")
-        except (msgspec.DecodeError, UnicodeDecodeError) as error:
-            raise UnusableMaskError("record-unreadable", f"one of its annotations: {error}") from error
-        for record in records:
-            label = labels.category_to_label.get(record.category_id, 0)
-            if not label and settings.unwanted == "background":
-                continue
-            here = CROWD if record.iscrowd else layer
-            _add(result, image, record.id, record.category_id, label, here if label else UNWANTED)
-            try:
-                _add_shape(result, record, row, first + len(result.image) - 1)
-            except UnusableMaskError as error:
-                raise UnusableMaskError(error.reason, f"annotation {record.id}: {error.detail}") from error
-    result.number = _numbers(result.label)
-    result.segment = list(result.number)
-    return result
+        here = UNWANTED if not label else CROWD if record.iscrowd else layer
+        number = first + len(result.rows)
+        shape = record.segmentation
+        if isinstance(shape, list):
+            polygons += shape
+            result.polygon_object += [number] * len(shape)
+        elif shape is not None:
+            with _blaming(record):
+                result.lengths.append(run_lengths(shape, row.height, row.width))
+            result.lengths_object.append(number)
+        if not shape:
+            raise UnusableMaskError("no-segmentation", f"annotation {record.id}: it has no segmentation")
+        result.rows.append((image, label, here, SAME, record.id, record.category_id))
+        drawn.append(record)
+    try:
+        points, sizes = polygon_coordinates(polygons)
+    except UnusableMaskError:
+        # All polygons of an image are read at once, since it is quicker; this finds the one at fault.
+        for record in drawn:
+            if isinstance(record.segmentation, list):
+                with _blaming(record):
+                    polygon_coordinates(record.segmentation)
+        raise
+    result.points.append(points)
+    result.polygon_sizes += sizes
 
 
-def _numbers(labels: Sequence[int]) -> list[int]:
-    """Return 1, 2, 3, … for the objects that have a label, 0 for the others."""
-    numbers = np.where(np.array(labels, np.int64) > 0, np.cumsum(np.array(labels, np.int64) > 0), 0)
-    if numbers.max(initial=0) >= INSTANCE_VOID:
-        raise UnusableMaskError("too-many-objects", f"it has {numbers.max()} objects, 16 bits hold {INSTANCE_VOID - 1}")
-    result: list[int] = numbers.tolist()
-    return result
-
-
-def _add(result: _Gathered, image: int, annotation_id: int, category_id: int, label: int, layer: int) -> None:
-    result.image.append(image)
-    result.label.append(label)
-    result.layer.append(layer)
-    result.annotation_id.append(annotation_id)
-    result.category_id.append(category_id)
-
-
-def _add_shape(result: _Gathered, record: ObjectRecord, row: ImageRow, number: int) -> None:
-    if isinstance(record.segmentation, list):
-        polygons = polygon_coordinates(record.segmentation)
-        result.polygons += polygons
-        result.polygon_object += [number] * len(polygons)
-    elif isinstance(record.segmentation, dict):
-        result.lengths.append(run_lengths(record.segmentation, row.height, row.width))
-        result.lengths_object.append(number)
-    else:
-        raise UnusableMaskError("no-segmentation", "it has no segmentation")
+@contextlib.contextmanager
+def _blaming(record: ObjectRecord) -> Iterator[None]:
+    """Name the annotation in the error that is raised inside."""
+    try:
+        yield
+    except UnusableMaskError as error:
+        raise UnusableMaskError(error.reason, f"annotation {record.id}: {error.detail}") from error
 
 
 def _gather_segments(labels: Labels, png_dirs: Sequence[Path], task: Task, image: int, result: _Gathered) -> None:
@@ -207,9 +232,8 @@ def _gather_segments(labels: Labels, png_dirs: Sequence[Path], task: Task, image
     for segment in record.segments_info:
         label = labels.category_to_label.get(segment.category_id, 0)
         layer = UNWANTED if not label else CROWD if segment.iscrowd else OBJECT
-        _add(result, image, segment.id, segment.category_id, label, layer)
-        result.segment.append(segment.id)
-    known = np.array([0, *result.segment], np.int64)
+        result.rows.append((image, label, layer, segment.id, segment.id, segment.category_id))
+    known = np.array([0, *(segment.id for segment in record.segments_info)], np.int64)
     order = np.argsort(known, kind="stable")
     if len(np.unique(known)) < len(known) or known.min() < 0 or known.max() > MOST_SEGMENT_ID:
         raise UnusableMaskError("segment-ids", "its segment ids are not distinct numbers from 1 to 2^24 - 1")
@@ -244,13 +268,21 @@ def read_panoptic(png_dirs: Sequence[Path], name: str, row: ImageRow) -> Integer
 
 
 def _compose(settings: MaskSettings, rows: tuple[ImageRow, ...], gathered: _Gathered) -> Batch:
+    table = np.array(gathered.rows, np.int64).reshape(-1, 6)
+    image, label, layer, segment, annotation_id, category_id = np.ascontiguousarray(table.T)
+    number = _numbers(image, label)
+    segment = np.where(segment == SAME, number, segment)
     columns = {
-        name: np.array(getattr(gathered, name), np.int64)
-        for name in ("image", "label", "layer", "number", "segment", "annotation_id", "category_id")
+        "image": image,
+        "label": label,
+        "layer": layer,
+        "number": number,
+        "segment": segment,
+        "annotation_id": annotation_id,
+        "category_id": category_id,
     }
     heights = np.array([row.height for row in rows], np.int64)
     widths = np.array([row.width for row in rows], np.int64)
-    image = columns["image"]
     if gathered.pictures:
         runs = runs_of_pictures(gathered.pictures, gathered.first_object)
         area = owner_sums(runs.owner, runs.lengths(), len(image))
@@ -264,11 +296,20 @@ def _compose(settings: MaskSettings, rows: tuple[ImageRow, ...], gathered: _Gath
     return Batch(rows, objects, overlay(merged, objects, left, rank, settings.overlap in ("void", "refuse")))
 
 
+def _numbers(image: Integers, label: Integers) -> Integers:
+    """Return 1, 2, 3, … for the objects of each image that have a label, 0 for the others."""
+    wanted = np.cumsum(label > 0)
+    before = np.append(0, wanted)[np.searchsorted(image, image)]
+    return np.where(label > 0, wanted - before, 0)
+
+
 def _boundaries(gathered: _Gathered, heights: Integers, widths: Integers) -> tuple[Boundaries, Integers]:
     """Return the boundaries of all parts, and the object of each part, ascending; sizes are given by object."""
     polygon_object = np.array(gathered.polygon_object, np.int64)
     lengths_object = np.array(gathered.lengths_object, np.int64)
-    polygons = polygon_boundaries(gathered.polygons, heights[polygon_object], widths[polygon_object])
+    points = np.concatenate([np.zeros(0), *gathered.points])
+    sizes = np.array(gathered.polygon_sizes, np.int64)
+    polygons = polygon_boundaries(points, sizes, heights[polygon_object], widths[polygon_object])
     if not gathered.lengths:
         return polygons, polygon_object
     runs = rle_boundaries(gathered.lengths, heights[lengths_object])
@@ -329,7 +370,7 @@ def fill(batch: Batch, values: Integers, dtype: npt.DTypeLike) -> list[npt.NDArr
     """Return each image's filled h × w picture of the runs' values, row-major, of an unsigned `dtype`.
 
     The images stand side by side on one canvas that holds, for each pixel, the difference to the one above it; adding
-    up its rows fills all of them, a row of all images at a time.
+    up its rows fills all of them, a row of all images at a time. The pictures are views of it.
     """
     heights, widths = batch.heights(), batch.widths()
     left = np.cumsum(widths) - widths
@@ -340,7 +381,7 @@ def fill(batch: Batch, values: Integers, dtype: npt.DTypeLike) -> list[npt.NDArr
     for above, row in itertools.pairwise(canvas):
         np.add(above, row, out=row)
     return [
-        np.ascontiguousarray(canvas[:height, start : start + width])
+        canvas[:height, start : start + width]
         for height, width, start in zip(heights.tolist(), widths.tolist(), left.tolist(), strict=True)
     ]
 

@@ -11,6 +11,7 @@ once, instead of being met on the walk; where rounding could matter the walk's o
 """
 
 import dataclasses
+import itertools
 from collections.abc import Sequence
 from typing import Any
 
@@ -45,39 +46,33 @@ class Boundaries:
     y: Integers
 
 
-def polygon_coordinates(polygons: Sequence[Sequence[float]]) -> list[Floats]:
-    """Return each polygon's [x0, y0, x1, y1, …] as an array, or raise UnusableMaskError for one that is no polygon."""
-    if not polygons:
-        raise UnusableMaskError("no-segmentation", "its list of polygons is empty")
-    result = []
-    for number, polygon in enumerate(polygons):
-        if len(polygon) < 6:
-            raise UnusableMaskError("polygon-too-short", f"polygon {number} has {len(polygon)} numbers, 6 are needed")
-        if len(polygon) % 2:
-            raise UnusableMaskError("polygon-odd", f"polygon {number} has an odd count of numbers: {len(polygon)}")
-        try:
-            flat = np.array(polygon, np.float64)
-        except (TypeError, ValueError) as error:
-            raise UnusableMaskError("polygon-not-numbers", f"polygon {number}: {error}") from error
-        if flat.ndim != 1:
-            raise UnusableMaskError("polygon-not-numbers", f"polygon {number} is no flat list of numbers")
-        # One comparison also catches NaN, which compares false.
-        if not (abs(flat.min()) <= FARTHEST and abs(flat.max()) <= FARTHEST):
-            raise UnusableMaskError("not-finite", f"polygon {number} has a coordinate that is no place in an image")
-        result.append(flat)
-    return result
+def polygon_coordinates(polygons: Sequence[Sequence[float]]) -> tuple[Floats, list[int]]:
+    """Return the polygons' coordinates x0, y0, x1, y1, … one after another, and how many each has.
+
+    Raises UnusableMaskError when one of them is no polygon.
+    """
+    sizes = [len(polygon) for polygon in polygons]
+    for number, size in enumerate(sizes):
+        if size < 6:
+            raise UnusableMaskError("polygon-too-short", f"polygon {number} has {size} numbers, 6 are needed")
+        if size % 2:
+            raise UnusableMaskError("polygon-odd", f"polygon {number} has an odd count of numbers: {size}")
+    flat = np.fromiter(itertools.chain.from_iterable(polygons), np.float64, sum(sizes))
+    # NaN compares false.
+    if len(flat) and not (flat.min() >= -FARTHEST and flat.max() <= FARTHEST):
+        place = int((~(np.abs(flat) <= FARTHEST)).argmax())
+        number = int(np.searchsorted(np.cumsum(sizes), place, side="right"))
+        raise UnusableMaskError("not-finite", f"polygon {number} has the coordinate {flat[place]}, in no image")
+    return flat, sizes
 
 
-def polygon_boundaries(polygons: Sequence[Floats], heights: Integers, widths: Integers) -> Boundaries:
+def polygon_boundaries(points: Floats, numbers: Integers, heights: Integers, widths: Integers) -> Boundaries:
     """Return the boundaries of polygons; polygon i lies in an image of `heights[i]` by `widths[i]` pixels.
 
-    The boundaries of one polygon are in no order. Where it runs over itself, boundaries cancel in pairs (even-odd).
+    `points` holds the coordinates of all of them, of which polygon i takes `numbers[i]`. The boundaries of one polygon
+    are in no order. Where it runs over itself, boundaries cancel in pairs (even-odd).
     """
-    if not polygons:
-        nothing = np.zeros(0, np.int64)
-        return Boundaries(nothing, nothing, nothing)
-    points = np.concatenate(polygons)
-    sizes = np.array([len(polygon) for polygon in polygons], np.int64) >> 1
+    sizes = numbers >> 1
     # (int)(5 * x + .5) of the C code: towards zero, not down.
     scaled = (SCALE * points + 0.5).astype(np.int64)
     xs, ys = scaled[0::2], scaled[1::2]
@@ -85,7 +80,7 @@ def polygon_boundaries(polygons: Sequence[Floats], heights: Integers, widths: In
     following = np.arange(1, len(xs) + 1)
     following[ends - 1] = ends - sizes
     xe, ye = xs[following], ys[following]
-    part = np.repeat(np.arange(len(polygons)), sizes)
+    part = np.repeat(np.arange(len(sizes)), sizes)
 
     left, right = np.minimum(xs, xe), np.maximum(xs, xe)
     first = np.maximum(-((2 - left) // SCALE), 0)

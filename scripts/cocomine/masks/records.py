@@ -93,8 +93,8 @@ def _scan_mapped(path: Path, content: mmap.mmap) -> tuple[Integers, Integers, In
         texts = msgspec.json.decode(head.annotations, type=list[msgspec.Raw])
         # A Raw is a view of the map, so addresses say where it lies; its records follow one another from there.
         place = _address(head.annotations) - _address(content)
-        decode = msgspec.json.Decoder(_ImageOf).decode
-        image_ids = np.fromiter((decode(text).image_id for text in texts), np.int64, len(texts))
+        owners = msgspec.json.decode(head.annotations, type=list[_ImageOf])
+        image_ids = np.fromiter((owner.image_id for owner in owners), np.int64, len(owners))
     except (msgspec.DecodeError, UnicodeDecodeError, OverflowError) as error:
         hint = "if it is one of cocomine's results, delete it and run snakemake again"
         raise CocomineError(f"{path}: not a COCO document: {error}", hint) from error

@@ -31,6 +31,11 @@ SLIVERS = st.tuples(st.floats(0, 30), st.floats(0, 30), st.floats(-0.6, 0.6), st
 SIDES = st.integers(1, 40)
 
 
+def boundaries_of(polygons: list[list[float]], heights: np.ndarray, widths: np.ndarray) -> Boundaries:
+    points, sizes = polygon_coordinates(polygons)
+    return polygon_boundaries(points, np.array(sizes), heights, widths)
+
+
 def filled(boundaries: Boundaries, part: int, height: int, width: int) -> np.ndarray:
     own = boundaries.part == part
     switches = np.zeros((height + 1, width), np.uint8)
@@ -43,8 +48,7 @@ def filled(boundaries: Boundaries, part: int, height: int, width: int) -> np.nda
 @settings(max_examples=1500, deadline=None)
 @given(st.one_of(POLYGONS, SLIVERS), SIDES, SIDES)
 def test_any_polygon_equals_the_coco_api(polygon: list[float], height: int, width: int) -> None:
-    sizes = np.array([height]), np.array([width])
-    ours = polygon_boundaries(polygon_coordinates([polygon]), *sizes)
+    ours = boundaries_of([polygon], np.array([height]), np.array([width]))
     assert np.array_equal(filled(ours, 0, height, width), ann_to_mask([polygon], height, width))
 
 
@@ -52,7 +56,7 @@ def test_any_polygon_equals_the_coco_api(polygon: list[float], height: int, widt
 @given(st.lists(st.tuples(POLYGONS, SIDES, SIDES), min_size=2, max_size=6))
 def test_polygons_of_many_images_do_not_disturb_one_another(cases: list[tuple[list[float], int, int]]) -> None:
     heights, widths = (np.array([case[i] for case in cases]) for i in (1, 2))
-    ours = polygon_boundaries(polygon_coordinates([case[0] for case in cases]), heights, widths)
+    ours = boundaries_of([case[0] for case in cases], heights, widths)
     for part, (polygon, height, width) in enumerate(cases):
         assert np.array_equal(filled(ours, part, height, width), ann_to_mask([polygon], height, width))
 
@@ -82,15 +86,12 @@ def test_compressed_counts_are_read_as_written(counts: list[int]) -> None:
 @pytest.mark.parametrize(
     ("polygons", "reason"),
     [
-        ([], "no-segmentation"),
         ([[1, 2, 3, 4]], "polygon-too-short"),
         ([[1, 2, 3, 4, 5, 6], []], "polygon-too-short"),
         ([[1, 2, 3, 4, 5, 6, 7]], "polygon-odd"),
         ([[1, 2, float("nan"), 4, 5, 6]], "not-finite"),
         ([[1, 2, float("inf"), 4, 5, 6]], "not-finite"),
         ([[1, 2, -1e300, 4, 5, 6]], "not-finite"),
-        ([[1, 2, "x", 4, 5, 6]], "polygon-not-numbers"),
-        ([[[1, 2]] * 6], "polygon-not-numbers"),
     ],
 )
 def test_what_is_no_polygon_is_refused_with_its_reason(polygons: list, reason: str) -> None:

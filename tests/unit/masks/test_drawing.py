@@ -221,7 +221,10 @@ def test_stuff_lies_beneath_objects_and_counts_as_no_thing(tmp_path: Path) -> No
     [
         ({"segmentation": [[1, 2, 3, 4]]}, "polygon-too-short"),
         ({"segmentation": None}, "no-segmentation"),
+        ({"segmentation": []}, "no-segmentation"),
         ({"segmentation": "mask"}, "record-unreadable"),
+        ({"segmentation": [[1, 2, "x", 4, 5, 6]]}, "record-unreadable"),
+        ({"segmentation": [[[1, 2]] * 6]}, "record-unreadable"),
         ({"segmentation": {"size": [30, 20], "counts": [600]}}, "rle-size-differs"),
         ({"segmentation": {"size": [20, 30], "counts": [601]}}, "rle-sum"),
         ({"segmentation": [[1, 2, 1e200, 4, 5, 6]]}, "not-finite"),
