@@ -15,10 +15,10 @@ import yaml
 
 from cocomine.annotations.reader import load_document
 from cocomine.base.errors import CocomineError
-from cocomine.base.files import read_table, write_json, write_text
+from cocomine.base.files import read_table, write_json
 from cocomine.base.progress import Progress
 from cocomine.exports import yolo
-from cocomine.exports.folder import MANIFEST, Placed, Placement, hash_placed, place_files, staged_folder
+from cocomine.exports.folder import MANIFEST, Placed, Placement, check_inside, place_files, staged_folder, write_placed
 from cocomine.exports.losses import LOSSES
 from cocomine.exports.settings import FORMATS
 from cocomine.exports.subset import SPLITS, Item, Subset, open_subset
@@ -92,7 +92,7 @@ def _write_coco(_format: str, subset: Subset, folder: Path, options: Options) ->
         for task, file in subset.other_tasks(split).items():
             pngs = _panoptic_pngs(file, split, options.panoptic_pngs) if task == "panoptic" else []
             if pngs is None:
-                tally.note("panoptic", _records(file))
+                tally.note("panoptic-without-pngs", _records(file))
             else:
                 documents += [Placement(file, f"annotations/{task}_{split}.json"), *pngs]
     files += place_files(documents, folder, link=False, threads=options.threads, what="annotation files")
@@ -119,29 +119,25 @@ def _panoptic_pngs(file: Path, split: str, folders: Sequence[Path]) -> list[Plac
 
 def _write_yolo(format_name: str, subset: Subset, folder: Path, options: Options) -> Written:
     line_of = yolo.detect_line if format_name == "yolo-detect" else yolo.segment_line
-    tallies, photographs, labels = {}, [], []
+    tallies, photographs, files = {}, [], []
     for split in SPLITS:
         tally = tallies[split] = Tally()
         (folder / "labels" / split).mkdir(parents=True)
         with Progress(f"label {split}", None, "image") as progress:
             for item in subset.items(split):
                 name = PurePosixPath(item.image.file_name)
-                photographs.append(Placement(item.source, f"images/{split}/{name}", item.sha256))
-                label = f"labels/{split}/{name.with_suffix('.txt')}"
+                photograph = Placement(item.source, f"images/{split}/{name}", item.sha256)
+                check_inside(photograph)
+                photographs.append(photograph)
                 text = yolo.label_text(item, subset.labels, line_of, tally)
-                labels.append((label, text))
+                files.append(write_placed(folder, f"labels/{split}/{name.with_suffix('.txt')}", text))
                 _note_image(item, tally)
                 progress.advance()
         _note_other_tasks(subset, split, tally)
-    files = place_files(
+    files.append(write_placed(folder, "data.yaml", _data_yaml(subset)))
+    files += place_files(
         photographs, folder, link=options.link, threads=options.threads, what="photographs", by_stem=True
     )
-    for label, text in labels:
-        path = folder / label
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_text(text, "ascii", newline="\n")
-    write_text(folder / "data.yaml", _data_yaml(subset))
-    files += [hash_placed(folder, path) for path in ("data.yaml", *(label for label, _ in labels))]
     return Written(files, tallies)
 
 
@@ -154,9 +150,16 @@ def _data_yaml(subset: Subset) -> str:
 def _write_masks(_format: str, subset: Subset, folder: Path, options: Options) -> Written:
     tallies, photographs, masks = {}, [], []
     unseen = _unseen_objects(subset.folder / "masks" / "instances.tsv")
+    refused = _refused_images(subset.folder / "masks" / "refused.tsv")
     for split in SPLITS:
         tally = tallies[split] = Tally()
         for item in subset.items(split):
+            if item.image.id in refused:
+                tally.note("no-mask")
+                tally.objects_in += len(item.objects)
+                for _ in item.objects:
+                    tally.drop("image-without-mask")
+                continue
             name = PurePosixPath(item.image.file_name)
             photographs.append(Placement(item.source, f"images/{split}/{name}", item.sha256))
             mask = subset.folder / "masks" / "semantic" / f"{name.stem}.png"
@@ -176,6 +179,11 @@ def _unseen_objects(table: Path) -> dict[int, str]:
     codes = {"hidden": "hidden", "empty": "no-pixel"}
     rows = read_table(table) if table.is_file() else iter(())
     return {int(row["annotation_id"]): codes[row["state"]] for row in rows if row["state"] in codes}
+
+
+def _refused_images(table: Path) -> set[int]:
+    """Ids of the images that could not be drawn; empty when the masks left no such table."""
+    return {int(row["image_id"]) for row in read_table(table)} if table.is_file() else set()
 
 
 def _tally_mask(item: Item, subset: Subset, unseen: dict[int, str], tally: Tally) -> None:

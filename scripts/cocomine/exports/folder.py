@@ -1,5 +1,6 @@
 """An export's folder: built beside its place, then renamed into it, with every file hashed."""
 
+import hashlib
 import os
 import secrets
 import shutil
@@ -72,12 +73,8 @@ def checked_targets(placements: Iterable[Placement], by_stem: bool) -> list[Plac
     result = list(placements)
     seen: dict[str, Placement] = {}
     for placement in result:
+        check_inside(placement)
         path = PurePosixPath(placement.target)
-        if path.is_absolute() or ".." in path.parts or "\\" in placement.target:
-            raise CocomineError(
-                f"file name {placement.target!r} would leave the export's folder",
-                "set the policy of `unsafe-file-name` to quarantine",
-            )
         earlier = seen.setdefault(str(path.with_suffix("") if by_stem else path).casefold(), placement)
         if earlier is not placement:
             raise CocomineError(
@@ -85,6 +82,16 @@ def checked_targets(placements: Iterable[Placement], by_stem: bool) -> list[Plac
                 "set the policy of `duplicate-file-name` to quarantine, or build a subset per source split",
             )
     return result
+
+
+def check_inside(placement: Placement) -> None:
+    """Raise CocomineError when the placement's target would leave the export's folder."""
+    path = PurePosixPath(placement.target)
+    if path.is_absolute() or ".." in path.parts or "\\" in placement.target:
+        raise CocomineError(
+            f"file name {placement.target!r} would leave the export's folder",
+            "set the policy of `unsafe-file-name` to quarantine",
+        )
 
 
 def place_files(
@@ -125,7 +132,7 @@ def _place(placement: Placement, folder: Path, link: bool) -> tuple[Placed, bool
             f"{placement.source}: no such file, though the subset counts on it",
             "fetch it again with: snakemake --forcerun sync_images (a mask: --forcerun rasterize_masks)",
         ) from error
-    placed = hash_placed(folder, placement.target)
+    placed = Placed(placement.target, target.stat().st_size, sha256_of_file(target))
     if placement.sha256 and placed.sha256 != placement.sha256:
         raise CocomineError(
             f"{placement.source}: its SHA-256 is {placed.sha256}, but {placement.sha256} was fetched",
@@ -145,7 +152,16 @@ def _hard_link(source: Path, target: Path) -> bool:
     return True
 
 
-def hash_placed(folder: Path, path: str) -> Placed:
-    """Return size and hash of the file at `path` inside `folder`."""
-    file = folder / path
-    return Placed(path, file.stat().st_size, sha256_of_file(file))
+def write_placed(folder: Path, path: str, text: str) -> Placed:
+    """Write a small text file (UTF-8) at `path` inside `folder`; return its size and hash.
+
+    The folder as a whole is renamed into its place when it is complete, so the file needs no temporary name.
+    """
+    content = text.encode("utf-8")
+    target = folder / path
+    try:
+        target.write_bytes(content)
+    except FileNotFoundError:
+        target.parent.mkdir(parents=True, exist_ok=True)
+        target.write_bytes(content)
+    return Placed(path, len(content), hashlib.sha256(content).hexdigest())

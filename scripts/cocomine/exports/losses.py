@@ -28,6 +28,7 @@ _TABLE = (
     Loss("zero-area", "objects", True, "its box or outline has no area inside the image"),
     Loss("hidden", "objects", True, "other objects cover it wholly, and a pixel has one label"),
     Loss("no-pixel", "objects", True, "it is too small or too thin for any pixel to be drawn of it"),
+    Loss("image-without-mask", "objects", True, "no mask could be drawn of its image; masks/refused.tsv says why"),
     Loss("clipped", "objects", False, "it was cut at the image's edge, since coordinates must lie between 0 and 1"),
     Loss("shape", "objects", False, "of its outline only the box is kept"),
     Loss("parts-joined", "objects", False, "its separate parts were joined into one outline by bridges of no width"),
@@ -51,6 +52,7 @@ _TABLE = (
         False,
         "the mask does not tell a crowd from an object, only void where the policy says so",
     ),
+    Loss("no-mask", "images", True, "no mask could be drawn of the image; masks/refused.tsv says why"),
     Loss("image-id", "images", False, "the image's id is not written; its file name stands for it"),
     Loss("licence", "images", False, "the image's licence and links are not written; see ATTRIBUTION.md"),
     Loss("only-uncarried", "images", False, "it has objects but none could be carried, so it reads as an empty image"),
@@ -63,6 +65,7 @@ _TABLE = (
     Loss("captions", "records", True, "the format has no place for captions"),
     Loss("person_keypoints", "records", True, "the format has no place for keypoints beside its boxes or masks"),
     Loss("stuff", "records", True, "the format has no place for the stuff annotations"),
+    Loss("panoptic-without-pngs", "records", True, "the panoptic PNGs were not given to the export"),
     Loss("panoptic", "records", True, "the format has no place for panoptic segments"),
 )
 

@@ -161,6 +161,16 @@ def test_masks_are_the_label_masks_pixel_for_pixel(subset, tmp_path):
     assert (counts["crowd-flag"], counts["instances"]) == (2, 6)
 
 
+def test_an_image_that_could_not_be_drawn_is_left_out_and_counted(subset, tmp_path):
+    folder, store = altered(subset, tmp_path)
+    (folder / "masks" / "semantic" / "000000000044.png").unlink()
+    (folder / "masks" / "refused.tsv").write_text("image_id\tfile_name\treason\tdetail\n44\tx.jpg\tbad\t\n")
+    manifest = export_dataset("masks", folder, store, tmp_path / "out")
+    assert (lost(manifest)["no-mask"], lost(manifest)["image-without-mask"]) == (1, 3)
+    assert manifest["splits"]["val"]["images"] == 1
+    assert not (tmp_path / "out" / "images" / "val" / "000000000044.jpg").exists()
+
+
 def test_photographs_are_hard_linked_where_that_can_be_done(subset, tmp_path):
     export("coco", subset, tmp_path / "out")
     stored = subset.store / "train2017" / IMAGES[0][1]
@@ -263,6 +273,16 @@ def test_a_file_name_that_leaves_the_folder_is_refused(name, tmp_path):
         export_folder.checked_targets([export_folder.Placement(tmp_path, name)], by_stem=False)
 
 
+def test_a_subset_with_an_unsafe_file_name_writes_nothing_outside(subset, tmp_path):
+    folder, store = altered(subset, tmp_path)
+    text = (folder / "train.json").read_text()
+    (folder / "train.json").write_text(text.replace('"000000000007.jpg"', '"../../../escaped.jpg"'))
+    for format_name in FORMATS:
+        with pytest.raises(CocomineError, match="would leave"):
+            export_dataset(format_name, folder, store, tmp_path / "deep" / "out")
+    assert not list(tmp_path.rglob("escaped*"))
+
+
 def test_hostile_class_names_come_back_from_data_yaml_as_they_were(tmp_path):
     names = ('dog: "x" # no', "- 'é' {yes}\n")
     subset = make_small_subset(tmp_path, names=names)
@@ -275,13 +295,13 @@ def test_panoptic_files_go_with_their_pngs_or_are_counted(subset, tmp_path):
     record = {"image_id": 7, "file_name": "000000000007.png", "segments_info": [{"id": 1, "category_id": 1}]}
     document = {"images": [], "annotations": [record], "categories": []}
     (folder / "split_tasks" / "train_panoptic.json").write_text(json.dumps(document))
-    assert lost(export_dataset("coco", folder, store, tmp_path / "a"))["panoptic"] == 1
+    assert lost(export_dataset("coco", folder, store, tmp_path / "a"))["panoptic-without-pngs"] == 1
     assert not (tmp_path / "a" / "annotations" / "panoptic_train.json").exists()
     pngs = tmp_path / "pngs"
     pngs.mkdir()
     Image.new("RGB", (64, 48)).save(pngs / "000000000007.png")
     options = Options(panoptic_pngs=(tmp_path / "none", pngs))
-    assert "panoptic" not in lost(export_dataset("coco", folder, store, tmp_path / "b", options))
+    assert "panoptic-without-pngs" not in lost(export_dataset("coco", folder, store, tmp_path / "b", options))
     assert (tmp_path / "b" / "annotations" / "panoptic_train" / "000000000007.png").is_file()
     with pytest.raises(CocomineError, match=r"000000000007\.png"):
         export_dataset("coco", folder, store, tmp_path / "c", Options(panoptic_pngs=(tmp_path,)))
