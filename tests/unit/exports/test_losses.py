@@ -4,8 +4,10 @@ from helpers.shared import ROOT
 
 def table():
     lines = ["| code | counts | in the export | meaning |", "|---|---|---|---|"]
-    for loss in LOSSES.values():
-        lines.append(f"| `{loss.code}` | {loss.unit} | {'no' if loss.drops else 'yes, with less'} | {loss.meaning} |")
+    lines += [
+        f"| `{loss.code}` | {loss.unit} | {'no' if loss.drops else 'yes, with less'} | {loss.meaning} |"
+        for loss in LOSSES.values()
+    ]
     return "\n".join(lines)
 
 
