@@ -2,6 +2,7 @@
 
 import logging
 import re
+import zlib
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -15,7 +16,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from cocomine.annotations import schema
-from cocomine.annotations.chunks import Part
+from cocomine.annotations.chunks import Part, Texts
 from cocomine.annotations.layout import TASKS, Layout, parse_value, walk
 from cocomine.annotations.reasons import PIXEL_TOLERANCE, TABLE, Reason, mask_of
 from cocomine.annotations.records import CategoryFacts, Facts, parse_patiently, read_category
@@ -66,10 +67,10 @@ def _size(path: Path) -> int | None:
 
 @dataclass
 class Columns:
-    """All parts of an array put together: arrays and lists of texts, a value a row, and how many records they are."""
+    """All parts of an array put together: numbers and texts, a value a row, and how many records they are."""
 
     arrays: dict[str, Array]
-    texts: dict[str, list[str | None]]
+    texts: dict[str, Texts]
     records: int
     unknown: Counter[str] = field(default_factory=Counter)
 
@@ -93,14 +94,14 @@ def join_parts(parts: list[Part], empty: Mapping[str, Any]) -> Columns:
         unknown.update(part.unknown)
     filled = [part for part in parts if part.columns]
     arrays: dict[str, Array] = {}
-    texts: dict[str, list[str | None]] = {}
+    texts: dict[str, Texts] = {}
     if not filled:
         arrays = {name: np.zeros(0, dtype) for name, dtype in empty.items()}
     else:
         for name in list(filled[0].columns):
             arrays[name] = np.concatenate([part.columns.pop(name) for part in filled])
         for name in list(filled[0].texts):
-            texts[name] = [text for part in filled for text in part.texts.pop(name)]
+            texts[name] = Texts.join([part.texts.pop(name) for part in filled])
     parts.clear()
     return Columns(arrays, texts, records, unknown)
 
@@ -129,29 +130,33 @@ class _Tables:
 
     # images
 
-    def _check_images(self) -> list[str | None]:
+    def _check_images(self) -> Texts:
+        """Check ids and file names; return the paths in the store."""
         images = self.images
         reasons = images["reasons"]
         mark(reasons, later_of_equal(images["id"]), Reason.DUPLICATE_ID)
-        names = images.texts.setdefault("file_name", [])
-        urls = images.texts.get("coco_url", [])
-        broken = int(mask_of(Reason.NOT_AN_OBJECT))
-        for row, name in enumerate(names):
-            if (name is None or name == "") and not int(reasons[row]) & broken:
-                reasons[row] |= np.uint64(mask_of(Reason.NO_FILE_NAME))
+        if not images.rows:
+            return Texts.of([])
+        given = images.texts["file_name"]
+        names = given.values()
+        unnamed = (given.lengths <= 0) & (reasons & np.uint64(mask_of(Reason.NOT_AN_OBJECT)) == 0)
+        if unnamed.any():
+            mark(reasons, unnamed, Reason.NO_FILE_NAME)
+            urls = images.texts["coco_url"].values()
+            for row in np.flatnonzero(unnamed).tolist():
                 names[row] = name_from_url(urls[row])
+            images.texts["file_name"] = Texts.of(names)
         paths = store_paths(names, self.split)
-        seen: set[str] = set()
-        for row, path in enumerate(paths):
-            if path is None:
-                if names[row] is not None:
-                    reasons[row] |= np.uint64(mask_of(Reason.UNSAFE_FILE_NAME))
-            else:
-                folded = path.casefold()
-                if folded in seen:
+        unsafe = [path is None and name is not None for path, name in zip(paths, names, strict=True)]
+        mark(reasons, np.array(unsafe, bool), Reason.UNSAFE_FILE_NAME)
+        folded = [path and path.casefold() for path in paths]
+        if len(set(folded)) < len(folded):
+            seen: set[str] = set()
+            for row, name in enumerate(folded):
+                if name is not None and name in seen:
                     reasons[row] |= np.uint64(mask_of(Reason.DUPLICATE_FILE_NAME))
-                seen.add(folded)
-        return paths
+                seen.add(name or "")
+        return Texts.of(paths)
 
     # annotations
 
@@ -235,7 +240,10 @@ class _Tables:
         names = ("image_id", "category_id", "bbox_x", "bbox_y", "bbox_w", "bbox_h", "area", "vertices")
         keys = [table[name] for name in names if name in table.arrays]
         if "caption" in table.texts:
-            keys.append(np.fromiter(map(hash, table.texts["caption"]), np.int64, table.rows))
+            captions = [
+                zlib.crc32(caption.encode()) for caption in table.texts["caption"].values() if caption is not None
+            ]
+            keys.append(np.array(captions, np.int64))
         mixture = mixed(keys)
         repeated = repeated_values(mixture)
         if not len(repeated):
@@ -427,6 +435,7 @@ def mixed(columns: Sequence[Array]) -> Array:
 # File names -----------------------------------------------------------------------------------------------------------
 
 _PLAIN_NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]*")
+_PLAIN_NAMES = re.compile(rf"{_PLAIN_NAME.pattern}(?:\0{_PLAIN_NAME.pattern})*+")
 _FORBIDDEN = re.compile(r"[\x00-\x1f\x7f\\]|[\ud800-\udfff]")
 _DRIVE = re.compile(r"[A-Za-z]:")
 
@@ -448,19 +457,15 @@ def is_safe(name: str) -> bool:
 
 def store_paths(names: Sequence[str | None], split: str) -> list[str | None]:
     """Return each image's path in the store: its own folder and name, or `split` and its name; None when unsafe."""
-    plain = _PLAIN_NAME.fullmatch
-    return [
-        None
-        if name is None
-        else f"{split}/{name}"
-        if plain(name)
-        else None
-        if not is_safe(name)
-        else name
-        if "/" in name
-        else f"{split}/{name}"
-        for name in names
-    ]
+    if None not in names and _PLAIN_NAMES.fullmatch("\0".join(map(str, names))):
+        return [f"{split}/{name}" for name in names]
+    paths: list[str | None] = []
+    for name in names:
+        if name is None or not is_safe(name):
+            paths.append(None)
+        else:
+            paths.append(name if "/" in name else f"{split}/{name}")
+    return paths
 
 
 # Writing --------------------------------------------------------------------------------------------------------------
@@ -470,7 +475,9 @@ def _table(form: pa.Schema, values: Mapping[str, Any], rows: int) -> pa.Table:
     arrays = []
     for name, kind in zip(form.names, form.types, strict=True):
         value = values.get(name)
-        if value is not None and len(value) == rows:
+        if isinstance(value, Texts) and len(value) == rows:
+            arrays.append(schema.text_column(value.lengths, value.data))
+        elif value is not None and len(value) == rows:
             arrays.append(schema.column(value, kind))
         elif name in _ABSENT:
             arrays.append(schema.column(np.full(rows, _ABSENT[name]), kind))
@@ -495,19 +502,21 @@ _ABSENT: Final = {
 }
 
 
+_REPETITIVE: Final = ("category_id", "iscrowd", "segmentation", "license", "reasons")
+_RISING: Final = ("row", "record", "id", "offset")
+
+
 def _write(path: Path, table: pa.Table) -> None:
     """Write a table so that its bytes depend on its values alone, and few columns can be read fast."""
+    names = table.column_names
     with atomic_path(path) as temporary:
         pq.write_table(
             table,
             temporary,
             compression="zstd",
             compression_level=1,
-            use_dictionary=[
-                name
-                for name in ("category_id", "iscrowd", "segmentation", "license", "reasons")
-                if name in table.column_names
-            ],
+            use_dictionary=[name for name in _REPETITIVE if name in names],
+            column_encoding={name: "DELTA_BINARY_PACKED" for name in _RISING if name in names},
             write_statistics=False,
             store_schema=False,
         )

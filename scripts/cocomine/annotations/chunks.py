@@ -41,10 +41,49 @@ Array = npt.NDArray[Any]
 
 
 @dataclass
+class Texts:
+    """A column of texts as bytes: `lengths` (int32, in bytes of UTF-8; -1 for none) and all texts one after another."""
+
+    lengths: Array
+    data: bytes
+
+    @classmethod
+    def of(cls, values: Sequence[str | None]) -> "Texts":
+        """Put texts together."""
+        if None not in values:
+            data = "".join(values).encode()  # type: ignore[arg-type]
+            lengths = np.fromiter(map(len, values), np.int32, len(values))  # type: ignore[arg-type]
+            if data.isascii():
+                return cls(lengths, data)
+        encoded = [None if value is None else value.encode() for value in values]
+        lengths = np.array([-1 if text is None else len(text) for text in encoded], np.int32)
+        return cls(lengths, b"".join([text for text in encoded if text]))
+
+    @classmethod
+    def join(cls, parts: Sequence["Texts"]) -> "Texts":
+        """Put columns one after another."""
+        if not parts:
+            return cls(np.zeros(0, np.int32), b"")
+        return cls(np.concatenate([part.lengths for part in parts]), b"".join([part.data for part in parts]))
+
+    def __len__(self) -> int:
+        return len(self.lengths)
+
+    def values(self) -> list[str | None]:
+        """Return the texts."""
+        ends = np.cumsum(np.maximum(self.lengths, 0)).tolist()
+        data = self.data
+        return [
+            None if length < 0 else data[end - length : end].decode()
+            for length, end in zip(self.lengths.tolist(), ends, strict=True)
+        ]
+
+
+@dataclass
 class Part:
     """The records of one stretch, as columns.
 
-    `stop` is the position after the last record. `columns` are arrays of a row each, `texts` lists of a row each.
+    `stop` is the position after the last record. `columns` and `texts` have a value a row.
     `error` is (message, hint) when the JSON is malformed after `stop`. `records` counts the array's items, `unknown`
     the keys that COCO does not define.
     """
@@ -52,7 +91,7 @@ class Part:
     stop: int
     records: int = 0
     columns: dict[str, Array] = field(default_factory=dict)
-    texts: dict[str, list[str | None]] = field(default_factory=dict)
+    texts: dict[str, Texts] = field(default_factory=dict)
     unknown: Counter[str] = field(default_factory=Counter)
     error: tuple[str, str] | None = None
 
@@ -71,7 +110,7 @@ class _Chunk:
     lengths: Array
     facts: dict[int, Facts]
     columns: dict[str, Array] = field(default_factory=dict)
-    texts: dict[str, list[str | None]] = field(default_factory=dict)
+    texts: dict[str, Texts] = field(default_factory=dict)
 
 
 @contextmanager
@@ -93,7 +132,7 @@ def decode_stretch(path: Path, kind_name: str, start: int, end: int, boundary: b
     before, and more when a record went on behind it.
     """
     kind = KINDS[kind_name]
-    chunks: list[dict[str, Array]] = []
+    chunks: list[_Chunk] = []
     part = Part(stop=start)
     with _without_collector(), Source(path) as source:
         position: int | None = start
@@ -101,15 +140,15 @@ def decode_stretch(path: Path, kind_name: str, start: int, end: int, boundary: b
             while position is not None and position < end:
                 chunk, position = _next_chunk(source, kind, position, end, boundary, part.unknown)
                 chunk.columns["record"] += np.int32(part.records)
-                chunks.append(chunk.columns)
-                for name, values in chunk.texts.items():
-                    part.texts.setdefault(name, []).extend(values)
+                chunks.append(chunk)
                 part.records += len(chunk.rows)
+                chunk.rows = []
                 part.stop = int(chunk.offsets[-1] + chunk.lengths[-1])
         except CocomineError as error:
             part.error = (error.message, error.hint)
     if chunks:
-        part.columns = {name: np.concatenate([c[name] for c in chunks]) for name in chunks[0]}
+        part.columns = {name: np.concatenate([c.columns[name] for c in chunks]) for name in chunks[0].columns}
+        part.texts = {name: Texts.join([c.texts[name] for c in chunks]) for name in chunks[0].texts}
     return part
 
 
@@ -278,7 +317,7 @@ def _decode_one(source: Source, kind: Kind, start: int, text: bytes, unknown: Co
 # Columns of each kind: arrays, texts, and how many double quotes the known keys and their values account for -------
 
 
-_Columns = tuple[dict[str, Array], dict[str, list[str | None]], int]
+_Columns = tuple[dict[str, Array], dict[str, Texts], int]
 
 
 def _span_columns(chunk: _Chunk) -> dict[str, Array]:
@@ -321,7 +360,7 @@ def _image_columns(chunk: _Chunk) -> _Columns:
     }
     given = 4 * len(rows) - sum(values.count(None) for values in texts.values())
     quotes = 2 * (3 * len(rows) + int((columns["license"] >= 0).sum())) + 4 * given
-    return columns, texts | {"id_text": id_texts}, quotes
+    return columns, {name: Texts.of(values) for name, values in texts.items()} | {"id_text": Texts.of(id_texts)}, quotes
 
 
 def _caption_columns(chunk: _Chunk) -> _Columns:
@@ -332,7 +371,7 @@ def _caption_columns(chunk: _Chunk) -> _Columns:
     readable = columns["reasons"] & np.uint64(mask_of(Reason.NOT_AN_OBJECT, Reason.BAD_FIELD)) == 0
     blank = np.array([not r.caption.strip() for r in rows], bool)
     _mark(columns["reasons"], blank & readable, Reason.NO_CAPTION)
-    return columns, {"caption": [r.caption for r in rows]}, 8 * len(rows)
+    return columns, {"caption": Texts.of([r.caption for r in rows])}, 8 * len(rows)
 
 
 def _object_fields(rows: Sequence[Any]) -> dict[str, Array]:

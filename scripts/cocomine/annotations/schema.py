@@ -103,24 +103,25 @@ def open_index(folder: Path) -> Index:
     return Index(folder, manifest)
 
 
-def column(values: npt.NDArray[Any] | Sequence[str | None], kind: pa.DataType) -> pa.Array:
-    """Return an array of numbers, or a sequence of texts and None, as an Arrow array of `kind`.
+def column(values: npt.NDArray[Any], kind: pa.DataType) -> pa.Array:
+    """Return an array of numbers as an Arrow array of `kind`, without a copy when the dtype fits.
 
-    Numbers are not copied when their dtype fits. (`pyarrow.array` would do too, but it imports pandas where that
-    happens to be installed, which costs a second.)
+    (`pyarrow.array` would do too, but it imports pandas where that happens to be installed, which costs a second.)
     """
-    if isinstance(values, np.ndarray):
-        numbers = np.ascontiguousarray(values, kind.to_pandas_dtype())
-        return pa.Array.from_buffers(kind, len(numbers), [None, pa.py_buffer(numbers)])
-    texts = [b"" if text is None else text.encode() for text in values]
-    offsets = np.zeros(len(texts) + 1, np.int64)
-    np.cumsum(np.fromiter(map(len, texts), np.int64, len(texts)), out=offsets[1:])
-    if offsets[-1] >= 2**31:
+    numbers = np.ascontiguousarray(values, kind.to_pandas_dtype())
+    return pa.Array.from_buffers(kind, len(numbers), [None, pa.py_buffer(numbers)])
+
+
+def text_column(lengths: npt.NDArray[Any], data: bytes) -> pa.Array:
+    """Return an Arrow array of texts from their lengths (in bytes of UTF-8, -1 for none) and all texts in one."""
+    if len(data) >= 2**31:
         raise CocomineError("a column of texts is larger than 2 GiB", "split the annotation file")
-    absent = np.fromiter((text is None for text in values), bool, len(texts))
+    offsets = np.zeros(len(lengths) + 1, np.int32)
+    np.cumsum(np.maximum(lengths, 0), out=offsets[1:])
+    absent = lengths < 0
     validity = pa.py_buffer(np.packbits(~absent, bitorder="little")) if absent.any() else None
-    buffers = [validity, pa.py_buffer(offsets.astype(np.int32)), pa.py_buffer(b"".join(texts))]
-    return pa.Array.from_buffers(kind, len(texts), buffers, null_count=int(absent.sum()))
+    buffers = [validity, pa.py_buffer(offsets), pa.py_buffer(data)]
+    return pa.Array.from_buffers(pa.string(), len(lengths), buffers, null_count=int(absent.sum()))
 
 
 def numbers(values: pa.ChunkedArray) -> npt.NDArray[Any]:
