@@ -45,7 +45,7 @@ def filled(boundaries: Boundaries, part: int, height: int, width: int) -> np.nda
     return switched[:-1].astype(bool)
 
 
-@settings(max_examples=1500, deadline=None)
+@settings(max_examples=1000, deadline=None)
 @given(st.one_of(POLYGONS, SLIVERS), SIDES, SIDES)
 def test_any_polygon_equals_the_coco_api(polygon: list[float], height: int, width: int) -> None:
     ours = boundaries_of([polygon], np.array([height]), np.array([width]))

@@ -64,7 +64,7 @@ CHOICES = st.builds(
 )
 
 
-@settings(max_examples=120, deadline=None)
+@settings(max_examples=80, deadline=None)
 @given(st.lists(st.lists(THINGS, max_size=7), min_size=1, max_size=3), st.integers(1, 36), st.integers(1, 36), CHOICES)
 def test_random_scenes_equal_the_composition_of_pycocotools_masks(
     scenes: list[list[tuple[list[list[float]], int, int]]], height: int, width: int, wanted: MaskSettings
