@@ -79,7 +79,11 @@ class StaticBucket:
     ) -> None:
         if self.process is not None:
             self.process.send_signal(signal.SIGQUIT)
-            self.process.wait(10)
+            try:
+                self.process.wait(3)
+            except subprocess.TimeoutExpired:  # a client that was killed may hold a connection open
+                self.process.terminate()
+                self.process.wait(10)
 
     def bytes_sent(self) -> int:
         """Return the bytes of all answers so far, headers included."""
@@ -126,8 +130,15 @@ http {{
     listen 127.0.0.1:{port} ssl backlog=1024;
     ssl_certificate {cert}; ssl_certificate_key {key};
     location ~ ^/download/storage/v1/b/bkt/o/(.+)$ {{ alias {folder}/objects/$1; }}
-    location = /storage/v1/b/bkt {{ default_type application/json; return 200 '{{"kind":"storage#bucket","name":"bkt","id":"bkt"}}'; }}
-    location ~ ^/storage/v1/b/bkt/o/?$ {{ default_type application/json; root {folder}; try_files /list/$arg_pageToken.json =404; }}
+    location = /storage/v1/b/bkt {{
+      default_type application/json;
+      return 200 '{{"kind":"storage#bucket","name":"bkt","id":"bkt"}}';
+    }}
+    location ~ ^/storage/v1/b/bkt/o/?$ {{
+      default_type application/json;
+      root {folder};
+      try_files /list/$arg_pageToken.json =404;
+    }}
     location ~ ^/storage/v1/b/bkt/o/(.+)$ {{
       default_type application/json;
       set $place meta;

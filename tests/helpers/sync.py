@@ -5,6 +5,8 @@ import subprocess
 import sys
 from pathlib import Path
 
+from cocomine.base.files import write_table
+
 from helpers.shared import ROOT
 
 
@@ -46,9 +48,10 @@ def tree(folder: Path) -> dict[str, bytes]:
 
 def write_selection(path: Path, names: list[str], roles: dict[str, str] | None = None) -> Path:
     """Write a selection.tsv of these store paths."""
-    rows = ["image_id\tsource_split\tfile_name\tstore_path\twidth\theight\trole\trank"]
+    columns = ("image_id", "source_split", "file_name", "store_path", "width", "height", "role", "rank")
+    rows = []
     for number, name in enumerate(names):
         split, _, file = name.partition("/")
-        rows.append(f"{number}\t{split}\t{file}\t{name}\t1\t1\t{(roles or {}).get(name, 'wanted')}\t{number}")
-    path.write_text("\n".join(rows) + "\n", "utf-8")
+        rows.append((number, split, file, name, 1, 1, (roles or {}).get(name, "wanted"), number))
+    write_table(path, columns, rows)
     return path

@@ -49,9 +49,13 @@ def sync_images(job: Job, settings: StoreSettings, options: Options) -> None:
         log.info("%d images cannot be had; %d spare images take their place", lacking, len(more))
         asked += more
         outcomes |= store.sync([row.store_path for row in more], pins)
-    write_lock(job.lock, [(row.image_id, outcomes[row.store_path]) for row in asked])
-    log.info("%s: %d ok of %d", job.lock, sum(o.status == "ok" for o in outcomes.values()), len(asked))
-    _complain(list(outcomes.values()), job.record_missing, store.hints)
+    fatal = [o for o in outcomes.values() if o.status == "failed" or (o.status != "ok" and not job.record_missing)]
+    if fatal and job.lock.exists():
+        log.warning("%s is left as it was: it pins what should have come", job.lock)
+    else:
+        write_lock(job.lock, [(row.image_id, outcomes[row.store_path]) for row in asked])
+    log.info("%d images ok of %d", sum(o.status == "ok" for o in outcomes.values()), len(asked))
+    _complain(list(outcomes.values()), fatal, store.hints)
 
 
 def _unfilled(outcomes: dict[str, Outcome], asked: list[Selected], spares_used: int) -> int:
@@ -67,9 +71,8 @@ def _pins(job: Job) -> dict[str, Outcome]:
     return read_lock(job.against if job.against is not None else job.lock)
 
 
-def _complain(outcomes: list[Outcome], record_missing: bool, hints: Sequence[str]) -> None:
+def _complain(outcomes: list[Outcome], fatal: list[Outcome], hints: Sequence[str]) -> None:
     report_lacking(outcomes)
-    fatal = [o for o in outcomes if o.status == "failed" or (o.status != "ok" and not record_missing)]
     if fatal:
         first = fatal[0]
         raise CocomineError(

@@ -11,7 +11,7 @@ from pathlib import Path
 sys.path[:0] = [str(Path(__file__).resolve().parents[2]), str(Path(__file__).resolve().parents[3] / "scripts")]
 sys.path.insert(0, str(Path(__file__).resolve().parent))
 
-from test_faults import Bench, killed
+from test_faults import Bench, killed  # noqa: E402
 
 
 def main() -> None:

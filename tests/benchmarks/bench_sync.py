@@ -1,0 +1,251 @@
+"""How fast a sync is, beside gsutil and rclone, all through one TLS endpoint (nginx on loopback) in one run.
+
+    ./run python tests/benchmarks/bench_sync.py [--full]
+
+Prints a table, and as its last line one JSON object. Each pair of programs runs in turn (A B A B …); ratios are medians
+over the pairs, above 1 where ours is faster. Every client verifies MD5 (rclone and ours) or CRC32C/MD5 (gsutil).
+Without --full it takes about a minute and the figures are rough. A peer that is not installed is named as not run.
+"""
+
+import argparse
+import json
+import os
+import shutil
+import statistics
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+import zipfile
+from collections.abc import Callable
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parents[2]
+sys.path[:0] = [str(ROOT / "tests"), str(ROOT / "scripts")]
+
+import psutil  # noqa: E402
+from helpers.peers import gsutil_path, write_boto_config  # noqa: E402
+from helpers.static_bucket import CREATED_SECONDS, DelayProxy, StaticBucket  # noqa: E402
+from helpers.sync import write_selection  # noqa: E402
+
+SIZE = 150_000  # bytes of an object, as a photograph of COCO has on average
+
+
+class Peaks:
+    """The most memory that each program held, summed over its processes, in MB."""
+
+    def __init__(self) -> None:
+        self.of: dict[str, float] = {}
+
+    def run(self, name: str, command: list[str], env: dict[str, str]) -> float:
+        """Run to the end and return the seconds."""
+        begin = time.perf_counter()
+        child = subprocess.Popen(command, env=env, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE)
+        done = threading.Event()
+        watcher = threading.Thread(target=self._watch, args=(name, child.pid, done))
+        watcher.start()
+        assert child.stderr is not None
+        said = child.stderr.read()
+        code = child.wait()
+        seconds = time.perf_counter() - begin
+        done.set()
+        watcher.join()
+        if code:
+            raise RuntimeError(f"{name} ended with {code}: {said.decode(errors='replace')[-800:]}")
+        return seconds
+
+    def _watch(self, name: str, pid: int, done: threading.Event) -> None:
+        while not done.wait(0.2):
+            try:
+                process = psutil.Process(pid)
+                total = sum(p.memory_info().rss for p in [process, *process.children(recursive=True)])
+            except psutil.Error:
+                continue
+            self.of[name] = max(self.of.get(name, 0.0), total / 1e6)
+
+
+class Bench:
+    """One bucket behind one TLS endpoint, and the programs that fetch it."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.bucket = StaticBucket(folder / "bucket")
+        self.out = folder / "out"
+        self.peaks = Peaks()
+
+    def fill(self, count: int, size: int) -> None:
+        """Make `count` objects of `size` random bytes."""
+        shutil.rmtree(self.bucket.objects)
+        self.bucket.objects.mkdir()
+        for number in range(count):
+            (self.bucket.objects / f"obj-{number:06d}.jpg").write_bytes(os.urandom(size))
+        self.bucket.describe()
+
+    def env(self, port: int) -> dict[str, str]:
+        """Return the environment that sends ours to a port."""
+        url = f"https://127.0.0.1:{port}"
+        return {**os.environ, "STORAGE_EMULATOR_HOST": url, "REQUESTS_CA_BUNDLE": str(self.bucket.cert)}
+
+    def ours(self, port: int, *options: str) -> float:
+        """Sync by ours."""
+        command = [sys.executable, str(ROOT / "scripts" / "sync_bucket.py"), "gs://bkt", str(self.out), *options]
+        return self.peaks.run("ours", command, self.env(port))
+
+    def gsutil(self, port: int) -> float:
+        """Sync by gsutil -m."""
+        boto = write_boto_config(self.folder / "boto", port, self.folder / "state")
+        env = {**os.environ, "BOTO_CONFIG": str(boto), "HOME": str(self.folder), "PYTHONWARNINGS": "ignore"}
+        command = [str(gsutil_path()), "-m", "-q", "rsync", "-r", "gs://bkt", str(self.out)]
+        return self.peaks.run("gsutil", command, env)
+
+    def rclone(self, port: int, transfers: int) -> float:
+        """Sync by rclone."""
+        remote = f':gcs,anonymous=true,endpoint="https://127.0.0.1:{port}/storage/v1/":bkt'
+        options = ["--fast-list", "--transfers", str(transfers), "--checkers", str(transfers)]
+        trust = ["--config", "/dev/null", "--ca-cert", str(self.bucket.cert)]
+        return self.peaks.run("rclone", ["rclone", "copy", remote, str(self.out), *options, *trust], dict(os.environ))
+
+    def fresh(self, run: Callable[[], float], count: int) -> float:
+        """Run into an empty folder and check that all arrived whole."""
+        shutil.rmtree(self.out, ignore_errors=True)
+        self.out.mkdir()
+        os.sync()
+        seconds = run()
+        arrived = [entry for entry in os.scandir(self.out) if entry.is_file()]
+        if len(arrived) != count:
+            raise RuntimeError(f"{len(arrived)} of {count} files arrived")
+        for entry in arrived[:: max(1, count // 50)]:
+            if Path(entry.path).read_bytes() != (self.bucket.objects / entry.name).read_bytes():
+                raise RuntimeError(f"{entry.name} is not the object")
+        return seconds
+
+    def pairs(
+        self, name: str, ours: Callable[[], float], peer: Callable[[], float], count: int, times: int
+    ) -> dict[str, float]:
+        """Run ours and a peer in turn; print and return rates and the ratio."""
+        a, b = [], []
+        for _ in range(times):
+            a.append(self.fresh(ours, count))
+            b.append(self.fresh(peer, count))
+        ratios = sorted(y / x for x, y in zip(a, b, strict=True))
+        ratio = statistics.median(ratios)
+        mine, theirs = count / statistics.median(a), count / statistics.median(b)
+        print(
+            f"{name:34} ours {mine:7.0f} files/s   peer {theirs:7.0f} files/s   ratio {ratio:6.2f}"
+            f"   ({ratios[0]:.2f} to {ratios[-1]:.2f}, {times} pairs)",
+            flush=True,
+        )
+        return {"ours": mine, "peer": theirs, "ratio": ratio}
+
+
+def unchanged(bench: Bench, count: int) -> dict[str, float]:
+    """Return the rates of a second sync in which nothing has changed."""
+    result: dict[str, float] = {}
+    bench.fresh(lambda: bench.ours(bench.bucket.port), count)
+    bench.peaks.of.clear()
+    mine = [bench.ours(bench.bucket.port) for _ in range(3)]
+    result["ours"] = count / statistics.median(mine)
+    result["peak_mb"] = bench.peaks.of["ours"]
+    if gsutil_path():
+        for entry in os.scandir(bench.out):
+            if entry.is_file():
+                os.utime(entry.path, (CREATED_SECONDS, CREATED_SECONDS))
+        result["gsutil"] = count / bench.gsutil(bench.bucket.port)
+        result["ratio"] = result["ours"] / result["gsutil"]
+    words = ", ".join(f"{key} {value:.1f}" for key, value in result.items())
+    print(f"{f'unchanged, {count} objects':34} {words}", flush=True)
+    return result
+
+
+def members(bench: Bench, count: int, chosen: int) -> float:
+    """Return bytes moved over the bytes of the members and the directory, for `chosen` of `count` members of a zip64."""
+    files = bench.bucket.folder / "files"
+    files.mkdir(exist_ok=True)
+    step = count // chosen
+    names, size = [], 0
+    with zipfile.ZipFile(files / "train2017.zip", "w") as archive:
+        for number in range(count):
+            name = f"train2017/{number:012d}.jpg"
+            picked = number % step == 0 and len(names) < chosen
+            if picked:
+                names.append(name)
+            data = os.urandom(SIZE if picked else 100)
+            size += len(data) if picked else 0
+            archive.writestr(name, data)
+    directory = (files / "train2017.zip").stat().st_size - archive.start_dir
+    selection = write_selection(bench.folder / "selection.tsv", names)
+    before = bench.bucket.bytes_sent()
+    settings = json.dumps({"origins": [f"{bench.bucket.url}/files/train2017.zip"]})
+    command = [sys.executable, str(ROOT / "scripts" / "sync_images.py"), "--settings", settings]
+    places = ["--selection", selection, "--store-dir", bench.folder / "store", "--lock", bench.folder / "lock.tsv"]
+    seconds = bench.peaks.run("zip", [*command, *map(str, places)], bench.env(bench.bucket.port))
+    moved = bench.bucket.bytes_sent() - before
+    ratio = (moved - directory) / size
+    print(f"{chosen} of {count} members of a zip: {seconds:.1f} s, {ratio:.4f} times their bytes, plus the directory")
+    return ratio
+
+
+def flat(bench: Bench, counts: list[int]) -> list[float]:
+    """Return the seconds for each 1,000 tiny files, at each number of objects."""
+    result = []
+    for count in counts:
+        bench.fill(count, 1000)
+        seconds = bench.fresh(lambda: bench.ours(bench.bucket.port), count)
+        result.append(seconds / count * 1000)
+        print(f"{f'{count} objects of 1 kB':34} {result[-1]:.2f} s for each 1,000", flush=True)
+    return result
+
+
+def main() -> None:
+    """Run all and print the figures."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--full", action="store_true", help="the sizes that the documentation's figures are of")
+    full = parser.parse_args().full
+    count, times = (2000, 5) if full else (400, 2)
+    figures: dict[str, object] = {"objects": count, "bytes": SIZE}
+    with tempfile.TemporaryDirectory(prefix="cocomine-bench-") as name:
+        bench = Bench(Path(name))
+        bench.fill(count, SIZE)
+        with bench.bucket as bucket, DelayProxy(bucket.port, 0.04) as slow:
+            rclone = shutil.which("rclone") is not None
+            if gsutil_path():
+                got = bench.pairs(
+                    "gsutil -m rsync",
+                    lambda: bench.ours(bucket.port),
+                    lambda: bench.gsutil(bucket.port),
+                    count,
+                    times if full else 1,
+                )
+                figures |= {"ratio_vs_gsutil": got["ratio"], "files_per_s": got["ours"]}
+            else:
+                print("not run: gsutil is not installed (make_peers.py gsutil)")
+            if rclone:
+                got = bench.pairs(
+                    "rclone", lambda: bench.ours(bucket.port), lambda: bench.rclone(bucket.port, 64), count, times
+                )
+                figures |= {"ratio_vs_rclone": got["ratio"], "files_per_s": got["ours"]}
+                bench.bucket.describe(f"https://127.0.0.1:{slow.port}")
+                got = bench.pairs(
+                    "rclone, 40 ms later",
+                    lambda: bench.ours(slow.port),
+                    lambda: bench.rclone(slow.port, 64),
+                    count,
+                    times,
+                )
+                figures["ratio_vs_rclone_40ms"] = got["ratio"]
+            else:
+                print("not run: rclone is not installed (apt-get install rclone)")
+            figures["peak_mb"] = bench.peaks.of.get("ours", 0.0)
+            figures["zip_bytes_ratio"] = members(bench, 118_287 if full else 20_000, 500 if full else 80)
+            seconds = flat(bench, [1000, 10_000, 100_000] if full else [500, 4000])
+            figures["seconds_per_1000"] = seconds
+            if full:
+                bench.fill(118_000, 1)
+            second = unchanged(bench, 118_000 if full else 4000)
+            figures |= {f"unchanged_{key}": value for key, value in second.items()}
+    print(json.dumps({key: round(v, 3) if isinstance(v, float) else v for key, v in figures.items()}))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,49 @@
+"""Make the environments of the programs that the benchmarks compare with, each of its own, below .peers/.
+
+    ./run python tests/benchmarks/make_peers.py [NAME ...]
+
+Their needs conflict with cocomine's pins, so none of them is installed beside it. What is there already is left alone.
+rclone and nginx are programs of the system: apt-get install rclone nginx-light.
+"""
+
+import argparse
+import subprocess
+import sys
+import venv
+from pathlib import Path
+
+PEERS = Path(__file__).resolve().parents[2] / ".peers"
+
+# name -> what is installed, and a command that shows that it works
+WANTED: dict[str, tuple[list[str], list[str]]] = {
+    "gsutil": (["gsutil==5.38"], ["gsutil", "version"]),
+}
+
+
+def make(name: str) -> None:
+    """Make one environment and try it."""
+    packages, probe = WANTED[name]
+    folder = PEERS / name
+    program = folder / "bin" / probe[0]
+    if not program.exists():
+        venv.create(folder, with_pip=True, clear=True)
+        subprocess.run([folder / "bin" / "pip", "install", "--quiet", *packages], check=True)
+    done = subprocess.run([program, *probe[1:]], capture_output=True, text=True, check=False)
+    lines = done.stdout.splitlines() or done.stderr.splitlines() or [""]
+    print(f"{name}: {lines[0]}" if done.returncode == 0 else f"{name}: does not run: {lines[-1]}")
+
+
+def main() -> None:
+    """Make those that were named, or all."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("names", nargs="*", metavar="NAME", help=f"from {', '.join(sorted(WANTED))} (default: all)")
+    names = parser.parse_args().names or sorted(WANTED)
+    unknown = [name for name in names if name not in WANTED]
+    if unknown:
+        sys.exit(f"unknown peer {unknown[0]}: choose from {', '.join(sorted(WANTED))}")
+    for name in names:
+        make(name)
+
+
+if __name__ == "__main__":
+    main()
