@@ -1,7 +1,6 @@
 """Reading COCO JSON back: a whole (subset) document in typed form, and single records by their byte spans."""
 
 import mmap
-from collections.abc import Iterator, Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
@@ -133,6 +132,9 @@ class RecordFile:
             self._file = open(self.path, "rb")  # noqa: SIM115 - closed by close()
         except FileNotFoundError as error:
             raise CocomineError(f"{path}: no such file", "run the rule sync_annotations first") from error
+        if self.path.stat().st_size == 0:
+            self._file.close()
+            raise CocomineError(f"{path}: the file is empty", "download it again")
         self._map = mmap.mmap(self._file.fileno(), 0, access=mmap.ACCESS_READ)
 
     def __enter__(self) -> Self:
@@ -164,8 +166,3 @@ class RecordFile:
                 f"{self.path}: no record at byte {offset}: {error}",
                 "the file changed after it was indexed: index it again",
             ) from error
-
-    def blocks(self, offsets: Sequence[int], lengths: Sequence[int]) -> Iterator[bytes]:
-        """Yield the records in the order given, those that lie side by side in the file joined into one block."""
-        for offset, length in zip(offsets, lengths, strict=True):
-            yield self.raw(offset, length)

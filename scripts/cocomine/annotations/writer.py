@@ -30,8 +30,8 @@ def write_document(
 ) -> None:
     """Write a COCO document to `path` atomically.
 
-    Each item of `images`, `annotations` and `categories` is the JSON text of one record, or a block of records as
-    `RecordFile.blocks` cuts them out of the source. `info_raw` and `licenses_raw` are JSON texts, None where the
+    Each item of `images`, `annotations` and `categories` is the JSON text of one record, or a block of records that lie
+    side by side in the source, with its separators. `info_raw` and `licenses_raw` are JSON texts, None where the
     source has none (the key is then left out). `categories` is None for captions. `extra` are further top-level keys.
     Items may be anything with a buffer (bytes, memoryview, msgspec.Raw), or with a method `copy_to`.
     """
