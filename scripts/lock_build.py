@@ -12,14 +12,19 @@ import sys
 from pathlib import Path
 
 from cocomine.base import command
-from cocomine.base.files import read_json
 from cocomine.provenance import lock
 
 
 def build_parser() -> argparse.ArgumentParser:
     """Return the command line."""
     parser = command.parser(__doc__)
-    parser.add_argument("--config", type=Path, required=True, help="the resolved config, as JSON")
+    parser.add_argument(
+        "--config",
+        type=command.settings_argument,
+        required=True,
+        metavar="JSON|FILE",
+        help="the resolved config: JSON, or a YAML or JSON file",
+    )
     parser.add_argument("--rules", nargs="+", required=True, help="the rules that took part")
     parser.add_argument("--inputs", type=Path, nargs="*", default=[], help="files or folders that came from outside")
     parser.add_argument("--outputs", type=Path, nargs="+", required=True, help="files or folders that were made")
@@ -30,7 +35,7 @@ def build_parser() -> argparse.ArgumentParser:
 def main(options: argparse.Namespace) -> None:
     """Make and write the lock."""
     scripts = Path(__file__).resolve().parent
-    made = lock.make_lock(read_json(options.config), scripts, options.rules, options.inputs, options.outputs)
+    made = lock.make_lock(options.config, scripts, options.rules, options.inputs, options.outputs)
     lock.write_lock(options.lock, made)
 
 

@@ -17,6 +17,7 @@ rule train_model:
     output:
         weights="results/experiments/{run}/model.safetensors",
         training="results/experiments/{run}/training.json",
+        images="results/experiments/{run}/train_images.tsv",
         history="results/experiments/{run}/history.csv",
         curves=report(
             "results/experiments/{run}/curves.png",

@@ -59,6 +59,7 @@ rule render_index:
             labels={"what": "all subsets and experiments"},
             caption="../report/index.rst",
         ),
+        facts="results/index.json",
     log:
         "logs/render_index/all.log",
     benchmark:

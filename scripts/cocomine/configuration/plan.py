@@ -271,7 +271,7 @@ class PlannedRun:
     @property
     def outputs(self) -> list[str]:
         """Every output of its stage, as files and folders."""
-        files = ("model.safetensors", "training.json", "history.csv", "curves.png")
+        files = ("model.safetensors", "training.json", "train_images.tsv", "history.csv", "curves.png")
         return [f"{self.folder}/{file}" for file in files] + self.evaluations
 
 
@@ -320,7 +320,7 @@ class Plan:
         outputs += [path for run in self.runs.values() for path in run.outputs]
         if self.runs:
             outputs += [*(f"results/experiments/comparison.{kind}" for kind in ("tsv", "json", "html"))]
-        return [*outputs, "results/index.html"]
+        return [*outputs, "results/index.html", "results/index.json"]
 
     @property
     def scripts(self) -> list[str]:
