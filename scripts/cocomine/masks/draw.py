@@ -289,7 +289,7 @@ def rasterize_masks(
         manifest, drawn = _draw_all(drawer, rows, records, out_dir / "masks.tsv", threads)
     manifest["training_size"] = training_size
     write_json(out_dir / "masks.json", manifest)
-    if settings.contact_sheet and sources.store is not None:
+    if sources.store is not None:
         write_contact_sheet(
             out_dir / "contact_sheet.png", drawn, labels, sources.store, out_dir / "masks", settings.contact_sheet
         )

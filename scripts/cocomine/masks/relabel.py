@@ -65,7 +65,7 @@ class Relabeller:
     def __call__(self, name: str) -> Unmapped | dict[int, int]:
         """Rewrite one file; return its pixels by label, or the first value that cannot be mapped."""
         values = read_values(self.in_dir / name, self.kind)
-        self._check_palette(name)
+        self._check_palette(name, int(values.max(initial=0)))
         table, is_known = _tables(self.kind, self.known.tobytes(), self.labels.tobytes())
         if not _all_known(values, is_known):
             bad = ~is_known[values]
@@ -78,9 +78,14 @@ class Relabeller:
         target.write_bytes(png.encode(png.filter_rows(picture, 1), width, height, png.PALETTE, 8, self.palette))
         return {label: count for label, count in enumerate(Image.fromarray(picture).histogram()) if count}
 
-    def _check_palette(self, name: str) -> None:
-        """Raise CocomineError when an index stands for another colour here than in the first file."""
-        own = source_palette(self.in_dir / name) if self.source_palette else b""
+    def _check_palette(self, name: str, largest: int) -> None:
+        """Raise CocomineError when an index stands for no colour, or for another one than in the first file."""
+        if self.kind != "palette":
+            return
+        own = source_palette(self.in_dir / name)
+        if 3 * largest >= len(own):
+            hint = "the file is damaged: make it again"
+            raise CocomineError(f"{self.in_dir / name}: holds {largest}, its palette {len(own) // 3} colours", hint)
         shared = min(len(own), len(self.source_palette))
         if own[:shared] != self.source_palette[:shared]:
             index = next(i for i in range(shared) if own[i] != self.source_palette[i]) // 3

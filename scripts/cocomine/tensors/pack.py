@@ -223,6 +223,11 @@ def _pack_one(job: Job, row: ImageRow, image_out: Bytes, mask_out: Bytes) -> Ref
             if picture.mode not in ("P", "L"):
                 return refuse("mask-not-labels", f"{row.stem}.png has mode {picture.mode}, expected 8-bit labels")
             mask = np.asarray(picture)
+            colors = len(picture.getpalette("RGB") or []) // 3
+            if picture.mode == "P" and mask.max(initial=0) >= colors:
+                return refuse(
+                    "mask-palette-too-small", f"{row.stem}.png holds {mask.max()}, its palette {colors} colours"
+                )
     except FileNotFoundError:
         return refuse("mask-missing", f"{row.stem}.png was not drawn")
     except UNREADABLE as error:

@@ -197,6 +197,27 @@ def test_images_without_objects_get_an_empty_mask(tmp_path: Path) -> None:
     assert list(read_table(tmp_path / "masks.tsv")) == []
 
 
+@pytest.mark.parametrize(("most", "shown"), [(0, 0), (3, 3), (400, 5)])
+def test_contact_sheet_is_written_whatever_it_holds(tmp_path: Path, most: int, shown: int) -> None:
+    annotations = [thing(image, 3, box(2, 2, 9, 9), image=image) for image in range(1, 6)]
+    (tmp_path / "train2017").mkdir()
+    for image in range(1, 6):
+        Image.new("RGB", (30, 20), (90, 120, 60)).save(tmp_path / "train2017" / f"{image:012}.jpg")
+    sizes = []
+    for _ in range(2):
+        drawn(tmp_path, document(annotations, images=5), MaskSettings(contact_sheet=most), store=tmp_path)
+        sizes.append((tmp_path / "contact_sheet.png").read_bytes())
+    assert sizes[0] == sizes[1]
+    sheet = np.asarray(Image.open(tmp_path / "contact_sheet.png"))
+    green = (sheet == labels_of(CATEGORIES)["labels"][2]["color"]).all(axis=-1)
+    assert green.any() == bool(shown)
+
+
+def test_contact_sheet_leaves_out_what_the_store_lacks(tmp_path: Path) -> None:
+    drawn(tmp_path, document([thing(1, 3, box(2, 2, 9, 9))]), MaskSettings(), store=tmp_path / "nowhere")
+    assert Image.open(tmp_path / "contact_sheet.png").width > 0
+
+
 def test_one_pixel_images_are_drawn(tmp_path: Path) -> None:
     annotations = [thing(1, 3, box(-1, -1, 5, 5))]
     for wanted in (MaskSettings(outputs=ALL, contact_sheet=0), MaskSettings(outputs=ALL, border=2, contact_sheet=0)):

@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 from cocomine.base.errors import CocomineError
 from cocomine.base.files import read_json
+from cocomine.masks import png
 from cocomine.masks.relabel import read_mapping, relabel_folder, value_number, value_text
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -152,6 +153,15 @@ def test_masks_of_two_forms_or_two_palettes_do_not_mix(tmp_path: Path) -> None:
         relabel_folder(tmp_path / "in", tmp_path / "out")
     save(tmp_path / "in" / "b.png", np.zeros((2, 2), np.uint8), [0, 0, 0, 2, 1, 1])
     with pytest.raises(CocomineError, match="palette differs from the first file's at 1"):
+        relabel_folder(tmp_path / "in", tmp_path / "out")
+
+
+def test_a_palette_that_is_too_small_for_its_pixels_is_named(tmp_path: Path) -> None:
+    values = np.array([[0, 1, 5]], np.uint8)
+    (tmp_path / "in").mkdir()
+    content = png.encode(png.filter_rows(values, 1), 3, 1, png.PALETTE, 8, bytes(6))
+    (tmp_path / "in" / "a.png").write_bytes(content)
+    with pytest.raises(CocomineError, match=r"a\.png: holds 5, its palette 2 colours"):
         relabel_folder(tmp_path / "in", tmp_path / "out")
 
 

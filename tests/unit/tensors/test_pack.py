@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 from cocomine.base.errors import CocomineError
 from cocomine.base.files import read_json, read_table, write_table
+from cocomine.masks import png
 from cocomine.masks.grid import nearest_indices, taken_before
 from cocomine.tensors.pack import pack_tensors, resize_image, resize_mask
 from cocomine.tensors.settings import TensorSettings
@@ -133,6 +134,17 @@ def test_masks_with_more_than_one_channel_are_no_labels(subset: Subset) -> None:
     Image.open(subset.mask(8)).convert("RGB").save(subset.mask(8))
     subset.pack()
     assert [row["reason"] for row in read_table(subset.out / "refused.tsv")] == ["mask-not-labels"]
+
+
+def test_masks_with_a_palette_too_small_for_their_pixels_are_set_aside(subset: Subset) -> None:
+    mask = np.asarray(Image.open(subset.mask(8))) + np.uint8(200)
+    height, width = mask.shape
+    content = png.encode(png.filter_rows(mask, 1), width, height, png.PALETTE, 8, bytes(27))
+    subset.mask(8).write_bytes(content)
+    subset.pack()
+    (row,) = read_table(subset.out / "refused.tsv")
+    assert row["reason"] == "mask-palette-too-small"
+    assert "its palette 9 colours" in row["detail"]
 
 
 def test_nothing_packed_at_all_is_an_error(subset: Subset) -> None:
