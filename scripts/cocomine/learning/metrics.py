@@ -95,7 +95,6 @@ def measure(probabilities: Tensor, masks: Tensor) -> tuple[Sums, Tensor]:
     valid = masks != VOID
     truth = masks.masked_fill(~valid, 0).to(torch.int64)
     of_truth = probabilities.gather(1, truth[:, None])[:, 0]
-    share = valid.to(probabilities.dtype)
     # One slot behind the labels takes the void pixels of every image.
     slots = truth.masked_fill(~valid, labels)
     image = torch.arange(count, device=masks.device)[:, None, None]
@@ -105,11 +104,14 @@ def measure(probabilities: Tensor, masks: Tensor) -> tuple[Sums, Tensor]:
     soft_inter = torch.bincount(
         (image * (labels + 1) + slots).view(-1), weights=of_truth.reshape(-1).double(), minlength=count * (labels + 1)
     ).view(count, labels + 1)[:, :labels]
-    if bool(valid.all()):
-        soft_predicted = probabilities.sum((2, 3), dtype=torch.float64)
-    else:
-        soft_predicted = (probabilities * share[:, None]).sum((2, 3), dtype=torch.float64)
-    log_loss = -(of_truth.clamp_min(1e-30).log() * share).sum((1, 2), dtype=torch.float64)
+    # All pixels less the void ones, which are few: no second copy of the probabilities.
+    soft_predicted = probabilities.sum((2, 3)).double()
+    if not bool(valid.all()):
+        where = torch.nonzero(~valid)
+        void = probabilities.permute(0, 2, 3, 1)[where[:, 0], where[:, 1], where[:, 2]].double()
+        soft_predicted.index_add_(0, where[:, 0], void, alpha=-1)
+        soft_predicted.clamp_min_(0.0)
+    log_loss = -(of_truth.clamp_min(1e-30).log_().mul_(valid)).sum((1, 2), dtype=torch.float64)
     diagonal = torch.diagonal(confusion, dim1=1, dim2=2)
     return (
         Sums(

@@ -98,7 +98,8 @@ def score_masks(
             found = table[_read_prediction(folder / f"{Path(name).stem}.png", truth.shape)]
             if int(found.max()) >= len(labels):
                 raise CocomineError(
-                    f"{folder / Path(name).stem}.png holds the value {int(found.max())}, and there are {len(labels)} labels",
+                    f"{folder / Path(name).stem}.png holds the value {int(found.max())}, "
+                    f"and there are {len(labels)} labels",
                     "pixels are the labels of labels.json; give --values categories if they are COCO category ids",
                 )
             parts.append(metrics.measure_labels(found, truth, len(labels)))
@@ -163,7 +164,8 @@ def score_results(
     entries, left_out = _usable(results, task, known, set(truth.getCatIds()))
     if not entries:
         raise CocomineError(
-            f"{results}: none of its {left_out['other_image'] + left_out['other_category']} results belongs to this split",
+            f"{results}: none of its {left_out['other_image'] + left_out['other_category']} results "
+            "belongs to this split",
             "image_id and category_id are COCO's own ids; see dictionary.json of the subset",
         )
     found = _quiet(lambda: truth.loadRes(entries))

@@ -146,7 +146,8 @@ def probabilities_of(network: Segmenter, images: Tensor, machine: hardware.Hardw
     """Return probabilities (b, n, h, w) float32, planes contiguous, of normalised images."""
     with hardware.computing(machine):
         scores = network(images)
-    return scores.float().contiguous().softmax(1)
+    found: Tensor = scores.float().contiguous().softmax(1)
+    return found
 
 
 def validate(network: Segmenter, feeder: Feeder, machine: hardware.Hardware, batch: int) -> metrics.Sums:

@@ -11,10 +11,9 @@ from pathlib import Path
 
 import pytest
 import torch
-from safetensors.torch import save_file
-
 from cocomine.learning.models import encoders, registry
 from cocomine.learning.settings import ModelSettings
+from safetensors.torch import save_file
 
 SCRIPT = Path(__file__).resolve().parents[3] / "scripts/fetch_encoder.py"
 COMMIT = "0123456789abcdef0123456789abcdef01234567"
@@ -38,7 +37,7 @@ def hub(tmp_path):
     class Handler(BaseHTTPRequestHandler):
         protocol_version = "HTTP/1.1"
 
-        def do_GET(self, body=True):  # noqa: N802
+        def do_GET(self, body=True):
             path = files / self.path.split("?")[0].rsplit("/", 1)[1]
             known = "/microsoft/resnet-18/resolve/" in self.path and path.exists()
             content = path.read_bytes() if known else b"{}"
@@ -53,7 +52,7 @@ def hub(tmp_path):
             if body:
                 self.wfile.write(content)
 
-        def do_HEAD(self):  # noqa: N802
+        def do_HEAD(self):
             self.do_GET(body=False)
 
         def log_message(self, *_args):
@@ -79,7 +78,8 @@ def test_fetched_weights_are_what_training_loads_with_their_normalisation(hub, t
     done = fetch(endpoint, tmp_path)
     assert done.returncode == 0, done.stderr
     facts = json.loads((tmp_path / "encoders/resnet18/encoder.json").read_text())
-    assert facts["revision"] == COMMIT and facts["repository"] == "microsoft/resnet-18"
+    assert facts["revision"] == COMMIT
+    assert facts["repository"] == "microsoft/resnet-18"
     model = registry.build_model(ModelSettings(weights="imagenet", weights_folder=str(tmp_path / "encoders")), 3, 0)
     assert model.encoder.normalisation.mean == (0.5, 0.4, 0.3)
     loaded = model.network.backbone.state_dict()
@@ -89,5 +89,6 @@ def test_fetched_weights_are_what_training_loads_with_their_normalisation(hub, t
 def test_offline_fetch_says_what_to_do(tmp_path):
     done = fetch("http://127.0.0.1:9", tmp_path, HF_HUB_OFFLINE="1")
     assert done.returncode == 1
-    assert "cannot be fetched" in done.stderr and "Hint: on a machine with a network run" in done.stderr
+    assert "cannot be fetched" in done.stderr
+    assert "Hint: on a machine with a network run" in done.stderr
     assert not list((tmp_path / "encoders").rglob("*")) if (tmp_path / "encoders").exists() else True

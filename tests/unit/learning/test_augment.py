@@ -2,7 +2,6 @@
 
 import pytest
 import torch
-
 from cocomine.learning.augment import augmented
 from cocomine.learning.settings import AugmentSettings
 
@@ -20,7 +19,7 @@ def run(settings, seed=0):
 
 def test_flip_mirrors_image_and_mask_alike_about_half_of_the_time():
     images, masks = run(AugmentSettings(flip=True))
-    before_images, before = batch()
+    _before_images, before = batch()
     flipped = [not torch.equal(a, b) for a, b in zip(masks, before, strict=True)]
     assert 16 < sum(flipped) < 48
     assert torch.equal(images[:, 0], masks.float() * 60)
@@ -29,7 +28,8 @@ def test_flip_mirrors_image_and_mask_alike_about_half_of_the_time():
 
 def test_nothing_asked_for_changes_nothing():
     images, masks = run(AugmentSettings(flip=False))
-    assert torch.equal(images, batch()[0]) and torch.equal(masks, batch()[1])
+    assert torch.equal(images, batch()[0])
+    assert torch.equal(masks, batch()[1])
 
 
 @pytest.mark.parametrize(
@@ -39,7 +39,8 @@ def test_moved_masks_stay_with_their_images_and_gain_only_void(settings):
     images, masks = run(settings)
     inside = masks != 255
     assert set(masks.unique().tolist()) <= {0, 1, 2, 3, 255}
-    assert (~inside).any() and inside.any()
+    assert (~inside).any()
+    assert inside.any()
     # Away from borders between labels the bilinear image is exactly its label's grey.
     near = ((images[:, 0] - masks.float() * 60).abs() < 1.0)[inside].float().mean()
     assert near > 0.9
@@ -53,7 +54,9 @@ def test_zoomed_in_pictures_have_no_outside():
 def test_brightness_and_contrast_keep_the_mask_and_the_range():
     images, masks = run(AugmentSettings(flip=False, brightness=0.5, contrast=0.5))
     assert torch.equal(masks, batch()[1])
-    assert images.min() >= 0 and images.max() <= 255 and not torch.equal(images, batch()[0])
+    assert images.min() >= 0
+    assert images.max() <= 255
+    assert not torch.equal(images, batch()[0])
 
 
 def test_generator_decides_all():

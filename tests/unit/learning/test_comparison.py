@@ -4,14 +4,14 @@ import json
 
 import numpy as np
 import pytest
-
 from cocomine.base.errors import CocomineError
 from cocomine.learning import comparison
 
 
 def write(folder, run, subset="a", arm="", seed=0, iou=0.5, images=40, ids="same", evaluated="a"):
     figures = {
-        "iou": {"mean_foreground": iou, "mean_with_background": 0.6, "per_image_mean_foreground": 0.4, "per_class": {"dog": iou}},
+        "iou": {"mean_foreground": iou, "mean_with_background": 0.6, "per_image_mean_foreground": 0.4,
+                "per_class": {"dog": iou}},
         "dice": {"mean_foreground": 0.6}, "pixel_accuracy": 0.9, "cross_entropy": 0.3, "eq2_as_printed": 0.8,
         "soft_iou": {"mean_foreground": 0.4}, "intervals": {"mean_foreground": [0.4, 0.6]},
     }  # fmt: skip
@@ -40,9 +40,12 @@ def test_cells_hold_mean_and_sample_deviation_over_seeds(tmp_path):
     assert cell["figures"]["iou"]["deviation"] == pytest.approx(np.std([0.5, 0.6, 0.7], ddof=1))
     assert cell["figures"]["iou_full"] == {"mean": None, "deviation": None}
     lines = (tmp_path / "comparison.tsv").read_text().splitlines()
-    assert len(lines) == 2 and lines[1].split("\t")[5] == "0 1 2"
+    assert len(lines) == 2
+    assert lines[1].split("\t")[5] == "0 1 2"
     page = (tmp_path / "comparison.html").read_text()
-    assert "0.600 ± 0.100" in page and "89.6" in page and "<b>x</b>" not in page
+    assert "0.600 ± 0.100" in page
+    assert "89.6" in page
+    assert "<b>x</b>" not in page
 
 
 def arms(tmp_path, **random):
@@ -55,12 +58,13 @@ def arms(tmp_path, **random):
 
 def test_arms_answer_the_papers_question_seed_by_seed(tmp_path):
     (answer,) = comparison.write_comparison(arms(tmp_path), tmp_path)["arms"]
-    assert answer["comparable"] and not answer["unequal"]
+    assert answer["comparable"]
+    assert not answer["unequal"]
     assert [arm["arm"] for arm in answer["arms"]] == ["mined", "all_classes", "random"]
     gain = answer["gain_of_mining"]["all_classes"]
-    assert (
-        gain["mean"] == pytest.approx(0.1) and gain["deviation"] == pytest.approx(0.0, abs=1e-9) and gain["seeds"] == 2
-    )
+    assert gain["mean"] == pytest.approx(0.1)
+    assert gain["deviation"] == pytest.approx(0.0, abs=1e-9)
+    assert gain["seeds"] == 2
 
 
 @pytest.mark.parametrize(
@@ -68,7 +72,8 @@ def test_arms_answer_the_papers_question_seed_by_seed(tmp_path):
 )
 def test_unequal_arms_are_said_to_be_not_comparable(tmp_path, change, words):
     (answer,) = comparison.write_comparison(arms(tmp_path, **change), tmp_path)["arms"]
-    assert not answer["comparable"] and answer["unequal"] == [words]
+    assert not answer["comparable"]
+    assert answer["unequal"] == [words]
     assert "Not comparable" in (tmp_path / "comparison.html").read_text()
 
 

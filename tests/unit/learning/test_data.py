@@ -4,12 +4,11 @@ import json
 
 import numpy as np
 import pytest
+from cocomine.base.errors import CocomineError
+from cocomine.learning import data
 from helpers.shapes import write_shapes
 from hypothesis import given
 from hypothesis import strategies as st
-
-from cocomine.base.errors import CocomineError
-from cocomine.learning import data
 
 
 @given(st.integers(0, 2**40), st.integers(1, 50), st.integers(1, 70))

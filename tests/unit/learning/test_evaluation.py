@@ -8,14 +8,13 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 import torch
-from helpers.shapes import write_shapes
-from PIL import Image
-from torchmetrics.classification import MulticlassJaccardIndex
-
 from cocomine.base.errors import CocomineError
 from cocomine.base.files import write_table
 from cocomine.learning import baselines, data, evaluation, metrics, training
 from cocomine.learning.settings import EvaluationSettings, RunSettings
+from helpers.shapes import write_shapes
+from PIL import Image
+from torchmetrics.classification import MulticlassJaccardIndex
 
 TRAIN = {"iterations": 25, "batch": 8, "threads": 1, "precision": "fp32", "device": "cpu", "optimiser": "adamw",
          "learning_rate": 0.002, "validate_every": 100, "validate_images": 4}  # fmt: skip
@@ -63,7 +62,8 @@ def test_evaluation_writes_its_files_the_same_each_time(trained, tmp_path):
     first = {p.relative_to(tmp_path / "a"): p.read_bytes() for p in (tmp_path / "a").rglob("*") if p.is_file()}
     again = {p.relative_to(tmp_path / "b"): p.read_bytes() for p in (tmp_path / "b").rglob("*") if p.is_file()}
     assert first == again
-    assert {str(path) for path in first} == {"metrics.json", "per_image.parquet", *(f"pictures/{k}_{i}.png" for k in ("best", "worst") for i in (1, 2))}  # fmt: skip
+    pictures = {f"pictures/{kind}_{i}.png" for kind in ("best", "worst") for i in (1, 2)}
+    assert {str(path) for path in first} == {"metrics.json", "per_image.parquet", *pictures}
     result = json.loads((tmp_path / "a/metrics.json").read_text())
     assert result["training_resolution"]["iou"]["mean_foreground"] > 0.5
     low, high = result["training_resolution"]["intervals"]["mean_foreground"]
@@ -74,7 +74,7 @@ def test_evaluation_writes_its_files_the_same_each_time(trained, tmp_path):
 
 
 def test_spoilt_labels_in_one_slice_are_named_first_by_the_report(trained, tmp_path):
-    root, tensors, subset, spoilt = trained
+    _root, tensors, _subset, spoilt = trained
     worse = tmp_path / "tensors"
     worse.mkdir()
     for name in ("images.npy", "index.tsv", "manifest.json", "labels.json"):
@@ -85,12 +85,13 @@ def test_spoilt_labels_in_one_slice_are_named_first_by_the_report(trained, tmp_p
     changes = {"tensors": data.read_tensors(worse), "masks_dir": None}
     found = evaluation.evaluate(job(trained, tmp_path / "out", **changes))["slices"]
     assert found["attributes"][0]["attribute"] == "brightness"
-    assert found["worst"][0]["attribute"] == "brightness" and found["worst"][0]["cell"].startswith("high")
+    assert found["worst"][0]["attribute"] == "brightness"
+    assert found["worst"][0]["cell"].startswith("high")
     assert found["finding"].startswith("brightness explains most of the error")
 
 
 def test_images_that_were_trained_on_are_refused(trained, tmp_path):
-    root, tensors, *_ = trained
+    _root, tensors, *_ = trained
     seen = replace(data.read_tensors(tensors), splits=("val",) * 100)
     with pytest.raises(CocomineError, match="40 of the 100 images to evaluate on were trained on"):
         evaluation.evaluate(job(trained, tmp_path, tensors=seen))
@@ -130,7 +131,7 @@ def test_model_of_more_classes_is_scored_on_the_wanted_ones():
 def test_labels_that_share_nothing_or_clash_are_refused():
     with pytest.raises(CocomineError, match="knows none of dog"):
         evaluation.label_map(labels(("car", 3)), labels(("dog", 18)))
-    with pytest.raises(CocomineError, match="'car'.*'bus'"):
+    with pytest.raises(CocomineError, match=r"'car'.*'bus'"):
         evaluation.label_map(labels(("car", 3)), labels(("bus", 3)))
 
 

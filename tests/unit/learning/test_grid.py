@@ -5,7 +5,6 @@ import sys
 from pathlib import Path
 
 import pytest
-
 from cocomine.base.errors import CocomineError
 from cocomine.learning.grid import expand
 
@@ -57,5 +56,5 @@ def test_what_cannot_be_a_grid_is_refused_by_name(experiments, words):
 
 def test_planning_imports_no_torch():
     scripts = Path(__file__).resolve().parents[3] / "scripts"
-    code = "import sys; import cocomine.learning.grid; sys.exit(bool({'torch', 'numpy', 'transformers'} & set(sys.modules)))"
+    code = "import sys, cocomine.learning.grid; sys.exit(bool({'torch', 'numpy', 'transformers'} & set(sys.modules)))"
     assert subprocess.run([sys.executable, "-c", code], cwd=scripts, check=False).returncode == 0

@@ -3,10 +3,9 @@
 import numpy as np
 import pytest
 import torch
-from torch.nn import functional
-
 from cocomine.base.errors import CocomineError
 from cocomine.learning.losses import Loss, class_weights
+from torch.nn import functional
 
 NAMES = ("background", "a", "b")
 
@@ -33,7 +32,8 @@ def test_batch_of_void_alone_has_no_loss_and_no_nan(weights, dice):
     loss = Loss(weights, dice, "cpu")(scores, torch.full((1, 4, 4), 255))
     loss.backward()
     assert float(loss.detach()) == pytest.approx(dice) or float(loss.detach()) == 0
-    assert torch.isfinite(scores.grad).all() and not scores.grad.any()
+    assert torch.isfinite(scores.grad).all()
+    assert not scores.grad.any()
 
 
 def test_dice_term_vanishes_for_a_perfect_prediction():

@@ -3,14 +3,13 @@
 import numpy as np
 import pytest
 import torch
+from cocomine.learning import metrics
 from torchmetrics.classification import (
     MulticlassAccuracy,
     MulticlassConfusionMatrix,
     MulticlassF1Score,
     MulticlassJaccardIndex,
 )
-
-from cocomine.learning import metrics
 
 NAMES = ("background", "a", "b", "c")
 
@@ -101,7 +100,9 @@ def test_image_of_void_alone_counts_nothing():
     probabilities = torch.full((1, 3, 4, 4), 1 / 3)
     sums = metrics.measure(probabilities, torch.full((1, 4, 4), 255, dtype=torch.uint8))[0]
     found = metrics.summary(sums, ("background", "a", "b"))
-    assert found["pixels"] == 0 and found["pixel_accuracy"] is None and found["cross_entropy"] is None
+    assert found["pixels"] == 0
+    assert found["pixel_accuracy"] is None
+    assert found["cross_entropy"] is None
 
 
 def test_empty_image_left_empty_scores_one_and_claimed_scores_zero():

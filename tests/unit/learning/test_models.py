@@ -5,12 +5,11 @@ from pathlib import Path
 
 import pytest
 import torch
-from safetensors.torch import save_file
-
 from cocomine.base.errors import CocomineError
 from cocomine.learning.losses import Loss
 from cocomine.learning.models import encoders, registry
 from cocomine.learning.settings import ModelSettings
+from safetensors.torch import save_file
 
 
 def build(**keys):
@@ -46,14 +45,16 @@ def test_every_family_scores_each_pixel_and_learns(keys):
     network.train()
     loss = network.loss(images, masks, Loss(None, 0.0, "cpu"))
     loss.backward()
-    assert loss.ndim == 0 and torch.isfinite(loss)
+    assert loss.ndim == 0
+    assert torch.isfinite(loss)
     assert all(p.grad is None or torch.isfinite(p.grad).all() for p in network.parameters())
 
 
 def test_seed_decides_the_random_weights():
     first, again, other = (registry.build_model(ModelSettings(), 3, seed).network.state_dict() for seed in (0, 0, 1))
     key = "backbone.encoder.stages.3.layers.0.layer.0.convolution.weight"
-    assert torch.equal(first[key], again[key]) and not torch.equal(first[key], other[key])
+    assert torch.equal(first[key], again[key])
+    assert not torch.equal(first[key], other[key])
 
 
 def write_encoder(path: Path, name="resnet18", seed=5):
@@ -83,7 +84,8 @@ def test_file_of_weights_is_loaded_and_its_hash_recorded(tmp_path):
     model = build(weights=str(path))
     expected = encoders.read_weights(path)
     assert all(torch.equal(model.network.backbone.state_dict()[key], value) for key, value in expected.items())
-    assert len(model.encoder.sha256) == 64 and model.encoder.source == "e.safetensors"
+    assert len(model.encoder.sha256) == 64
+    assert model.encoder.source == "e.safetensors"
 
 
 @pytest.mark.parametrize("name", ["resnet18", "resnet50"])
@@ -128,7 +130,7 @@ def test_pickles_are_refused_and_never_run(tmp_path, monkeypatch):
     Path("plain.pth").write_bytes(pickle.dumps(Trap()))
     Path("cut.safetensors").write_bytes(b"abc")
     for name in ("trap.pth", "plain.pth", "cut.safetensors"):
-        with pytest.raises(CocomineError, match="no plain tensors"):
+        with pytest.raises(CocomineError, match=r"no plain tensors"):
             build(weights=name)
     assert not Path("SPRUNG").exists()
 
@@ -141,7 +143,7 @@ def test_missing_file_and_unknown_names_are_errors_with_the_known_ones(tmp_path)
     with pytest.raises(CocomineError) as caught:
         build(family="unet")
     assert "linknet, maskformer" in caught.value.hint
-    with pytest.raises(CocomineError, match="model.options"):
+    with pytest.raises(CocomineError, match=r"model\.options"):
         build(options={"upp": 1})
 
 
@@ -153,7 +155,8 @@ def test_imagenet_without_a_network_says_how_to_fetch_beforehand(tmp_path, monke
     with pytest.raises(CocomineError) as caught:
         build(weights="imagenet", weights_folder=str(tmp_path))
     assert "no route" in caught.value.message
-    assert "fetch_encoder.py resnet18" in caught.value.hint and str(tmp_path / "resnet18") in caught.value.hint
+    assert "fetch_encoder.py resnet18" in caught.value.hint
+    assert str(tmp_path / "resnet18") in caught.value.hint
 
 
 def test_fetched_weights_that_were_changed_are_refused(tmp_path):
@@ -161,5 +164,5 @@ def test_fetched_weights_that_were_changed_are_refused(tmp_path):
     place.mkdir()
     write_encoder(place / "model.safetensors")
     (place / "encoder.json").write_text('{"sha256": "0", "mean": [0,0,0], "std": [1,1,1]}')
-    with pytest.raises(CocomineError, match="is not the file"):
+    with pytest.raises(CocomineError, match=r"is not the file"):
         build(weights="imagenet", weights_folder=str(tmp_path))

@@ -6,14 +6,13 @@ import json
 
 import numpy as np
 import pytest
+from cocomine.base.errors import CocomineError
+from cocomine.learning import data, predictions
+from cocomine.learning.settings import EvaluationSettings
 from helpers.small_subset import DOG, GIRAFFE, make_small_subset
 from PIL import Image
 from pycocotools.coco import COCO
 from pycocotools.cocoeval import COCOeval
-
-from cocomine.base.errors import CocomineError
-from cocomine.learning import data, predictions
-from cocomine.learning.settings import EvaluationSettings
 
 SETTINGS = EvaluationSettings.from_mapping({"bootstrap": 20, "slice_images": 2})
 
@@ -44,9 +43,9 @@ def without_void(mask):
 def test_perfect_masks_score_one_whatever_stands_under_void(subset, tmp_path):
     result = score_masks(subset, write_predictions(subset, tmp_path / "p", without_void), tmp_path / "out")
     assert result["full_resolution"]["iou"]["mean_foreground"] == 1.0
-    assert (
-        result["images"] == 2 and (tmp_path / "out/metrics.json").exists() and (tmp_path / "out/per_image.tsv").exists()
-    )
+    assert result["images"] == 2
+    assert (tmp_path / "out/metrics.json").exists()
+    assert (tmp_path / "out/per_image.tsv").exists()
 
 
 def test_masks_of_category_ids_are_mapped_to_labels(subset, tmp_path):
@@ -66,7 +65,8 @@ def test_masks_that_do_not_fit_are_named(subset, tmp_path, change, words):
     folder = write_predictions(subset, tmp_path / "p", change)
     with pytest.raises(CocomineError) as caught:
         score_masks(subset, folder, tmp_path / "out")
-    assert words in str(caught.value) and ".png" in str(caught.value)
+    assert words in str(caught.value)
+    assert ".png" in str(caught.value)
 
 
 def test_missing_mask_is_an_error(subset, tmp_path):
@@ -90,7 +90,8 @@ def test_boxes_score_as_pycocotools_scores_them_and_strangers_are_counted(subset
     split = predictions.read_split(subset, "val")
     path = predictions.annotation_file(subset, "val", "bbox")
     result = predictions.score_results(tmp_path / "r.json", "bbox", path, split, subset, SETTINGS, tmp_path / "out")
-    assert result["results"]["other_image"] == 1 and result["results"]["other_category"] == 1
+    assert result["results"]["other_image"] == 1
+    assert result["results"]["other_category"] == 1
     with contextlib.redirect_stdout(io.StringIO()):
         truth = COCO(str(path))
         theirs = COCOeval(truth, truth.loadRes(results_of(subset, "bbox")[:-2]), "bbox")
@@ -113,7 +114,8 @@ def test_slices_score_as_pycocotools_scores_their_images_alone(subset, tmp_path)
         theirs = COCOeval(truth, truth.loadRes(entries), "bbox")
         theirs.params.imgIds = [44]
         theirs.evaluate(), theirs.accumulate(), theirs.summarize()
-    assert cell["images"] == 1 and cell["AP"] == pytest.approx(theirs.stats[0])
+    assert cell["images"] == 1
+    assert cell["AP"] == pytest.approx(theirs.stats[0])
 
 
 @pytest.mark.parametrize(

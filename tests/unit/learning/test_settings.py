@@ -5,7 +5,6 @@ from pathlib import Path
 
 import pytest
 import yaml
-
 from cocomine.base.errors import CocomineError
 from cocomine.learning.models.registry import families
 from cocomine.learning.settings import EvaluationSettings, ModelSettings, RunSettings, TrainSettings
@@ -29,7 +28,8 @@ def _same(settings, properties):
         if is_dataclass(value):
             _same(value, described["properties"])
             continue
-        assert value == described["default"] and type(value) is type(described["default"]), entry.name
+        assert value == described["default"], entry.name
+        assert type(value) is type(described["default"]), entry.name
         assert entry.metadata.get("low") == described.get("minimum"), entry.name
         assert entry.metadata.get("high") == described.get("maximum"), entry.name
 
@@ -51,7 +51,9 @@ def test_preset_stands_below_the_experiments_own_keys():
     )
     assert (settings.train.iterations, settings.train.learning_rate, settings.train.batch) == (5, 0.0001, 32)
     assert (settings.model.encoder, settings.model.weights, settings.model.freeze) == ("resnet18", "imagenet", "stage3")
-    assert settings.train.optimiser == "sgd" and settings.train.weight_decay > 0 and not settings.train.augment.flip
+    assert settings.train.optimiser == "sgd"
+    assert settings.train.weight_decay > 0
+    assert not settings.train.augment.flip
 
 
 @pytest.mark.parametrize(

@@ -2,7 +2,6 @@
 
 import numpy as np
 import pytest
-
 from cocomine.learning import metrics, slices
 
 
@@ -73,7 +72,8 @@ def test_thirds_ranges_and_unknowns():
     assert thirds.codes.tolist() == [0, 0, 1, 1, 2, 2, -1]
     assert slices.by_thirds("b", np.array([np.nan])).cells == ()
     ranges = slices.by_ranges("n", [0, 1, 2, 3, 4, 9], (0, 1, 2, 4))
-    assert ranges.cells == ("0", "1", "2-3", "4+") and ranges.codes.tolist() == [0, 1, 2, 2, 3, 3]
+    assert ranges.cells == ("0", "1", "2-3", "4+")
+    assert ranges.codes.tolist() == [0, 1, 2, 2, 3, 3]
     assert slices.by_value("v", ["x", None]).codes.tolist() == [0, -1]
 
 

@@ -11,14 +11,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from helpers.shapes import write_shapes
-
 from cocomine.base.errors import CocomineError
 from cocomine.learning import checkpoint, data, training
 from cocomine.learning.settings import RunSettings
+from helpers.shapes import write_shapes
 
-SMALL = {"iterations": 6, "batch": 4, "threads": 1, "precision": "fp32", "device": "cpu", "log_every": 2, "validate_every": 3,
-         "validate_images": 4, "learning_rate": 0.01}  # fmt: skip
+SMALL = {"iterations": 6, "batch": 4, "threads": 1, "precision": "fp32", "device": "cpu", "log_every": 2,
+         "validate_every": 3, "validate_images": 4, "learning_rate": 0.01}  # fmt: skip
 
 
 @pytest.fixture
@@ -57,7 +56,7 @@ def test_another_seed_gives_other_weights(shapes, tmp_path):
     assert sha(tmp_path / "0/out/model.safetensors") != sha(tmp_path / "1/out/model.safetensors")
 
 
-class Stop(Exception):
+class StopError(Exception):
     pass
 
 
@@ -67,7 +66,7 @@ def stop_at(monkeypatch, step):
 
     def dying(self, settings, seed, at):
         if at == step:
-            raise Stop
+            raise StopError
         return original(self, settings, seed, at)
 
     monkeypatch.setattr(training.Feeder, "training", dying)
@@ -85,7 +84,7 @@ def test_resumed_run_ends_with_the_same_bytes(shapes, tmp_path, monkeypatch, mod
     training.train(job(shapes, tmp_path / "whole", model=model, **train))
     with monkeypatch.context() as patch:
         stop_at(patch, 4)
-        with pytest.raises(Stop):
+        with pytest.raises(StopError):
             training.train(job(shapes, tmp_path / "cut", model=model, checkpoint_seconds=0.0, **train))
     resumed = job(shapes, tmp_path / "cut", model=model, checkpoint_seconds=0.0, **train)
     training.train(resumed)
@@ -98,7 +97,7 @@ def test_resumed_run_ends_with_the_same_bytes(shapes, tmp_path, monkeypatch, mod
 def test_checkpoint_of_another_config_code_or_data_is_never_resumed(shapes, tmp_path, monkeypatch, change, caplog):
     with monkeypatch.context() as patch:
         stop_at(patch, 3)
-        with pytest.raises(Stop):
+        with pytest.raises(StopError):
             training.train(job(shapes, tmp_path, checkpoint_seconds=0.0))
     (old,) = (tmp_path / "checkpoints").glob("*.pt")
     if change.pop("pixel", None):
@@ -179,13 +178,15 @@ def test_sigterm_saves_and_stops_and_the_next_run_goes_on(shapes, tmp_path):
 
 def test_early_stop_ends_before_the_last_iteration_and_says_so(shapes, tmp_path):
     facts = training.train(job(shapes, tmp_path, learning_rate=0.0, validate_every=1, early_stop=2, iterations=20))
-    assert facts["stopped_early"] and facts["iterations"] == 3
+    assert facts["stopped_early"]
+    assert facts["iterations"] == 3
 
 
 def test_training_json_holds_every_default_and_what_auto_became(shapes, tmp_path):
     training.train(job(shapes, tmp_path, iterations=1, precision="auto"))
     facts = json.loads((tmp_path / "out/training.json").read_text())
-    assert facts["resolved"]["precision"] in ("fp32", "bf16") and facts["resolved"]["device"] == "cpu"
+    assert facts["resolved"]["precision"] in ("fp32", "bf16")
+    assert facts["resolved"]["device"] == "cpu"
     assert facts["settings"]["train"]["momentum"] == 0.9
     assert facts["parameters"]["all"] > 11e6
     assert str(tmp_path) not in (tmp_path / "out/training.json").read_text()
@@ -229,7 +230,9 @@ def test_learning_rate_warms_up_and_ends_near_nothing():
         {"train": {"iterations": 100, "warmup": 10, "schedule": "cosine", "learning_rate": 1}}
     )
     rates = [training.learning_rate(settings.train, step) for step in range(100)]
-    assert rates[0] == 0.1 and rates[9] == rates[10] == 1.0 and rates[99] < 0.001
+    assert rates[0] == 0.1
+    assert rates[9] == rates[10] == 1.0
+    assert rates[99] < 0.001
     assert rates[10:] == sorted(rates[10:], reverse=True)
 
 

@@ -1,0 +1,212 @@
+"""What training's loader costs beside the bare model, and what evaluation costs beside the forward pass.
+
+    ./run python tests/benchmarks/bench_learning.py [--full] [--device cpu|cuda]
+
+Training: iterations from packed tensors (read, augment, normalise, step) against the same model stepping on one random
+batch, in turn A B A B …; `ratio_vs_bare` is images/s of ours over bare, the median of the pairs. Evaluation: the
+measuring at training size as a share of the forward pass, and at full resolution against torchmetrics. The last line is
+one JSON. Needs a quiet machine: two compute threads wait for each other when something else runs.
+"""
+
+import argparse
+import json
+import platform
+import resource
+import statistics
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+import numpy as np
+import torch
+from safetensors.torch import save_file
+from torchmetrics.classification import MulticlassJaccardIndex
+
+ROOT = Path(__file__).resolve().parents[2]
+sys.path[:0] = [str(ROOT / "scripts"), str(ROOT / "tests")]
+
+from cocomine.learning import data, evaluation, hardware, metrics, training  # noqa: E402
+from cocomine.learning.losses import Loss  # noqa: E402
+from cocomine.learning.models import encoders, registry  # noqa: E402
+from cocomine.learning.settings import RunSettings  # noqa: E402
+
+SIZE, BATCH, CLASSES = 128, 32, 9
+
+
+def write_tensors(folder: Path, images: int) -> Path:
+    """Random photographs and masks of 9 labels, as pack_tensors would write them."""
+    generator = np.random.default_rng(0)
+    folder.mkdir()
+    np.save(folder / "images.npy", generator.integers(0, 256, (images, SIZE, SIZE, 3), dtype=np.uint8))
+    np.save(folder / "masks.npy", generator.integers(0, CLASSES, (images, SIZE, SIZE), dtype=np.uint8))
+    rows = "".join(f"{i}\t{i}\t{i:012d}.jpg\ttrain\t0\n" for i in range(images))
+    (folder / "index.tsv").write_text("row\timage_id\tfile_name\tsplit\tfold\n" + rows)
+    return folder
+
+
+class Trainer:
+    """One recipe, stepped by ours or by the bare loop."""
+
+    def __init__(self, folder: Path, name: str, model: dict, train: dict) -> None:
+        self.name = name
+        self.settings = RunSettings.from_mapping({"model": model, "train": train | {"batch": BATCH}})
+        self.machine = hardware.resolve(self.settings.train)
+        hardware.apply(self.machine)
+        built = registry.build_model(self.settings.model, CLASSES, 0)
+        self.network = built.network.to(self.machine.device).to(memory_format=torch.channels_last).train()
+        self.optimiser = training.make_optimiser(self.network, self.settings.train)
+        self.loss = Loss(None, 0.0, self.machine.device)
+        tensors = data.read_tensors(folder)
+        self.feeder = training.Feeder(
+            tensors, tensors.rows_of("train"), built.encoder.normalisation, self.machine.device
+        )
+        images = torch.randn(BATCH, 3, SIZE, SIZE).to(self.machine.device, memory_format=torch.channels_last)
+        self.random = images, torch.randint(0, CLASSES, (BATCH, SIZE, SIZE)).to(self.machine.device)
+        self.step = 0
+
+    def run(self, steps: int, ours: bool) -> float:
+        """Return images/s over `steps` iterations."""
+        started = time.perf_counter()
+        for _ in range(steps):
+            if ours:
+                torch.manual_seed(self.step)
+                batch = self.feeder.training(self.settings.train, 0, self.step)
+            else:
+                batch = self.random
+            value = training.training_step(self.network, self.optimiser, batch, self.loss, self.machine, None)
+            self.step += 1
+        assert torch.isfinite(value)
+        if self.machine.device == "cuda":
+            torch.cuda.synchronize()
+        return steps * BATCH / (time.perf_counter() - started)
+
+
+def compare_training(trainer: Trainer, pairs: int, steps: int) -> dict:
+    """A B A B …; the ratio is that of each pair, so that a busy machine hurts both."""
+    trainer.run(1, True), trainer.run(1, False)
+    before = trainer.step
+    runs = [(trainer.run(steps, True), trainer.run(steps, False)) for _ in range(pairs)]
+    assert trainer.step - before == 2 * pairs * steps  # both did the same number of iterations
+    ratios = [ours / bare for ours, bare in runs]
+    return {
+        "ours": statistics.median(ours for ours, _ in runs),
+        "bare": statistics.median(bare for _, bare in runs),
+        "ratio": statistics.median(ratios),
+        "spread": [min(ratios), max(ratios)],
+    }
+
+
+def compare_small_evaluation(trainer: Trainer, pairs: int) -> dict:
+    """Measuring a batch at training size, as a share of its forward pass (softmax included in the measuring)."""
+    trainer.network.eval()
+    images = trainer.random[0]
+    masks = trainer.random[1].to(torch.uint8)
+    shares, times = [], []
+    for _ in range(pairs + 1):
+        started = time.perf_counter()
+        with torch.no_grad(), hardware.computing(trainer.machine):
+            scores = trainer.network(images)
+        middle = time.perf_counter()
+        metrics.measure(scores.float().contiguous().softmax(1), masks)
+        done = time.perf_counter()
+        shares.append((done - middle) / (middle - started))
+        times.append(((middle - started) / BATCH, (done - middle) / BATCH))
+    forward, measuring = (statistics.median(column) for column in zip(*times[1:], strict=True))
+    return {"forward_s": forward, "measuring_s": measuring, "share": statistics.median(shares[1:])}
+
+
+def compare_full_evaluation(pairs: int) -> dict:
+    """Enlarging, argmax and counting at 480 × 640, against torchmetrics on the enlarged probabilities."""
+    generator = torch.Generator().manual_seed(0)
+    small = torch.randn(1, CLASSES, SIZE, SIZE, generator=generator).softmax(1)
+    mask = torch.randint(0, CLASSES, (480, 640), generator=generator, dtype=torch.uint8)
+    mask[:20] = 255
+    theirs = MulticlassJaccardIndex(CLASSES, average=None, ignore_index=255)
+    runs = []
+    for _ in range(pairs + 1):
+        started = time.perf_counter()
+        sums = evaluation.measure_full(small, mask.numpy())
+        middle = time.perf_counter()
+        large = torch.nn.functional.interpolate(small, size=(480, 640), mode="bilinear", align_corners=False)
+        theirs.update(large, mask[None].long())
+        runs.append((middle - started, time.perf_counter() - middle))
+    ours = metrics.iou(sums.inter, sums.predicted, sums.truth)[0]
+    np.testing.assert_allclose(ours, theirs.compute().numpy(), atol=1e-6)  # both did the same work
+    ratios = [b / a for a, b in runs[1:]]
+    return {
+        "ours_s": statistics.median(a for a, _ in runs[1:]),
+        "torchmetrics_s": statistics.median(b for _, b in runs[1:]),
+        "ratio": statistics.median(ratios),
+        "spread": [min(ratios), max(ratios)],
+    }
+
+
+def main() -> None:
+    """Run and print."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--full", action="store_true", help="all recipes, more pairs (about ten minutes on two cores)")
+    parser.add_argument("--device", default="auto", choices=("auto", "cpu", "cuda"))
+    options = parser.parse_args()
+    pairs, steps = (9, 6) if options.full else (5, 1)
+    with tempfile.TemporaryDirectory() as temporary:
+        folder = write_tensors(Path(temporary) / "tensors", 256 if options.full else 96)
+        # Speed does not depend on what the weights are; frozen stages need some.
+        weights = Path(temporary) / "encoder.safetensors"
+        backbone = encoders.ResNetBackbone(encoders.resnet_config("resnet50"))
+        save_file({key: value.contiguous() for key, value in backbone.state_dict().items()}, weights)
+        frozen = {"encoder": "resnet50", "weights": str(weights), "freeze": "stage3"}
+        recipes = {"resnet50, frozen up to stage 3": (frozen, {"device": options.device, "augment": {"flip": True}})}
+        if options.full:
+            rest = {"device": options.device, "precision": "fp32"}
+            moved = {"flip": True, "scale": 0.3, "shift": 0.1, "brightness": 0.2, "contrast": 0.2}
+            recipes["resnet50, all trained, fp32"] = ({"encoder": "resnet50"}, rest)
+            recipes["resnet18, all trained, every augmentation"] = ({}, {"device": options.device, "augment": moved})
+        rows = {}
+        for name, (model, train) in recipes.items():
+            trainer = Trainer(folder, name, model, train)
+            rows[name] = compare_training(trainer, pairs, steps) | {"precision": trainer.machine.precision}
+            if name.startswith("resnet50, frozen"):
+                small = compare_small_evaluation(trainer, pairs)
+                machine = trainer.machine
+        full = compare_full_evaluation(max(pairs, 7))
+    device = torch.cuda.get_device_name() if machine.device == "cuda" else f"{platform.machine()} CPU"
+    print(f"{device}, {machine.threads} threads, batch {BATCH} at {SIZE} × {SIZE}, {pairs} pairs of {steps} iterations")
+    print(f"{'training, images/s':44} {'ours':>8} {'bare':>8} {'ratio':>7}  spread")
+    for name, row in rows.items():
+        low, high = row["spread"]
+        label = f"{name}, {row['precision']}" if row["precision"] not in name else name
+        print(f"{label:44} {row['ours']:8.1f} {row['bare']:8.1f} {row['ratio']:7.3f}  {low:.3f} to {high:.3f}")
+    print(
+        f"evaluation at {SIZE} × {SIZE}, an image: forward {small['forward_s'] * 1e3:.2f} ms, "
+        f"measuring {small['measuring_s'] * 1e3:.2f} ms ({small['share']:.0%} of it)"
+    )
+    print(
+        f"evaluation at 480 × 640, an image: ours {full['ours_s'] * 1e3:.1f} ms, torchmetrics "
+        f"{full['torchmetrics_s'] * 1e3:.1f} ms ({full['ratio']:.1f} times)"
+    )
+    peak = (
+        resource.getrusage(resource.RUSAGE_SELF).ru_maxrss + resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss
+    ) / 1024
+    first = next(iter(rows.values()))
+    print(
+        json.dumps(
+            {
+                "stage": "learning",
+                "device": machine.device,
+                "precision": machine.precision,
+                "images": 2 * pairs * steps * BATCH,
+                "size": SIZE,
+                "images_per_second": round(first["ours"], 1),
+                "images_per_second_bare": round(first["bare"], 1),
+                "ratio_vs_bare": round(first["ratio"], 4),
+                "evaluation_share_of_forward": round(small["share"], 3),
+                "full_resolution_ratio_vs_torchmetrics": round(full["ratio"], 2),
+                "peak_mb": round(peak),
+            }
+        )
+    )
+
+
+if __name__ == "__main__":
+    main()
