@@ -159,7 +159,7 @@ def unchanged(bench: Bench, count: int) -> dict[str, float]:
 
 
 def members(bench: Bench, count: int, chosen: int) -> float:
-    """Return bytes moved over the bytes of the members and the directory, for `chosen` of `count` members of a zip64."""
+    """Return bytes moved, less the directory's, over those of the members: `chosen` of `count` members of a zip64."""
     files = bench.bucket.folder / "files"
     files.mkdir(exist_ok=True)
     step = count // chosen

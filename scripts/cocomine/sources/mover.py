@@ -746,8 +746,8 @@ def main() -> int:
     payload = _read_exactly(struct.unpack(">I", header)[0]) if header else b""
     if not payload:
         return 1
-    setup = Setup(*marshal.loads(payload))  # noqa: S302: from our own parent
-    Mover(setup).run()
+    setup = marshal.loads(payload)  # noqa: S302
+    Mover(Setup(*setup)).run()
     return 0
 
 
