@@ -165,12 +165,7 @@ def captions(random: Random, scene: Scene) -> list[str]:
         return [texts[k] for k in random.permutation(5)]
     every = _listed([phrases[k] for k in random.permutation(len(phrases))])
     main = phrases[int(random.integers(len(phrases)))]
-    texts = [
-        f"{every} {where}.",
-        f"{main} seen {where}{beside}.",
-        f"a drawing of {every} {where}.",
-        f"{every}{beside}.",
-    ]
+    texts = [f"{every} {where}.", f"{main} seen {where}{beside}.", f"a drawing of {every} {where}."]
     texts += [f"{every}{beside}.", f"Look, {main} {where}."]
     return [text[0].upper() + text[1:] for text in (texts[k] for k in random.permutation(5))]
 
