@@ -1,8 +1,8 @@
 r"""Fetch an encoder's ImageNet weights, so that training asks nobody for them.
 
 Run it on a machine with a network; copy OUT_DIR/ENCODER to model.weights_folder (data/encoders by default) of the
-machine that trains. It writes model.safetensors and encoder.json: where from, the revision, the SHA-256, and the normalisation
-that belongs to the weights.
+machine that trains. It writes model.safetensors and encoder.json: where from, the revision, the SHA-256, and the
+normalisation that belongs to the weights.
 
 Example:
   python scripts/fetch_encoder.py resnet50 --out-dir data/encoders
