@@ -3,7 +3,7 @@
 It draws its own subset (photographs of noise and blobs, polygons of about 30 points, no crowds, one part an object, so
 that both write the same), then runs both in turn, A B A B, each as a program of its own, and checks that both wrote the
 same photographs and the same labels. cocomine also hashes every file, which supervision does not; `copied` copies the
-photographs as supervision does, `linked` is the default. supervision is looked for in .peers/supervision.
+photographs as supervision does, `linked` is the default. supervision is looked for in .peers/supervision (tests/benchmarks/make_peers.py installs it).
 
   python tests/benchmarks/bench_exports.py [--full]
 
@@ -189,10 +189,10 @@ def check_same(ours: Path, theirs: Path, tolerance: float) -> float:
 def main() -> None:
     """Run the benchmark and print its table and its JSON line."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--full", action="store_true", help="2,000 photographs instead of 200")
+    parser.add_argument("--full", action="store_true", help="1,000 photographs instead of 200")
     parser.add_argument("--pairs", type=int, default=5, help="how often both run (default 5)")
     options = parser.parse_args()
-    images = 2000 if options.full else 200
+    images = 1000 if options.full else 200
     result: dict[str, object] = {"images": images, "objects": images * OBJECTS, "pairs": options.pairs}
     with tempfile.TemporaryDirectory(prefix="bench_exports_") as name:
         folder = Path(name)
@@ -203,7 +203,7 @@ def main() -> None:
         without_outlines(folder / "coco", folder / "boxes")
         peer = PEER.exists()
         if not peer:
-            print(f"not run: supervision (no {PEER}; tests/benchmarks makes it)")
+            print(f"not run: supervision (no {PEER}): ./run python tests/benchmarks/make_peers.py supervision")
         print(f"{images} photographs, {images * OBJECTS} objects, {options.pairs} pairs, medians (spread)")
         print(f"{'':26}{'seconds':>18}{'photographs/s':>15}{'peak MB':>9}")
         # supervision rounds boxes to whole pixels, and reads outlines off masks: a pixel is 1 / 480 of the height.

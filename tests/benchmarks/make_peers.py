@@ -17,6 +17,7 @@ PEERS = Path(__file__).resolve().parents[2] / ".peers"
 # name -> what is installed, and a command that shows that it works
 WANTED: dict[str, tuple[list[str], list[str]]] = {
     "gsutil": (["gsutil==5.38"], ["gsutil", "version"]),
+    "supervision": (["supervision==0.29.1"], ["python", "-c", "import supervision; print(supervision.__version__)"]),
 }
 
 
