@@ -30,11 +30,11 @@ def build_parser() -> argparse.ArgumentParser:
     parser.add_argument(
         "--evaluated-on",
         type=Path,
-        action="append",
+        nargs="+",
+        action="extend",
         default=[],
         metavar="DIR",
-        help="tensors of another subset that this run is evaluated on (may be repeated): images of its `val` split are "
-        "never trained on",
+        help="tensors of other subsets that this run is evaluated on: images of their `val` split are never trained on",
     )
     parser.add_argument(
         "--tensorboard", type=Path, metavar="DIR", help="also write TensorBoard events here (they hold times)"
