@@ -120,7 +120,7 @@ def _workers(threads: int) -> Iterator[tuple[Submit, int]]:
     if threads < 2:
         yield _at_once, 1
         return
-    # Forking costs 10 ms where starting afresh costs the imports again; no other thread runs yet at this point.
+    # Forking costs 10 ms where starting afresh costs the imports again. No thread of ours runs yet at this point.
     context = multiprocessing.get_context("fork" if sys.platform == "linux" else "spawn")
     with ProcessPoolExecutor(threads, mp_context=context) as pool:
         try:
