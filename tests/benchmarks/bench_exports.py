@@ -3,7 +3,8 @@
 It draws its own subset (photographs of noise and blobs, polygons of about 30 points, no crowds, one part an object, so
 that both write the same), then runs both in turn, A B A B, each as a program of its own, and checks that both wrote the
 same photographs and the same labels. cocomine also hashes every file, which supervision does not; `copied` copies the
-photographs as supervision does, `linked` is the default. supervision is looked for in .peers/supervision (tests/benchmarks/make_peers.py installs it).
+photographs as supervision does, `linked` is the default. supervision is looked for in .peers/supervision, where
+tests/benchmarks/make_peers.py puts it.
 
   python tests/benchmarks/bench_exports.py [--full]
 
