@@ -47,7 +47,7 @@ from cocomine.masks import png  # noqa: E402
 from cocomine.masks.batch import fill, prepare, semantic_values  # noqa: E402
 from cocomine.masks.draw import Records, Sources, batches, rasterize_masks  # noqa: E402
 from cocomine.masks.inputs import read_images, read_labels  # noqa: E402
-from cocomine.masks.relabel import relabel_folder  # noqa: E402
+from cocomine.masks.relabel import all_known, looked_up, relabel_folder, tables_of  # noqa: E402
 from cocomine.masks.settings import MaskSettings  # noqa: E402
 
 HEIGHT, WIDTH, OBJECTS, CLASSES = 480, 640, 8, 8
@@ -215,6 +215,13 @@ def relabel_ratios(folder: Path, pairs: int) -> dict[str, float]:
             rows = png.filter_rows(picture, 1)
             (folder / "copy.png").write_bytes(png.encode(rows, WIDTH, HEIGHT, png.PALETTE, 8, bytes(27)))
 
+    table, is_known = tables_of("palette", np.array(known, np.int64).tobytes(), bytes(known))
+
+    def lookup() -> None:
+        assert all_known(values, is_known)
+        looked_up(values, table)
+
+    _, looked = in_turn(paper, lookup, pairs)
     loop, ours = in_turn(paper, lambda: relabel_folder(masks, out, mapping), pairs)
     coded, again = in_turn(coding, lambda: relabel_folder(masks, out, mapping), pairs)
     an_image = statistics.median(loop) * 16
@@ -225,7 +232,7 @@ def relabel_ratios(folder: Path, pairs: int) -> dict[str, float]:
         "relabel_s": whole,
         "png_coding_s": only_coding,
         "ratio_relabel_vs_paper": an_image / whole,
-        "ratio_relabel_vs_paper_without_png": an_image / max(whole - only_coding, 1e-9),
+        "ratio_relabel_lookup_vs_paper": an_image / statistics.median(looked),
     }
 
 
@@ -353,7 +360,8 @@ def main() -> None:
         relabel = relabel_ratios(folder, options.pairs)
         print(
             f"relabel: the paper's loop {relabel['paper_loop_s']:.2f} s an image, "
-            f"ours {relabel['relabel_s'] * 1e3:.2f} ms, of which PNG coding {relabel['png_coding_s'] * 1e3:.2f} ms"
+            f"our look-up is {relabel['ratio_relabel_lookup_vs_paper']:.0f} times as fast; the whole tool takes "
+            f"{relabel['relabel_s'] * 1e3:.2f} ms, of which PNG coding {relabel['png_coding_s'] * 1e3:.2f} ms"
         )
         (seconds, peak), (_, peak_larger) = peak_of_script(folder, 1), peak_of_script(larger, 1)
         print(f"rasterize_masks.py: {seconds:.1f} s, {peak:.0f} MB; with four times the images {peak_larger:.0f} MB")

@@ -7,11 +7,10 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from pycocotools import mask as coco_mask
-from scipy import ndimage
-
 from cocomine.base.files import write_json, write_table
 from cocomine.masks.settings import MaskSettings
+from pycocotools import mask as coco_mask
+from scipy import ndimage
 
 
 def ann_to_mask(segmentation: Any, height: int, width: int) -> np.ndarray:

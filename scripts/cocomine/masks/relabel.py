@@ -66,12 +66,12 @@ class Relabeller:
         """Rewrite one file; return its pixels by label, or the first value that cannot be mapped."""
         values = read_values(self.in_dir / name, self.kind)
         self._check_palette(name, int(values.max(initial=0)))
-        table, is_known = _tables(self.kind, self.known.tobytes(), self.labels.tobytes())
-        if not _all_known(values, is_known):
+        table, is_known = tables_of(self.kind, self.known.tobytes(), self.labels.tobytes())
+        if not all_known(values, is_known):
             bad = ~is_known[values]
             y, x = divmod(int(bad.argmax()), values.shape[1])
             return Unmapped(name, value_text(int(values[y, x]), self.kind), x, y, int(np.count_nonzero(bad)))
-        picture = _looked_up(values, table)
+        picture = looked_up(values, table)
         target = (self.out_dir / name).with_suffix(".png")
         target.parent.mkdir(parents=True, exist_ok=True)
         height, width = values.shape
@@ -94,7 +94,7 @@ class Relabeller:
 
 
 @functools.lru_cache(maxsize=1)
-def _tables(kind: str, known: bytes, labels: bytes) -> tuple[npt.NDArray[np.uint8], npt.NDArray[np.bool_]]:
+def tables_of(kind: str, known: bytes, labels: bytes) -> tuple[npt.NDArray[np.uint8], npt.NDArray[np.bool_]]:
     """Return, for every value that masks of this kind can hold, its label and whether it is known."""
     values = np.frombuffer(known, np.int64)
     table, is_known = np.zeros(VALUES_OF[kind], np.uint8), np.zeros(VALUES_OF[kind], bool)
@@ -102,13 +102,15 @@ def _tables(kind: str, known: bytes, labels: bytes) -> tuple[npt.NDArray[np.uint
     return table, is_known
 
 
-def _all_known(values: Values, is_known: npt.NDArray[np.bool_]) -> bool:
+def all_known(values: Values, is_known: npt.NDArray[np.bool_]) -> bool:
+    """Return whether the mapping has every value of a mask."""
     if values.dtype == np.uint8:
         return all(is_known[value] for value, count in enumerate(Image.fromarray(values).histogram()) if count)
     return bool(is_known[values].all())
 
 
-def _looked_up(values: Values, table: npt.NDArray[np.uint8]) -> npt.NDArray[np.uint8]:
+def looked_up(values: Values, table: npt.NDArray[np.uint8]) -> npt.NDArray[np.uint8]:
+    """Return the label of every pixel."""
     if values.dtype == np.uint8:
         # Twice as fast as indexing, which first turns each byte into a place of eight.
         return np.frombuffer(values.tobytes().translate(table[:256].tobytes()), np.uint8).reshape(values.shape)
