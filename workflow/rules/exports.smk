@@ -13,6 +13,8 @@ rule export_dataset:
         labels="results/{subset}/labels.json",
         split="results/{subset}/split.tsv",
         masks="results/{subset}/masks",
+        tasks="results/{subset}/split_tasks",
+        lock="results/{subset}/images.lock.tsv",
         script=ancient(script("export_dataset")),
     output:
         folder=directory("results/{subset}/exports/{format}"),
@@ -24,6 +26,7 @@ rule export_dataset:
         code=code("export_dataset"),
         store=lambda wildcards: plan.subsets[wildcards.subset].source.store.folder,
         folder=lambda wildcards, input: str(Path(input.train).parent),
+        panoptic=lambda wildcards: plan.subsets[wildcards.subset].source.panoptic_options,
     threads: 1
     resources:
         mem_mb=1000,
@@ -34,4 +37,4 @@ rule export_dataset:
         "Export {wildcards.subset} as {wildcards.format}"
     shell:
         "python {input.script:q} --format {wildcards.format:q} --subset-dir {params.folder:q} "
-        "--store-dir {params.store:q} --out-dir {output.folder:q} --log {log:q}"
+        "--store-dir {params.store:q} --out-dir {output.folder:q} {params.panoptic} --log {log:q}"

@@ -50,6 +50,7 @@ rule render_report:
 rule render_index:
     input:
         pages=expand("results/{subset}/report.html", subset=plan.subsets),
+        facts=expand("results/{subset}/report.json", subset=plan.subsets),
         comparison="results/experiments/comparison.json" if plan.runs else [],
         script=ancient(script("render_report")),
     output:

@@ -95,6 +95,12 @@ class Source:
         """The manifest of the bucket that has to be drawn first; nothing for a source that exists."""
         return [] if self.synthetic is None else [f"data/demo/{self.name}/bucket.json"]
 
+    @property
+    def panoptic_options(self) -> str:
+        """The options that say where the PNGs of its panoptic files lie."""
+        splits = (split for task, split in self.files if task == "panoptic")
+        return " ".join(f"--panoptic-png-dir {self.folder}/panoptic_{split}" for split in splits)
+
     def indexes(self, splits: Iterable[str] = ()) -> list[str]:
         """The manifests of the indexes of the given splits (all of them when none is given)."""
         wanted = set(splits) or set(self.splits)
@@ -163,8 +169,7 @@ class Subset:
         """The options of `rasterize_masks` that say which annotations are drawn."""
         kind, tasks = self.masks["draw_from"], f"{self.folder}/tasks"
         if kind == "panoptic":
-            pngs = [f"{self.source.folder}/panoptic_{split}" for task, split in self.source.files if task == "panoptic"]
-            return " ".join([f"--panoptic-json {tasks}/panoptic.json", *(f"--panoptic-png-dir {png}" for png in pngs)])
+            return f"--panoptic-json {tasks}/panoptic.json {self.source.panoptic_options}"
         if kind == "stuff":
             return f"--subset {tasks}/stuff.json"
         both = f" --stuff-json {tasks}/stuff.json" if kind == "instances+stuff" else ""
