@@ -22,17 +22,8 @@ if not workflow.configfiles:
 sys.path.insert(0, str(HOME / "scripts"))
 
 from cocomine.configuration.plan import make_plan
-from cocomine.provenance.digests import code_digest
 
 plan = make_plan(config)
-
-
-def script(rule):
-    return str(HOME / "scripts" / f"{rule}.py")
-
-
-def code(rule):
-    return code_digest(Path(script(rule)))
 
 
 wildcard_constraints:
@@ -45,6 +36,7 @@ wildcard_constraints:
 report: "workflow/report/workflow.rst"
 
 
+include: "workflow/rules/common.smk"
 include: "workflow/rules/sources.smk"
 include: "workflow/rules/annotations.smk"
 include: "workflow/rules/mining.smk"

@@ -19,16 +19,16 @@ rule index_annotations:
         "benchmarks/index_annotations/{source}/{task}_{split}.tsv"
     wildcard_constraints:
         task=plan.pattern(plan.tasks),
-    params:
-        code=code("index_annotations"),
-        file="data/annotations/{source}/{task}_{split}.json",
-        folder=lambda wildcards, output: str(Path(output.manifest).parent),
+    conda:
+        "../../envs/data.yaml"
     threads: 2
     resources:
         mem_mb=2000,
         runtime=30,
-    conda:
-        "../../envs/data.yaml"
+    params:
+        code=code("index_annotations"),
+        file="data/annotations/{source}/{task}_{split}.json",
+        folder=lambda wildcards, output: str(Path(output.manifest).parent),
     message:
         "Index {wildcards.task} of {wildcards.source}'s {wildcards.split}"
     shell:

@@ -22,17 +22,19 @@ rule export_dataset:
         "logs/export_dataset/{subset}/{format}.log",
     benchmark:
         "benchmarks/export_dataset/{subset}/{format}.tsv"
-    params:
-        code=code("export_dataset"),
-        store=lambda wildcards: plan.subsets[wildcards.subset].source.store.folder,
-        folder=lambda wildcards, input: str(Path(input.train).parent),
-        panoptic=lambda wildcards: plan.subsets[wildcards.subset].source.panoptic_options,
+    conda:
+        "../../envs/data.yaml"
     threads: 1
     resources:
         mem_mb=1000,
         runtime=60,
-    conda:
-        "../../envs/data.yaml"
+    params:
+        code=code("export_dataset"),
+        store=lambda wildcards: plan.subsets[wildcards.subset].source.store.folder,
+        folder=lambda wildcards, input: str(Path(input.train).parent),
+        panoptic=lambda wildcards: plan.subsets[
+            wildcards.subset
+        ].source.panoptic_options,
     message:
         "Export {wildcards.subset} as {wildcards.format}"
     shell:

@@ -16,15 +16,15 @@ rule measure_images:
         "logs/measure_images/{subset}.log",
     benchmark:
         "benchmarks/measure_images/{subset}.tsv"
-    params:
-        code=code("measure_images"),
-        store=lambda wildcards: plan.subsets[wildcards.subset].source.store.folder,
+    conda:
+        "../../envs/data.yaml"
     threads: 8
     resources:
         mem_mb=2000,
         runtime=120,
-    conda:
-        "../../envs/data.yaml"
+    params:
+        code=code("measure_images"),
+        store=lambda wildcards: plan.subsets[wildcards.subset].source.store.folder,
     message:
         "Measure the photographs of {wildcards.subset}"
     shell:

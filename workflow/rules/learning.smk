@@ -29,20 +29,22 @@ rule train_model:
         "logs/train_model/{run}.log",
     benchmark:
         "benchmarks/train_model/{run}.tsv"
+    conda:
+        "../../envs/learning.yaml"
+    threads: lambda wildcards: plan.runs[wildcards.run].threads
+    resources:
+        mem_mb=4000,
+        runtime=lambda wildcards: plan.runs[wildcards.run].minutes,
+        gpu=lambda wildcards: plan.runs[wildcards.run].gpus,
     params:
         code=code("train_model"),
         settings=lambda wildcards: plan.runs[wildcards.run].settings_json,
         folder=lambda wildcards, output: str(Path(output.weights).parent),
         checkpoints="data/checkpoints/{run}",
         logs="logs/train_model/{run}",
-        withheld=lambda wildcards, input: f"--evaluated-on {input.evaluated}" if input.evaluated else "",
-    threads: lambda wildcards: plan.runs[wildcards.run].threads
-    resources:
-        mem_mb=4000,
-        runtime=lambda wildcards: plan.runs[wildcards.run].minutes,
-        gpu=lambda wildcards: plan.runs[wildcards.run].gpus,
-    conda:
-        "../../envs/learning.yaml"
+        withheld=lambda wildcards, input: (
+            f"--evaluated-on {input.evaluated}" if input.evaluated else ""
+        ),
     message:
         "Train {wildcards.run}"
     shell:
@@ -55,7 +57,9 @@ rule evaluate_model:
     input:
         weights="results/experiments/{run}/model.safetensors",
         training="results/experiments/{run}/training.json",
-        tensors=lambda wildcards: plan.runs[wildcards.run].evaluation_tensors(wildcards.subset),
+        tensors=lambda wildcards: plan.runs[wildcards.run].evaluation_tensors(
+            wildcards.subset
+        ),
         labels="results/{subset}/labels.json",
         images="results/{subset}/images.tsv",
         measures="results/{subset}/images.parquet",
@@ -68,19 +72,19 @@ rule evaluate_model:
         "logs/evaluate_model/{run}/{subset}.log",
     benchmark:
         "benchmarks/evaluate_model/{run}/{subset}.tsv"
+    conda:
+        "../../envs/learning.yaml"
+    threads: lambda wildcards: plan.runs[wildcards.run].threads
+    resources:
+        mem_mb=4000,
+        runtime=60,
+        gpu=lambda wildcards: plan.runs[wildcards.run].gpus,
     params:
         code=code("evaluate_model"),
         settings=lambda wildcards: plan.runs[wildcards.run].settings_json,
         run=lambda wildcards, input: str(Path(input.weights).parent),
         subset=lambda wildcards, input: str(Path(input.images).parent),
         store=lambda wildcards: plan.subsets[wildcards.subset].source.store.folder,
-    threads: lambda wildcards: plan.runs[wildcards.run].threads
-    resources:
-        mem_mb=4000,
-        runtime=60,
-        gpu=lambda wildcards: plan.runs[wildcards.run].gpus,
-    conda:
-        "../../envs/learning.yaml"
     message:
         "Evaluate {wildcards.run} on {wildcards.subset}"
     shell:
@@ -101,15 +105,15 @@ rule compare_experiments:
         "logs/compare_experiments/all.log",
     benchmark:
         "benchmarks/compare_experiments/all.tsv"
-    params:
-        code=code("compare_experiments"),
-        folder=lambda wildcards, output: str(Path(output.table).parent),
+    conda:
+        "../../envs/learning.yaml"
     threads: 1
     resources:
         mem_mb=1000,
         runtime=10,
-    conda:
-        "../../envs/learning.yaml"
+    params:
+        code=code("compare_experiments"),
+        folder=lambda wildcards, output: str(Path(output.table).parent),
     message:
         "Compare the experiments"
     shell:

@@ -27,6 +27,12 @@ rule rasterize_masks:
         "logs/rasterize_masks/{subset}.log",
     benchmark:
         "benchmarks/rasterize_masks/{subset}.tsv"
+    conda:
+        "../../envs/data.yaml"
+    threads: 8
+    resources:
+        mem_mb=2000,
+        runtime=120,
     params:
         code=code("rasterize_masks"),
         settings=lambda wildcards: plan.subsets[wildcards.subset].masks_json,
@@ -34,12 +40,6 @@ rule rasterize_masks:
         drawn=lambda wildcards: plan.subsets[wildcards.subset].drawn,
         size=lambda wildcards: plan.subsets[wildcards.subset].tensor_size,
         folder=lambda wildcards, output: str(Path(output.table).parent),
-    threads: 8
-    resources:
-        mem_mb=2000,
-        runtime=120,
-    conda:
-        "../../envs/data.yaml"
     message:
         "Draw the masks of {wildcards.subset}"
     shell:

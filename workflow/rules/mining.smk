@@ -19,18 +19,20 @@ rule mine_subset:
         "logs/mine_subset/{subset}.log",
     benchmark:
         "benchmarks/mine_subset/{subset}.tsv"
+    conda:
+        "../../envs/data.yaml"
+    threads: 1
+    resources:
+        mem_mb=2000,
+        runtime=30,
     params:
         code=code("mine_subset"),
         settings=lambda wildcards: plan.subsets[wildcards.subset].query_json,
         index=lambda wildcards: plan.subsets[wildcards.subset].source.index_folder,
         splits=lambda wildcards: plan.subsets[wildcards.subset].source.splits,
-        parent=lambda wildcards, input: f"--images-from '{input.parent}'" if input.parent else "",
-    threads: 1
-    resources:
-        mem_mb=2000,
-        runtime=30,
-    conda:
-        "../../envs/data.yaml"
+        parent=lambda wildcards, input: (
+            f"--images-from '{input.parent}'" if input.parent else ""
+        ),
     message:
         "Mine {wildcards.subset}"
     shell:
@@ -71,18 +73,18 @@ rule assemble_subset:
         "logs/assemble_subset/{subset}.log",
     benchmark:
         "benchmarks/assemble_subset/{subset}.tsv"
+    conda:
+        "../../envs/data.yaml"
+    threads: 1
+    resources:
+        mem_mb=3000,
+        runtime=60,
     params:
         code=code("assemble_subset"),
         settings=lambda wildcards: plan.subsets[wildcards.subset].query_json,
         index=lambda wildcards: plan.subsets[wildcards.subset].source.index_folder,
         annotations=lambda wildcards: plan.subsets[wildcards.subset].source.folder,
         folder=lambda wildcards, output: str(Path(output.subset).parent),
-    threads: 1
-    resources:
-        mem_mb=3000,
-        runtime=60,
-    conda:
-        "../../envs/data.yaml"
     message:
         "Assemble {wildcards.subset} from what survived"
     shell:

@@ -20,17 +20,17 @@ rule lock_build:
         "logs/lock_build/all.log",
     benchmark:
         "benchmarks/lock_build/all.tsv"
+    conda:
+        "../../envs/data.yaml"
+    threads: 1
+    resources:
+        mem_mb=1000,
+        runtime=60,
     params:
         code=code("lock_build"),
         config=plan.canonical_config,
         rules=plan.scripts,
         inputs=plan.locked_inputs,
-    threads: 1
-    resources:
-        mem_mb=1000,
-        runtime=60,
-    conda:
-        "../../envs/data.yaml"
     message:
         "Lock the build"
     shell:

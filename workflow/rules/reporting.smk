@@ -28,17 +28,17 @@ rule render_report:
         "logs/render_report/{subset}.log",
     benchmark:
         "benchmarks/render_report/{subset}.tsv"
+    conda:
+        "../../envs/data.yaml"
+    threads: 1
+    resources:
+        mem_mb=2000,
+        runtime=30,
     params:
         code=code("render_report"),
         folder=lambda wildcards, output: str(Path(output.page).parent),
         settings=lambda wildcards: plan.subsets[wildcards.subset].query_json,
         store=lambda wildcards: plan.subsets[wildcards.subset].source.store.folder,
-    threads: 1
-    resources:
-        mem_mb=2000,
-        runtime=30,
-    conda:
-        "../../envs/data.yaml"
     message:
         "Report on {wildcards.subset}"
     shell:
@@ -65,16 +65,18 @@ rule render_index:
         "logs/render_index/all.log",
     benchmark:
         "benchmarks/render_index/all.tsv"
-    params:
-        code=code("render_report"),
-        comparison=lambda wildcards, input: f"--comparison {input.comparison}" if input.comparison else "",
-        lock="results/build.lock.json",
+    conda:
+        "../../envs/data.yaml"
     threads: 1
     resources:
         mem_mb=1000,
         runtime=10,
-    conda:
-        "../../envs/data.yaml"
+    params:
+        code=code("render_report"),
+        comparison=lambda wildcards, input: (
+            f"--comparison {input.comparison}" if input.comparison else ""
+        ),
+        lock="results/build.lock.json",
     message:
         "Lead to all reports"
     shell:

@@ -23,16 +23,16 @@ rule make_demo_bucket:
         "logs/make_demo_bucket/{source}.log",
     benchmark:
         "benchmarks/make_demo_bucket/{source}.tsv"
-    params:
-        code=code("make_demo_bucket"),
-        settings=lambda wildcards: plan.sources[wildcards.source].synthetic_json,
-        folder=lambda wildcards, output: str(Path(output.manifest).parent),
+    conda:
+        "../../envs/data.yaml"
     threads: 8
     resources:
         mem_mb=1000,
         runtime=10,
-    conda:
-        "../../envs/data.yaml"
+    params:
+        code=code("make_demo_bucket"),
+        settings=lambda wildcards: plan.sources[wildcards.source].synthetic_json,
+        folder=lambda wildcards, output: str(Path(output.manifest).parent),
     message:
         "Draw the synthetic bucket {wildcards.source}"
     shell:
@@ -50,16 +50,16 @@ rule sync_annotations:
         "logs/sync_annotations/{source}.log",
     benchmark:
         "benchmarks/sync_annotations/{source}.tsv"
-    params:
-        code=code("sync_annotations"),
-        settings=lambda wildcards: plan.sources[wildcards.source].settings_json,
-        folder=lambda wildcards, output: str(Path(output.lock).parent),
+    conda:
+        "../../envs/data.yaml"
     threads: 1
     resources:
         mem_mb=1000,
         runtime=240,
-    conda:
-        "../../envs/data.yaml"
+    params:
+        code=code("sync_annotations"),
+        settings=lambda wildcards: plan.sources[wildcards.source].settings_json,
+        folder=lambda wildcards, output: str(Path(output.lock).parent),
     message:
         "Sync the annotation files of {wildcards.source}"
     shell:
@@ -78,16 +78,18 @@ rule sync_images:
         "logs/sync_images/{subset}.log",
     benchmark:
         "benchmarks/sync_images/{subset}.tsv"
-    params:
-        code=code("sync_images"),
-        settings=lambda wildcards: plan.subsets[wildcards.subset].source.store.settings_json,
-        store=lambda wildcards: plan.subsets[wildcards.subset].source.store.folder,
+    conda:
+        "../../envs/data.yaml"
     threads: 1
     resources:
         mem_mb=1000,
         runtime=1440,
-    conda:
-        "../../envs/data.yaml"
+    params:
+        code=code("sync_images"),
+        settings=lambda wildcards: plan.subsets[
+            wildcards.subset
+        ].source.store.settings_json,
+        store=lambda wildcards: plan.subsets[wildcards.subset].source.store.folder,
     message:
         "Sync the photographs that {wildcards.subset} needs"
     shell:

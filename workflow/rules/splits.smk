@@ -25,17 +25,19 @@ rule split_dataset:
         "logs/split_dataset/{subset}.log",
     benchmark:
         "benchmarks/split_dataset/{subset}.tsv"
-    params:
-        code=code("split_dataset"),
-        settings=lambda wildcards: plan.subsets[wildcards.subset].split_json,
-        folder=lambda wildcards, output: str(Path(output.split).parent),
-        parent=lambda wildcards, input: f"--like '{input.parent}'" if input.parent else "",
+    conda:
+        "../../envs/data.yaml"
     threads: 1
     resources:
         mem_mb=2000,
         runtime=30,
-    conda:
-        "../../envs/data.yaml"
+    params:
+        code=code("split_dataset"),
+        settings=lambda wildcards: plan.subsets[wildcards.subset].split_json,
+        folder=lambda wildcards, output: str(Path(output.split).parent),
+        parent=lambda wildcards, input: (
+            f"--like '{input.parent}'" if input.parent else ""
+        ),
     message:
         "Split {wildcards.subset}"
     shell:

@@ -20,16 +20,16 @@ rule pack_tensors:
         "benchmarks/pack_tensors/{subset}/{size}.tsv"
     wildcard_constraints:
         size=r"\d+",
-    params:
-        code=code("pack_tensors"),
-        settings=lambda wildcards: plan.subsets[wildcards.subset].tensors_json,
-        store=lambda wildcards: plan.subsets[wildcards.subset].source.store.folder,
+    conda:
+        "../../envs/data.yaml"
     threads: 8
     resources:
         mem_mb=2000,
         runtime=120,
-    conda:
-        "../../envs/data.yaml"
+    params:
+        code=code("pack_tensors"),
+        settings=lambda wildcards: plan.subsets[wildcards.subset].tensors_json,
+        store=lambda wildcards: plan.subsets[wildcards.subset].source.store.folder,
     message:
         "Pack the tensors of {wildcards.subset} at {wildcards.size} pixels"
     shell:
