@@ -30,7 +30,7 @@ IDS = [category["id"] for category in CATEGORIES]
 def random_document(seed):
     """A document with crowds, empty images, orphans, unknown categories, in random order."""
     dice = random.Random(seed)
-    count = dice.randint(1, 14)
+    count = dice.choice([1, 6, 12, 18, 24])
     image_ids = dice.sample(range(1, 500), count)
     images = [
         {
@@ -43,7 +43,7 @@ def random_document(seed):
         for identity in image_ids
     ]
     annotations = []
-    for identity in dice.sample(range(1000, 2000), dice.randint(0, 40)):
+    for identity in dice.sample(range(1000, 2000), dice.choice([0, 20, 40, 60])):
         w, h = dice.choice([2, 10, 40, 90]), dice.choice([3, 20, 80])
         annotations.append(
             {
@@ -82,31 +82,30 @@ def queries(draw):
     mine = wanted or IDS
     others = [identity for identity in IDS if identity not in mine]
     if draw(st.booleans()):
-        query["match"] = draw(st.sampled_from(["any", "all", "only"]))
+        query["match"] = draw(st.sampled_from(["any", "any", "all", "only", "only"]))
     if others and draw(st.booleans()):
         query["none"] = draw(st.lists(st.sampled_from(others), min_size=1, unique=True))
     for key, choices in RANGES.items():
-        if draw(st.integers(0, 5)) == 0:
+        if draw(st.integers(0, 9)) == 9:
             query[key] = draw(st.sampled_from(choices))
     for key, choices in (("crowds", ["keep", "drop", "exclude"]), ("outside_area", ["drop", "keep", "exclude"])):
         if draw(st.booleans()):
             query[key] = draw(st.sampled_from(choices))
-    if draw(st.integers(0, 3)) == 0:
+    if draw(st.integers(0, 7)) == 7:
         query["instances_per_class"] = {draw(st.sampled_from(mine)): draw(st.sampled_from(RANGES["instances"]))}
-    if draw(st.integers(0, 3)) == 0:
+    if draw(st.integers(0, 7)) == 7:
         query["licenses"] = draw(st.lists(st.sampled_from([1, 2, 3]), min_size=1, unique=True))
-    if draw(st.integers(0, 3)) == 0:
+    if draw(st.integers(0, 3)) == 3:
         query["fraction"] = draw(st.sampled_from([0.1, 0.5, 0.9]))
-    if draw(st.integers(0, 3)) == 0:
+    if draw(st.integers(0, 3)) == 3:
         query["max_images"] = draw(st.integers(1, 6))
-    if draw(st.integers(0, 3)) == 0:
+    if draw(st.integers(0, 3)) == 3:
         query["max_per_class"] = draw(
             st.one_of(st.integers(1, 4), st.fixed_dictionaries({draw(st.sampled_from(mine)): st.integers(0, 3)}))
         )
-    if draw(st.integers(0, 3)) == 0:
+    if draw(st.integers(0, 3)) == 3:
         query["balance"] = True
-    if draw(st.booleans()):
-        query["negatives"] = draw(st.integers(0, 5))
+    query["negatives"] = draw(st.sampled_from([0, 2, 5]))
     query["seed"] = draw(st.integers(0, 3))
     query["keep_other_annotations"] = draw(st.booleans())
     return query
@@ -129,14 +128,14 @@ def run_miner(source, query):
     return sorted(by_role[WANTED]), sorted(by_role[NEGATIVE]), written
 
 
-@settings(max_examples=400, deadline=None, suppress_health_check=list(HealthCheck))
+@settings(max_examples=300, deadline=None, suppress_health_check=list(HealthCheck))
 @given(seed=st.integers(0, 10_000), query=queries(), data=st.data())
 def test_the_miner_selects_what_a_plain_reading_of_the_query_selects(seed, query, data):
     document = random_document(seed)
     image_ids = [image["id"] for image in document["images"]]
-    if data.draw(st.integers(0, 4)) == 0:
+    if data.draw(st.integers(0, 7)) == 7:
         query["include_images"] = data.draw(st.lists(st.sampled_from(image_ids), min_size=1, unique=True))
-    if data.draw(st.integers(0, 4)) == 0:
+    if data.draw(st.integers(0, 7)) == 7:
         query["exclude_images"] = data.draw(st.lists(st.sampled_from(image_ids), unique=True))
     bad_rows = data.draw(st.sets(st.integers(0, max(0, len(document["annotations"]) - 1)), max_size=4))
     bad_rows = {row for row in bad_rows if row < len(document["annotations"])}

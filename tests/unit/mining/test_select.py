@@ -220,3 +220,11 @@ def test_a_changed_seed_draws_other_images_and_a_larger_fraction_keeps_the_small
     assert (len(small), len(large)) == (12, 30)
     assert set(small) < set(large)
     assert ids(source, fraction=0.2, seed=1) != small
+
+
+def test_negatives_hold_neither_a_wanted_object_nor_a_forbidden_one(source):
+    query = SubsetSettings.from_mapping({"categories": ["giraffe"], "none": ["stop sign"], "negatives": 5})
+    selection = select(source, query)
+    roles = zip(source.images["id"][selection.chosen.rows].tolist(), selection.chosen.roles, strict=True)
+    assert [identity for identity, role in roles if role == "negative"] == [3, 6]
+    assert selection.notes == ["negatives: 5 were asked for, but only 2 images have no wanted object"]
