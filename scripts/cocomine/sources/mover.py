@@ -31,6 +31,8 @@ RETRIED = frozenset({408, 425, 429, 500, 502, 503, 504})
 LONGEST_WAIT = 32.0  # seconds between two tries, unless Retry-After asks for more
 LONGEST_RETRY_AFTER = 300.0
 KEEP_FROM = 1 << 20  # a broken body is continued, not begun again, from this many bytes on
+FIRST_CONNECTIONS = 8  # more are opened only while waiting for the network is what takes the time
+WORTH_MORE = 0.01  # seconds without any answer, while files wait for a connection, that double the connections
 HOPELESS = 40  # so many failures in a row, and no success between, end the waiting for this origin
 
 
@@ -170,6 +172,7 @@ class Mover:
         self.reports: list[Report] = []
         self.moved = 0
         self.closing = False
+        self.limit = min(FIRST_CONNECTIONS, setup.connections)
         self.gate = 0.0  # no request starts before this time: an origin asked for a pause
         self.ordinal = 0
         self.bad_in_a_row = 0
@@ -202,7 +205,10 @@ class Mover:
             if now - last_look > 1.0:
                 last_look = now
                 self._drop_stalled(now)
-            for key, _ in self.selector.select(self._patience(now)):
+            events = self.selector.select(self._patience(now))
+            if self.ready and len(self.busy) >= self.limit and time.monotonic() - now > WORTH_MORE:
+                self.limit = min(2 * self.limit, self.setup.connections)
+            for key, _ in events:
                 if key.data is None:
                     for message in incoming.read():
                         self._take(*message)
@@ -236,7 +242,7 @@ class Mover:
     # -- starting requests
 
     def _start(self, now: float) -> None:
-        while self.ready and self.idle:
+        while self.ready and self.idle and len(self.busy) < self.limit:
             if self.hopeless:
                 self._give_up(self.ready.popleft(), self.hopeless)
                 continue
