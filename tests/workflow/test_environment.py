@@ -1,0 +1,107 @@
+"""What `./run` and the environment files promise: one set of versions everywhere, made once, whoever is killed."""
+
+import os
+import re
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+import yaml
+from cocomine.provenance.digests import package_versions, reached_files
+from helpers.shared import ROOT
+
+ENVIRONMENTS = ("data", "learning")
+
+
+def pinned() -> dict[str, str]:
+    text = (ROOT / "envs" / "pinned.txt").read_text(encoding="utf-8")
+    text += (ROOT / "envs" / "torch.txt").read_text(encoding="utf-8")
+    return dict(re.findall(r"^([a-z0-9._-]+)==([^ ;\\\n]+)", text, re.MULTILINE))
+
+
+def listed(environment: str) -> dict[str, str]:
+    content = yaml.safe_load((ROOT / "envs" / f"{environment}.yaml").read_text(encoding="utf-8"))
+    pip = next(part["pip"] for part in content["dependencies"] if isinstance(part, dict))
+    return dict(line.split("==") for line in pip)
+
+
+def scripts_of(environment: str) -> set[str]:
+    text = "".join(path.read_text(encoding="utf-8") for path in sorted((ROOT / "workflow" / "rules").glob("*.smk")))
+    rules = re.split(r"^rule ", text, flags=re.MULTILINE)[1:]
+    return {
+        name
+        for rule in rules
+        if f"envs/{environment}.yaml" in rule
+        for name in re.findall(r'ancient\(script\("(\w+)"\)\)', rule)
+    }
+
+
+@pytest.mark.parametrize("environment", ENVIRONMENTS)
+def test_the_versions_for_conda_are_those_of_the_pinned_set(environment: str) -> None:
+    versions = pinned()
+    assert {name: versions.get(name) for name in listed(environment)} == listed(environment)
+
+
+@pytest.mark.parametrize("environment", ENVIRONMENTS)
+def test_an_environment_lists_every_package_that_its_scripts_import(environment: str) -> None:
+    modules = {path for name in scripts_of(environment) for path in reached_files(ROOT / "scripts" / f"{name}.py")}
+    assert set(package_versions(sorted(modules))) <= listed(environment).keys()
+
+
+def test_the_pinned_set_has_hashes_and_names_no_host() -> None:
+    text = (ROOT / "envs" / "pinned.txt").read_text(encoding="utf-8")
+    assert not re.search(r"https?://|--index-url|--find-links", text)
+    assert "torch==" not in text
+    assert not re.search(r"^nvidia", text, re.MULTILINE)
+    for requirement in re.split(r"\n(?=\S)", text.strip()):
+        assert "--hash=sha256:" in requirement, requirement.splitlines()[0]
+
+
+def project_with_run(folder: Path) -> Path:
+    shutil.copy(ROOT / "run", folder / "run")
+    shutil.copytree(ROOT / "envs", folder / "envs", ignore=shutil.ignore_patterns("__pycache__"))
+    return folder
+
+
+def started(project: Path) -> "subprocess.Popen[str]":
+    environment = {key: value for key, value in os.environ.items() if key != "VIRTUAL_ENV"}
+    environment |= {"PYTHON": getattr(sys, "_base_executable", sys.executable)}
+    return subprocess.Popen(
+        ["./run", "python", "-c", "import numpy, torch; print('ready')"],
+        cwd=project, env=environment, text=True, stdout=subprocess.PIPE, stderr=subprocess.PIPE, start_new_session=True,
+    )  # fmt: skip
+
+
+@pytest.mark.timeout(600)
+def test_run_survives_being_killed_half_way_and_two_being_started_at_once(tmp_path: Path) -> None:
+    project = project_with_run(tmp_path)
+    killed = started(project)
+    deadline = time.monotonic() + 120
+    while not list((project / ".venv").glob("lib/python*/site-packages/numpy")) and time.monotonic() < deadline:
+        time.sleep(0.05)
+    os.killpg(killed.pid, signal.SIGKILL)
+    killed.communicate()
+    assert not (project / ".venv" / "made_from").exists(), "it was killed too late to prove anything"
+    both = [started(project), started(project)]
+    said = [process.communicate() for process in both]
+    assert [process.returncode for process in both] == [0, 0], said
+    assert [out for out, _ in said] == ["ready\n", "ready\n"]
+    assert sum("making the environment" in errors for _, errors in said) == 1, "one makes it and the other waits"
+    again = started(project)
+    assert "making" not in again.communicate()[1]
+    size = sum(path.lstat().st_size for path in (project / ".venv").rglob("*") if path.is_file())
+    print(f"environment: {size / 1e6:.0f} MB")
+
+
+def test_run_says_what_to_do_without_a_python_that_is_new_enough(tmp_path: Path) -> None:
+    project = project_with_run(tmp_path)
+    done = subprocess.run(
+        ["./run", "true"], cwd=project, env={**os.environ, "PYTHON": "no-such-python"}, capture_output=True, text=True
+    )
+    assert done.returncode == 1
+    assert "no interpreter 'no-such-python'" in done.stderr
+    assert "Hint: install Python 3.11 or newer" in done.stderr
