@@ -26,7 +26,7 @@ def pinned() -> dict[str, str]:
 def listed(environment: str) -> dict[str, str]:
     content = yaml.safe_load((ROOT / "envs" / f"{environment}.yaml").read_text(encoding="utf-8"))
     pip = next(part["pip"] for part in content["dependencies"] if isinstance(part, dict))
-    return dict(line.split("==") for line in pip)
+    return dict(line.split("#")[0].strip().split("==") for line in pip)
 
 
 def scripts_of(environment: str) -> set[str]:
