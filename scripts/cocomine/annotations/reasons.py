@@ -17,6 +17,15 @@ POLICIES: Final = ("keep", "repair", "quarantine", "stop")
 PIXEL_TOLERANCE: Final = 1.0
 """How far, in pixels, a box or an outline may pass the border of its image before that is a fact."""
 
+AREA_TOLERANCE: Final = 0.1
+"""The default of a subset's `area_tolerance`: how far a stated area may be from the drawn mask's, as a share of the
+latter. Of coco-mini's 2,302 objects 6 are further off, all but one of them crowds; half of all differ by under 0.3 %.
+"""
+
+AREA_TOLERANCE_PX: Final = 10.0
+"""What a stated area may be off in any case, in px²: COCO states the area of the polygon and a drawing counts pixels,
+so that small objects differ by their border."""
+
 
 class Reason(StrEnum):
     """The stable codes, as they stand in quarantine.tsv, in repairs.tsv, in policies and in reports."""
@@ -391,7 +400,7 @@ TABLE: Final[tuple[Rule, ...]] = (
         ("annotation",),
         "drawing",
         "keep",
-        "`area` differs from the drawn mask's by more than the tolerance",
+        "`area` differs from the drawn mask's by more than `area_tolerance` of that, and by more than 10 px",
         "the area is that of the drawn mask",
     ),
     Rule(Reason.MASK_EMPTY, 39, ("annotation",), "drawing", "quarantine", "the drawn mask has no pixel"),

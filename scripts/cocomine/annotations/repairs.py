@@ -13,11 +13,10 @@ from pathlib import PurePosixPath
 from typing import Any, Final
 
 import msgspec
-import numpy as np
 from pycocotools import mask as coco_mask
 
 from cocomine.annotations.outlines import rle_is_sound
-from cocomine.annotations.reasons import PIXEL_TOLERANCE, Reason
+from cocomine.annotations.reasons import AREA_TOLERANCE, AREA_TOLERANCE_PX, PIXEL_TOLERANCE, Reason
 from cocomine.annotations.records import (
     LARGEST_SIDE,
     Facts,
@@ -29,14 +28,6 @@ from cocomine.annotations.records import (
     flag_of,
     parse_patiently,
 )
-
-AREA_TOLERANCE: Final = 0.1
-"""An area that differs from the drawn mask's by more than this share of it (and by AREA_TOLERANCE_PX) is a fact.
-
-Of coco-mini's 2,302 objects 6 do, all but one of them crowds; half of all objects differ by less than 0.3 %.
-"""
-
-AREA_TOLERANCE_PX: Final = 10.0
 
 LARGEST_REACH: Final = 10
 """A polygon that reaches further than this many image widths or heights is not drawn: pycocotools would take memory
@@ -97,29 +88,6 @@ def repair(kind: str, raw: bytes, reasons: Collection[Reason], size: tuple[int, 
         {key: original[key] for key in changed if key in original},
         {key: record[key] for key in changed if key in record},
     )
-
-
-def mend_image(record: dict[str, Any], reasons: Collection[Reason], width: int, height: int) -> dict[str, Any] | None:
-    """Return a mended copy of a parsed image record; None when it cannot be mended exactly."""
-    return _mended(_Work("image", copy.deepcopy(record), (width, height), reasons))
-
-
-def mend_label(record: dict[str, Any], reasons: Collection[Reason], width: int, height: int) -> dict[str, Any] | None:
-    """Return a mended copy of a parsed annotation, caption or panoptic record; None when it cannot be mended exactly.
-
-    `width` and `height` (px) are its image's. `reasons` of a panoptic record are those of all its segments.
-    """
-    kind = "panoptic" if "segments_info" in record else "caption" if "caption" in record else "annotation"
-    return _mended(_Work(kind, copy.deepcopy(record), (width, height), reasons))
-
-
-def _mended(work: "_Work") -> dict[str, Any] | None:
-    try:
-        _apply(work)
-        _serialise(work.record)
-    except _CannotRepairError:
-        return None
-    return work.record
 
 
 def _apply(work: "_Work") -> list[Reason]:
@@ -451,17 +419,20 @@ def drawn_area(segmentation: Any, width: int, height: int) -> int | None:
     return None if rle is None else int(coco_mask.area(rle))
 
 
-def drawn_facts(segmentation: Any, area: float, width: int, height: int) -> list[Reason]:
-    """Return which of mask-empty and area-mismatch hold of an annotation; none when it cannot be drawn.
+def drawn_facts(
+    segmentation: Any, area: Any, width: int, height: int, tolerance: float = AREA_TOLERANCE
+) -> list[tuple[Reason, str]]:
+    """Return which of mask-empty and area-mismatch hold of an annotation, with details; none if it cannot be drawn.
 
-    `area` is the annotation's (NaN when absent). This draws the mask, so it is for selected records only.
+    `area` is the annotation's, None when absent; `tolerance` a share of the drawn area (AREA_TOLERANCE_PX holds in any
+    case). This draws the mask, so it is for selected records only.
     """
     drawn = drawn_area(segmentation, width, height)
     if drawn is None:
         return []
     if drawn == 0:
-        return [Reason.MASK_EMPTY]
-    difference = abs(area - drawn)
-    if np.isfinite(difference) and difference > max(AREA_TOLERANCE_PX, AREA_TOLERANCE * drawn):
-        return [Reason.AREA_MISMATCH]
+        return [(Reason.MASK_EMPTY, "no pixel is drawn")]
+    difference = abs(as_number(area)[0] - drawn)
+    if math.isfinite(difference) and difference > max(AREA_TOLERANCE_PX, tolerance * drawn):
+        return [(Reason.AREA_MISMATCH, f"area {area} stated, {drawn} drawn")]
     return []

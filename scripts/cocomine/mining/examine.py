@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 import logging
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any
@@ -18,7 +18,7 @@ import numpy as np
 
 from cocomine.annotations.reasons import Reason, masks_by_policy, policies, reasons_of
 from cocomine.annotations.records import Facts, parse_patiently
-from cocomine.annotations.repairs import AREA_TOLERANCE_PX, drawn_area, repair
+from cocomine.annotations.repairs import drawn_facts, repair
 from cocomine.annotations.writer import SEPARATOR
 from cocomine.base.errors import CocomineError
 from cocomine.base.files import canonical_json, write_table
@@ -311,30 +311,14 @@ def _finite(value: Any) -> Any:
     return value
 
 
-def _drawing_reasons(text: bytes, size: tuple[int, int], tolerance: float) -> Iterator[tuple[Reason, str]]:
+def _drawing_reasons(text: bytes, size: tuple[int, int], tolerance: float) -> list[tuple[Reason, str]]:
     try:
         shape = _SHAPE.decode(text)
         segmentation, stated = shape.segmentation, shape.area
     except (msgspec.DecodeError, UnicodeDecodeError):
         record = parse_patiently(text, Facts())
         segmentation, stated = record.get("segmentation"), record.get("area")
-    if segmentation is None:
-        return
-    drawn = drawn_area(segmentation, *size)
-    if drawn is None:
-        return
-    if drawn == 0:
-        yield Reason.MASK_EMPTY, "no pixel is drawn"
-    elif isinstance(stated, int | float) and area_differs(float(stated), drawn, tolerance):
-        yield Reason.AREA_MISMATCH, f"area {stated} stated, {drawn} drawn"
-
-
-def area_differs(stated: float, drawn: int, tolerance: float) -> bool:
-    """Whether a stated area disagrees with the drawn one: by more than `tolerance` times the drawn one and by 10 px.
-
-    COCO states the area of the polygon and a drawing counts pixels, so that small objects differ by their border.
-    """
-    return bool(np.isfinite(stated)) and abs(stated - drawn) > max(AREA_TOLERANCE_PX, tolerance * drawn)
+    return drawn_facts(segmentation, stated, *size, tolerance)
 
 
 def quarantined_line(kind: str, task: str, source: Source, row: int, reason: str, detail: str) -> Quarantined:

@@ -8,11 +8,11 @@ from dataclasses import dataclass, field, fields
 from difflib import get_close_matches
 from typing import Any, Self
 
+from cocomine.annotations.reasons import AREA_TOLERANCE, POLICIES
 from cocomine.base.errors import CocomineError
 
 MATCHES = ("any", "all", "only")
 OBJECT_POLICIES = ("keep", "drop", "exclude")
-RECORD_POLICIES = ("keep", "repair", "quarantine", "stop")
 OTHER_SECTIONS = ("masks", "split", "tensors", "exports")
 
 
@@ -91,7 +91,7 @@ class SubsetSettings:
     keep_other_annotations: bool = False
     images_from: str | None = None
     check_areas: bool = True
-    area_tolerance: float = 0.1
+    area_tolerance: float = AREA_TOLERANCE
     policy: tuple[tuple[str, str], ...] = field(default=())
 
     @classmethod
@@ -254,7 +254,7 @@ def _image_list(key: str, value: Any) -> tuple[int | str, ...] | str:
 def _policies(key: str, value: Any) -> tuple[tuple[str, str], ...]:
     if not isinstance(value, Mapping):
         raise _fail(key, value, "a mapping from a reason code to keep, repair, quarantine or stop")
-    return tuple((str(reason), _one_of(RECORD_POLICIES)(f"{key}.{reason}", what)) for reason, what in value.items())
+    return tuple((str(reason), _one_of(POLICIES)(f"{key}.{reason}", what)) for reason, what in value.items())
 
 
 _READERS: dict[str, Callable[[str, Any], Any]] = {

@@ -5,7 +5,7 @@ import dataclasses
 import jsonschema
 import pytest
 import yaml
-from cocomine.annotations.repairs import AREA_TOLERANCE
+from cocomine.annotations.reasons import AREA_TOLERANCE
 from cocomine.base.errors import CocomineError
 from cocomine.mining.settings import OTHER_SECTIONS, CategoryRef, Range, SubsetSettings
 from helpers.shared import ROOT
