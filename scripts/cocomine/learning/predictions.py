@@ -115,7 +115,7 @@ def score_masks(
         "images": len(split.image_ids),
         "labels": labels.as_mapping(),
         "full_resolution": metrics.summary(sums, labels.names)
-        | {"intervals": metrics.bootstrap(sums, bootstrap, confidence, 0)},
+        | {"intervals": metrics.bootstrap(sums, labels.names, bootstrap, confidence, 0)},
         "slices": slices.analyse(attributes, sums, errors, settings.slice_images, bootstrap, confidence, 0),
     }
     write_json(out_dir / "metrics.json", result)

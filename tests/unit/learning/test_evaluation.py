@@ -68,6 +68,9 @@ def test_evaluation_writes_its_files_the_same_each_time(trained, tmp_path):
     assert result["training_resolution"]["iou"]["mean_foreground"] > 0.5
     low, high = result["training_resolution"]["intervals"]["mean_foreground"]
     assert low <= result["training_resolution"]["iou"]["mean_foreground"] <= high
+    for size in ("training_resolution", "full_resolution"):
+        low, high = result[size]["intervals"]["per_class"]["disc"]
+        assert low <= result[size]["iou"]["per_class"]["disc"] <= high
     assert [row["iou_percent"] for row in result["published"]] == [50.0, 37.1, 89.6]
     assert result["baselines"]["all_background"]["training_resolution"]["iou"]["mean_foreground"] == 0.0
     assert str(tmp_path) not in (tmp_path / "a/metrics.json").read_text()
@@ -106,6 +109,25 @@ def test_full_resolution_equals_torchmetrics_on_enlarged_probabilities():
     large = torch.nn.functional.interpolate(probabilities, size=(48, 64), mode="bilinear", align_corners=False)
     expected = MulticlassJaccardIndex(5, average=None, ignore_index=255)(large, mask[None].long())
     assert metrics.iou(sums.inter, sums.predicted, sums.truth)[0] == pytest.approx(expected.numpy(), abs=1e-6)
+
+
+def test_full_resolution_is_bit_for_bit_the_same_on_any_number_of_threads(tmp_path):
+    generator = torch.Generator().manual_seed(1)
+    probabilities = torch.randn(5, 4, 32, 32, generator=generator).softmax(1)
+    (tmp_path / "semantic").mkdir()
+    names = [f"{i}.jpg" for i in range(5)]
+    for i, name in enumerate(names):
+        mask = torch.randint(0, 5, (200 + i, 300), generator=generator, dtype=torch.uint8).numpy()
+        Image.fromarray(np.where(mask == 4, 255, mask)).save(tmp_path / "semantic" / name.replace("jpg", "png"))
+    before = torch.get_num_threads()
+    found = []
+    for threads in (1, 2, 3):
+        torch.set_num_threads(threads)
+        parts = evaluation.measure_full_batch(probabilities, tmp_path, names, threads)
+        assert torch.get_num_threads() == threads  # given back as it was
+        found.append([value.tobytes() for part in parts for value in vars(part).values()])
+    torch.set_num_threads(before)
+    assert found[0] == found[1] == found[2]
 
 
 def test_missing_full_mask_says_what_to_do(trained, tmp_path):

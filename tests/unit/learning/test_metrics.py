@@ -118,11 +118,11 @@ def test_lowest_label_wins_a_tie():
 
 def test_bootstrap_encloses_the_figure_and_is_the_same_each_time(random):
     sums = metrics.measure(*random)[0]
-    first = metrics.bootstrap(sums, 200, 0.95, 7)
-    assert first == metrics.bootstrap(sums, 200, 0.95, 7)
+    first = metrics.bootstrap(sums, NAMES, 200, 0.95, 7)
+    assert first == metrics.bootstrap(sums, NAMES, 200, 0.95, 7)
     low, high = first["mean_foreground"]
     assert low <= metrics.summary(sums, NAMES)["iou"]["mean_foreground"] <= high
-    narrow = metrics.bootstrap(sums, 200, 0.5, 7)["mean_foreground"]
+    narrow = metrics.bootstrap(sums, NAMES, 200, 0.5, 7)["mean_foreground"]
     assert narrow[1] - narrow[0] < high - low
 
 
@@ -134,6 +134,22 @@ def test_bootstrap_interval_covers_the_truth_about_as_often_as_it_says():
         inter = np.stack([np.zeros(40), np.where(right, 10, 0)], 1).astype(np.int64)
         ten = np.stack([np.zeros(40), np.full(40, 10)], 1).astype(np.int64)
         sums = metrics.Sums(inter, inter, ten, ten.sum(1), np.zeros((2, 2), np.int64), None, None, None)
-        low, high = metrics.bootstrap(sums, 200, 0.9, trial)["mean_foreground"]
+        low, high = metrics.bootstrap(sums, ("background", "a"), 200, 0.9, trial)["mean_foreground"]
         covered += low <= 0.7 <= high
     assert 160 <= covered <= 195
+
+
+def test_each_class_has_the_interval_of_its_iou_over_images_drawn_anew(random):
+    probabilities, masks = random
+    masks = masks.masked_fill(masks == 3, 0)
+    probabilities = torch.cat([probabilities[:, :3], torch.zeros_like(probabilities[:, :1])], 1)
+    sums = metrics.measure(probabilities, masks)[0]
+    found = metrics.bootstrap(sums, NAMES, 300, 0.9, 7)["per_class"]
+    generator = np.random.Generator(np.random.Philox(key=np.array([7, 1], dtype=np.uint64)))
+    drawn = (generator.random((300, 6)) * 6).astype(int)
+    for label, name in enumerate(NAMES[:3]):
+        inter, predicted, truth = (part[:, label][drawn].sum(1) for part in (sums.inter, sums.predicted, sums.truth))
+        expected = np.quantile(inter / (predicted + truth - inter), [0.05, 0.95])
+        assert found[name] == pytest.approx(expected.tolist())
+        assert found[name][0] < metrics.summary(sums, NAMES)["iou"]["per_class"][name] < found[name][1]
+    assert found["c"] is None  # neither predicted nor true: nothing is known of it
