@@ -7,11 +7,15 @@ it restores the truth; what cannot is done to extra records, so that nothing vis
 import copy
 import json
 from collections.abc import Callable
-from typing import Any
+from typing import Any, Final
 
+from cocomine.base.errors import CocomineError
 from cocomine.base.files import rank
 
 Record = dict[str, Any]
+
+DAMAGED_OBJECTS: Final = 15
+"""How many objects one round of damage takes."""
 
 
 class Damage:
@@ -33,14 +37,25 @@ class Damage:
         self.objects = objects
         self.images = images
         self.used: set[int] = set()
+        self.used_images: set[int] = set()
 
     def victim(self) -> Record:
-        """Return an object that nothing has been done to yet, in an image of its own."""
-        for record in self.objects:
-            if record["image_id"] not in self.used:
-                self.used.add(record["image_id"])
-                return record
-        raise ValueError("the demo source has too few objects for its damage")
+        """Return an object that nothing has been done to yet, in an image of its own as long as there is one.
+
+        Raises CocomineError when there is none.
+        """
+        free = [record for record in self.objects if record["id"] not in self.used]
+        alone = (record for record in free if record["image_id"] not in self.used_images)
+        record = next(alone, free[0] if free else None)
+        if record is None:
+            raise CocomineError(
+                f"synthetic.images: the pictures of {self.split} have too few objects for {DAMAGED_OBJECTS} kinds of "
+                "damage",
+                "ask for more `images`, for another `val_share`, or for fewer `broken`",
+            )
+        self.used.add(record["id"])
+        self.used_images.add(record["image_id"])
+        return record
 
     def note(self, reason: str, kind: str, identity: int, image_id: int | None, what: str) -> None:
         """Write down one damaged record."""
@@ -83,7 +98,7 @@ def damage(
 ) -> Damage:
     """Plant one record of each kind into an instances document.
 
-    `free_image_ids` are three image ids that the source does not use. Raises ValueError when it has too few objects.
+    `free_image_ids` are three image ids that the source does not use. Raises CocomineError when it has too few objects.
     """
     work = Damage(document, split, salt, free_annotation_id, free_image_ids)
     missing, unsafe, again = free_image_ids
@@ -101,8 +116,7 @@ def damage(
     work.extra_object(
         "polygon-outside", "its polygon lies right of the image", segmentation=[off], bbox=[width, 10.0, 30.0, 30.0]
     )
-    image = work.images[work.objects[0]["image_id"]]
-    short = {"counts": [100, 50, 25], "size": [image["height"], image["width"]]}
+    short = {"counts": [100, 50, 25], "size": [0, 0]}
     record = work.extra_object("rle-sum", "its run lengths add up to 175 pixels", segmentation=short, iscrowd=1)
     own = work.images[record["image_id"]]
     record["segmentation"]["size"] = [own["height"], own["width"]]

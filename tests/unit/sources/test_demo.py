@@ -256,3 +256,20 @@ def test_what_cannot_be_drawn_is_refused_with_its_key(mapping, words):
     with pytest.raises(CocomineError, match=words) as error:
         SyntheticSettings.from_mapping(mapping)
     assert error.value.hint
+
+
+@pytest.mark.parametrize("images", [45, 60])
+def test_a_few_pictures_hold_the_usual_damage(tmp_path, images):
+    settings = SyntheticSettings(images=images, width=96, height=96)
+    make_bucket(settings, tmp_path, tmp_path / "bucket.json")
+    truth = json.loads((tmp_path / "truth.json").read_text())
+    assert Counter(note["split"] for note in truth["broken_records"]) == {"train": 15, "val": 15}
+    damaged = [note for note in truth["broken_records"] if note["kind"] == "annotation"]
+    assert len({(note["split"], note["id"]) for note in damaged}) == len(damaged), "one thing is done to an object"
+
+
+def test_too_few_objects_for_the_damage_is_advice(tmp_path):
+    settings = SyntheticSettings(images=20, twins=0, broken=2, empty=1.0, width=96, height=96)
+    with pytest.raises(CocomineError, match="too few objects") as told:
+        make_bucket(settings, tmp_path, tmp_path / "bucket.json")
+    assert "`images`" in told.value.hint
