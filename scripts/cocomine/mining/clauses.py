@@ -53,9 +53,9 @@ def pairs_of(image_row: Rows, class_of: Array, images: int, classes: int) -> Pai
 
 def holding(pairs: Pairs, classes: Sequence[int], images: int) -> Mask:
     """Images with at least one object of one of `classes`."""
-    result = np.zeros(images, dtype=bool)
-    result[pairs.image[np.isin(pairs.cls, np.array(classes, dtype=np.int64))]] = True
-    return result
+    among = np.zeros(max([*classes, int(pairs.cls.max(initial=-1))], default=-1) + 1, dtype=bool)
+    among[list(classes)] = True
+    return marked(pairs.image[among[pairs.cls]], images)
 
 
 def holding_all(pairs: Pairs, groups: Sequence[Sequence[int]], images: int) -> Mask:

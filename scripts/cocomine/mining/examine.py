@@ -167,8 +167,8 @@ def spans_of(table: Any, rows: Rows) -> Spans:
     return Spans(
         file=split,
         sequence=rows - table.starts[split],
-        offset=table["offset"][rows].astype(np.int64),
-        length=table["length"][rows].astype(np.int64),
+        offset=table["offset"][rows].astype(np.int64, copy=False),
+        length=table["length"][rows].astype(np.int64, copy=False),
     )
 
 

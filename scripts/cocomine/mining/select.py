@@ -353,8 +353,9 @@ class _Run:
     def presence_clauses(self, objects: Objects, index_dir: Path | None) -> None:
         query, wanted, size = self.query, self.wanted, self.size
         pairs = self.counted(objects)
+        images_of_class = np.bincount(pairs.cls, minlength=len(self.names))
         for cls in wanted.classes if query.categories else ():
-            if not clauses.holding(pairs, [cls], size).any():
+            if not images_of_class[cls]:
                 self.note(f"the source's splits have no usable object of '{self.names[cls]}'")
         words = _words_of(query.categories) or "any category"
         if query.match == "all":
