@@ -16,6 +16,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from cocomine.annotations import schema
+from cocomine.annotations.arrow import column, text_column
 from cocomine.annotations.chunks import Part, Texts
 from cocomine.annotations.layout import TASKS, Layout, parse_value, walk
 from cocomine.annotations.reasons import PIXEL_TOLERANCE, TABLE, Reason, mask_of
@@ -425,8 +426,8 @@ _MULTIPLIER = np.uint64(0x9E3779B97F4A7C15)
 def mixed(columns: Sequence[Array]) -> Array:
     """Return 63-bit numbers (int64) that are equal where all columns are; unequal rows rarely have equal ones."""
     result = np.zeros(len(columns[0]), np.uint64)
-    for column in columns:
-        bits = column.astype(np.int64) if column.dtype.kind in "iu" else np.ascontiguousarray(column, np.float64)
+    for values in columns:
+        bits = values.astype(np.int64) if values.dtype.kind in "iu" else np.ascontiguousarray(values, np.float64)
         result = (result ^ bits.view(np.uint64)) * _MULTIPLIER
         result ^= result >> np.uint64(29)
     return (result >> np.uint64(1)).astype(np.int64)
@@ -476,11 +477,11 @@ def _table(form: pa.Schema, values: Mapping[str, Any], rows: int) -> pa.Table:
     for name, kind in zip(form.names, form.types, strict=True):
         value = values.get(name)
         if isinstance(value, Texts) and len(value) == rows:
-            arrays.append(schema.text_column(value.lengths, value.data))
+            arrays.append(text_column(value.lengths, value.data))
         elif value is not None and len(value) == rows:
-            arrays.append(schema.column(value, kind))
+            arrays.append(column(value, kind))
         elif name in _ABSENT:
-            arrays.append(schema.column(np.full(rows, _ABSENT[name]), kind))
+            arrays.append(column(np.full(rows, _ABSENT[name]), kind))
         else:
             arrays.append(pa.nulls(rows, kind))
     return pa.Table.from_arrays(arrays, schema=form)

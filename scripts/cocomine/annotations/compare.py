@@ -9,8 +9,9 @@ from typing import Any, Final
 import numpy as np
 import numpy.typing as npt
 
+from cocomine.annotations.arrow import arrays
 from cocomine.annotations.records import as_integer
-from cocomine.annotations.schema import NO_SEGMENTATION, POLYGONS, Index, arrays, open_index
+from cocomine.annotations.schema import NO_SEGMENTATION, POLYGONS, Index, open_index
 from cocomine.base.errors import CocomineError
 from cocomine.base.files import atomic_path, write_json, write_table, write_text
 

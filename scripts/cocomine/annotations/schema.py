@@ -10,8 +10,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
-import numpy as np
-import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.parquet as pq
 
@@ -101,50 +99,6 @@ def open_index(folder: Path) -> Index:
             f"{folder}: an index of another version of cocomine", "delete the folder and run snakemake again"
         )
     return Index(folder, manifest)
-
-
-def column(values: npt.NDArray[Any], kind: pa.DataType) -> pa.Array:
-    """Return an array of numbers as an Arrow array of `kind`, without a copy when the dtype fits.
-
-    (`pyarrow.array` would do too, but it imports pandas where that happens to be installed, which costs a second.)
-    """
-    numbers = np.ascontiguousarray(values, kind.to_pandas_dtype())
-    return pa.Array.from_buffers(kind, len(numbers), [None, pa.py_buffer(numbers)])
-
-
-def text_column(lengths: npt.NDArray[Any], data: bytes) -> pa.Array:
-    """Return an Arrow array of texts from their lengths (in bytes of UTF-8, -1 for none) and all texts in one."""
-    if len(data) >= 2**31:
-        raise CocomineError("a column of texts is larger than 2 GiB", "split the annotation file")
-    offsets = np.zeros(len(lengths) + 1, np.int32)
-    np.cumsum(np.maximum(lengths, 0), out=offsets[1:])
-    absent = lengths < 0
-    validity = pa.py_buffer(np.packbits(~absent, bitorder="little")) if absent.any() else None
-    buffers = [validity, pa.py_buffer(offsets), pa.py_buffer(data)]
-    return pa.Array.from_buffers(pa.string(), len(lengths), buffers, null_count=int(absent.sum()))
-
-
-def numbers(values: pa.ChunkedArray) -> npt.NDArray[Any]:
-    """Return a column of numbers without nulls as a NumPy array (read-only where it has a single chunk).
-
-    (`to_numpy` and `numpy.asarray` would do too, but they import pandas where that happens to be installed.)
-    """
-    dtype = np.dtype(values.type.to_pandas_dtype())
-    pieces = [
-        np.frombuffer(chunk.buffers()[1], dtype, len(chunk), chunk.offset * dtype.itemsize)
-        for chunk in values.chunks
-        if len(chunk)
-    ]
-    return pieces[0] if len(pieces) == 1 else np.concatenate([np.zeros(0, dtype), *pieces])
-
-
-def arrays(table: pa.Table) -> dict[str, npt.NDArray[Any]]:
-    """Return the numeric columns of a table as NumPy arrays, by name."""
-    return {
-        name: numbers(table[name])
-        for name, kind in zip(table.schema.names, table.schema.types, strict=True)
-        if not pa.types.is_string(kind)
-    }
 
 
 def _read(path: Path, columns: Sequence[str] | None) -> pa.Table:

@@ -14,9 +14,9 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from cocomine.annotations.arrow import flags
 from cocomine.base.errors import CocomineError
 from cocomine.base.files import rank
-from cocomine.mining.arrow import flags
 from cocomine.mining.index import Array, Mask, Rows
 from cocomine.mining.settings import Range
 

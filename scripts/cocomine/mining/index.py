@@ -19,11 +19,11 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from cocomine.annotations import arrow
 from cocomine.annotations.reasons import masks_by_policy, policies
 from cocomine.annotations.records import as_integer
+from cocomine.annotations.schema import open_index
 from cocomine.base.errors import CocomineError
-from cocomine.base.files import read_json
-from cocomine.mining import arrow
 
 DEFAULT_BAD: Final = masks_by_policy(policies())["quarantine"]
 
@@ -93,7 +93,7 @@ def read_split(index_dir: Path, task: str, name: str) -> Split:
             f"{index_dir}: no index of {task} for the split '{name}' (there: {there})",
             "name a split that the source has, or index its annotation file with index_annotations",
         )
-    manifest = read_json(folder / "index.json")
+    manifest = open_index(folder).manifest
     return Split(
         name=name,
         folder=folder,
@@ -133,7 +133,7 @@ class Table:
     def texts(self, name: str, rows: Rows) -> list[str | None]:
         """Return a text column's values at global `rows`, in their order."""
         column = pa.chunked_array([chunk for part in self.parts for chunk in part.arrow(name).chunks], type=pa.string())
-        result: list[str | None] = column.take(arrow.indices(rows)).to_pylist()
+        result: list[str | None] = column.take(arrow.column(rows, pa.int64())).to_pylist()
         return result
 
     def split_of(self, rows: Rows) -> Rows:

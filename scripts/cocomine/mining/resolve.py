@@ -11,9 +11,9 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from cocomine.annotations.arrow import flags
 from cocomine.base.errors import CocomineError
 from cocomine.base.files import read_table
-from cocomine.mining.arrow import flags
 from cocomine.mining.index import Mask, Source, nearest
 from cocomine.mining.settings import CategoryRef, Range, SubsetSettings
 

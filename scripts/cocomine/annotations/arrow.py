@@ -4,11 +4,10 @@ Arrow's own conversions (`to_numpy`, `pa.array` of a NumPy array) import pandas 
 takes three quarters of a second: longer than all the rest of an answer of `count_subset`.
 """
 
-from __future__ import annotations
-
 from typing import Any, Final
 
 import numpy as np
+import numpy.typing as npt
 import pyarrow as pa
 
 from cocomine.base.errors import CocomineError
@@ -22,7 +21,25 @@ DTYPES: Final = {
 }
 
 
-def numbers(column: Any) -> np.ndarray[Any, np.dtype[Any]]:
+def column(values: npt.NDArray[Any], kind: pa.DataType) -> pa.Array:
+    """Return an array of numbers as an Arrow array of `kind`, without a copy when the dtype fits."""
+    numbers = np.ascontiguousarray(values, kind.to_pandas_dtype())
+    return pa.Array.from_buffers(kind, len(numbers), [None, pa.py_buffer(numbers)])
+
+
+def text_column(lengths: npt.NDArray[Any], data: bytes) -> pa.Array:
+    """Return an Arrow array of texts from their lengths (in bytes of UTF-8, -1 for none) and all texts in one."""
+    if len(data) >= 2**31:
+        raise CocomineError("a column of texts is larger than 2 GiB", "split the annotation file")
+    offsets = np.zeros(len(lengths) + 1, np.int32)
+    np.cumsum(np.maximum(lengths, 0), out=offsets[1:])
+    absent = lengths < 0
+    validity = pa.py_buffer(np.packbits(~absent, bitorder="little")) if absent.any() else None
+    buffers = [validity, pa.py_buffer(offsets), pa.py_buffer(data)]
+    return pa.Array.from_buffers(pa.string(), len(lengths), buffers, null_count=int(absent.sum()))
+
+
+def numbers(column: Any) -> npt.NDArray[Any]:
     """Return a numeric Arrow column as a NumPy array, without a copy if it is one chunk. Nulls are refused."""
     if column.null_count or str(column.type) not in DTYPES:
         raise CocomineError(f"the index has a column of {column.type} with {column.null_count} nulls", "index it again")
@@ -32,20 +49,29 @@ def numbers(column: Any) -> np.ndarray[Any, np.dtype[Any]]:
     return arrays[0] if len(arrays) == 1 else np.concatenate([np.zeros(0, dtype=dtype), *arrays])
 
 
-def _view(chunk: Any, dtype: Any) -> np.ndarray[Any, np.dtype[Any]]:
+def _view(chunk: Any, dtype: Any) -> npt.NDArray[Any]:
     buffer = chunk.buffers()[1]
     if buffer is None or not len(chunk):
         return np.zeros(0, dtype=dtype)
     return np.frombuffer(buffer, dtype=dtype, count=len(chunk), offset=chunk.offset * np.dtype(dtype).itemsize)
 
 
-def flags(column: Any) -> np.ndarray[Any, np.dtype[np.bool_]]:
+def arrays(table: pa.Table) -> dict[str, npt.NDArray[Any]]:
+    """Return the numeric columns of a table as NumPy arrays, by name."""
+    return {
+        name: numbers(table[name])
+        for name, kind in zip(table.schema.names, table.schema.types, strict=True)
+        if not pa.types.is_string(kind)
+    }
+
+
+def flags(column: Any) -> npt.NDArray[np.bool_]:
     """Return a boolean Arrow column as a NumPy array; a null is False."""
     chunks = column.chunks if isinstance(column, pa.ChunkedArray) else [column]
     return np.concatenate([np.zeros(0, dtype=bool), *(_unpacked(chunk) for chunk in chunks)])
 
 
-def _unpacked(chunk: Any) -> np.ndarray[Any, np.dtype[np.bool_]]:
+def _unpacked(chunk: Any) -> npt.NDArray[np.bool_]:
     validity, values = chunk.buffers()
     end = chunk.offset + len(chunk)
     result = _bits(values, end)
@@ -54,11 +80,5 @@ def _unpacked(chunk: Any) -> np.ndarray[Any, np.dtype[np.bool_]]:
     return result[chunk.offset : end]
 
 
-def _bits(buffer: Any, count: int) -> np.ndarray[Any, np.dtype[np.bool_]]:
+def _bits(buffer: Any, count: int) -> npt.NDArray[np.bool_]:
     return np.unpackbits(np.frombuffer(buffer, dtype=np.uint8), count=count, bitorder="little").astype(bool)
-
-
-def indices(rows: np.ndarray[Any, np.dtype[np.int64]]) -> Any:
-    """Return row numbers as an Arrow array, without a copy."""
-    values = np.ascontiguousarray(rows, dtype=np.int64)
-    return pa.Array.from_buffers(pa.int64(), len(values), [None, pa.py_buffer(values)])
