@@ -12,15 +12,13 @@ import numpy.typing as npt
 from cocomine.annotations.arrow import arrays
 from cocomine.annotations.records import as_integer
 from cocomine.annotations.schema import NO_SEGMENTATION, POLYGONS, Index, open_index
+from cocomine.annotations.sizes import size_classes
 from cocomine.base.errors import CocomineError
 from cocomine.base.files import atomic_path, write_json, write_table, write_text
 
 log = logging.getLogger("cocomine")
 
 Array = npt.NDArray[Any]
-
-VERY_SMALL, SMALL, LARGE = 10.0**2, 32.0**2, 96.0**2
-"""Bounds of the size classes in px² of a record's `area`."""
 
 
 @dataclass(frozen=True)
@@ -90,21 +88,16 @@ def read_labels(name: str, index_dir: Path, splits: Sequence[str], task: str) ->
     columns = {key: np.concatenate([part[key] for part in labels]) for key in labels[0]}
     ids = np.concatenate(images)
     area = columns["area"]
-    known = np.isfinite(area)
-    with np.errstate(invalid="ignore"):
-        counts = {
-            "objects": np.ones(len(area), np.int64),
-            "crowds": columns["iscrowd"] == 1,
-            "multi_polygon": columns["polygons"] > 1,
-            "rle": columns["segmentation"] > POLYGONS,
-            "without_outline": columns["segmentation"] == NO_SEGMENTATION,
-            "vertices": columns["vertices"],
-            "very_small": known & (area <= VERY_SMALL),
-            "small": known & (area < SMALL),
-            "medium": known & (area >= SMALL) & (area < LARGE),
-            "large": known & (area >= LARGE),
-            "unknown_size": ~known,
-        }
+    counts = {
+        "objects": np.ones(len(area), np.int64),
+        "crowds": columns["iscrowd"] == 1,
+        "multi_polygon": columns["polygons"] > 1,
+        "rle": columns["segmentation"] > POLYGONS,
+        "without_outline": columns["segmentation"] == NO_SEGMENTATION,
+        "vertices": columns["vertices"],
+        **size_classes(area),
+        "unknown_size": ~np.isfinite(area),
+    }
     image = np.where(columns["image_row"] >= 0, columns["image_id"], -1)
     return Labels(name, _distinct(ids[ids >= 0]), categories, image, columns["category_id"], counts)
 

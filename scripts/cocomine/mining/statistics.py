@@ -2,9 +2,8 @@
 
 Definitions: an *annotation* is a record; an *instance* is one whose `iscrowd` is not 1, a *crowd* one whose `iscrowd`
 is 1; a *multi-polygon* one has two polygons or more; *vertices* are the points of all polygons (run lengths have
-none). Size classes go by the stated area in square pixels (the box's where none is stated), crowds included: *very
-small* up to 10 x 10, *small* below 32 x 32 (very small ones included), *medium* up to 96 x 96, *large* above that;
-*no size* has neither area nor box. An image counts for a class if it has an annotation of it.
+none). Size classes go by the stated area in square pixels (the box's where none is stated), crowds included, as
+`cocomine.annotations.sizes` has them; *no size* has neither area nor box. An image counts for a class if it has an annotation of it.
 """
 
 from __future__ import annotations
@@ -15,10 +14,9 @@ from typing import Any
 
 import numpy as np
 
+from cocomine.annotations.sizes import size_classes
 from cocomine.mining.clauses import Pairs
 from cocomine.mining.index import Array, Mask
-
-SMALL, MEDIUM, VERY_SMALL = 32.0**2, 96.0**2, 10.0**2
 
 
 @dataclass(frozen=True)
@@ -51,11 +49,8 @@ def describe(
         "instances": facts.iscrowd != 1,
         "crowds": facts.iscrowd == 1,
         "multi_polygon": facts.polygons > 1,
-        "very_small": facts.area <= VERY_SMALL,
-        "small": facts.area < SMALL,
-        "medium": (facts.area >= SMALL) & (facts.area <= MEDIUM),
-        "large": facts.area > MEDIUM,
-        "no_size": np.isnan(facts.area),
+        **size_classes(facts.area),
+        "no_size": ~np.isfinite(facts.area),
     }
     counts = {kind: np.bincount(facts.cls[mask], minlength=size) for kind, mask in kinds.items()}
     counts["vertices"] = np.bincount(facts.cls, weights=facts.vertices, minlength=size).astype(np.int64)
