@@ -16,10 +16,8 @@ from pathlib import Path
 
 from cocomine.base import command
 from cocomine.base.errors import CocomineError
-from cocomine.sources.bucket_sync import Options, download, upload
+from cocomine.sources import spares
 from cocomine.sources.cli import add_behaviour, behaviour_of
-from cocomine.sources.compare import Filter
-from cocomine.sources.settings import OriginSettings
 
 
 def build_parser() -> argparse.ArgumentParser:
@@ -67,8 +65,15 @@ def main(options: argparse.Namespace) -> None:
         )
     if options.locked and options.lock is None:
         raise CocomineError("--locked without --lock", "name the lock: --lock FILE")
+    behaviour = behaviour_of(options)
+    if remote[0] and not options.dry_run:
+        spares.start(min(behaviour.processes, behaviour.connections))  # they start while the rest is imported
+    from cocomine.sources.bucket_sync import Options, download, upload
+    from cocomine.sources.compare import Filter
+    from cocomine.sources.settings import OriginSettings
+
     how = Options(
-        behaviour_of(options),
+        behaviour,
         checksum=options.checksum,
         delete=options.delete,
         dry_run=options.dry_run,

@@ -4,9 +4,7 @@ import logging
 import sys
 import time
 from types import TracebackType
-from typing import Self
-
-from tqdm import tqdm
+from typing import Any, Self
 
 log = logging.getLogger("cocomine")
 
@@ -28,16 +26,19 @@ class Progress:
         self.counts: dict[str, int] = {}
         self._started = time.monotonic()
         self._last_line = self._started
-        self._bar = tqdm(
-            total=total,
-            desc=description,
-            unit=unit,
-            unit_scale=scale,
-            disable=not sys.stderr.isatty(),
-            dynamic_ncols=True,
-            leave=False,
-            file=sys.stderr,
-        )
+        self._bar: Any = None
+        if sys.stderr.isatty():
+            from tqdm import tqdm  # not at the top: it is slow to import, and most runs have no terminal
+
+            self._bar = tqdm(
+                total=total,
+                desc=description,
+                unit=unit,
+                unit_scale=scale,
+                dynamic_ncols=True,
+                leave=False,
+                file=sys.stderr,
+            )
 
     def __enter__(self) -> Self:
         return self
@@ -45,9 +46,10 @@ class Progress:
     def advance(self, amount: int = 1, note: str = "") -> None:
         """Count `amount` more items as done; `note` is shown behind the bar."""
         self.done += amount
-        if note:
-            self._bar.set_postfix_str(note, refresh=False)
-        self._bar.update(amount)
+        if self._bar is not None:
+            if note:
+                self._bar.set_postfix_str(note, refresh=False)
+            self._bar.update(amount)
         now = time.monotonic()
         if now - self._last_line >= SECONDS_BETWEEN_LINES:
             self._last_line = now
@@ -67,7 +69,8 @@ class Progress:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        self._bar.close()
+        if self._bar is not None:
+            self._bar.close()
         seconds = time.monotonic() - self._started
         outcome = "stopped after" if kind is not None else "in"
         named = "".join(f", {name} {number}" for name, number in self.counts.items())

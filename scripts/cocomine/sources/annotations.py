@@ -13,6 +13,7 @@ import msgspec
 
 from cocomine.base.errors import CocomineError
 from cocomine.base.files import atomic_path, read_json, read_table, write_json
+from cocomine.sources.behaviour import Behaviour
 from cocomine.sources.folder import FolderOrigin, digests_in_place
 from cocomine.sources.ledger import FOLDER
 from cocomine.sources.origins import Origin, is_zip, open_bytes, open_origin, public_label
@@ -20,7 +21,7 @@ from cocomine.sources.presets import Preset, preset
 from cocomine.sources.records import Facts, Outcome, Want
 from cocomine.sources.settings import OriginSettings, SourceSettings, StoreSettings
 from cocomine.sources.store import Options, Store, report_lacking, shown
-from cocomine.sources.transfer import Behaviour, Target
+from cocomine.sources.transfer import Target
 from cocomine.sources.zips import ZipOrigin
 
 log = logging.getLogger("cocomine")

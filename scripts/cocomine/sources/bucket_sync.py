@@ -13,6 +13,7 @@ from typing import Any
 from cocomine.base.errors import CocomineError
 from cocomine.base.files import write_json
 from cocomine.base.progress import Progress
+from cocomine.sources.behaviour import Behaviour
 from cocomine.sources.compare import Filter, LocalFile, side_by_side, walk
 from cocomine.sources.digests import base64_of_hex
 from cocomine.sources.gcs import MTIME_KEY, Bucket
@@ -23,7 +24,7 @@ from cocomine.sources.records import Facts, Outcome, Want
 from cocomine.sources.settings import OriginSettings
 from cocomine.sources.staging import staging
 from cocomine.sources.store import report_lacking, size
-from cocomine.sources.transfer import Behaviour, Target, digest_of_file, free_bytes, in_threads
+from cocomine.sources.transfer import Target, digest_of_file, free_bytes, in_threads
 from cocomine.sources.web import AgainError, NotServedError, persist, verdict
 
 log = logging.getLogger("cocomine")

@@ -3,7 +3,7 @@
 import argparse
 import os
 
-from cocomine.sources.transfer import Behaviour
+from cocomine.sources.behaviour import Behaviour
 
 
 def add_behaviour(parser: argparse.ArgumentParser) -> None:

@@ -14,13 +14,14 @@ from typing import Any
 import msgspec
 
 from cocomine.base.errors import CocomineError
+from cocomine.sources.behaviour import Behaviour
 from cocomine.sources.digests import Digester, hex_of_base64
 from cocomine.sources.mover import Order, Report, Setup
 from cocomine.sources.movers import move
 from cocomine.sources.presets import advice_for_dead_bucket
 from cocomine.sources.records import Facts, Outcome, Want, mismatch
 from cocomine.sources.settings import OriginSettings
-from cocomine.sources.transfer import Behaviour, CorruptedError, Target, in_threads, receive
+from cocomine.sources.transfer import CorruptedError, Target, in_threads, receive
 from cocomine.sources.web import PIECE, NotServedError, Web, persist, proxy_of
 
 SCOPE = "https://www.googleapis.com/auth/devstorage.read_write"
@@ -55,6 +56,8 @@ class Bucket:
         self.credentials = _credentials(settings, bool(self.endpoint))
         self.base = self.endpoint or "https://storage.googleapis.com"
         self.behaviour = behaviour or Behaviour()
+        self._media_base = f"{urllib.parse.urlsplit(self.base).path}/download/storage/v1/b/{self.name}/o/"
+        self._billed = f"&userProject={urllib.parse.quote_plus(self.requester_pays)}" if self.requester_pays else ""
         self._renewing = threading.Lock()
         self.web = Web(self.behaviour, self.authorization)
 
@@ -269,14 +272,9 @@ class Bucket:
 
     def media_path(self, name: str, generation: str) -> str:
         """Return the request target of an object's bytes (JSON API, objects: get, alt=media)."""
-        base = urllib.parse.urlsplit(self.base).path
-        query = {"alt": "media"}
-        if generation:
-            query["generation"] = generation
-        if self.requester_pays:
-            query["userProject"] = self.requester_pays
         quoted = urllib.parse.quote(self.prefix + name, safe="")
-        return f"{base}/download/storage/v1/b/{self.name}/o/{quoted}?{urllib.parse.urlencode(query)}"
+        pinned = f"&generation={urllib.parse.quote(generation)}" if generation else ""
+        return f"{self._media_base}{quoted}?alt=media{pinned}{self._billed}"
 
 
 class _Row(msgspec.Struct):

@@ -3,10 +3,11 @@
 from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 
+from cocomine.sources.behaviour import Behaviour
 from cocomine.sources.gcs import Bucket
 from cocomine.sources.records import Facts, Outcome, Want
 from cocomine.sources.settings import OriginSettings
-from cocomine.sources.transfer import Behaviour, Target
+from cocomine.sources.transfer import Target
 
 ASKED_ONE_BY_ONE = 300  # from so many names on, a listing of the range they lie in is quicker
 THREADS = 16

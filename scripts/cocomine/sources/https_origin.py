@@ -12,10 +12,11 @@ import urllib3
 
 from cocomine.base.errors import CocomineError
 from cocomine.base.files import write_text
+from cocomine.sources.behaviour import Behaviour
 from cocomine.sources.byte_source import ByteSource, FileSource
 from cocomine.sources.digests import hex_of_base64
 from cocomine.sources.records import Facts, Outcome, Want
-from cocomine.sources.transfer import Behaviour, Target, in_threads, receive
+from cocomine.sources.transfer import Target, in_threads, receive
 from cocomine.sources.web import PIECE, AgainError, NotServedError, Web, persist
 
 THREADS = 16

@@ -3,23 +3,16 @@
 import contextlib
 import itertools
 import marshal
-import os
 import queue
 import struct
-import subprocess
-import sys
 import threading
 from collections.abc import Callable, Iterable, Iterator
-from pathlib import Path
 from typing import Any
 
-import google_crc32c
-
+from cocomine.sources import spares
 from cocomine.sources.mover import Order, Report, Setup, packed
 
 AHEAD = 4  # orders that a process holds for each of its connections, so that none waits for the parent
-
-SCRIPTS = Path(__file__).resolve().parents[2]
 
 
 Answers = queue.SimpleQueue[tuple["_Process", tuple[list[tuple[Any, ...]], int] | None]]
@@ -29,15 +22,7 @@ class _Process:
     """One mover: its pipes, and the orders that it has not reported."""
 
     def __init__(self, setup: Setup, answers: "Answers") -> None:
-        # Without `site`, which costs a third of the start: the mover needs this folder and one package.
-        packages = Path(google_crc32c.__file__).parents[1]
-        environment = {**os.environ, "PYTHONPATH": f"{SCRIPTS}{os.pathsep}{packages}"}
-        self.child = subprocess.Popen(
-            [sys.executable, "-S", "-m", "cocomine.sources.mover"],
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            env=environment,
-        )
+        self.child = spares.take()
         self.pending: dict[int, Order] = {}
         self.alive = True
         self._answers = answers

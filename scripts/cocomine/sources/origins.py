@@ -8,9 +8,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
 from cocomine.base.errors import CocomineError
+from cocomine.sources.behaviour import Behaviour
 from cocomine.sources.records import Facts, Outcome, Want
 from cocomine.sources.settings import OriginSettings
-from cocomine.sources.transfer import Behaviour, Target
+from cocomine.sources.transfer import Target
 
 if TYPE_CHECKING:
     from cocomine.sources.byte_source import ByteSource

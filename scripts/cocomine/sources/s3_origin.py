@@ -9,10 +9,11 @@ import msgspec
 from botocore.exceptions import BotoCoreError, ClientError, IncompleteReadError, NoCredentialsError
 
 from cocomine.base.errors import CocomineError
+from cocomine.sources.behaviour import Behaviour
 from cocomine.sources.mover import RETRIED, retry_after
 from cocomine.sources.records import Facts, Outcome, Want
 from cocomine.sources.settings import OriginSettings
-from cocomine.sources.transfer import Behaviour, Target, in_threads, receive
+from cocomine.sources.transfer import Target, in_threads, receive
 from cocomine.sources.web import PIECE, AgainError, NotServedError, persist
 
 THREADS = 16

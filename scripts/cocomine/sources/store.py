@@ -9,6 +9,7 @@ from pathlib import Path
 
 from cocomine.base.errors import CocomineError
 from cocomine.base.progress import Progress
+from cocomine.sources.behaviour import Behaviour
 from cocomine.sources.folder import FolderOrigin, digests_in_place, link_splits
 from cocomine.sources.ledger import FOLDER, Entry, Ledger
 from cocomine.sources.names import FolderGuard, collisions, refusal
@@ -16,7 +17,7 @@ from cocomine.sources.origins import Origin, open_origin, without_secrets
 from cocomine.sources.records import Facts, Outcome, Want
 from cocomine.sources.settings import StoreSettings
 from cocomine.sources.staging import staging
-from cocomine.sources.transfer import Behaviour, Target, free_bytes
+from cocomine.sources.transfer import Target, free_bytes
 
 log = logging.getLogger("cocomine")
 

@@ -1,4 +1,4 @@
-"""How a sync behaves on the network, and the streaming of a body into a file that is complete or absent."""
+"""The streaming of a body into a file that is complete or absent."""
 
 import os
 import random
@@ -10,27 +10,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TypeVar
 
+from cocomine.sources.behaviour import Behaviour
 from cocomine.sources.digests import Digester
 from cocomine.sources.ledger import Entry, Ledger
 from cocomine.sources.records import Outcome, Want, mismatch
 
 T = TypeVar("T")
-
-
-@dataclass(frozen=True)
-class Behaviour:
-    """How hard a sync tries, and how much it does at once.
-
-    `processes` and `connections` (in all) move objects of a bucket; `tries` is the number of times that one file is
-    asked for; `first_wait` (s) doubles with each, with jitter, unless `Retry-After` asks for more; after
-    `stall_seconds` without a byte a connection is given up.
-    """
-
-    processes: int = 2
-    connections: int = 64
-    tries: int = 6
-    first_wait: float = 0.5
-    stall_seconds: float = 30.0
 
 
 @dataclass(frozen=True)

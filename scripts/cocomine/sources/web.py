@@ -10,9 +10,10 @@ from urllib.parse import urljoin, urlsplit
 
 import urllib3
 
+from cocomine.sources.behaviour import Behaviour
 from cocomine.sources.mover import RETRIED, retry_after
 from cocomine.sources.presets import advice_for_host
-from cocomine.sources.transfer import Behaviour, CorruptedError, backoff
+from cocomine.sources.transfer import CorruptedError, backoff
 
 T = TypeVar("T")
 
@@ -103,10 +104,7 @@ class Web:
         parts = urlsplit(url)
         proxy = proxy_of(url)
         if proxy not in self._pools:
-            context = ssl.create_default_context()
-            bundle = os.environ.get("REQUESTS_CA_BUNDLE")
-            if bundle:
-                context.load_verify_locations(bundle)
+            context = ssl.create_default_context(cafile=os.environ.get("REQUESTS_CA_BUNDLE") or None)
             timeout = urllib3.Timeout(
                 connect=min(20.0, self.behaviour.stall_seconds), read=self.behaviour.stall_seconds
             )

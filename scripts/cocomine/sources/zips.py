@@ -13,9 +13,10 @@ from pathlib import Path
 import msgspec
 
 from cocomine.base.errors import CocomineError
+from cocomine.sources.behaviour import Behaviour
 from cocomine.sources.byte_source import ByteSource, FileSource, PartSource, SeekableSource
 from cocomine.sources.records import Facts, Outcome, Want
-from cocomine.sources.transfer import Behaviour, CorruptedError, Target, receive
+from cocomine.sources.transfer import CorruptedError, Target, receive
 from cocomine.sources.web import NotServedError, persist
 
 LOCAL_HEADER = struct.Struct("<4s5H3L2H")  # APPNOTE 4.3.7
