@@ -1,71 +1,107 @@
-"""Train in forked children that are killed (SIGKILL) one after another, then once more to the end.
+"""Train in a forked child left alone, then in children each of which ends itself by SIGKILL at its moment, to the end.
 
-    python tests/helpers/train_until_killed.py TENSORS OUT KILLS SEED
+    python tests/helpers/train_until_killed.py TENSORS OUT
 
+writes the first run below OUT/whole and the other below OUT/cut.
+
+A moment is the n-th time that training comes by a place: between two iterations, in the middle of writing a file,
+just before that file takes its name, or just after. So the kills fall where they may hurt, however slow the machine.
 Everything is imported once, here, and no tensor is computed before forking, so that a child starts within milliseconds.
-Prints a JSON line: how many children were killed while at work, and at which iterations they resumed.
+Prints a JSON line: how many children were killed, at which iterations the next ones went on, and the two
+statuses of those that were not.
 """
 
 import json
+import logging
 import os
-import random
 import re
 import signal
 import sys
-import time
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2] / "scripts"))
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from cocomine.learning import data, training
 from cocomine.learning.models import linknet, maskformer  # noqa: F401 - imported before forking
 from cocomine.learning.settings import RunSettings
 
-TRAIN = {"iterations": 40, "batch": 4, "threads": 1, "precision": "fp32", "device": "cpu", "log_every": 7,
-         "validate_every": 20, "validate_images": 4, "learning_rate": 0.01, "augment": {"scale": 0.2}, "keep": "best",
-         "checkpoint_seconds": 0.1}  # fmt: skip
+from helpers.small_network import shrink
+
+TRAIN = {"iterations": 30, "batch": 2, "threads": 1, "precision": "fp32", "device": "cpu", "log_every": 4,
+         "validate_every": 5, "validate_images": 2, "learning_rate": 0.01, "augment": {"scale": 0.2}, "keep": "best",
+         "checkpoint_seconds": 0.0}  # fmt: skip
+
+# While it trains (every fourth child sees more than one checkpoint written), and while it writes its outputs.
+MOMENTS = [(place, 2 + number % 2) for number in range(4) for place in ("iteration", "writing", "before", "after")]
+LATE = [("writing model.safetensors", 1), ("after history.csv", 1), ("before training.json", 1), ("removing", 1)]
 
 
-def child(tensors, out):
-    settings = RunSettings.from_mapping({"train": TRAIN})
-    labels = data.read_labels(tensors / "labels.json")
-    training.train(
-        training.Job(settings, data.read_tensors(tensors), labels, out / "out", out / "checkpoints", code="c")
-    )
+def kill_at(place, count):
+    """End this process the `count`-th time it comes by `place`."""
+    left = [count]
+
+    def passing(here, path=""):
+        if place in (here, f"{here} {Path(path).name.removeprefix('.').partition('.part')[0].rpartition('.')[0]}"):
+            left[0] -= 1
+            if not left[0]:
+                os.kill(os.getpid(), signal.SIGKILL)
+
+    feed, write, replace, unlink = training.Feeder.training, Path.write_bytes, os.replace, Path.unlink
+
+    def feeding(*args):
+        passing("iteration")
+        return feed(*args)
+
+    def writing(path, content):
+        write(path, bytes(content)[: len(content) // 2])
+        passing("writing", path)
+        return write(path, content)
+
+    def replacing(source, target):
+        passing("before", source)
+        replace(source, target)
+        passing("after", source)
+
+    def unlinking(path, *args, **options):
+        if path.suffix == ".pt":
+            passing("removing")
+        unlink(path, *args, **options)
+
+    training.Feeder.training, Path.write_bytes, os.replace, Path.unlink = feeding, writing, replacing, unlinking
 
 
-def start(tensors, out):
+def start(tensors, out, moment=None):
+    """Train in a child and return its exit code, negative when it was killed."""
     pid = os.fork()
     if pid == 0:
-        log = os.open(out / "log.txt", os.O_WRONLY | os.O_CREAT | os.O_APPEND)
-        os.dup2(log, 2)
+        os.dup2(os.open(out / "log.txt", os.O_WRONLY | os.O_CREAT | os.O_APPEND), 2)
         code = 1
         try:
-            training.log.addHandler(__import__("logging").StreamHandler())
+            training.log.addHandler(logging.StreamHandler())
             training.log.setLevel("INFO")
-            child(tensors, out)
+            if moment is not None:
+                kill_at(*moment)
+            settings = RunSettings.from_mapping({"train": TRAIN})
+            labels = data.read_labels(tensors / "labels.json")
+            training.train(
+                training.Job(settings, data.read_tensors(tensors), labels, out / "out", out / "checkpoints", code="c")
+            )
             code = 0
         finally:
             os._exit(code)
-    return pid
+    return os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
 
 
 def main():
-    tensors, out, kills, seed = Path(sys.argv[1]), Path(sys.argv[2]), int(sys.argv[3]), int(sys.argv[4])
-    out.mkdir(parents=True)
-    moments = random.Random(seed)
-    killed = 0
-    for _ in range(kills):
-        pid = start(tensors, out)
-        time.sleep(moments.uniform(0.2, 1.2))
-        if os.waitpid(pid, os.WNOHANG)[0] == 0:
-            os.kill(pid, signal.SIGKILL)
-            os.waitpid(pid, 0)
-            killed += 1
-        else:
-            break
-    _, status = os.waitpid(start(tensors, out), 0)
-    resumed = re.findall(r"checkpoint of iteration (\d+)", (out / "log.txt").read_text())
+    tensors, whole, cut = Path(sys.argv[1]), Path(sys.argv[2], "whole"), Path(sys.argv[2], "cut")
+    shrink()
+    for folder in (whole, cut):
+        folder.mkdir(parents=True)
+    status = [start(tensors, whole)]
+    killed = [start(tensors, cut, moment) for moment in MOMENTS + LATE].count(-signal.SIGKILL)
+    status.append(start(tensors, cut))
+    resumed = re.findall(r"checkpoint of iteration (\d+)", (cut / "log.txt").read_text())
     print(json.dumps({"killed": killed, "resumed_at": [int(step) for step in resumed], "status": status}))
 
 

@@ -23,6 +23,12 @@ def key_of(config: dict[str, Any], code: str, data: str) -> str:
     return hashlib.sha256(canonical_json({"config": config, "code": code, "data": data}).encode()).hexdigest()
 
 
+def sweep(path: Path) -> None:
+    """Remove what a killed process left half-written of `path`: a checkpoint of hundreds of megabytes, it may be."""
+    for left in path.parent.glob(f".{path.name}.*.part"):
+        left.unlink(missing_ok=True)
+
+
 class Store:
     """The one checkpoint of a run in `folder`, in a file that is named by the run's key."""
 
@@ -40,6 +46,7 @@ class Store:
         others = sorted(path.name for path in self.folder.glob("*.pt") if path != self.path)
         if others:
             log.info("%d checkpoint(s) of another config, code or data in %s are left alone", len(others), self.folder)
+        sweep(self.path)
         if not self.path.exists():
             return None
         try:
