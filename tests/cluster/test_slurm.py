@@ -4,9 +4,12 @@
 """
 
 import json
+import os
 import re
 import subprocess
 import sys
+import tempfile
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -17,18 +20,25 @@ from cluster import slurm
 LOCAL_RULES = {"all", "sync_annotations", "sync_images"}
 
 
+@pytest.fixture
+def open_folder() -> Iterator[Path]:
+    """A folder that munged, which is another user, may enter; pytest's own are closed to all but their owner."""
+    with tempfile.TemporaryDirectory(prefix="cocomine-slurm-") as folder:
+        Path(folder).chmod(0o755)
+        yield Path(folder)
+
+
 @pytest.mark.timeout(1500)
-def test_the_default_job_runs_through_slurm_and_is_proved_by_its_lock(tmp_path: Path) -> None:
+def test_the_default_job_runs_through_slurm_and_is_proved_by_its_lock(open_folder: Path) -> None:
     reason = slurm.missing()
     if reason:
         pytest.skip(f"not run: {reason}")
-    tmp_path.chmod(0o755)
-    work = tmp_path / "work"
+    work = open_folder / "work"
     work.mkdir()
-    with slurm.slurm(tmp_path / "slurm") as environment:
+    with slurm.slurm(open_folder / "slurm") as environment:
         command = [
             sys.executable, "-m", "snakemake", "--snakefile", str(ROOT / "Snakefile"), "--directory", str(work),
-            "--profile", str(ROOT / "profiles" / "slurm"), "--jobs", "4", "--slurm-no-account", "--latency-wait", "10",
+            "--profile", str(ROOT / "profiles" / "slurm"), "--jobs", "4", "--max-threads", str(os.cpu_count()), "--slurm-no-account", "--latency-wait", "10",
             "--slurm-init-seconds-before-status-checks", "1", "--seconds-between-status-checks", "1",
         ]  # fmt: skip
         done = subprocess.run(command, env=environment, capture_output=True, text=True)
