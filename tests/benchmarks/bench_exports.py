@@ -17,21 +17,19 @@ import json
 import os
 import shutil
 import statistics
-import subprocess
 import sys
 import tempfile
-import threading
-import time
 from pathlib import Path
 
 import numpy as np
-import psutil
 from PIL import Image
 
 ROOT = Path(__file__).resolve().parents[2]
 sys.path.insert(0, str(ROOT / "scripts"))
+sys.path.insert(0, str(ROOT / "tests"))
 
 from cocomine.base.files import canonical_json, write_json, write_table  # noqa: E402
+from helpers.measured import run_measured  # noqa: E402
 
 PEER = Path(os.environ.get("COCOMINE_PEERS", ROOT / ".peers")) / "supervision" / "bin" / "python"
 PEER_PROGRAM = """
@@ -119,30 +117,8 @@ def timed(command: list[str], target: Path) -> tuple[float, float]:
     """Run a program that makes `target`; return its seconds and the peak memory of its process tree in MB."""
     shutil.rmtree(target, ignore_errors=True)
     os.sync()
-    started = time.perf_counter()
-    process = psutil.Popen(
-        command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, env={**os.environ, "TQDM_DISABLE": "1"}
-    )
-    peak, over = [0.0], threading.Event()
-
-    def watch() -> None:
-        while not over.is_set():
-            try:
-                tree = [process, *process.children(recursive=True)]
-                peak[0] = max(peak[0], sum(one.memory_info().rss for one in tree) / 1e6)
-            except psutil.Error:
-                pass
-            over.wait(0.02)
-
-    watcher = threading.Thread(target=watch)
-    watcher.start()
-    _, errors = process.communicate()
-    seconds = time.perf_counter() - started
-    over.set()
-    watcher.join()
-    if process.returncode != 0:
-        raise SystemExit(f"{command[:3]} failed:\n{errors.decode()[-2000:]}")
-    return seconds, peak[0]
+    measured = run_measured(command, {**os.environ, "TQDM_DISABLE": "1"}, pause=0.02)
+    return measured.seconds, measured.peak_mb
 
 
 def read_labels(root: Path) -> dict[str, list[tuple[int, list[float]]]]:

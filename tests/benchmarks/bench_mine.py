@@ -9,7 +9,7 @@ and the subsets are checked to hold the same images and annotations.
            drawing and no JPEG, select from the index, write. Seconds of the whole program, from start to end.
   index    the index alone, as part of `cold`
   select   from the index on disk to the subset on disk, without the start of the program
-  all 80   the same for all classes, against a copy of the file (the first number: seconds of the copy)
+  all 80   the same for all classes, against a copy of the file (`copy`); both write a new file and wait for no disk
   processor  seconds of processor time in the program and its children, which another load disturbs less
   programs index_annotations, mine_subset and assemble_subset one after the other, with all files that they write
 
@@ -27,20 +27,17 @@ import re
 import resource
 import shutil
 import statistics
-import subprocess
 import sys
 import tempfile
-import threading
 import time
 from pathlib import Path
-
-import psutil
 
 ROOT = Path(__file__).resolve().parents[2]
 sys.path.insert(0, str(ROOT / "scripts"))
 sys.path.insert(0, str(ROOT / "tests"))
 
 from cocomine.annotations.reader import load_document  # noqa: E402
+from helpers.measured import run_measured  # noqa: E402
 from helpers.shared import coco_mini  # noqa: E402
 
 CLASSES = ["giraffe", "bus", "broccoli", "laptop"]
@@ -140,33 +137,13 @@ def make_file(path: Path, images: int, annotations: int) -> int:
 
 def run(command: list[str], environment: dict[str, str]) -> tuple[float, float, dict[str, float]]:
     """Run a program; return its seconds, the peak memory of its process tree in MB and what its last line says."""
-    started = time.perf_counter()
     before = resource.getrusage(resource.RUSAGE_CHILDREN)
-    process = psutil.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, env=environment)
-    peak, over = [0.0], threading.Event()
-
-    def watch() -> None:
-        while not over.is_set():
-            try:
-                tree = [process, *process.children(recursive=True)]
-                peak[0] = max(peak[0], sum(one.memory_info().rss for one in tree) / 1e6)
-            except psutil.Error:
-                pass
-            over.wait(0.05)
-
-    watcher = threading.Thread(target=watch)
-    watcher.start()
-    output, errors = process.communicate()
-    seconds = time.perf_counter() - started
-    over.set()
-    watcher.join()
-    if process.returncode != 0:
-        raise SystemExit(f"{command[:3]} failed:\n{errors.decode()[-2000:]}")
+    measured = run_measured(command, environment)
     after = resource.getrusage(resource.RUSAGE_CHILDREN)
-    lines = output.decode().strip().splitlines()
+    lines = measured.output.strip().splitlines()
     said: dict[str, float] = json.loads(lines[-1]) if lines and lines[-1].startswith("{") else {}
     said["processor"] = after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
-    return seconds, peak[0], said
+    return measured.seconds, measured.peak_mb, said
 
 
 def ids_of(path: Path) -> list[list[int]]:
@@ -226,10 +203,14 @@ def measure(folder: Path, part: int, pairs: int) -> None:
         _, _, inner = run(program(OURS, source, ours, CLASSES, index, "select"), environment)
         note("select", inner["select"])
         assert ids_of(ours) == ids_of(theirs), "the subsets differ"
+        # Both write a new file; removing the one of the turn before is not part of either.
+        copy, all_80 = folder / "copy.json", folder / "all.json"
+        for path in (copy, all_80):
+            path.unlink(missing_ok=True)
         started = time.perf_counter()
-        shutil.copyfile(source, folder / "copy.json")
+        shutil.copyfile(source, copy)
         note("copy", time.perf_counter() - started)
-        _, _, inner = run(program(OURS, source, folder / "all.json", everything, index, "select"), environment)
+        _, _, inner = run(program(OURS, source, all_80, everything, index, "select"), environment)
         note("all_80", inner["select"])
     note("programs", run_programs(folder, source, index, environment))
     report(figures, flat, source.stat().st_size, count)
