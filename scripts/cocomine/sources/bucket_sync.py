@@ -1,11 +1,12 @@
 """Mirroring a bucket into a folder, and publishing a folder into a bucket: `gsutil rsync`, and better."""
 
 import base64
+import itertools
 import logging
 import mimetypes
 import os
 import struct
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -31,6 +32,7 @@ log = logging.getLogger("cocomine")
 
 LAST = ("manifest.json", "sync.lock.json", "build.lock.json")  # who sees one of these may expect all else to be there
 UPLOAD_THREADS = 16
+FIRST_FILES = 500  # by whose size the disk is judged before the listing has ended
 
 
 @dataclass(frozen=True)
@@ -137,7 +139,8 @@ def download(settings: OriginSettings, root: Path, options: Options) -> None:
             _fetch(bucket, root, options, ledger, tally, progress, wants)
         _remove_extras(root, options, tally, progress)
     ledger.close()
-    if options.lock is not None and not options.dry_run:
+    failed = any(outcome.status != "refused" for outcome in tally.lacking)
+    if options.lock is not None and not (options.locked or options.dry_run or failed):
         _write_lock(options.lock, root, ledger, options)
     tally.finish()
 
@@ -263,24 +266,12 @@ def _fetch(
     wants: Iterator[Want],
 ) -> None:
     moved = 0
-    planned = 0
-    free = free_bytes(root)
 
     def count(amount: int) -> None:
         nonlocal moved
         moved += amount
 
-    def checked() -> Iterator[Want]:
-        nonlocal planned
-        for want in wants:
-            planned += want.bytes
-            if planned - moved > free_bytes(root) if planned > free // 2 else False:
-                raise CocomineError(
-                    f"{root}: {size(planned - moved)} more are needed and {size(free_bytes(root))} are free",
-                    "make room, or leave something out with --exclude",
-                )
-            yield want
-
+    checked = _that_fit(root, wants, lambda: moved)
     with staging(root) as folder:
         target = Target(
             root,
@@ -291,7 +282,7 @@ def _fetch(
             origin=f"gs://{bucket.name}/{bucket.prefix}",
             sha256=options.lock is not None,
         )
-        for outcome in bucket.fetch(checked(), target):
+        for outcome in bucket.fetch(checked, target):
             if outcome.status == "ok":
                 tally.copied += 1
                 progress.advance(1, size(moved))
@@ -299,6 +290,36 @@ def _fetch(
             else:
                 tally.lacking.append(outcome)
     progress.count("bytes", moved)
+
+
+def _that_fit(root: Path, wants: Iterator[Want], moved: Callable[[], int]) -> Iterator[Want]:
+    """Yield the wanted files as long as the disk has room for them; raises CocomineError when it has not.
+
+    Where the first files take more than a hundredth of what is free, all are listed before the first byte moves;
+    elsewhere they are counted while the listing goes on.
+    """
+    free = free_bytes(root)
+    ahead = list(itertools.islice(wants, FIRST_FILES))
+    if sum(want.bytes for want in ahead) > free // 100:
+        ahead += wants
+        needed = sum(want.bytes for want in ahead)
+        if needed > free:
+            raise _too_full(root, needed, free)
+        yield from ahead
+        return
+    planned = 0
+    for want in itertools.chain(ahead, wants):
+        planned += want.bytes
+        if planned > free // 2 and planned - moved() > free_bytes(root):
+            raise _too_full(root, planned - moved(), free_bytes(root))
+        yield want
+
+
+def _too_full(root: Path, needed: int, free: int) -> CocomineError:
+    return CocomineError(
+        f"{root}: {size(needed)} are needed and {size(free)} are free",
+        "make room, or leave something out with --exclude",
+    )
 
 
 def _remove_extras(root: Path, options: Options, tally: Tally, progress: Progress) -> None:
