@@ -5,6 +5,7 @@ import re
 import zlib
 from collections import Counter
 from collections.abc import Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final
@@ -19,6 +20,7 @@ from cocomine.annotations import schema
 from cocomine.annotations.arrow import column, text_column
 from cocomine.annotations.chunks import Part, Texts
 from cocomine.annotations.layout import TASKS, Layout, parse_value, walk
+from cocomine.annotations.outlines import mark
 from cocomine.annotations.reasons import PIXEL_TOLERANCE, TABLE, Reason, mask_of
 from cocomine.annotations.records import CategoryFacts, Facts, parse_patiently, read_category
 from cocomine.annotations.repairs import name_from_url, polygon_facts
@@ -36,6 +38,9 @@ KNOWN_KEYS: Final = ("info", "licenses", "images", "annotations", "categories")
 LARGEST_TABLE: Final = 1 << 24
 """Ids below this are joined through a table of one entry an id; others by binary search."""
 
+CACHED_ROWS: Final = 1 << 15
+"""Rows compared at a time, so that what is computed on the way stays in the processor's cache."""
+
 
 def build_index(annotations: Path, task: str, split: str, folder: Path, threads: int = 1) -> dict[str, Any]:
     """Index the annotation file and write index.json, images.parquet and annotations.parquet into `folder`.
@@ -47,14 +52,17 @@ def build_index(annotations: Path, task: str, split: str, folder: Path, threads:
         raise CocomineError(f"task {task!r} is none that COCO has", "use one of: " + ", ".join(TASKS))
     with Progress(f"index {annotations.name}", _size(annotations), "B", scale=True) as progress:
         layout, source = walk(annotations, task, threads, progress.advance)
-        with source:
+        # Compressing a table leaves the interpreter free: that of the images is written beside the annotations' checks.
+        with source, ThreadPoolExecutor(1) as beside:
             tables = _Tables(layout, source, task, split)
+            written = beside.submit(_write, folder / "images.parquet", tables.image_table())
+            tables.check_annotations()
             manifest = tables.manifest()
             for kind in ("image", "annotation", "category"):
                 counted = {"image": "images", "annotation": "annotations", "category": "categories"}[kind]
                 progress.count(counted, manifest["counts"][counted])
-        _write(folder / "images.parquet", tables.image_table())
-        _write(folder / "annotations.parquet", tables.annotation_table())
+            _write(folder / "annotations.parquet", tables.annotation_table())
+            written.result()
         write_json(folder / "index.json", manifest)
     for kind, found in manifest["reasons"].items():
         for code, number in found.items():
@@ -126,8 +134,9 @@ class _Tables:
         self.images = join_parts(layout.images, _IMAGE_DTYPES)
         self.annotations = join_parts(layout.annotations, _LABEL_DTYPES if captions else _OBJECT_DTYPES)
         self.categories = _read_categories(layout, source)
+        self.small = _read_small(layout, source)
         self.store_paths = self._check_images()
-        self.image_rows = self._check_annotations()
+        self.image_rows: Array = np.zeros(0, np.int32)
 
     # images
 
@@ -148,8 +157,9 @@ class _Tables:
                 names[row] = name_from_url(urls[row])
             images.texts["file_name"] = Texts.of(names)
         paths = store_paths(names, self.split)
-        unsafe = [path is None and name is not None for path, name in zip(paths, names, strict=True)]
-        mark(reasons, np.array(unsafe, bool), Reason.UNSAFE_FILE_NAME)
+        if None in paths:
+            unsafe = [path is None and name is not None for path, name in zip(paths, names, strict=True)]
+            mark(reasons, np.array(unsafe, bool), Reason.UNSAFE_FILE_NAME)
         folded = [path and path.casefold() for path in paths]
         if len(set(folded)) < len(folded):
             seen: set[str] = set()
@@ -161,7 +171,8 @@ class _Tables:
 
     # annotations
 
-    def _check_annotations(self) -> Array:
+    def check_annotations(self) -> None:
+        """Check what takes several records: ids, images and categories that are there, boxes and outlines in images."""
         table, images = self.annotations, self.images
         reasons = table["reasons"]
         if TASKS[self.task] == "panoptic":
@@ -177,7 +188,7 @@ class _Tables:
             self._check_against_images(image_rows)
         if TASKS[self.task] != "panoptic":
             self._mark_exact_duplicates()
-        return image_rows
+        self.image_rows = image_rows
 
     def _check_panoptic_ids(self) -> None:
         """Segment ids are unique within an image's record; records are unique by image."""
@@ -202,33 +213,28 @@ class _Tables:
     def _check_against_images(self, image_rows: Array) -> None:
         """Compare boxes, polygons and sizes of run lengths with the image's width and height (in pixels)."""
         table, images, reasons = self.annotations, self.images, self.annotations["reasons"]
-        if not images.rows or not table.rows:
+        if not images.rows:
             return
-        width = images["width"][image_rows].astype(np.float64)
-        height = images["height"][image_rows].astype(np.float64)
-        known = (image_rows >= 0) & (width > 0) & (height > 0)
-        x, y, w, h = (table[f"bbox_{side}"] for side in "xywh")
-        finite = known & np.isfinite(x) & np.isfinite(y) & np.isfinite(w) & np.isfinite(h)
-        right, bottom = x + w, y + h
-        outside = finite & ((x >= width) | (y >= height) | (right <= 0) | (bottom <= 0))
-        # A box without a side that lies on the border is told by that; it is in the closed image.
-        flat = (w <= 0) | (h <= 0)
-        outside &= ~flat | (x > width) | (y > height) | (right < 0) | (bottom < 0)
-        mark(reasons, outside, Reason.BOX_OUTSIDE)
-        beyond = np.maximum(np.maximum(-x, -y), np.maximum(right - width, bottom - height)) > PIXEL_TOLERANCE
-        mark(reasons, finite & ~outside & beyond, Reason.BOX_PARTLY_OUTSIDE)
-        if "reach_x" not in table.arrays:
-            return
-        reaches = (table["reach_x"] > width) | (table["reach_y"] > height)
-        reaches |= (table["near_x"] >= width) | (table["near_y"] >= height)
-        for row in np.flatnonzero(known & reaches).tolist():
-            text = self.source.read(int(table["offset"][row]), int(table["length"][row]))
-            record = parse_patiently(text, Facts())
-            found = polygon_facts(record["segmentation"], float(width[row]), float(height[row]))
-            reasons[row] |= np.uint64(mask_of(*found))
-        sized = known & (table["rle_height"] >= 0)
-        differs = (table["rle_height"] != height) | (table["rle_width"] != width)
-        mark(reasons, sized & differs, Reason.RLE_SIZE_DIFFERS)
+        sides = images["width"].astype(np.float64), images["height"].astype(np.float64)
+        for start in range(0, table.rows, CACHED_ROWS):
+            part = slice(start, start + CACHED_ROWS)
+            columns = {name: values[part] for name, values in table.arrays.items()}
+            rows = image_rows[part]
+            width, height = sides[0][rows], sides[1][rows]
+            known = (rows >= 0) & (width > 0) & (height > 0)
+            _mark_boxes(columns, known, width, height)
+            if "reach_x" not in columns:
+                continue
+            reaches = (columns["reach_x"] > width) | (columns["reach_y"] > height)
+            reaches |= (columns["near_x"] >= width) | (columns["near_y"] >= height)
+            for row in np.flatnonzero(known & reaches).tolist():
+                text = self.source.read(int(columns["offset"][row]), int(columns["length"][row]))
+                record = parse_patiently(text, Facts())
+                found = polygon_facts(record["segmentation"], float(width[row]), float(height[row]))
+                reasons[start + row] |= np.uint64(mask_of(*found))
+            sized = known & (columns["rle_height"] >= 0)
+            differs = (columns["rle_height"] != height) | (columns["rle_width"] != width)
+            mark(columns["reasons"], sized & differs, Reason.RLE_SIZE_DIFFERS)
 
     def _mark_exact_duplicates(self) -> None:
         """Mark records that equal an earlier one but for `id`.
@@ -280,10 +286,6 @@ class _Tables:
     def manifest(self) -> dict[str, Any]:
         """Return index.json's content."""
         layout, source = self.layout, self.source
-        parsed = {key: _parse_small(source, layout.values[key]) for key in ("info", "licenses") if key in layout.values}
-        for key, span in layout.values.items():
-            if key not in KNOWN_KEYS:
-                _require_json(source, span)
         return {
             "format": schema.FORMAT,
             "task": self.task,
@@ -294,9 +296,9 @@ class _Tables:
             "byte_order_mark": layout.byte_order_mark,
             "missing_top_level_keys": [key for key in KNOWN_KEYS if key not in layout.values],
             "unknown_top_level_keys": {key: list(span) for key, span in layout.values.items() if key not in KNOWN_KEYS},
-            "info": parsed.get("info"),
+            "info": self.small.get("info"),
             "info_span": _span(layout, "info"),
-            "licenses": parsed.get("licenses"),
+            "licenses": self.small.get("licenses"),
             "licenses_span": _span(layout, "licenses"),
             "categories": [category.value for category in self.categories],
             "categories_spans": [list(span) for span in layout.categories],
@@ -337,6 +339,14 @@ def _read_categories(layout: Layout, source: Source) -> list[CategoryFacts]:
     return [CategoryFacts(c.id, c.name, _finite(c.value), c.facts) for c in categories]
 
 
+def _read_small(layout: Layout, source: Source) -> dict[str, Any]:
+    """Return `info` and `licenses`, parsed. Raises CocomineError when a top-level value that is no array is no JSON."""
+    for key, span in layout.values.items():
+        if key not in KNOWN_KEYS:
+            _require_json(source, span)
+    return {key: _parse_small(source, layout.values[key]) for key in ("info", "licenses") if key in layout.values}
+
+
 def _parse_small(source: Source, span: tuple[int, int]) -> Any:
     facts = Facts()
     return _finite(parse_value(source, span, lambda text: parse_patiently(text, facts)))
@@ -361,10 +371,18 @@ def _require_json(source: Source, span: tuple[int, int]) -> None:
         parse_value(source, span, lambda text: parse_patiently(text, Facts()))
 
 
-def mark(reasons: Array, where: Array, reason: Reason) -> None:
-    """Add `reason` to the masks at `where`."""
-    if where.any():
-        reasons[where] |= np.uint64(mask_of(reason))
+def _mark_boxes(columns: Mapping[str, Array], known: Array, width: Array, height: Array) -> None:
+    """Mark boxes that leave their image, whose width and height (px) are `known`."""
+    x, y, w, h = (columns[f"bbox_{side}"] for side in "xywh")
+    finite = known & np.isfinite(x) & np.isfinite(y) & np.isfinite(w) & np.isfinite(h)
+    right, bottom = x + w, y + h
+    outside = finite & ((x >= width) | (y >= height) | (right <= 0) | (bottom <= 0))
+    # A box without a side that lies on the border is told by that; it is in the closed image.
+    flat = (w <= 0) | (h <= 0)
+    outside &= ~flat | (x > width) | (y > height) | (right < 0) | (bottom < 0)
+    mark(columns["reasons"], outside, Reason.BOX_OUTSIDE)
+    beyond = np.maximum(np.maximum(-x, -y), np.maximum(right - width, bottom - height)) > PIXEL_TOLERANCE
+    mark(columns["reasons"], finite & ~outside & beyond, Reason.BOX_PARTLY_OUTSIDE)
 
 
 def count_reasons(reasons: Array) -> dict[str, int]:

@@ -22,7 +22,7 @@ import msgspec
 import numpy as np
 import numpy.typing as npt
 
-from cocomine.annotations.outlines import SEGMENTATION, segmentation_columns
+from cocomine.annotations.outlines import SEGMENTATION, mark, segmentation_columns
 from cocomine.annotations.reasons import Reason, mask_of
 from cocomine.annotations.records import (
     KINDS,
@@ -337,11 +337,6 @@ def _bit(reason: Reason) -> Any:
     return np.uint64(mask_of(reason))
 
 
-def _mark(reasons: Array, where: Array, reason: Reason) -> None:
-    if where.any():
-        reasons[where] |= _bit(reason)
-
-
 def _image_columns(chunk: _Chunk) -> _Columns:
     rows = chunk.rows
     columns = _span_columns(chunk)
@@ -370,7 +365,7 @@ def _caption_columns(chunk: _Chunk) -> _Columns:
     columns["image_id"] = np.array([r.image_id for r in rows], np.int64)
     readable = columns["reasons"] & np.uint64(mask_of(Reason.NOT_AN_OBJECT, Reason.BAD_FIELD)) == 0
     blank = np.array([not r.caption.strip() for r in rows], bool)
-    _mark(columns["reasons"], blank & readable, Reason.NO_CAPTION)
+    mark(columns["reasons"], blank & readable, Reason.NO_CAPTION)
     return columns, {"caption": Texts.of([r.caption for r in rows])}, 8 * len(rows)
 
 
@@ -397,17 +392,17 @@ def _mark_object(columns: dict[str, Array]) -> None:
     """Note what the shared fields show by themselves: absent crowd flag, box and area, sides of zero, negative area."""
     reasons = columns["reasons"]
     readable = reasons & _NO_OBJECT == 0
-    _mark(
+    mark(
         reasons,
         (columns["iscrowd"] < 0) & (reasons & np.uint64(mask_of(Reason.BAD_FIELD)) == 0) & readable,
         Reason.NO_ISCROWD,
     )
     known = reasons & np.uint64(mask_of(Reason.BAD_BOX, Reason.NOT_FINITE)) != 0
-    _mark(reasons, np.isnan(columns["bbox_x"]) & ~known & readable, Reason.NO_BOX)
-    _mark(reasons, (columns["bbox_w"] <= 0) | (columns["bbox_h"] <= 0), Reason.BOX_ZERO_SIDE)
+    mark(reasons, np.isnan(columns["bbox_x"]) & ~known & readable, Reason.NO_BOX)
+    mark(reasons, (columns["bbox_w"] <= 0) | (columns["bbox_h"] <= 0), Reason.BOX_ZERO_SIDE)
     known = reasons & np.uint64(mask_of(Reason.BAD_AREA, Reason.NOT_FINITE)) != 0
-    _mark(reasons, np.isnan(columns["area"]) & ~known & readable, Reason.NO_AREA)
-    _mark(reasons, columns["area"] < 0, Reason.BAD_AREA)
+    mark(reasons, np.isnan(columns["area"]) & ~known & readable, Reason.NO_AREA)
+    mark(reasons, columns["area"] < 0, Reason.BAD_AREA)
 
 
 def _object_columns(chunk: _Chunk) -> _Columns:

@@ -68,10 +68,10 @@ def segmentation_columns(segmentations: Sequence[Any], iscrowd: Array, reasons: 
     first = np.concatenate([[0], np.cumsum(rings.polygons)])
     odd = rings.numbers % 2 == 1
     if odd.any():
-        _mark(reasons, _any_of(odd, first), Reason.POLYGON_ODD)
+        mark(reasons, _any_of(odd, first), Reason.POLYGON_ODD)
     short = rings.numbers < 6
     if short.any():
-        _mark(reasons, _any_of(short, first), Reason.POLYGON_TOO_SHORT)
+        mark(reasons, _any_of(short, first), Reason.POLYGON_TOO_SHORT)
     vertices = np.diff(np.concatenate([[0], np.cumsum(rings.numbers // 2)])[first])
 
     kinds = np.where(rings.polygons > 0, POLYGONS, NONE).astype(np.int8)
@@ -86,10 +86,10 @@ def segmentation_columns(segmentations: Sequence[Any], iscrowd: Array, reasons: 
             if not rle_is_sound(rle):
                 reasons[place] |= np.uint64(mask_of(Reason.RLE_SUM))
     known = reasons & np.uint64(mask_of(Reason.NOT_AN_OBJECT, Reason.BAD_SEGMENTATION)) != 0
-    _mark(reasons, (kinds == NONE) & ~known, Reason.NO_SEGMENTATION)
+    mark(reasons, (kinds == NONE) & ~known, Reason.NO_SEGMENTATION)
     is_rle = (kinds == UNCOMPRESSED_RLE) | (kinds == COMPRESSED_RLE)
-    _mark(reasons, is_rle & (iscrowd != 1), Reason.RLE_NOT_CROWD)
-    _mark(reasons, (kinds == POLYGONS) & (iscrowd == 1), Reason.POLYGON_CROWD)
+    mark(reasons, is_rle & (iscrowd != 1), Reason.RLE_NOT_CROWD)
+    mark(reasons, (kinds == POLYGONS) & (iscrowd == 1), Reason.POLYGON_CROWD)
     return {
         "segmentation": kinds,
         "polygons": rings.polygons,
@@ -103,7 +103,8 @@ def segmentation_columns(segmentations: Sequence[Any], iscrowd: Array, reasons: 
     }
 
 
-def _mark(reasons: Array, where: Array, reason: Reason) -> None:
+def mark(reasons: Array, where: Array, reason: Reason) -> None:
+    """Add `reason` to the masks at `where`."""
     if where.any():
         reasons[where] |= np.uint64(mask_of(reason))
 
@@ -241,11 +242,11 @@ def _whole(value: float) -> int:
 def rle_is_sound(rle: Rle) -> bool:
     """Return whether the runs are not negative and add up to height x width."""
     try:
-        runs = decode_counts(rle.counts) if isinstance(rle.counts, str) else np.array(rle.counts, np.int64)
-    except (OverflowError, ValueError):
+        runs = decode_counts(rle.counts).tolist() if isinstance(rle.counts, str) else rle.counts
+    except ValueError:
         return False
     height, width = rle.size
-    return min(height, width) >= 0 and not (runs < 0).any() and int(runs.sum()) == height * width
+    return min(height, width) >= 0 and min(runs, default=0) >= 0 and sum(runs) == height * width
 
 
 def decode_counts(text: str) -> Array:
