@@ -9,7 +9,7 @@ parts) and runs both sides in turn, A B A B, in one process each on one core:
 
 It checks that every pixel agrees and that our files are no larger. Then: two processes against one; peak memory with
 four times the images; and relabel_masks against the paper's Algorithm 2 as printed (on a few rows of one image). Where
-.peers/numba exists (pip install numba pycocotools msgspec pillow), the composition compiled by numba is timed too.
+.peers/numba exists (make_peers.py numba), the composition compiled by numba is timed too.
 
   python tests/benchmarks/bench_masks.py [--full]
 

@@ -2,21 +2,27 @@
 
     ./run python tests/benchmarks/make_peers.py [NAME ...]
 
-Their needs conflict with cocomine's pins, so none of them is installed beside it. What is there already is left alone.
+Their needs conflict with cocomine's pins, so none of them is installed beside it. What is there already is left
+alone. COCOMINE_PEERS names another folder than .peers/.
 rclone and nginx are programs of the system: apt-get install rclone nginx-light.
 """
 
 import argparse
+import os
 import subprocess
 import sys
 import venv
 from pathlib import Path
 
-PEERS = Path(__file__).resolve().parents[2] / ".peers"
+PEERS = Path(os.environ.get("COCOMINE_PEERS", Path(__file__).resolve().parents[2] / ".peers"))
 
 # name -> what is installed, and a command that shows that it works
 WANTED: dict[str, tuple[list[str], list[str]]] = {
     "gsutil": (["gsutil==5.38"], ["gsutil", "version"]),
+    "numba": (
+        ["numba==0.68.1", "numpy", "pycocotools==2.0.11", "msgspec", "pillow"],
+        ["python", "-c", "import numba, pycocotools; print(numba.__version__)"],
+    ),
     "supervision": (["supervision==0.29.1"], ["python", "-c", "import supervision; print(supervision.__version__)"]),
 }
 

@@ -7,6 +7,7 @@ written does not depend on who drew it. Everything goes into a folder beside `ma
 import contextlib
 import dataclasses
 import hashlib
+import logging
 import tempfile
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -54,6 +55,8 @@ from cocomine.masks.tables import (
     label_lines,
     panoptic_annotation,
 )
+
+log = logging.getLogger("cocomine")
 
 IMAGES_IN_A_BATCH = 16
 PIXELS_IN_A_BATCH = 16 * 640 * 480
@@ -224,6 +227,13 @@ class Records:
         if settings.draw_from == "instances+stuff":
             self._stuff = _records(sources.stuff, "--stuff-json", settings)
         self._files = [part for part in (self._panoptic, self._objects, self._stuff) if part is not None]
+        self.names = [part.path.name for part in self._files]
+        self.category_ids = {
+            category["id"]
+            for part in self._files
+            for category in part.categories
+            if isinstance(category.get("id"), int)
+        }
         self.isthing = {
             int(category["id"]): int(category.get("isthing", part is not self._stuff and settings.draw_from != "stuff"))
             for part in self._files
@@ -285,6 +295,12 @@ def rasterize_masks(
     labels, rows = read_labels(sources.labels), read_images(sources.images)
     records = Records(settings, sources)
     with contextlib.closing(records), replaced_folder(out_dir / "masks", "refused.tsv") as folder:
+        if settings.unwanted == "void" and records.category_ids <= labels.category_to_label.keys():
+            log.warning(
+                "masks.unwanted is void, and every category of %s has a label: nothing becomes void by it. "
+                "Set the subset's keep_other_annotations: true to keep the objects of other categories",
+                ", ".join(records.names),
+            )
         drawer = Drawer(settings, labels, labels.palette(), sources.panoptic_pngs, folder, training_size)
         manifest, drawn = _draw_all(drawer, rows, records, out_dir / "masks.tsv", threads)
     manifest["training_size"] = training_size

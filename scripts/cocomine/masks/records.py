@@ -54,6 +54,7 @@ class RecordsByImage:
 
     def __init__(self, path: Path) -> None:
         """Scan `path`; raise CocomineError when it is missing, no COCO document, or an annotation has no image id."""
+        self.path = path
         image_ids, self._offsets, self._lengths, self.categories = _scan(path)
         self._file = RecordFile(path)
         # A stable sort keeps the file's order within an image, which the overlap policy may ask for.

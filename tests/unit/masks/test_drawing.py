@@ -1,6 +1,7 @@
 """Whole drawings of small subsets, against the composition of pycocotools' masks and by hand."""
 
 import json
+import logging
 import tempfile
 from pathlib import Path
 from typing import Any
@@ -134,6 +135,22 @@ def test_crowd_pixels_become_void_not_class_and_yield_to_every_object(tmp_path: 
         assert set(np.unique(mask(tmp_path, "instance"))) == {1, 65535}
         record = read_json(tmp_path / "masks" / "panoptic.json")["annotations"][0]
         assert [segment["iscrowd"] for segment in record["segments_info"]] == [0, 1]
+
+
+def test_unwanted_void_warns_where_the_subset_holds_no_unwanted_object(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    said: list[str] = []
+    monkeypatch.setattr(logging.getLogger("cocomine"), "warning", lambda text, *args: said.append(text % args))
+    wanted = CATEGORIES[:1]
+    held = document([thing(1, 1, box(2, 2, 5, 5)), thing(2, 3, box(10, 2, 5, 5))])
+    dropped = document([thing(1, 1, box(2, 2, 5, 5))]) | {"categories": wanted}
+    drawn(tmp_path / "held", held, MaskSettings(unwanted="void", contact_sheet=0), categories=wanted)
+    drawn(tmp_path / "as-background", dropped, MaskSettings(contact_sheet=0), categories=wanted)
+    assert not said
+    drawn(tmp_path / "dropped", dropped, MaskSettings(unwanted="void", contact_sheet=0), categories=wanted)
+    assert len(said) == 1
+    assert "keep_other_annotations" in said[0]
 
 
 def test_objects_of_one_class_overlap_without_void_in_semantic_masks(tmp_path: Path) -> None:
