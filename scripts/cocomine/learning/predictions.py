@@ -8,7 +8,7 @@ import copy
 import io
 import json
 import logging
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -157,11 +157,16 @@ def score_results(
     """Score a COCO results file with pycocotools on the split and on its slices; write and return metrics.json.
 
     `annotations` is the split's own COCO file. Results of other images or categories are left out and counted. Raises
-    CocomineError when the file is no list of results of `task`.
+    CocomineError when the file is no list of results of `task`. For segm, annotations whose every outline has fewer
+    than three points have no mask to be found; they are left out and counted too.
     """
     truth = _quiet(lambda: COCO(str(annotations)))
+    without_mask = _drop_without_mask(truth) if task == "segm" else 0
     known = set(truth.getImgIds()) & set(split.image_ids)
-    entries, left_out = _usable(results, task, known, set(truth.getCatIds()))
+    sizes = {image: [truth.imgs[image]["height"], truth.imgs[image]["width"]] for image in known}
+    entries, left_out = _usable(results, task, sizes, set(truth.getCatIds()))
+    if without_mask:
+        left_out["annotations_without_mask"] = without_mask
     if not entries:
         raise CocomineError(
             f"{results}: none of its {left_out['other_image'] + left_out['other_category']} results "
@@ -193,8 +198,35 @@ def score_results(
     return result
 
 
+def _drop_without_mask(truth: COCO) -> int:
+    """Leave out of `truth` the outlines of fewer than three points, which pycocotools stumbles over."""
+    kept = []
+    for record in truth.dataset["annotations"]:
+        shape = record.get("segmentation")
+        if isinstance(shape, list):
+            shape = [part for part in shape if len(part) >= 6]
+        if shape:
+            kept.append({**record, "segmentation": shape})
+    dropped = len(truth.dataset["annotations"]) - len(kept)
+    truth.dataset["annotations"] = kept
+    _quiet(truth.createIndex)
+    return dropped
+
+
+def _fault(task: str, value: Any, size: list[int]) -> str | None:
+    """Return what is wrong with a result's box, mask or keypoints, for an image of `size` (height, width)."""
+    if task != "segm":
+        right = isinstance(value, list) and all(isinstance(number, int | float) for number in value)
+        if task == "bbox":
+            return None if right and len(value) == 4 else "its bbox is not four numbers: x, y, width, height"
+        return None if right and value and len(value) % 3 == 0 else "its keypoints are no list of x, y, visibility"
+    if not isinstance(value, dict) or not isinstance(value.get("counts"), str):
+        return "its segmentation is no compressed RLE (pycocotools.mask.encode makes one)"
+    return None if value.get("size") == size else f"its mask has size {value.get('size')}, its image {size}"
+
+
 def _usable(
-    path: Path, task: str, images: set[int], categories: set[int]
+    path: Path, task: str, images: Mapping[int, list[int]], categories: set[int]
 ) -> tuple[list[dict[str, Any]], dict[str, int]]:
     try:
         entries = json.loads(path.read_bytes())
@@ -216,6 +248,11 @@ def _usable(
         elif entry["category_id"] not in categories:
             left_out["other_category"] += 1
         else:
+            fault = _fault(task, entry[TASKS[task]], images[entry["image_id"]])
+            if fault:
+                raise CocomineError(
+                    f"{path}: result {number}: {fault}", "write results as https://cocodataset.org/#format-results says"
+                )
             kept.append(entry)
     return kept, left_out
 

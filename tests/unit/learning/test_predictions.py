@@ -11,6 +11,7 @@ from cocomine.learning import data, predictions
 from cocomine.learning.settings import EvaluationSettings
 from helpers.small_subset import DOG, GIRAFFE, make_small_subset
 from PIL import Image
+from pycocotools import mask as coco_mask
 from pycocotools.coco import COCO
 from pycocotools.cocoeval import COCOeval
 
@@ -116,6 +117,128 @@ def test_slices_score_as_pycocotools_scores_their_images_alone(subset, tmp_path)
         theirs.evaluate(), theirs.accumulate(), theirs.summarize()
     assert cell["images"] == 1
     assert cell["AP"] == pytest.approx(theirs.stats[0])
+
+
+def pose(number, moved=0.0):
+    """Return 17 keypoints in COCO's form, the last two without labels (visibility 0)."""
+    points = [[10.0 + number + 2.0 * k + moved, 8.0 + 1.5 * k, 2] for k in range(15)] + [[0.0, 0.0, 0]] * 2
+    return [value for point in points for value in point]
+
+
+def write_poses(subset):
+    """Give the split `val` two images with people, one of them a crowd, and return the file."""
+    names = [f"point {k}" for k in range(17)]
+    people = [
+        {"id": 201, "image_id": 44, "category_id": 1, "iscrowd": 0, "bbox": [5, 5, 40, 40], "area": 1600.0,
+         "num_keypoints": 15, "keypoints": pose(0)},
+        {"id": 202, "image_id": 58, "category_id": 1, "iscrowd": 0, "bbox": [5, 5, 50, 40], "area": 2000.0,
+         "num_keypoints": 15, "keypoints": pose(3)},
+        {"id": 203, "image_id": 58, "category_id": 1, "iscrowd": 1, "bbox": [0, 0, 20, 20], "area": 400.0,
+         "num_keypoints": 0, "keypoints": [0] * 51},
+    ]  # fmt: skip
+    images = json.loads((subset / "val.json").read_text())["images"]
+    category = {"id": 1, "name": "person", "supercategory": "person", "keypoints": names, "skeleton": []}
+    path = subset / "split_tasks/val_person_keypoints.json"
+    path.write_text(json.dumps({"images": images, "annotations": people, "categories": [category]}))
+    return path
+
+
+def pose_results():
+    """One right, one somewhat off, one false: neither all nor nothing."""
+    return [
+        {"image_id": 44, "category_id": 1, "score": 0.9, "keypoints": pose(0, 1.5)},
+        {"image_id": 58, "category_id": 1, "score": 0.8, "keypoints": pose(3, 4.0)},
+        {"image_id": 58, "category_id": 1, "score": 0.7, "keypoints": pose(30)},
+    ]
+
+
+def mask_results(subset):
+    """Each object's mask, every second one a few rows short: neither all nor nothing."""
+    truth = json.loads((subset / "subset.json").read_text())
+    sizes = {image["id"]: (image["height"], image["width"]) for image in truth["images"]}
+    entries = []
+    for number, record in enumerate(truth["annotations"]):
+        shape, (height, width) = record["segmentation"], sizes[record["image_id"]]
+        if isinstance(shape, list) and len(shape[0]) < 6:
+            continue
+        mask = coco_mask.decode(
+            coco_mask.merge(coco_mask.frPyObjects(shape, height, width))
+            if isinstance(shape, list)
+            else coco_mask.frPyObjects(shape, height, width)
+        )
+        if number % 2:
+            mask[: int(np.flatnonzero(mask.any(1))[0]) + 4] = 0
+        packed = coco_mask.encode(np.asfortranarray(mask))
+        entries.append(
+            {"image_id": record["image_id"], "category_id": record["category_id"], "score": 0.5 + 0.01 * number,
+             "segmentation": {"size": packed["size"], "counts": packed["counts"].decode()}}
+        )  # fmt: skip
+    return entries
+
+
+def scored_by_pycocotools(path, entries, task, images=None):
+    with contextlib.redirect_stdout(io.StringIO()):
+        truth = COCO(str(path))
+        theirs = COCOeval(truth, truth.loadRes(json.loads(json.dumps(entries))), task)
+        if images is not None:
+            theirs.params.imgIds = images
+        theirs.evaluate(), theirs.accumulate(), theirs.summarize()
+    return [None if value < 0 else pytest.approx(value) for value in theirs.stats]
+
+
+@pytest.mark.parametrize("task", ["segm", "keypoints"])
+def test_masks_and_poses_score_as_pycocotools_scores_them_overall_and_in_a_slice(subset, tmp_path, task):
+    name = "val" if task == "keypoints" else "all"
+    if task == "keypoints":
+        write_poses(subset)
+    path = predictions.annotation_file(subset, name, task)
+    entries = pose_results() if task == "keypoints" else mask_results(subset)
+    (tmp_path / "r.json").write_text(json.dumps(entries))
+    split = predictions.read_split(subset, name)
+    result = predictions.score_results(tmp_path / "r.json", task, path, split, subset, SETTINGS, tmp_path / "out")
+    assert result["kind"] == task
+    counted = {"scored": len(entries), "other_image": 0, "other_category": 0}
+    if task == "segm":  # pycocotools cannot read an outline of two points: it is counted by us, removed for theirs
+        counted["annotations_without_mask"] = 1
+        document = json.loads(path.read_text())
+        document["annotations"] = [record for record in document["annotations"] if record["id"] != 107]
+        path = tmp_path / "truth.json"
+        path.write_text(json.dumps(document))
+    assert result["results"] == counted
+    assert list(result["all"].values()) == scored_by_pycocotools(path, entries, task)
+    assert list(result["all"]) == list(predictions.KEYPOINT_STATS if task == "keypoints" else predictions.STATS)
+    assert 0 < result["all"]["AP"] < 1
+    (licence,) = [table for table in result["slices"] if table["attribute"] == "licence"]
+    cells = {cell["cell"]: cell for cell in licence["cells"]}
+    alone = scored_by_pycocotools(path, entries, task, [44])  # the only image of licence 4
+    assert [cells["4"][key] for key in result["all"]] == alone
+    if task == "keypoints":
+        assert result["per_category"] == {"person": pytest.approx(result["all"]["AP"])}
+
+
+def test_pose_results_without_poses_in_the_subset_say_what_to_name(subset):
+    with pytest.raises(CocomineError, match=r"val_person_keypoints\.json") as caught:
+        predictions.annotation_file(subset, "val", "keypoints")
+    assert "--annotations" in caught.value.hint
+
+
+@pytest.mark.parametrize(
+    ("task", "part", "words"),
+    [
+        ("bbox", {"bbox": [1, 2, 3]}, "result 0: its bbox is not four numbers"),
+        ("segm", {"segmentation": [[0, 0, 5, 0, 5, 5]]}, "no compressed RLE"),
+        ("segm", {"segmentation": {"size": [9, 9], "counts": "0"}}, r"size \[9, 9\], its image \[50, 50\]"),
+        ("keypoints", {"keypoints": [1, 2]}, "no list of x, y, visibility"),
+    ],
+)
+def test_result_of_a_wrong_form_is_named_by_its_number(subset, tmp_path, task, part, words):
+    write_poses(subset)
+    path = predictions.annotation_file(subset, "val", task)
+    category = 1 if task == "keypoints" else DOG
+    (tmp_path / "r.json").write_text(json.dumps([{"image_id": 44, "category_id": category, "score": 0.5, **part}]))
+    split = predictions.read_split(subset, "val")
+    with pytest.raises(CocomineError, match=words):
+        predictions.score_results(tmp_path / "r.json", task, path, split, subset, SETTINGS, tmp_path / "out")
 
 
 @pytest.mark.parametrize(
