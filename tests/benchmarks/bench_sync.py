@@ -2,15 +2,20 @@
 
     ./run python tests/benchmarks/bench_sync.py [--full]
 
-Prints a table, and as its last line one JSON object. Each pair of programs runs in turn (A B A B …); ratios are medians
-over the pairs, above 1 where ours is faster. Every client verifies MD5 (rclone and ours) or CRC32C/MD5 (gsutil).
-Without --full it takes about a minute and the figures are rough. A peer that is not installed is named as not run.
+Prints a line for each part as soon as it is known, and as its last line one JSON object, also when it is interrupted
+("complete": false then). Each pair of programs runs in turn (A B A B …); ratios are medians over the pairs, above 1
+where ours is faster. Every client verifies MD5 (rclone and ours) or CRC32C/MD5 (gsutil). CPU is that of the client:
+user and system. Files are fetched into memory (/dev/shm) where it has room: on ext4, whatever is fetched soon after many files
+were deleted is slow for every program. --full takes six to eight minutes, else it is one minute and the figures are
+rough. A peer that is not installed is named as not run.
 """
 
 import argparse
 import json
 import os
+import resource
 import shutil
+import signal
 import statistics
 import subprocess
 import sys
@@ -30,6 +35,8 @@ from helpers.static_bucket import CREATED_SECONDS, DelayProxy, StaticBucket  # n
 from helpers.sync import write_selection  # noqa: E402
 
 SIZE = 150_000  # bytes of an object, as a photograph of COCO has on average
+MEMORY = Path("/dev/shm")
+ROOM = 2 << 30  # bytes that must be free there
 
 
 class Peaks:
@@ -37,9 +44,11 @@ class Peaks:
 
     def __init__(self) -> None:
         self.of: dict[str, float] = {}
+        self.cpu = 0.0  # seconds, user and system, of the last run
 
     def run(self, name: str, command: list[str], env: dict[str, str]) -> float:
         """Run to the end and return the seconds."""
+        before = _cpu()
         begin = time.perf_counter()
         child = subprocess.Popen(command, env=env, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE)
         done = threading.Event()
@@ -49,6 +58,7 @@ class Peaks:
         said = child.stderr.read()
         code = child.wait()
         seconds = time.perf_counter() - begin
+        self.cpu = _cpu() - before
         done.set()
         watcher.join()
         if code:
@@ -65,13 +75,20 @@ class Peaks:
             self.of[name] = max(self.of.get(name, 0.0), total / 1e6)
 
 
+def _cpu() -> float:
+    used = resource.getrusage(resource.RUSAGE_CHILDREN)  # of processes that have ended and were waited for
+    return used.ru_utime + used.ru_stime
+
+
 class Bench:
     """One bucket behind one TLS endpoint, and the programs that fetch it."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, out: Path) -> None:
         self.folder = folder
         self.bucket = StaticBucket(folder / "bucket")
-        self.out = folder / "out"
+        self.out = out / "out"
+        self.base_env = {key: value for key, value in os.environ.items() if key != "PYTHONDONTWRITEBYTECODE"}
+        self.base_env["PYTHONPYCACHEPREFIX"] = str(folder / "compiled")  # compiled once, as on a user's machine
         self.peaks = Peaks()
 
     def fill(self, count: int, size: int) -> None:
@@ -85,7 +102,7 @@ class Bench:
     def env(self, port: int) -> dict[str, str]:
         """Return the environment that sends ours to a port."""
         url = f"https://127.0.0.1:{port}"
-        return {**os.environ, "STORAGE_EMULATOR_HOST": url, "REQUESTS_CA_BUNDLE": str(self.bucket.cert)}
+        return {**self.base_env, "STORAGE_EMULATOR_HOST": url, "REQUESTS_CA_BUNDLE": str(self.bucket.cert)}
 
     def ours(self, port: int, *options: str) -> float:
         """Sync by ours."""
@@ -95,7 +112,7 @@ class Bench:
     def gsutil(self, port: int) -> float:
         """Sync by gsutil -m."""
         boto = write_boto_config(self.folder / "boto", port, self.folder / "state")
-        env = {**os.environ, "BOTO_CONFIG": str(boto), "HOME": str(self.folder), "PYTHONWARNINGS": "ignore"}
+        env = {**self.base_env, "BOTO_CONFIG": str(boto), "HOME": str(self.folder), "PYTHONWARNINGS": "ignore"}
         command = [str(gsutil_path()), "-m", "-q", "rsync", "-r", "gs://bkt", str(self.out)]
         return self.peaks.run("gsutil", command, env)
 
@@ -124,25 +141,29 @@ class Bench:
         self, name: str, ours: Callable[[], float], peer: Callable[[], float], count: int, times: int
     ) -> dict[str, float]:
         """Run ours and a peer in turn; print and return rates and the ratio."""
-        a, b = [], []
+        a, b, cpu_a, cpu_b = [], [], [], []
+        self.fresh(ours, count)  # compiled and cached
         for _ in range(times):
             a.append(self.fresh(ours, count))
+            cpu_a.append(self.peaks.cpu)
             b.append(self.fresh(peer, count))
+            cpu_b.append(self.peaks.cpu)
         ratios = sorted(y / x for x, y in zip(a, b, strict=True))
         ratio = statistics.median(ratios)
         mine, theirs = count / statistics.median(a), count / statistics.median(b)
         print(
             f"{name:34} ours {mine:7.0f} files/s   peer {theirs:7.0f} files/s   ratio {ratio:6.2f}"
-            f"   ({ratios[0]:.2f} to {ratios[-1]:.2f}, {times} pairs)",
+            f"   ({ratios[0]:.2f} to {ratios[-1]:.2f}, {times} pairs)"
+            f"   CPU {statistics.median(cpu_a):.2f} s, peer {statistics.median(cpu_b):.2f} s",
             flush=True,
         )
-        return {"ours": mine, "peer": theirs, "ratio": ratio}
+        cpu = statistics.median(y / x for x, y in zip(cpu_a, cpu_b, strict=True))
+        return {"ours": mine, "peer": theirs, "ratio": ratio, "cpu_ratio": cpu}
 
 
 def unchanged(bench: Bench, count: int) -> dict[str, float]:
-    """Return the rates of a second sync in which nothing has changed."""
+    """Return the rates of a second sync, of the `count` objects that `flat` fetched last; nothing has changed."""
     result: dict[str, float] = {}
-    bench.fresh(lambda: bench.ours(bench.bucket.port), count)
     bench.peaks.of.clear()
     mine = [bench.ours(bench.bucket.port) for _ in range(3)]
     result["ours"] = count / statistics.median(mine)
@@ -151,6 +172,7 @@ def unchanged(bench: Bench, count: int) -> dict[str, float]:
         for entry in os.scandir(bench.out):
             if entry.is_file():
                 os.utime(entry.path, (CREATED_SECONDS, CREATED_SECONDS))
+        print(f"{f'unchanged, {count} objects':34} ours {result['ours']:.0f}/s; gsutil …", flush=True)
         result["gsutil"] = count / bench.gsutil(bench.bucket.port)
         result["ratio"] = result["ours"] / result["gsutil"]
     words = ", ".join(f"{key} {value:.1f}" for key, value in result.items())
@@ -197,54 +219,65 @@ def flat(bench: Bench, counts: list[int]) -> list[float]:
     return result
 
 
+def measure(bench: Bench, full: bool, figures: dict[str, object]) -> None:
+    """Take all figures, the most telling first, and put each into `figures` at once."""
+    count, times = (2000, 5) if full else (400, 2)
+    figures |= {"objects": count, "bytes": SIZE}
+    bench.fill(count, SIZE)
+    with bench.bucket as bucket, DelayProxy(bucket.port, 0.04) as slow:
+        if shutil.which("rclone") is not None:
+            got = bench.pairs(
+                "rclone", lambda: bench.ours(bucket.port), lambda: bench.rclone(bucket.port, 64), count, times
+            )
+            figures |= {"ratio_vs_rclone": got["ratio"], "cpu_ratio_vs_rclone": got["cpu_ratio"]}
+            figures["files_per_s"] = got["ours"]
+            bench.bucket.describe(f"https://127.0.0.1:{slow.port}")
+            later = (lambda: bench.ours(slow.port), lambda: bench.rclone(slow.port, 64))
+            got = bench.pairs("rclone, 40 ms later", *later, count, times)
+            figures["ratio_vs_rclone_40ms"] = got["ratio"]
+            bench.bucket.describe()
+        else:
+            print("not run: rclone is not installed (apt-get install rclone)", flush=True)
+        if gsutil_path():
+            both = (lambda: bench.ours(bucket.port), lambda: bench.gsutil(bucket.port))
+            got = bench.pairs("gsutil -m rsync", *both, count, 2 if full else 1)
+            figures |= {"ratio_vs_gsutil": got["ratio"], "files_per_s": got["ours"]}
+        else:
+            print("not run: gsutil is not installed (make_peers.py gsutil)", flush=True)
+        figures["peak_mb"] = bench.peaks.of.get("ours", 0.0)
+        figures["zip_bytes_ratio"] = members(bench, 118_287 if full else 20_000, 500 if full else 80)
+        counts = [1000, 10_000, 118_000] if full else [500, 4000]
+        figures["seconds_per_1000"] = flat(bench, counts)
+        figures |= {f"unchanged_{key}": value for key, value in unchanged(bench, counts[-1]).items()}
+
+
+def _interrupted(number: int, frame: object) -> None:
+    raise KeyboardInterrupt
+
+
 def main() -> None:
     """Run all and print the figures."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--full", action="store_true", help="the sizes that the documentation's figures are of")
     full = parser.parse_args().full
-    count, times = (2000, 5) if full else (400, 2)
-    figures: dict[str, object] = {"objects": count, "bytes": SIZE}
-    with tempfile.TemporaryDirectory(prefix="cocomine-bench-") as name:
-        bench = Bench(Path(name))
-        bench.fill(count, SIZE)
-        with bench.bucket as bucket, DelayProxy(bucket.port, 0.04) as slow:
-            rclone = shutil.which("rclone") is not None
-            if gsutil_path():
-                got = bench.pairs(
-                    "gsutil -m rsync",
-                    lambda: bench.ours(bucket.port),
-                    lambda: bench.gsutil(bucket.port),
-                    count,
-                    times if full else 1,
-                )
-                figures |= {"ratio_vs_gsutil": got["ratio"], "files_per_s": got["ours"]}
-            else:
-                print("not run: gsutil is not installed (make_peers.py gsutil)")
-            if rclone:
-                got = bench.pairs(
-                    "rclone", lambda: bench.ours(bucket.port), lambda: bench.rclone(bucket.port, 64), count, times
-                )
-                figures |= {"ratio_vs_rclone": got["ratio"], "files_per_s": got["ours"]}
-                bench.bucket.describe(f"https://127.0.0.1:{slow.port}")
-                got = bench.pairs(
-                    "rclone, 40 ms later",
-                    lambda: bench.ours(slow.port),
-                    lambda: bench.rclone(slow.port, 64),
-                    count,
-                    times,
-                )
-                figures["ratio_vs_rclone_40ms"] = got["ratio"]
-            else:
-                print("not run: rclone is not installed (apt-get install rclone)")
-            figures["peak_mb"] = bench.peaks.of.get("ours", 0.0)
-            figures["zip_bytes_ratio"] = members(bench, 118_287 if full else 20_000, 500 if full else 80)
-            seconds = flat(bench, [1000, 10_000, 100_000] if full else [500, 4000])
-            figures["seconds_per_1000"] = seconds
-            if full:
-                bench.fill(118_000, 1)
-            second = unchanged(bench, 118_000 if full else 4000)
-            figures |= {f"unchanged_{key}": value for key, value in second.items()}
-    print(json.dumps({key: round(v, 3) if isinstance(v, float) else v for key, v in figures.items()}))
+    signal.signal(signal.SIGTERM, _interrupted)
+    figures: dict[str, object] = {"complete": False}
+    roomy = MEMORY.is_dir() and shutil.disk_usage(MEMORY).free > ROOM
+    prefix = "cocomine-bench-"
+    with (
+        tempfile.TemporaryDirectory(prefix=prefix) as name,
+        tempfile.TemporaryDirectory(prefix=prefix, dir=MEMORY if roomy else None) as out,
+    ):
+        try:
+            measure(Bench(Path(name), Path(out)), full, figures)
+            figures["complete"] = True
+        except KeyboardInterrupt:
+            print("interrupted", flush=True)
+        finally:
+            rounded = {key: round(v, 3) if isinstance(v, float) else v for key, v in figures.items()}
+            print(json.dumps(rounded), flush=True)
+    if not figures["complete"]:
+        sys.exit(130)
 
 
 if __name__ == "__main__":
