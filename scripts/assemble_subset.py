@@ -36,6 +36,7 @@ def build_parser() -> argparse.ArgumentParser:
         "--measures", type=Path, help="images.parquet that measure_images wrote; without it no image is judged"
     )
     parser.add_argument("--out-dir", type=Path, required=True, help="folder of the subset to write")
+    parser.add_argument("--threads", type=int, default=1, help="processes that draw masks to check them (default 1)")
     return parser
 
 
@@ -49,6 +50,7 @@ def main(options: argparse.Namespace) -> None:
         funnel_path=options.funnel,
         measures_path=options.measures,
         out_dir=options.out_dir,
+        threads=options.threads,
     )
 
 

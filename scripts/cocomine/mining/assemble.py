@@ -86,11 +86,13 @@ def assemble(
     funnel_path: Path,
     measures_path: Path | None,
     out_dir: Path,
+    threads: int = 1,
 ) -> dict[str, Any]:
     """Write every file of a subset to `out_dir`; return its statistics.
 
-    `measures_path` is the table of measured images; without it no image is judged. Raises CocomineError when the
-    selection was made by another query, an image was not measured, or policy says stop.
+    `threads` processes draw the masks that are checked, and nothing depends on how many. `measures_path` is the table
+    of measured images; without it no image is judged. Raises CocomineError when the selection was made by another
+    query, an image was not measured, or policy says stop.
     """
     funnel_before = read_json(funnel_path)
     if funnel_before.get("query") != query_values(query):
@@ -104,7 +106,7 @@ def assemble(
         ledger = Ledger(out_dir / ".repairs.part")
         stack.callback(ledger.close)
         return _Assembly(query, index_dir, annotations_dir, out_dir, source, funnel_before, spill, ledger, stack).run(
-            find_rows(source, selection_path), measures_path
+            find_rows(source, selection_path), measures_path, threads
         )
 
 
@@ -206,7 +208,7 @@ class _Assembly:
         self.outcomes["image"].decide(self.images_quarantined, QUARANTINED)
         self.outcomes["annotation"].decide(self.annotations_quarantined, QUARANTINED)
 
-    def run(self, picked: Picked, measures_path: Path | None) -> dict[str, Any]:
+    def run(self, picked: Picked, measures_path: Path | None, threads: int = 1) -> dict[str, Any]:
         source = self.source
         self.ledger.quarantined += quarantined_lines("image", "instances", source, self.images_quarantined, self.query)
         self.ledger.quarantined += quarantined_lines(
@@ -249,6 +251,7 @@ class _Assembly:
             self.spill,
             self.ledger,
             draw=self.query.check_areas,
+            threads=threads,
             on_repaired=self.values.replace,
         )
         image_rows = np.array(sorted(chosen), dtype=np.int64)

@@ -8,8 +8,11 @@ from __future__ import annotations
 
 import json
 import logging
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass, fields
+from functools import partial
+from itertools import chain, repeat
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +26,7 @@ from cocomine.annotations.writer import SEPARATOR
 from cocomine.base.errors import CocomineError
 from cocomine.base.files import canonical_json, write_table
 from cocomine.base.progress import Progress
+from cocomine.masks.pool import in_order
 from cocomine.mining.index import Array, Mask, Rows, Source
 from cocomine.mining.settings import SubsetSettings
 from cocomine.mining.spans import SpanFile
@@ -30,6 +34,11 @@ from cocomine.mining.spans import SpanFile
 log = logging.getLogger("cocomine")
 
 LEFT_OUT, KEPT, REPAIRED, QUARANTINED = range(4)
+
+RECORDS_A_PIECE = 256
+
+Findings = list[tuple[Reason, str]]
+"""What drawing finds against a record: reasons, each with a detail."""
 
 
 @dataclass(frozen=True)
@@ -222,9 +231,10 @@ def examine(
     spill: Spill,
     ledger: Ledger,
     draw: bool = False,
+    threads: int = 1,
     on_repaired: Callable[[int, dict[str, Any]], None] | None = None,
 ) -> Examined:
-    """Repair the records at global `rows` as policy asks and, with `draw`, check their masks.
+    """Repair the records at global `rows` as policy asks and, with `draw`, check their masks in `threads` processes.
 
     `kind` is "image", "annotation", "caption" or "segment" (a panoptic record, by the row of its first segment). A
     record that policy repairs but that cannot be mended is quarantined. `on_repaired` is told the position in `rows` of
@@ -247,8 +257,15 @@ def examine(
     repair_kind = "panoptic" if kind == "segment" else kind
     spans = result.spans
     with Progress(f"{'check' if draw else 'repair'} {task} {kind}s", total=len(positions), unit=kind) as progress:
-        for at in positions.tolist():
+        drawn: Iterable[Findings] = repeat([])
+        if draw:
+            sizes = np.stack([widths, heights], axis=1)
+            drawn = _drawn(files, spans, sizes, ~to_repair, query.area_tolerance, threads)
+        for at, findings in zip(positions.tolist(), drawn, strict=draw):
             progress.advance()
+            if not to_repair[at] and not findings:
+                progress.count("in order")
+                continue
             raw = files[int(spans.file[at])].raw(int(spans.offset[at]), int(spans.length[at]))
             image_size = (int(widths[at]), int(heights[at]))
             reasons = reasons_of(int(facts[at]) & masks["repair"]) if to_repair[at] else []
@@ -256,7 +273,9 @@ def examine(
             text = raw if outcome is None else outcome.raw
             failed, detail = (None, "") if outcome is None else (outcome.failed, outcome.detail)
             if text is not None and draw:
-                for reason, words in _drawing_reasons(text, image_size, query.area_tolerance):
+                if outcome is not None:
+                    findings = _drawing_reasons(text, image_size, query.area_tolerance)
+                for reason, words in findings:
                     policy = chosen[reason]
                     if policy == "stop":
                         raise _stop(source, table, int(rows[at]), kind, reason, words)
@@ -311,14 +330,37 @@ def _finite(value: Any) -> Any:
     return value
 
 
-def _drawing_reasons(text: bytes, size: tuple[int, int], tolerance: float) -> list[tuple[Reason, str]]:
+def _drawn(
+    files: Sequence[SpanFile], spans: Spans, sizes: Array, wanted: Mask, tolerance: float, threads: int
+) -> Iterator[Findings]:
+    """Draw the masks of the records at `spans`, those not `wanted` excepted, and yield what is found, in order.
+
+    `sizes` has shape (n, 2): width and height in pixels.
+    """
+    columns = (spans.file, spans.offset, spans.length, sizes, wanted)
+    cuts = range(0, len(wanted), RECORDS_A_PIECE)
+    pieces = ([values[cut : cut + RECORDS_A_PIECE].tolist() for values in columns] for cut in cuts)
+    opened = [(file.path, file.size) for file in files]
+    return chain.from_iterable(in_order(partial(_draw_piece, opened, tolerance), pieces, threads))
+
+
+def _draw_piece(files: list[tuple[Path, int]], tolerance: float, piece: list[list[Any]]) -> list[Findings]:
+    with ExitStack() as stack:
+        opened = [stack.enter_context(SpanFile(path, size)) for path, size in files]
+        return [
+            _drawing_reasons(opened[number].raw(offset, length), size, tolerance) if wanted else []
+            for number, offset, length, size, wanted in zip(*piece, strict=True)
+        ]
+
+
+def _drawing_reasons(text: bytes, size: Sequence[int], tolerance: float) -> Findings:
     try:
         shape = _SHAPE.decode(text)
         segmentation, stated = shape.segmentation, shape.area
     except (msgspec.DecodeError, UnicodeDecodeError):
         record = parse_patiently(text, Facts())
         segmentation, stated = record.get("segmentation"), record.get("area")
-    return drawn_facts(segmentation, stated, *size, tolerance)
+    return drawn_facts(segmentation, stated, size[0], size[1], tolerance)
 
 
 def quarantined_line(kind: str, task: str, source: Source, row: int, reason: str, detail: str) -> Quarantined:

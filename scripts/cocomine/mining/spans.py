@@ -38,6 +38,7 @@ class SpanFile:
         except OSError as error:
             raise CocomineError(f"{path}: {error.strerror or error}", "run sync_annotations first") from error
         self.number = self._file.fileno()
+        self.size = size
         found = os.fstat(self.number).st_size
         if found != size:
             self._file.close()

@@ -48,11 +48,24 @@ def index_dir(tmp_path_factory):
     return folder
 
 
-def build(index_dir, out, measures=None, splits=("train2017", "val2017"), **query):
+def build(index_dir, out, measures=None, splits=("train2017", "val2017"), threads=1, **query):
     settings = SubsetSettings.from_mapping(query)
     mine(settings, index_dir, splits, out / "selection.tsv", out / "funnel.json")
     arguments = (out / "selection.tsv", out / "funnel.json", measures, out)
-    return assemble(settings, index_dir, coco_mini() / "annotations", *arguments)
+    return assemble(settings, index_dir, coco_mini() / "annotations", *arguments, threads)
+
+
+def test_a_subset_has_the_same_bytes_on_any_number_of_processes(index_dir, tmp_path):
+    policy = {"area-mismatch": "repair", "rle-not-crowd": "keep"}
+    for threads in (1, 2):
+        build(index_dir, tmp_path / str(threads), threads=threads, area_tolerance=0.05, policy=policy)
+    repaired = list(read_table(tmp_path / "1" / "repairs.tsv"))
+    assert len(repaired) > 5
+    assert {row["reason"] for row in repaired} == {"area-mismatch"}
+    files = sorted(path.relative_to(tmp_path / "1") for path in (tmp_path / "1").rglob("*") if path.is_file())
+    assert len(files) > 10
+    for file in files:
+        assert (tmp_path / "1" / file).read_bytes() == (tmp_path / "2" / file).read_bytes(), file
 
 
 @pytest.mark.parametrize(("task", "split"), FILES)
