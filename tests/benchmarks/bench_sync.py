@@ -5,9 +5,9 @@
 Prints a line for each part as soon as it is known, and as its last line one JSON object, also when it is interrupted
 ("complete": false then). Each pair of programs runs in turn (A B A B …); ratios are medians over the pairs, above 1
 where ours is faster. Every client verifies MD5 (rclone and ours) or CRC32C/MD5 (gsutil). CPU is that of the client:
-user and system. Files are fetched into memory (/dev/shm) where it has room: on ext4, whatever is fetched soon after many files
-were deleted is slow for every program. --full takes six to eight minutes, else it is one minute and the figures are
-rough. A peer that is not installed is named as not run.
+user and system. Files are fetched into memory (/dev/shm) where it has room: on ext4, whatever is fetched soon after
+many files were deleted is slow for every program. --full takes six to eight minutes, else it is a minute or two and the
+figures are rough. A peer that is not installed is named as not run.
 """
 
 import argparse

@@ -18,7 +18,7 @@ from cocomine.sources.behaviour import Behaviour
 from cocomine.sources.compare import Filter, LocalFile, side_by_side, walk
 from cocomine.sources.digests import base64_of_hex
 from cocomine.sources.gcs import MTIME_KEY, Bucket
-from cocomine.sources.ledger import FOLDER, Entry, Ledger
+from cocomine.sources.ledger import FOLDER, Entry, Ledger, worth_compacting
 from cocomine.sources.names import FolderGuard, folded, refusal
 from cocomine.sources.origins import public_label
 from cocomine.sources.records import Facts, Outcome, Want
@@ -67,11 +67,15 @@ class Known:
     def __init__(self, ledger: Ledger) -> None:
         self._packed: dict[str, bytes] = {}
         self._gzipped: dict[str, str] = {}
+        lines = 0
         for entry in ledger.entries():
+            lines += 1
             crc, md5 = bytes.fromhex(entry.crc32c), bytes.fromhex(entry.md5)
             self._packed[entry.name] = self._PACK.pack(entry.bytes, entry.mtime_ns, crc, md5, bool(crc), bool(md5))
             if entry.etag.startswith("gzip:"):
                 self._gzipped[entry.name] = entry.etag
+        if worth_compacting(lines, len(self._packed)):
+            ledger.compact()
 
     def same(self, local: LocalFile, remote: Facts) -> bool:
         """Say whether the file is untouched since its checksums were taken, and those are the bucket's of now."""
@@ -83,14 +87,17 @@ class Known:
             return False
         if remote.gzipped:
             return self._gzipped.get(local.name) == f"gzip:{remote.md5 or remote.crc32c}"
-        sums = (md5.hex() if has_md5 else "", crc.hex() if has_crc else "")
-        return bool(count == remote.bytes and _agree(*sums, remote))
+        if count != remote.bytes:
+            return False
+        return _agree(md5.hex() if has_md5 else "", crc.hex() if has_crc else "", remote)
 
 
 def _agree(md5: str, crc32c: str, remote: Facts) -> bool:
     """Say whether checksums are the bucket's: at least one is known of both, and none differs."""
-    pairs = [(a, b) for a, b in ((md5, remote.md5), (crc32c, remote.crc32c)) if a and b]
-    return bool(pairs) and all(a == b for a, b in pairs)
+    of_md5, of_crc = bool(md5 and remote.md5), bool(crc32c and remote.crc32c)
+    if (of_md5 and md5 != remote.md5) or (of_crc and crc32c != remote.crc32c):
+        return False
+    return of_md5 or of_crc
 
 
 class Tally:
@@ -127,7 +134,6 @@ def download(settings: OriginSettings, root: Path, options: Options) -> None:
     if not options.dry_run:
         root.mkdir(parents=True, exist_ok=True)
     ledger = Ledger(root / FOLDER / "ledger.jsonl")
-    ledger.compact()
     tally = Tally()
     pins = _read_pins(options)
     with Progress(f"sync from {public_label(settings.url)}", None, "file") as progress:

@@ -81,7 +81,7 @@ class Ledger:
         for entry in self.entries():
             names.add(hash(entry.name))
             lines += 1
-        if lines - len(names) > max(WORTH_COMPACTING, len(names)):
+        if worth_compacting(lines, len(names)):
             self.write(self.path, self.read().values())
 
     @staticmethod
@@ -97,3 +97,8 @@ class Ledger:
         if self._descriptor >= 0:
             os.close(self._descriptor)
             self._descriptor = -1
+
+
+def worth_compacting(lines: int, names: int) -> bool:
+    """Say whether a ledger of so many lines about so many names has more replaced lines than it should."""
+    return lines - names > max(WORTH_COMPACTING, names)

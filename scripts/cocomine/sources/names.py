@@ -22,7 +22,7 @@ def refusal(name: str) -> str | None:
         return "not valid unicode"
     if len(encoded) > 1024:
         return "longer than 1024 bytes"
-    if any(unicodedata.category(letter) == "Cc" for letter in name):
+    if not name.isprintable() and any(unicodedata.category(letter) == "Cc" for letter in name):
         return "control character"
     if "\\" in name:
         return "backslash"
