@@ -287,6 +287,8 @@ class _Run:
         except (OSError, KeyError, ValueError) as error:
             raise CocomineError(f"{path}: not a split.tsv: {error}", "build the subset of images_from first") from error
         mask: Mask = np.isin(self.source.images["id"], np.array(sorted(names), dtype=np.int64))
+        # Of several records with one id only the first is usable: the others say nothing about which photograph it is.
+        mask &= self.funnel.image_alive
         rows = np.flatnonzero(mask)
         for identity, name in zip(
             self.source.images["id"][rows].tolist(), self.source.images.texts("file_name", rows), strict=True
@@ -298,7 +300,7 @@ class _Run:
                 )
         missing = len(names) - len(rows)
         if missing:
-            self.note(f"images_from: {missing} of {len(names)} images are not in this source")
+            self.note(f"images_from: {missing} of {len(names)} images are not in this source, or not usable")
         return mask
 
     def object_clauses(self, objects: Objects) -> None:
