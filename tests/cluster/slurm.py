@@ -101,6 +101,16 @@ def _process(command: list[str], environment: dict[str, str], log: Path) -> "Ite
             process.wait()
 
 
+def _programs(folder: Path, configuration_file: Path) -> Path:
+    """Return a folder with an `srun` that finds this Slurm: Snakemake takes SLURM_CONF out of a job's environment."""
+    programs = folder / "bin"
+    programs.mkdir()
+    srun = programs / "srun"
+    srun.write_text(f'#!/bin/sh\nSLURM_CONF={configuration_file} exec {shutil.which("srun")} "$@"\n', encoding="utf-8")
+    srun.chmod(0o755)
+    return programs
+
+
 @contextmanager
 def slurm(folder: Path) -> Iterator[dict[str, str]]:
     """Start Slurm below `folder`, yield the environment in which sbatch finds it, and stop it by its own processes."""
@@ -132,4 +142,4 @@ def slurm(folder: Path) -> Iterator[dict[str, str]]:
         stack.enter_context(_process(["slurmctld", "-D"], environment, folder / "slurmctld.out"))
         node = stack.enter_context(_process(["slurmd", "-D"], environment, folder / "slurmd.out"))
         _wait("slurmd", node, ["sinfo", "--noheader", "--format=%T"], environment)
-        yield environment
+        yield {**environment, "PATH": f"{_programs(folder, file)}{os.pathsep}{environment['PATH']}"}

@@ -38,7 +38,8 @@ def test_the_default_job_runs_through_slurm_and_is_proved_by_its_lock(open_folde
     with slurm.slurm(open_folder / "slurm") as environment:
         command = [
             sys.executable, "-m", "snakemake", "--snakefile", str(ROOT / "Snakefile"), "--directory", str(work),
-            "--profile", str(ROOT / "profiles" / "slurm"), "--jobs", "4", "--max-threads", str(os.cpu_count()), "--slurm-no-account", "--latency-wait", "10",
+            "--profile", str(ROOT / "profiles" / "slurm"), "--jobs", "4", "--max-threads", str(os.cpu_count()),
+            "--slurm-no-account", "--latency-wait", "10",
             "--slurm-init-seconds-before-status-checks", "1", "--seconds-between-status-checks", "1",
         ]  # fmt: skip
         done = subprocess.run(command, env=environment, capture_output=True, text=True)
