@@ -22,7 +22,7 @@ from cocomine.annotations.chunks import Part, Texts
 from cocomine.annotations.layout import TASKS, Layout, parse_value, walk
 from cocomine.annotations.outlines import mark
 from cocomine.annotations.reasons import PIXEL_TOLERANCE, TABLE, Reason, mask_of
-from cocomine.annotations.records import CategoryFacts, Facts, parse_patiently, read_category
+from cocomine.annotations.records import CategoryFacts, Facts, parse_patiently, read_category, replace_non_finite
 from cocomine.annotations.repairs import name_from_url, polygon_facts
 from cocomine.annotations.scan import Source
 from cocomine.base.errors import CocomineError
@@ -336,7 +336,7 @@ def _read_categories(layout: Layout, source: Source) -> list[CategoryFacts]:
             category.facts.add(Reason.DUPLICATE_NAME)
         ids.add(category.id)
         names.add(category.name or "")
-    return [CategoryFacts(c.id, c.name, _finite(c.value), c.facts) for c in categories]
+    return [CategoryFacts(c.id, c.name, replace_non_finite(c.value, lambda _: None), c.facts) for c in categories]
 
 
 def _read_small(layout: Layout, source: Source) -> dict[str, Any]:
@@ -349,18 +349,7 @@ def _read_small(layout: Layout, source: Source) -> dict[str, Any]:
 
 def _parse_small(source: Source, span: tuple[int, int]) -> Any:
     facts = Facts()
-    return _finite(parse_value(source, span, lambda text: parse_patiently(text, facts)))
-
-
-def _finite(value: Any) -> Any:
-    """Return `value` with NaN and infinities as None, so that it can be written as JSON."""
-    if isinstance(value, float) and not np.isfinite(value):
-        return None
-    if isinstance(value, list):
-        return [_finite(item) for item in value]
-    if isinstance(value, dict):
-        return {key: _finite(item) for key, item in value.items()}
-    return value
+    return replace_non_finite(parse_value(source, span, lambda text: parse_patiently(text, facts)), lambda _: None)
 
 
 def _require_json(source: Source, span: tuple[int, int]) -> None:

@@ -81,10 +81,6 @@ class Reason(StrEnum):
 
     NO_SEGMENTS = "no-segments"
     DUPLICATE_SEGMENT = "duplicate-segment"
-    PNG_MISSING = "png-missing"
-    PNG_UNDECODABLE = "png-undecodable"
-    SEGMENT_NOT_IN_PNG = "segment-not-in-png"
-    PIXELS_WITHOUT_SEGMENT = "pixels-without-segment"
 
 
 @dataclass(frozen=True)
@@ -92,7 +88,7 @@ class Rule:
     """One row of the table.
 
     `bit` is the bit's number in the index's `reasons` column and never changes its meaning. `kinds` are the kinds of
-    record that can have the reason. `found_by` is "index" (from the JSON alone), "image" (needs the JPEG or PNG) or
+    record that can have the reason. `found_by` is "index" (from the JSON alone), "image" (needs the JPEG) or
     "drawing" (needs the drawn mask). `repair` says what `repair` does, "" where there is none.
     """
 
@@ -439,19 +435,6 @@ TABLE: Final[tuple[Rule, ...]] = (
         "index",
         "quarantine",
         "an earlier panoptic record is of the same image",
-    ),
-    Rule(Reason.PNG_MISSING, 47, ("segment",), "image", "quarantine", "the record's panoptic PNG is not there"),
-    Rule(Reason.PNG_UNDECODABLE, 48, ("segment",), "image", "quarantine", "the record's panoptic PNG is no image"),
-    Rule(
-        Reason.SEGMENT_NOT_IN_PNG, 49, ("segment",), "image", "quarantine", "no pixel of the PNG has the segment's id"
-    ),
-    Rule(
-        Reason.PIXELS_WITHOUT_SEGMENT,
-        50,
-        ("segment",),
-        "image",
-        "keep",
-        "the PNG has pixels of an id that the record does not list; they are void",
     ),
 )
 

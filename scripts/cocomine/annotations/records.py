@@ -292,6 +292,17 @@ def _read_box(record: dict[str, Any], facts: Facts) -> tuple[float, float, float
     return numbers[0], numbers[1], numbers[2], numbers[3]
 
 
+def replace_non_finite(value: Any, stand_in: Callable[[float], Any]) -> Any:
+    """Return a parsed JSON value with each NaN and infinity replaced, so that it can be written as JSON."""
+    if isinstance(value, float) and not math.isfinite(value):
+        return stand_in(value)
+    if isinstance(value, list):
+        return [replace_non_finite(item, stand_in) for item in value]
+    if isinstance(value, dict):
+        return {key: replace_non_finite(item, stand_in) for key, item in value.items()}
+    return value
+
+
 def as_numbers(value: Any) -> list[float] | None:
     """Return a list of numbers as floats; None for anything else."""
     if not isinstance(value, list):

@@ -50,10 +50,6 @@ class Outcome:
     failed: Reason | None = None
     detail: str = ""
 
-    def texts(self) -> tuple[str, str]:
-        """Return `before` and `after` as JSON texts; NaN, which JSON lacks, may stand in `before`."""
-        return json.dumps(self.before, ensure_ascii=False), json.dumps(self.after, ensure_ascii=False)
-
 
 class _CannotRepairError(Exception):
     def __init__(self, reason: Reason, detail: str) -> None:

@@ -20,7 +20,7 @@ import msgspec
 import numpy as np
 
 from cocomine.annotations.reasons import Reason, masks_by_policy, policies, reasons_of
-from cocomine.annotations.records import Facts, parse_patiently
+from cocomine.annotations.records import Facts, parse_patiently, replace_non_finite
 from cocomine.annotations.repairs import drawn_facts, repair
 from cocomine.annotations.writer import SEPARATOR
 from cocomine.base.errors import CocomineError
@@ -296,7 +296,9 @@ def examine(
                 sequence, offset, length = spill.add(text)
                 spans.file[at], spans.sequence[at], spans.offset[at], spans.length[at] = -1, sequence, offset, length
                 result.repaired[at] = True
-                before, after = canonical_json(_finite(outcome.before)), canonical_json(_finite(outcome.after))
+                before, after = (
+                    canonical_json(replace_non_finite(values, str)) for values in (outcome.before, outcome.after)
+                )
                 split = split_names[int(splits[at])]
                 identity = int(table["id"][rows[at]])
                 ledger.repaired(Repaired(kind, task, split, identity, ",".join(reasons), before, after), reasons)
@@ -318,16 +320,6 @@ def facts_of_records(source: Source, rows: Rows) -> Array:
         return reasons[rows]
     joined = np.bitwise_or.reduceat(reasons, starts)
     return joined[np.searchsorted(starts, rows, side="right") - 1]
-
-
-def _finite(value: Any) -> Any:
-    if isinstance(value, float) and not np.isfinite(value):
-        return str(value)
-    if isinstance(value, list):
-        return [_finite(item) for item in value]
-    if isinstance(value, dict):
-        return {key: _finite(item) for key, item in value.items()}
-    return value
 
 
 def _drawn(

@@ -31,7 +31,7 @@ def test_the_documentation_holds_the_table_as_it_is():
 
 
 def test_masks_and_reasons_are_each_others_inverse():
-    some = [Reason.BAD_ID, Reason.RLE_SUM, Reason.PNG_MISSING]
+    some = [Reason.BAD_ID, Reason.RLE_SUM, Reason.DUPLICATE_SEGMENT]
     assert reasons_of(mask_of(*some)) == some
 
 
