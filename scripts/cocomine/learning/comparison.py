@@ -41,6 +41,19 @@ FIGURES: dict[str, Getter] = {
     "baseline_place": _at("baselines", "most_frequent_place", "training_resolution", "iou", "mean_foreground"),
 }
 
+# The columns of the page, and their titles.
+SHOWN = {
+    "iou": "IoU",
+    "iou_full": "IoU, full size",
+    "iou_with_background": "IoU with background",
+    "soft_iou": "Soft IoU",
+    "eq2_as_printed": "Eq. 2 as printed",
+    "cross_entropy": "Cross-entropy",
+    "pixel_accuracy": "Pixel accuracy",
+    "baseline_background": "IoU of all background",
+    "baseline_place": "IoU of usual places",
+}
+
 ARM_WORDS = {
     "mined": "mined images, wanted classes",
     "all_classes": "the same images, all classes",
@@ -170,6 +183,9 @@ def _answer(key: tuple[str, str, str], arms: Mapping[str, Sequence[Evaluated]]) 
                 "iou": float(np.mean(values)) if values else None,
                 "deviation": float(np.std(values, ddof=1)) if len(values) > 1 else None,
                 "seeds": sorted(figures[arm]),
+                "images_trained": sorted({e.run["images_trained"] for e in arms[arm]}),
+                "iterations": sorted({e.run["iterations"] for e in arms[arm]}),
+                "images_evaluated": sorted({e.metrics["images"] for e in arms[arm]}),
             }
         )
     gains = {}
@@ -212,26 +228,26 @@ def write_comparison(folders: Sequence[Path], out_dir: Path) -> dict[str, Any]:
 
 
 STYLE = (
-    "body{font:15px/1.5 system-ui,sans-serif;margin:2rem auto;max-width:72rem;padding:0 1rem;color:#1c2430}"
-    "table{border-collapse:collapse;margin:1rem 0}td,th{padding:.3rem .7rem;border-bottom:1px solid #d8dee6;"
-    "text-align:left}td.n{text-align:right;font-variant-numeric:tabular-nums}.note{color:#5b6776;max-width:60rem}"
+    "body{font:15px/1.5 system-ui,sans-serif;margin:2rem auto;max-width:84rem;padding:0 1rem;color:#1c2430}"
+    "table{border-collapse:collapse;margin:1rem 0}td,th{padding:.3rem .6rem;border-bottom:1px solid #d8dee6;"
+    "text-align:left;vertical-align:bottom}td.n,th.n{text-align:right}td.n{white-space:nowrap;"
+    "font-variant-numeric:tabular-nums}.wide{overflow-x:auto}.note{color:#5b6776;max-width:60rem}"
 )
 
 
 def page(result: Mapping[str, Any]) -> str:
     """Return the comparison as one HTML page without outside parts."""
-    shown = ("iou", "iou_full", "iou_with_background", "soft_iou", "eq2_as_printed", "cross_entropy", "pixel_accuracy",
-             "baseline_background", "baseline_place")  # fmt: skip
-    head = ["Experiment", "Trained on", "Model", "Evaluated on", "Seeds", *(name.replace("_", " ") for name in shown)]
+    head = ["Experiment", "Trained on", "Model", "Evaluated on", "Seeds", *SHOWN.values()]
     body = []
     for cell in result["cells"]:
         names = [cell["experiment"], cell["trained_on"], cell["model"], cell["evaluated_on"], str(len(cell["seeds"]))]
-        body.append((names, [_pm(**cell["figures"][name]) for name in shown]))
+        body.append((names, [_pm(**cell["figures"][name]) for name in SHOWN]))
     parts = [
         "<!doctype html><html lang=en><meta charset=utf-8><title>Experiments</title>",
         f"<style>{STYLE}</style><h1>Experiments</h1>",
         "<p class=note>Mean ± deviation over seeds, on validation images. IoU is the mean over the foreground classes, "
-        "over pixel sums, at training resolution unless it says full. The two baselines look at no image.</p>",
+        "over pixel sums, at training resolution unless it says full. The last two columns are baselines that "
+        "look at no image.</p>",
         _table(head, body),
     ]
     for answer in result["arms"]:
@@ -240,11 +256,25 @@ def page(result: Mapping[str, Any]) -> str:
             parts.append(
                 f"<p><b>Not comparable:</b> the arms differ in {html.escape(', '.join(answer['unequal']))}.</p>"
             )
-        rows = [([arm["what"], str(len(arm["seeds"]))], [_pm(arm["iou"], arm["deviation"])]) for arm in answer["arms"]]
-        parts.append(_table(["Arm", "Seeds", "IoU of the wanted classes"], rows))
+        counts = ("images_trained", "iterations", "images_evaluated")
+        rows = [
+            (
+                [arm["what"]],
+                [
+                    *(" or ".join(f"{count:,}" for count in arm[name]) for name in counts),
+                    str(len(arm["seeds"])),
+                    _pm(arm["iou"], arm["deviation"]),
+                ],
+            )
+            for arm in answer["arms"]
+        ]
+        head = ["Arm", "Images trained on", "Iterations", "Validation images", "Seeds", "IoU of the wanted classes"]
+        parts.append(_table(head, rows))
         for arm, gain in answer["gain_of_mining"].items():
-            words = html.escape(ARM_WORDS[arm])
-            parts.append(f"<p>Mined, less {words}: {_pm(gain['mean'], gain['deviation'])} ({gain['seeds']} seeds).</p>")
+            words, seeds = html.escape(ARM_WORDS[arm]), f"{gain['seeds']} seed{'s' * (gain['seeds'] != 1)}"
+            parts.append(f"<p>Mined, less {words}: {_pm(gain['mean'], gain['deviation'], '+')} ({seeds}).</p>")
+        if len(answer["arms"][0]["seeds"]) < 2:
+            parts.append("<p class=note>One seed says nothing of chance: give several before you read a gain.</p>")
     published = [([row["method"]], [f"{row['iou_percent']:.1f}"]) for row in result["published"]]
     parts += [
         "<h2>As published</h2><p class=note>Table I of the paper: other images, other classes, and a measure that is "
@@ -254,15 +284,18 @@ def page(result: Mapping[str, Any]) -> str:
     return "\n".join(parts) + "\n"
 
 
-def _pm(mean: float | None, deviation: float | None) -> str:
+def _pm(mean: float | None, deviation: float | None, sign: str = "") -> str:
     if mean is None:
         return "–"
-    return f"{mean:.3f}" if deviation is None else f"{mean:.3f} ± {deviation:.3f}"
+    text = f"{mean:{sign}.3f}".replace("-", "−")
+    return text if deviation is None else f"{text} ± {deviation:.3f}"
 
 
 def _table(head: Sequence[str], body: Sequence[tuple[Sequence[str], Sequence[str]]]) -> str:
-    lines = ["<table><tr>" + "".join(f"<th>{html.escape(name)}</th>" for name in head) + "</tr>"]
+    first = len(body[0][0]) if body else 0
+    titles = (f"<th{' class=n' * (i >= first)}>{html.escape(name)}</th>" for i, name in enumerate(head))
+    lines = ["<div class=wide><table><tr>" + "".join(titles) + "</tr>"]
     for names, numbers in body:
         cells = "".join(f"<td>{html.escape(name)}</td>" for name in names)
         lines.append("<tr>" + cells + "".join(f"<td class=n>{html.escape(n)}</td>" for n in numbers) + "</tr>")
-    return "\n".join([*lines, "</table>"])
+    return "\n".join([*lines, "</table></div>"])

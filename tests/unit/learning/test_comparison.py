@@ -61,6 +61,9 @@ def test_arms_answer_the_papers_question_seed_by_seed(tmp_path):
     assert answer["comparable"]
     assert not answer["unequal"]
     assert [arm["arm"] for arm in answer["arms"]] == ["mined", "all_classes", "random"]
+    for name in ("images_trained", "iterations", "images_evaluated"):
+        assert len({tuple(arm[name]) for arm in answer["arms"]}) == 1
+    assert "Iterations" in (tmp_path / "comparison.html").read_text()
     gain = answer["gain_of_mining"]["all_classes"]
     assert gain["mean"] == pytest.approx(0.1)
     assert gain["deviation"] == pytest.approx(0.0, abs=1e-9)
