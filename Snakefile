@@ -5,6 +5,7 @@ stage is a rule file in workflow/rules, each rule a script of the same name in s
 """
 
 import sys
+import time
 from pathlib import Path
 
 from snakemake.utils import min_version
@@ -21,8 +22,10 @@ if not workflow.configfiles:
 
 sys.path.insert(0, str(HOME / "scripts"))
 
+from cocomine.base.command import advice_of_failed_jobs
 from cocomine.configuration.plan import make_plan
 
+STARTED = time.time()
 plan = make_plan(config)
 
 
@@ -48,6 +51,18 @@ include: "workflow/rules/exports.smk"
 include: "workflow/rules/learning.smk"
 include: "workflow/rules/reporting.smk"
 include: "workflow/rules/provenance.smk"
+
+
+onsuccess:
+    print(
+        "\nOpen results/index.html; prove the build with: ./run python scripts/verify_build.py"
+    )
+
+
+onerror:
+    print(
+        "\n".join(["", *advice_of_failed_jobs(Path("logs"), STARTED)]), file=sys.stderr
+    )
 
 
 rule all:

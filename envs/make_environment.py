@@ -64,7 +64,11 @@ def make(home: Path, stamp_text: str) -> None:
     environment = home / ".venv"
     started = time.monotonic()
     print("cocomine: making the environment in .venv (about a minute, once)", flush=True)
-    if environment.exists():
+    # The stamp goes first: whoever comes while the old environment is being removed must not trust what is left of it.
+    (environment / "made_from").unlink(missing_ok=True)
+    if environment.is_symlink():
+        environment.unlink()
+    elif environment.exists():
         shutil.rmtree(environment)
     venv.create(environment, with_pip=True)
     python, uv = str(environment / "bin" / "python"), str(environment / "bin" / "uv")

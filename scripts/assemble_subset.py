@@ -16,6 +16,7 @@ import sys
 from pathlib import Path
 
 from cocomine.base import command
+from cocomine.base.errors import about
 from cocomine.mining.assemble import assemble
 from cocomine.mining.settings import SubsetSettings
 
@@ -42,16 +43,17 @@ def build_parser() -> argparse.ArgumentParser:
 
 def main(options: argparse.Namespace) -> None:
     """Assemble one subset."""
-    assemble(
-        query=SubsetSettings.from_mapping(options.settings),
-        index_dir=options.index_dir,
-        annotations_dir=options.annotations_dir,
-        selection_path=options.selection,
-        funnel_path=options.funnel,
-        measures_path=options.measures,
-        out_dir=options.out_dir,
-        threads=options.threads,
-    )
+    with about("subset", f"subsets.{options.out_dir.name}"):
+        assemble(
+            query=SubsetSettings.from_mapping(options.settings),
+            index_dir=options.index_dir,
+            annotations_dir=options.annotations_dir,
+            selection_path=options.selection,
+            funnel_path=options.funnel,
+            measures_path=options.measures,
+            out_dir=options.out_dir,
+            threads=options.threads,
+        )
 
 
 if __name__ == "__main__":

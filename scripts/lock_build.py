@@ -28,6 +28,9 @@ def build_parser() -> argparse.ArgumentParser:
     parser.add_argument("--rules", nargs="+", required=True, help="the rules that took part")
     parser.add_argument("--inputs", type=Path, nargs="*", default=[], help="files or folders that came from outside")
     parser.add_argument("--outputs", type=Path, nargs="+", required=True, help="files or folders that were made")
+    parser.add_argument(
+        "--history", type=Path, help="folder of earlier locks: the same build must give the same bytes as before"
+    )
     parser.add_argument("--lock", type=Path, required=True, help="the lock to write")
     return parser
 
@@ -36,6 +39,8 @@ def main(options: argparse.Namespace) -> None:
     """Make and write the lock."""
     scripts = Path(__file__).resolve().parent
     made = lock.make_lock(options.config, scripts, options.rules, options.inputs, options.outputs)
+    if options.history is not None:
+        lock.check_against_earlier(made, options.history)
     lock.write_lock(options.lock, made)
 
 

@@ -13,6 +13,7 @@ import sys
 from pathlib import Path
 
 from cocomine.base import command
+from cocomine.base.errors import about
 from cocomine.mining.mine import mine
 from cocomine.mining.settings import SubsetSettings
 
@@ -34,14 +35,15 @@ def build_parser() -> argparse.ArgumentParser:
 
 def main(options: argparse.Namespace) -> None:
     """Mine one subset."""
-    mine(
-        query=SubsetSettings.from_mapping(options.settings),
-        index_dir=options.index_dir,
-        splits=options.splits,
-        selection_path=options.selection,
-        funnel_path=options.funnel,
-        images_from=options.images_from,
-    )
+    with about("subset", f"subsets.{options.selection.parent.name}"):
+        mine(
+            query=SubsetSettings.from_mapping(options.settings),
+            index_dir=options.index_dir,
+            splits=options.splits,
+            selection_path=options.selection,
+            funnel_path=options.funnel,
+            images_from=options.images_from,
+        )
 
 
 if __name__ == "__main__":

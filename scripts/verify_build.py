@@ -32,6 +32,9 @@ def main(options: argparse.Namespace) -> int:
     for difference in differences:
         print(difference)
     counts = f"{len(locked['inputs'])} inputs, {len(locked['outputs'])} outputs"
+    outputs = [difference.name for difference in differences if difference.kind == "output"]
+    if outputs:
+        print(f"Hint: {lock.repair_command(outputs)}")
     print(f"{len(differences)} differences from the lock ({counts})" if differences else f"proved: {counts}")
     return 1 if differences else 0
 

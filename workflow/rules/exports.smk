@@ -32,6 +32,9 @@ rule export_dataset:
         code=code("export_dataset"),
         store=lambda wildcards: plan.subsets[wildcards.subset].source.store.folder,
         folder=lambda wildcards, input: str(Path(input.train).parent),
+        copy=lambda wildcards: (
+            "--copy" if plan.subsets[wildcards.subset].source.store.in_place else ""
+        ),
         panoptic=lambda wildcards: plan.subsets[
             wildcards.subset
         ].source.panoptic_options,
@@ -39,4 +42,4 @@ rule export_dataset:
         "Export {wildcards.subset} as {wildcards.format}"
     shell:
         "python {input.script:q} --format {wildcards.format:q} --subset-dir {params.folder:q} "
-        "--store-dir {params.store:q} --out-dir {output.folder:q} {params.panoptic} --log {log:q}"
+        "--store-dir {params.store:q} --out-dir {output.folder:q} {params.panoptic} {params.copy} --log {log:q}"

@@ -75,7 +75,7 @@ rule assemble_subset:
         "benchmarks/assemble_subset/{subset}.tsv"
     conda:
         "../../envs/data.yaml"
-    threads: 1
+    threads: 4
     resources:
         mem_mb=3000,
         runtime=60,
@@ -90,4 +90,4 @@ rule assemble_subset:
     shell:
         "python {input.script:q} --settings {params.settings:q} --index-dir {params.index:q} "
         "--annotations-dir {params.annotations:q} --selection {input.selection:q} --funnel {input.funnel:q} "
-        "--measures {input.measures:q} --out-dir {params.folder:q} --log {log:q}"
+        "--measures {input.measures:q} --out-dir {params.folder:q} --threads {threads} --log {log:q}"

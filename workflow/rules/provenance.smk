@@ -30,9 +30,10 @@ rule lock_build:
         code=code("lock_build"),
         config=plan.canonical_config,
         rules=plan.scripts,
+        history="data/locks",
         inputs=plan.locked_inputs,
     message:
         "Lock the build"
     shell:
         "python {input.script:q} --config {params.config:q} --rules {params.rules:q} --inputs {params.inputs:q} "
-        "--outputs {input.outputs:q} --lock {output.lock:q} --log {log:q}"
+        "--outputs {input.outputs:q} --history {params.history:q} --lock {output.lock:q} --log {log:q}"

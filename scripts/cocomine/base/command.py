@@ -77,6 +77,20 @@ def run(
             handler.close()
 
 
+def advice_of_failed_jobs(logs: Path, since: float) -> list[str]:
+    """Return what the logs below `logs` that were written after `since` (seconds since 1970) say of failures.
+
+    The workflow prints it last, where it is seen: a job's own message is followed by pages of what was run.
+    """
+    written = (path for path in sorted(logs.rglob("*.log")) if path.stat().st_mtime >= since)
+    return [
+        line.replace("error: ", f"error in {log_file.relative_to(logs).parts[0]}: ", 1)
+        for log_file in written
+        for line in log_file.read_text(encoding="utf-8", errors="replace").splitlines()
+        if line.startswith(("error: ", "Hint: ", "fault in cocomine: "))
+    ]
+
+
 def _set_up_logging(log_file: Path | None) -> list[logging.Handler]:
     handlers: list[logging.Handler] = [logging.StreamHandler(sys.stderr)]
     if log_file is not None:

@@ -1,5 +1,12 @@
 """The one error type that a user is meant to read."""
 
+import re
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+SYNC_IMAGES_AGAIN = "./run snakemake --cores 8 --forcerun sync_images --until sync_images"
+"""The command that fetches what is missing of an image store, and runs nothing else."""
+
 
 class CocomineError(Exception):
     """Something that the user can put right: what is wrong and where, and the remedy.
@@ -15,3 +22,20 @@ class CocomineError(Exception):
 
     def __str__(self) -> str:
         return f"{self.message}\nHint: {self.hint}" if self.hint else self.message
+
+
+@contextmanager
+def about(section: str, name: str) -> Iterator[None]:
+    """Within it, an error that speaks of the config's `section` speaks of `name` instead.
+
+    A script sees a section of the config without its name: `subset: categories: …` becomes
+    `subsets.pets.categories: …` with `about("subset", "subsets.pets")`, which is the key that the user wrote.
+    """
+    try:
+        yield
+    except CocomineError as error:
+        if not error.message.startswith(f"{section}: "):
+            raise
+        rest = error.message.removeprefix(f"{section}: ")
+        joint = "." if re.match(r"\w+: ", rest) else ": "
+        raise CocomineError(f"{name}{joint}{rest}", error.hint) from error

@@ -45,6 +45,11 @@ class Store:
         return f"data/images/{self.name}"
 
     @property
+    def in_place(self) -> bool:
+        """Whether its photographs are somebody else's folder, which no link of ours may lead a writer into."""
+        return bool(self.settings.get("folder")) and self.settings.get("use", "in-place") == "in-place"
+
+    @property
     def settings_json(self) -> str:
         """The settings of `sync_images`."""
         return canonical_json(self.settings)

@@ -111,7 +111,7 @@ def _panoptic_pngs(file: Path, split: str, folders: Sequence[Path]) -> list[Plac
         if not holders:
             raise CocomineError(
                 f"{file}: its PNG {name} is in none of {', '.join(map(str, folders))}",
-                "fetch it again with: snakemake --forcerun sync_annotations",
+                "fetch it again with: ./run snakemake --cores 8 --forcerun sync_annotations --until sync_annotations",
             )
         found.append(Placement(holders[0] / name, f"annotations/panoptic_{split}/{name}"))
     return found

@@ -10,7 +10,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
-from cocomine.base.errors import CocomineError
+from cocomine.base.errors import SYNC_IMAGES_AGAIN, CocomineError
 from cocomine.base.files import sha256_of_file
 from cocomine.base.progress import Progress
 
@@ -130,13 +130,13 @@ def _place(placement: Placement, folder: Path, link: bool) -> tuple[Placed, bool
     except FileNotFoundError as error:
         raise CocomineError(
             f"{placement.source}: no such file, though the subset counts on it",
-            "fetch it again with: snakemake --forcerun sync_images (a mask: --forcerun rasterize_masks)",
+            f"fetch it again with: {SYNC_IMAGES_AGAIN} (a mask: --forcerun rasterize_masks)",
         ) from error
     placed = Placed(placement.target, target.stat().st_size, sha256_of_file(target))
     if placement.sha256 and placed.sha256 != placement.sha256:
         raise CocomineError(
             f"{placement.source}: its SHA-256 is {placed.sha256}, but {placement.sha256} was fetched",
-            "the file was changed in the image store: delete it and run snakemake --forcerun sync_images",
+            f"the file was changed in the image store: delete it and run: {SYNC_IMAGES_AGAIN}",
         )
     return placed, linked
 

@@ -12,7 +12,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from PIL import Image
 
-from cocomine.base.errors import CocomineError
+from cocomine.base.errors import SYNC_IMAGES_AGAIN, CocomineError
 from cocomine.base.files import atomic_path, read_table
 from cocomine.base.progress import Progress
 from cocomine.images.descriptors import describe
@@ -142,7 +142,7 @@ def measure_one(store_dir: Path, row: Selected) -> dict[str, Any]:
     except OSError as error:
         raise CocomineError(
             f"{path}: the lock says that this image was fetched, but it cannot be read: {error.strerror}",
-            "fetch it again with: snakemake --forcerun sync_images",
+            f"fetch it again with: {SYNC_IMAGES_AGAIN}",
         ) from error
     record |= {"sha256": hashlib.sha256(content).hexdigest(), "bytes": len(content)}
     return record | examine(content)

@@ -9,17 +9,44 @@ import hashlib
 import importlib.metadata
 import json
 import platform
+import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from cocomine.base.errors import CocomineError
-from cocomine.base.files import read_json, sha256_of_file, write_json
+from cocomine.base.files import canonical_json, read_json, sha256_of_file, write_json
 from cocomine.base.progress import Progress
 from cocomine.provenance.digests import code_digest, package_versions, reached_files
 
 FORMAT = 1
+
+MOST_SHOWN = 5
+
+# Which rule makes an output, by its name; the first steps stand first, and a test holds the table to the rules.
+MADE_BY = (
+    (r"/(selection\.tsv|funnel\.json)$", "mine_subset"),
+    (r"/images\.lock\.tsv$", "sync_images"),
+    (r"/images\.parquet$", "measure_images"),
+    (
+        r"/(subset\.json|images\.tsv|dictionary\.json|labels\.json|statistics\.json|quarantine\.tsv|repairs\.tsv"
+        r"|ATTRIBUTION\.md|interference\.png)$|^results/[^/]+/tasks/",
+        "assemble_subset",
+    ),
+    (r"^results/[^/]+/(split\.tsv|train\.json|val\.json|split_audit\.json|split_tasks/)", "split_dataset"),
+    (r"^results/[^/]+/(masks/|masks\.tsv|masks\.json|contact_sheet\.png)", "rasterize_masks"),
+    (r"^results/[^/]+/tensors/", "pack_tensors"),
+    (r"^results/[^/]+/exports/", "export_dataset"),
+    (r"^results/experiments/[^/]+/on-", "evaluate_model"),
+    (r"^results/experiments/[^/]+/[^/]+\.(safetensors|json|tsv|csv|png)$", "train_model"),
+    (r"^results/experiments/comparison\.", "compare_experiments"),
+    (r"^results/[^/]+/report\.(html|json)$", "render_report"),
+    (r"^results/index\.", "render_index"),
+)
+
+# Outputs that quote the origin which served each file: the same build from another mirror differs in them alone.
+SAYS_WHERE_FROM = r"/(images\.lock\.tsv|report\.html|report\.json|index\.html|index\.json)$"
 
 # Written by Snakemake into folders that are outputs; it holds a time.
 NOT_OUTPUTS = frozenset({".snakemake_timestamp"})
@@ -108,6 +135,38 @@ def make_lock(
         "inputs": _fingerprints("hash inputs", files_below(inputs)),
         "outputs": _fingerprints("hash outputs", files_below(outputs)),
     }
+
+
+def check_against_earlier(lock: Mapping[str, Any], history: Path) -> None:
+    """Hold a build to an earlier one of the same config, code, packages and inputs, or remember it as the first.
+
+    `history` is a folder with a lock for each such combination. Raises CocomineError, naming what differs and how to
+    make it again, when the same build gave other bytes: a file was damaged or edited, or a step is not deterministic.
+    """
+    causes = {key: lock[key] for key in ("config", "code", "packages", "torch", "inputs")}
+    name = hashlib.sha256(canonical_json(causes).encode()).hexdigest()
+    remembered = history / f"{name}.json"
+    if not remembered.exists():
+        write_lock(remembered, lock)
+        return
+    found = _differences_of_mapping("output", read_lock(remembered)["outputs"], lock["outputs"])
+    differences = [difference for difference in found if not re.search(SAYS_WHERE_FROM, difference.name)]
+    if differences:
+        shown = [str(difference) for difference in differences[:MOST_SHOWN]]
+        more = len(differences) - len(shown)
+        raise CocomineError(
+            f"the same config, code and inputs gave other bytes before: {len(differences)} outputs differ\n"
+            + "\n".join(shown + ([f"… and {more} more"] if more > 0 else [])),
+            f"{repair_command(difference.name for difference in differences)}; "
+            f"where other bytes are right (a GPU's arithmetic), delete {remembered} and run again",
+        )
+
+
+def repair_command(names: Iterable[str]) -> str:
+    """Return the command that makes the outputs called `names` again: their rules, forced."""
+    listed = list(names)
+    rules = [rule for pattern, rule in MADE_BY if any(re.search(pattern, name) for name in listed)]
+    return f"make them again with: ./run snakemake --cores 8 --forcerun {' '.join(rules)}" if rules else "run snakemake"
 
 
 def write_lock(path: Path, lock: Mapping[str, Any]) -> None:

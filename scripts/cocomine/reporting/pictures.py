@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from cocomine.base.errors import CocomineError
+from cocomine.base.errors import SYNC_IMAGES_AGAIN, CocomineError
 from cocomine.base.files import rank
 
 THUMBNAIL = 320
@@ -51,9 +51,12 @@ def thumbnail(path: Path, longest: int = THUMBNAIL) -> tuple[str, tuple[int, int
         with Image.open(path) as photograph:
             picture = photograph.convert("RGB")
     except FileNotFoundError as error:
-        raise CocomineError(f"{path}: no such file", "fetch it again with: snakemake --forcerun sync_images") from error
+        raise CocomineError(
+            f"{path}: no such file",
+            f"fetch it again with: {SYNC_IMAGES_AGAIN}",
+        ) from error
     except OSError as error:
-        raise CocomineError(f"{path}: {error}", "delete it and run snakemake --forcerun sync_images") from error
+        raise CocomineError(f"{path}: {error}", f"delete it and run: {SYNC_IMAGES_AGAIN}") from error
     picture.thumbnail((longest, longest), Image.Resampling.LANCZOS, reducing_gap=2.0)
     return data_uri(_encoded(picture, "JPEG", quality=78, optimize=True), "image/jpeg"), picture.size
 
@@ -67,7 +70,9 @@ def overlay(mask_path: Path, size: tuple[int, int], colours: Sequence[Sequence[i
         with Image.open(mask_path) as stored:
             labels = np.asarray(stored)
     except FileNotFoundError as error:
-        raise CocomineError(f"{mask_path}: no such file", "run snakemake --forcerun rasterize_masks") from error
+        raise CocomineError(
+            f"{mask_path}: no such file", "run ./run snakemake --cores 8 --forcerun rasterize_masks"
+        ) from error
     layer = Image.fromarray(labels.astype(np.uint8)).resize(size, Image.Resampling.NEAREST)
     palette, alpha = bytearray(768), bytearray(256)
     for label, colour in enumerate(colours):

@@ -1,11 +1,12 @@
 """What every command line promises: advice instead of tracebacks, and an exit code that says which."""
 
 import argparse
+import os
 from pathlib import Path
 
 import pytest
 from cocomine.base import command
-from cocomine.base.errors import CocomineError
+from cocomine.base.errors import CocomineError, about
 
 
 def run_with(error: Exception | None, *arguments: str) -> int:
@@ -31,6 +32,23 @@ def test_a_fault_keeps_its_traceback_in_the_log(tmp_path: Path, capsys: pytest.C
     assert "ZeroDivisionError: oops" in log.read_text(encoding="utf-8")
     assert "Traceback" in log.read_text(encoding="utf-8")
     assert str(log) in capsys.readouterr().err
+
+
+def test_the_failed_jobs_advice_is_gathered_from_the_logs_of_this_run_alone(tmp_path: Path) -> None:
+    old, new = tmp_path / "mine_subset" / "old.log", tmp_path / "mine_subset" / "pets.log"
+    new.parent.mkdir()
+    for path in (old, new):
+        path.write_text(f"mining\nerror: {path.stem}\nHint: do this\n", encoding="utf-8")
+    os.utime(old, (1, 1))
+    assert command.advice_of_failed_jobs(tmp_path, since=2) == ["error in mine_subset: pets", "Hint: do this"]
+
+
+def test_an_error_about_a_section_names_the_users_own_key() -> None:
+    with pytest.raises(CocomineError) as caught, about("subset", "subsets.pets"):
+        raise CocomineError("subset: categories: no category 'dgo'", "did you mean dog?")
+    assert caught.value.message == "subsets.pets.categories: no category 'dgo'"
+    with pytest.raises(CocomineError, match=r"^subsets\.pets: no image is left"), about("subset", "subsets.pets"):
+        raise CocomineError("subset: no image is left")
 
 
 def test_settings_come_as_json_or_as_a_yaml_file(tmp_path: Path) -> None:

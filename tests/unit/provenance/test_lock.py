@@ -1,11 +1,14 @@
 """What a build lock promises: the same bytes for the same build, and every difference by name."""
 
 import os
+import re
 import time
 from pathlib import Path
 
 import pytest
+import yaml
 from cocomine.base.errors import CocomineError
+from cocomine.configuration.plan import make_plan
 from cocomine.provenance import lock
 from helpers.shared import ROOT
 
@@ -74,3 +77,31 @@ def test_two_locks_are_compared_down_to_the_key_and_the_file(build: Path) -> Non
     assert [f"{d.kind} {d.name}" for d in lock.differences_of_locks(first, second)] == [
         "config seed", "config split.train", "output results/a/x.txt",
     ]  # fmt: skip
+
+
+def test_the_same_build_with_other_bytes_stops_and_says_which_rule_makes_them_again(build: Path) -> None:
+    history = Path("data/locks")
+    lock.check_against_earlier(make(), history)
+    lock.check_against_earlier(make(), history)
+    Path("results/a/labels.json").write_text("{}", encoding="utf-8")
+    with pytest.raises(CocomineError, match=r"results/a/labels\.json: new") as caught:
+        lock.check_against_earlier(make(), history)
+    assert "--forcerun assemble_subset" in caught.value.hint
+
+
+def test_a_build_of_another_config_is_not_held_to_this_one(build: Path) -> None:
+    history = Path("data/locks")
+    lock.check_against_earlier(make(), history)
+    Path("results/a/x.txt").write_text("z", encoding="utf-8")
+    lock.check_against_earlier(make() | {"config": {"seed": 8}}, history)
+
+
+def test_every_output_of_the_workflow_has_a_rule_that_makes_it_again() -> None:
+    plan = make_plan(yaml.safe_load((ROOT / "config" / "config.yaml").read_text(encoding="utf-8")))
+    rules = "".join(path.read_text(encoding="utf-8") for path in (ROOT / "workflow" / "rules").glob("*.smk"))
+    for path in plan.locked_outputs:
+        name = path if Path(path).suffix else f"{path}/file"
+        makers = [rule for pattern, rule in lock.MADE_BY if re.search(pattern, name)]
+        assert len(makers) == 1, (name, makers)
+        body = re.split(r"^rule ", rules.split(f"\nrule {makers[0]}:")[1], maxsplit=1, flags=re.MULTILINE)[0]
+        assert Path(path).name in body or "{" in body.split("output:")[1].split("log:")[0], (name, makers[0])
