@@ -61,7 +61,8 @@ onsuccess:
 
 onerror:
     print(
-        "\n".join(["", *advice_of_failed_jobs(Path("logs"), STARTED)]), file=sys.stderr
+        "\n".join(["", *advice_of_failed_jobs(Path("logs"), STARTED)]),
+        file=sys.stderr,
     )
 
 
