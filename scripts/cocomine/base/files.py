@@ -91,7 +91,12 @@ def read_table(path: Path) -> Iterator[dict[str, str]]:
     with open(path, encoding="utf-8", newline="\n") as lines:
         columns = lines.readline().rstrip("\n").split("\t")
         for line in lines:
-            yield dict(zip(columns, map(_uncell, line.rstrip("\n").split("\t")), strict=True))
+            yield row_of(columns, line)
+
+
+def row_of(columns: Sequence[str], line: str) -> dict[str, str]:
+    """Return one line of a table that `write_table` wrote, as column name to text."""
+    return dict(zip(columns, map(_uncell, line.rstrip("\n").split("\t")), strict=True))
 
 
 _ESCAPES = {"\\": "\\\\", "\t": "\\t", "\n": "\\n", "\r": "\\r"}
