@@ -119,7 +119,7 @@ def write_dictionary(path: Path, source: Source, image_rows: Rows, annotation_ro
     image = place[rows_in_order[np.searchsorted(image_rows, owner, sorter=rows_in_order)]]
     order = np.argsort(image, kind="stable")
     begins = np.flatnonzero(np.diff(image[order], prepend=-1))
-    ends = np.append(begins[1:], len(order))
+    ends = np.append(begins[1:], len(order))[: len(begins)]  # no annotation, no image
     encode = msgspec.json.Encoder().encode
     with atomic_path(path) as temporary, open(temporary, "wb") as out:
         out.write(b"{")
