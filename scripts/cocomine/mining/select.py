@@ -186,17 +186,19 @@ def select(
     index_dir: Path | None = None,
     images_from: Path | None = None,
     draw: bool = True,
+    funnel_type: type[Funnel] = Funnel,
 ) -> Selection:
     """Select a subset.
 
     `index_dir` is where the captions' index lies, and `images_from` the split.tsv of another subset; each is needed
-    only when the query asks for it. `draw` False leaves out spares. Raises CocomineError when nothing is left, naming
+    only when the query asks for it. `draw` False leaves out spares; a `funnel_type` of
+    one's own can look on at every step. Raises CocomineError when nothing is left, naming
     the clause that removed the last images.
     """
     wanted = resolve(query, source)
     names = [category.name for category in source.categories]
     images_quarantined, annotations_quarantined = quarantined_by_policy(source, query)
-    funnel = Funnel(source.image_row, source.class_of, source.images.rows, names)
+    funnel = funnel_type(source.image_row, source.class_of, source.images.rows, names)
     run = _Run(source, query, wanted, funnel)
     run.apply("records", "records in order", images=~images_quarantined, annotations=~annotations_quarantined)
     run.image_clauses(images_from)
