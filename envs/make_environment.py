@@ -48,7 +48,14 @@ def install_torch(python: str, uv: str, wanted: str) -> None:
 
 
 def slim(environment: Path) -> None:
-    """Remove what only builds and tests torch, and the installer: 230 MB that nothing here runs."""
+    """Remove what only builds and tests large packages, and the installer: 330 MB that nothing here runs."""
+    for package in ("pandas", "pyarrow", "scipy", "sympy"):
+        for folder in list(environment.glob(f"lib/python*/site-packages/{package}/**/tests")):
+            shutil.rmtree(folder, ignore_errors=True)
+    for arrow in environment.glob("lib/python*/site-packages/pyarrow"):
+        shutil.rmtree(arrow / "include", ignore_errors=True)
+        for library in [*arrow.glob("libarrow*_flight.*"), *arrow.glob("_flight.*.so")]:
+            library.unlink()
     for torch in environment.glob("lib/python*/site-packages/torch"):
         for folder in ("test", "include"):
             shutil.rmtree(torch / folder, ignore_errors=True)
