@@ -55,12 +55,17 @@ class Peaks:
         watcher = threading.Thread(target=self._watch, args=(name, child.pid, done))
         watcher.start()
         assert child.stderr is not None
-        said = child.stderr.read()
-        code = child.wait()
-        seconds = time.perf_counter() - begin
+        try:
+            said = child.stderr.read()
+            code = child.wait()
+            seconds = time.perf_counter() - begin
+        finally:
+            done.set()
+            watcher.join()
+            if child.poll() is None:
+                child.terminate()
+                child.wait()
         self.cpu = _cpu() - before
-        done.set()
-        watcher.join()
         if code:
             raise RuntimeError(f"{name} ended with {code}: {said.decode(errors='replace')[-800:]}")
         return seconds
