@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import logging
+import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
@@ -16,7 +17,6 @@ from pathlib import Path
 from typing import Any, Final
 
 import numpy as np
-import pyarrow as pa
 import pyarrow.compute as pc
 
 from cocomine.annotations.arrow import flags
@@ -157,9 +157,10 @@ class Trace:
         if which.isascii() and which.isdigit() and len(which) < 19 and str(int(which)) == which:
             rows = np.flatnonzero(images["id"] == int(which))
         if not len(rows):
-            wanted = pa.array([which, Path(which).name], pa.string())
-            parts = [part.arrow("file_name") for part in images.parts]
-            rows = np.flatnonzero(np.concatenate([flags(pc.is_in(part, value_set=wanted)) for part in parts]))
+            # Arrow imports pandas, where that is installed, to make a value of a text; a pattern stays as it is.
+            holds = [flags(pc.match_substring(part.arrow("file_name"), pattern=which)) for part in images.parts]
+            rows = np.flatnonzero(np.concatenate(holds))
+            rows = rows[[name == which for name in images.texts("file_name", rows)]]
         if not len(rows):
             raise self._unknown("image", which, "instances", self.source)
         return [(self.image_at(row), list(self._annotations_of(row, task))) for row in rows.tolist()]
@@ -396,8 +397,12 @@ class Trace:
                     return CocomineError(message, f"an annotation has this id: ask with --annotation {which}")
         ids = source.images["id"] if kind == "image" else source.annotations["id"]
         near = ids[np.argsort(np.abs(ids - number), kind="stable")[:3]].tolist() if number is not None else []
-        hint = f"the nearest ids are {', '.join(map(str, sorted(near)))}" if near else ""
-        return CocomineError(message, hint or "give an image's id, or its file_name as the source has it")
+        if near:
+            return CocomineError(message, f"the nearest ids are {', '.join(map(str, sorted(near)))}")
+        digits = re.search(r"(\d{1,18})\.[A-Za-z]+$", str(which))
+        if kind == "image" and digits is not None and (ids == int(digits[1])).any():
+            return CocomineError(message, f"an image has the id {int(digits[1])}: ask with --image {int(digits[1])}")
+        return CocomineError(message, "give an image's id, or its file_name as the source has it, folder included")
 
 
 @contextmanager

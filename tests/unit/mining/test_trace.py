@@ -158,6 +158,7 @@ def test_the_side_of_the_split_is_told_once_there_is_one(tmp_path):
         (lambda trace: trace.annotation(77), "ask with --task captions"),
         (lambda trace: trace.annotation(400), "ask with --image 400"),
         (lambda trace: trace.image("3"), "nearest ids are 1, 2, 400"),
+        (lambda trace: trace.image("val2017/000000000400.jpg"), "ask with --image 400"),
         (lambda trace: trace.image("no.jpg"), "file_name as the source has it"),
         (lambda trace: trace.annotation(1, "stuff"), "it has instances, captions"),
     ],
