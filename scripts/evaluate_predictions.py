@@ -1,7 +1,8 @@
 r"""Score your own model's predictions on a subset's validation images, so that it is judged on the same split.
 
-Give --masks, a folder of 8-bit PNGs named as the images with a label for each pixel, or --results, a COCO results file
-of boxes, masks or keypoints, which pycocotools scores. Writes metrics.json (with slices) into --out-dir.
+Give --masks, a folder of 8-bit PNGs, one for each image whose split is val in the subset's split.tsv, named as it
+(000000000044.png for 000000000044.jpg), of its size, with a label for each pixel; or --results, a COCO results file of
+boxes, masks or keypoints, which pycocotools scores. Writes metrics.json (with slices) into --out-dir.
 
 Examples:
   python scripts/evaluate_predictions.py --masks my_masks --subset-dir results/animals --out-dir results/mine
@@ -43,7 +44,7 @@ def build_parser() -> argparse.ArgumentParser:
 
 def main(options: argparse.Namespace) -> int:
     """Score and print the main figure."""
-    from cocomine.learning import data, predictions
+    from cocomine.learning import data, predictions, verdict
     from cocomine.learning.settings import EvaluationSettings
 
     settings = EvaluationSettings.from_mapping(options.settings)
@@ -61,7 +62,8 @@ def main(options: argparse.Namespace) -> int:
             options.out_dir,
         )
         figure = result["full_resolution"]["iou"]["mean_foreground"]
-        print(f"mean foreground IoU {figure if figure is None else round(figure, 4)} over {result['images']} images")
+        shown = figure if figure is None else round(figure, 4)
+        print(f"mean foreground IoU {shown} over {verdict.counted(result['images'])}")
         print(result["slices"]["finding"])
     else:
         annotations = options.annotations or predictions.annotation_file(
@@ -71,7 +73,9 @@ def main(options: argparse.Namespace) -> int:
             options.results, options.task, annotations, split, options.subset_dir, settings, options.out_dir
         )
         figure = result["all"]["AP"]
-        print(f"AP {figure if figure is None else round(figure, 4)} over {result['images']} images")
+        print(f"AP {figure if figure is None else round(figure, 4)} over {verdict.counted(result['images'])}")
+    if verdict.too_few(result["images"]):
+        print(verdict.of_few(result["images"]))
     return 0
 
 

@@ -76,6 +76,10 @@ def read_number(text, kind):
     plain = text.replace("−", "-").replace(",", "").replace("+", "")
     if kind in ("share", "signed"):
         return float(plain.removesuffix("%")) / 100, 0.00051
+    if kind == "points":
+        return float(plain.removesuffix("points")) / 100, 0.00051
+    if kind == "ratio":
+        return float(plain), 0.051 if float(plain) >= 1 else float(plain) * 0.051
     if kind == "size":
         number, unit = plain.split()
         return float(number) * UNITS[unit], 0.051 * UNITS[unit]

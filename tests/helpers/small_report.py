@@ -99,7 +99,7 @@ def add_report_inputs(subset: SmallSubset, names=("dog", "giraffe"), other="pers
             "links_across_sides": [],
             "moved_with_a_twin": [58],
             "folds": {"0": 3, "1": 2},
-            "stability": {"images": 5, "later": 1, "moved": None},
+            "stability": {"images": 5, "later": 1, "moved": 0},
         },
     )
     for format_name in ("coco", "yolo-segment"):

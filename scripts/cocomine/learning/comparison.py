@@ -240,7 +240,7 @@ def page(result: Mapping[str, Any]) -> str:
     head = ["Experiment", "Trained on", "Model", "Evaluated on", "Seeds", *SHOWN.values()]
     body = []
     for cell in result["cells"]:
-        names = [cell["experiment"], cell["trained_on"], cell["model"], cell["evaluated_on"], str(len(cell["seeds"]))]
+        names = [cell["experiment"], cell["trained_on"], cell["model"], cell["evaluated_on"], _listed(cell["seeds"])]
         body.append((names, [_pm(**cell["figures"][name]) for name in SHOWN]))
     parts = [
         "<!doctype html><html lang=en><meta charset=utf-8><title>Experiments</title>",
@@ -262,7 +262,7 @@ def page(result: Mapping[str, Any]) -> str:
                 [arm["what"]],
                 [
                     *(" or ".join(f"{count:,}" for count in arm[name]) for name in counts),
-                    str(len(arm["seeds"])),
+                    _listed(arm["seeds"]),
                     _pm(arm["iou"], arm["deviation"]),
                 ],
             )
@@ -282,6 +282,10 @@ def page(result: Mapping[str, Any]) -> str:
         _table(["Method", "“IoU” in percent"], published),
     ]
     return "\n".join(parts) + "\n"
+
+
+def _listed(seeds: Sequence[int]) -> str:
+    return ", ".join(map(str, seeds))
 
 
 def _pm(mean: float | None, deviation: float | None, sign: str = "") -> str:

@@ -22,7 +22,7 @@ from torch.nn import functional
 from cocomine.base.errors import CocomineError
 from cocomine.base.files import atomic_path, read_json, read_table, sha256_of_file, write_json
 from cocomine.base.progress import Progress
-from cocomine.learning import baselines, hardware, metrics, pictures, slices
+from cocomine.learning import baselines, hardware, metrics, pictures, slices, verdict
 from cocomine.learning.attributes import read_attributes
 from cocomine.learning.data import Bytes, Labels, Rows, TensorSet, labels_from, pixel_counts
 from cocomine.learning.models.base import Normalisation, Segmenter
@@ -288,12 +288,14 @@ def write_evaluation(job: Job, rows: Rows, predicted: Predicted, origin: dict[st
     where = result["training_resolution"]["iou"]
     ratio = result["baselines"]["ratio"]
     log.info(
-        "mean foreground IoU %.3f, with background %.3f; %s times the better trivial baseline. %s",
+        "mean foreground IoU %.3f, with background %.3f; %s. %s",
         where["mean_foreground"] or 0.0,
         where["mean_with_background"] or 0.0,
-        "infinitely many" if ratio is None else f"{ratio:.1f}",
+        verdict.beside_baseline(where["mean_foreground"], _better_baseline(result), ratio),
         result["slices"]["finding"],
     )
+    if verdict.too_few(len(rows)):
+        log.warning("%s", verdict.of_few(len(rows)))
     return result
 
 
@@ -332,12 +334,15 @@ def _baselines(job: Job, rows: Rows, full: bool) -> dict[str, Any]:
 
 def _ratio_to_baseline(result: dict[str, Any]) -> float | None:
     """Return model ÷ better baseline in mean foreground IoU; None where both baselines have 0."""
-    own = result["training_resolution"]["iou"]["mean_foreground"]
-    best = max(
-        result["baselines"][name]["training_resolution"]["iou"]["mean_foreground"] or 0.0
+    own, best = result["training_resolution"]["iou"]["mean_foreground"], _better_baseline(result)
+    return None if best == 0.0 or own is None else float(own / best)
+
+
+def _better_baseline(result: dict[str, Any]) -> float:
+    return max(
+        float(result["baselines"][name]["training_resolution"]["iou"]["mean_foreground"] or 0.0)
         for name in ("all_background", "most_frequent_place")
     )
-    return None if best == 0.0 or own is None else float(own / best)
 
 
 def _write_per_image(job: Job, rows: Rows, predicted: Predicted, attributes: Sequence[slices.Attribute]) -> None:

@@ -30,6 +30,7 @@ from cocomine.learning.settings import EvaluationSettings
 
 log = logging.getLogger("cocomine")
 
+MISSING_NAMED = 5
 TASKS = {"bbox": "bbox", "segm": "segmentation", "keypoints": "keypoints"}
 # What COCOeval.summarize puts into `stats`, by its own order.
 STATS = ("AP", "AP50", "AP75", "AP_small", "AP_medium", "AP_large",
@@ -51,11 +52,19 @@ def read_split(subset_dir: Path, split: str) -> Split:
     try:
         rows = [row for row in read_table(path) if split in ("all", row["split"])]
     except FileNotFoundError as error:
-        raise CocomineError(f"{path}: no such file", "split the subset first") from error
+        raise CocomineError(f"{path}: no such file", _subsets_beside(subset_dir)) from error
     if not rows:
         raise CocomineError(f"{path}: no image in split {split!r}", "use train, val or all")
     rows.sort(key=lambda row: int(row["image_id"]))
     return Split(tuple(int(row["image_id"]) for row in rows), tuple(row["file_name"] for row in rows))
+
+
+def _subsets_beside(folder: Path) -> str:
+    """Return the remedy for a folder that is no split subset: those that lie beside it."""
+    found = sorted(path.parent.name for path in folder.absolute().parent.glob("*/split.tsv"))
+    if not found:
+        return "build the subset first, up to its split"
+    return f"give the folder of a subset that has been split; beside it there are: {', '.join(found)}"
 
 
 def annotation_file(subset_dir: Path, split: str, task: str) -> Path:
@@ -83,8 +92,10 @@ def score_masks(
     """Score `folder/{stem}.png` against the subset's full-size masks; write and return metrics.json.
 
     `values` says what the PNGs' pixels are: "labels" of labels.json, or COCO "categories" (any id that is not one of
-    the subset's is background). Raises CocomineError for a missing image, another size, or a value that is no label.
+    the subset's is background). Raises CocomineError for a missing image, another size, a value that is no label, or
+    when no value but 0 is a category of the subset.
     """
+    _check_folder(folder, split)
     table = np.arange(256, dtype=np.uint8)
     if values == "categories":
         table[:] = 0
@@ -92,19 +103,24 @@ def score_masks(
             if category is not None and category < 256:
                 table[category] = label
     parts = []
+    values_seen: npt.NDArray[np.bool_] = np.zeros(256, dtype=bool)
     with Progress("score masks", len(split.file_names), "images") as progress:
         for name in split.file_names:
             truth = full_mask(masks_dir, name)
-            found = table[_read_prediction(folder / f"{Path(name).stem}.png", truth.shape)]
+            drawn = _read_prediction(folder / _mask_name(name), truth.shape)
+            values_seen[drawn] = True
+            found = table[drawn]
             if int(found.max()) >= len(labels):
                 raise CocomineError(
-                    f"{folder / Path(name).stem}.png holds the value {int(found.max())}, "
+                    f"{folder / _mask_name(name)} holds the value {int(found.max())}, "
                     f"and there are {len(labels)} labels",
                     "pixels are the labels of labels.json; give --values categories if they are COCO category ids",
                 )
             parts.append(metrics.measure_labels(found, truth, len(labels)))
             progress.advance()
             progress.count("scored")
+    if values == "categories":
+        _check_categories(folder, np.flatnonzero(values_seen).tolist(), labels)
     sums = metrics.joined(parts)
     errors = 1.0 - metrics.image_scores(sums)
     attributes = read_attributes(subset_dir, list(split.image_ids))
@@ -127,14 +143,42 @@ def score_masks(
     return result
 
 
+def _mask_name(file_name: str) -> str:
+    return f"{Path(file_name).stem}.png"
+
+
+def _check_folder(folder: Path, split: Split) -> None:
+    """Raise CocomineError when the folder is not there or lacks the mask of an image of the split."""
+    if not folder.is_dir():
+        raise CocomineError(f"{folder}: no such folder", "give the folder of the predicted masks with --masks")
+    missing = [name for name in map(_mask_name, split.file_names) if not (folder / name).exists()]
+    if missing:
+        more = ", …" if len(missing) > MISSING_NAMED else ""
+        raise CocomineError(
+            f"{folder}: no prediction for {len(missing)} of {len(split.file_names)} images: "
+            f"{', '.join(missing[:MISSING_NAMED])}{more}",
+            "a mask is named as its image, with .png; predict every image of the split, which split.tsv lists",
+        )
+
+
+def _check_categories(folder: Path, values: Sequence[int], labels: Labels) -> None:
+    """Raise CocomineError when pixels other than 0 were predicted and none of them is a category of the subset."""
+    known = {category for category in labels.category_ids if category is not None}
+    others = [value for value in values if value != 0]
+    if others and not known & set(others):
+        raise CocomineError(
+            f"{folder}: none of the pixel values ({', '.join(map(str, others[:8]))}{', …' * (len(others) > 8)}) is a "
+            "category id of the subset",
+            f"its ids are {', '.join(map(str, sorted(known)))}; leave --values out if pixels are labels of labels.json",
+        )
+
+
 def _read_prediction(path: Path, shape: tuple[int, ...]) -> Bytes:
     try:
         with Image.open(path) as picture:
             if picture.mode not in ("L", "P", "1"):
                 raise CocomineError(f"{path} has mode {picture.mode}", "save predictions as 8-bit PNGs of labels")
             found = np.array(picture.convert("L") if picture.mode == "1" else picture)
-    except FileNotFoundError as error:
-        raise CocomineError(f"{path}: no prediction for this image", "predict every image of the split") from error
     except (OSError, SyntaxError, ValueError) as error:
         raise CocomineError(f"{path}: not a readable PNG: {error}", "write it again") from error
     if found.shape != shape:

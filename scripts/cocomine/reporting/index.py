@@ -71,7 +71,7 @@ def _experiments(comparison: Any) -> list[dict[str, Any]]:
                 "model": cell["model"],
                 "trained_on": cell["trained_on"],
                 "evaluated_on": cell["evaluated_on"],
-                "seeds": len(cell["seeds"]),
+                "seeds": cell["seeds"],
                 "iou": figures["iou"]["mean"],
                 "deviation": figures["iou"]["deviation"],
                 "trivial": max((value for value in trivial if value is not None), default=None),

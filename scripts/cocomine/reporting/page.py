@@ -14,6 +14,8 @@ from typing import Any, Self
 import jinja2
 from markupsafe import Markup, escape
 
+from cocomine.learning.verdict import times
+
 TEMPLATES = Path(__file__).parent
 
 
@@ -71,8 +73,9 @@ def traced(value: Any, path: str = "") -> Any:
 def format_number(number: float, kind: str) -> str:
     """Return a number as the page shows it.
 
-    Kinds: `count` 12,345 · `id` 12345 · `share` 12.3 % of a fraction · `signed` +1.2 % · `score` 0.123 · `plain` four
-    digits · `size` in bytes as kB, MB, GB (powers of 1000).
+    Kinds: `count` 12,345 · `id` 12345 · `share` 12.3 % of a fraction · `points` 12.3 points, the distance of two such
+    shares · `signed` +1.2 % · `score` 0.123 · `ratio` 4.3 or 0.74 · `plain` four digits · `size` in bytes as kB, MB, GB
+    (powers of 1000).
     """
     if kind == "count":
         return f"{number:,}"
@@ -80,6 +83,10 @@ def format_number(number: float, kind: str) -> str:
         return str(int(number))
     if kind == "share":
         return f"{100 * number:.1f}\N{NO-BREAK SPACE}%"
+    if kind == "points":
+        return f"{100 * number:.1f}\N{NO-BREAK SPACE}points"
+    if kind == "ratio":
+        return times(number)
     if kind == "signed":
         return f"{100 * number:+.1f}\N{NO-BREAK SPACE}%".replace("-", "−")
     if kind == "score":
@@ -153,7 +160,7 @@ def environment() -> jinja2.Environment:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    for kind in ("count", "id", "share", "signed", "score", "plain", "size"):
+    for kind in ("count", "id", "share", "points", "signed", "score", "ratio", "plain", "size"):
         result.filters[kind] = lambda number, kind=kind: keyed(number, kind)
     result.filters.update(bare=_bare, hex=hex_colour)
     result.globals.update(link=_link, heat=heat)

@@ -8,6 +8,7 @@ from typing import Any
 
 from cocomine.base.errors import CocomineError
 from cocomine.base.files import read_json
+from cocomine.learning.verdict import no_better, too_few
 from cocomine.reporting.charts import line_chart_facts
 from cocomine.reporting.pictures import embedded
 
@@ -75,6 +76,8 @@ def read_run(path: Path, labels: Sequence[Mapping[str, Any]]) -> Run:
         "images": metrics["images"],
         "weights_sha256": str(origin.get("weights_sha256") or ""),
         "score": {"value": measured["iou"]["mean_foreground"], "trivial": _best_trivial(metrics)},
+        "no_better": no_better(measured["iou"]["mean_foreground"], _best_trivial(metrics)),
+        "too_few_images": too_few(metrics["images"]),
         "ratio": metrics["baselines"].get("ratio"),
         **_classes(metrics, labels),
         "confidence": metrics["settings"].get("confidence") if measured.get("intervals") else None,

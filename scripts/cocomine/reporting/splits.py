@@ -75,15 +75,17 @@ def _audit_facts(audit: Mapping[str, Any] | None) -> Facts:
     stability = audit.get("stability") or {}
     rows: list[tuple[str, int | None]] = [
         ("Images for validation, asked for", audit["val"]["asked"]),
-        ("nearest number that keeps twins together", audit["val"]["nearest_possible"]),
-        ("got", audit["val"]["got"]),
+        ("Images for validation, nearest number possible", audit["val"]["nearest_possible"]),
+        ("Images for validation, got", audit["val"]["got"]),
         ("Groups of near-duplicates kept on one side", len(groups)),
-        ("images in these groups", sum(len(group["images"]) for group in groups)),
+        ("Images in groups of near-duplicates", sum(len(group["images"]) for group in groups)),
         ("Likenesses cut, so that chains of twins stay small", len(audit["cut_links"])),
         ("Likenesses across the two sides", len(audit["links_across_sides"])),
         ("Images that went with their twin against the rule", len(audit["moved_with_a_twin"])),
-        ("Had these images been added later", stability.get("later")),
-        ("so many of the others would have changed sides", stability.get("moved")),
+        (
+            f"Images that would have changed sides had {stability.get('later')} of the others been added later",
+            stability.get("moved") if stability.get("later") else None,
+        ),
         ("Images on another side than in the split before", (audit.get("previous") or {}).get("moved")),
     ]
     return {

@@ -184,12 +184,7 @@ def _audit(
     share = count / len(pictures)
     aim = assignment.share if assignment.share is not None and not inherited else share
     crossing = [link for link in groups.links + groups.cut if in_val[link.first] != in_val[link.second]]
-    note = ""
-    if assignment.nearest is not None and assignment.nearest != assignment.target:
-        note = (
-            f"{assignment.target} images were asked for in val; groups that stay together allow {assignment.nearest} "
-            "at the nearest"
-        )
+    note = _note(assignment.target, assignment.nearest, len(pictures))
     by_group: dict[int, list[Link]] = {}
     for link in groups.links:
         by_group.setdefault(groups.of[link.first], []).append(link)
@@ -217,6 +212,17 @@ def _audit(
         "moved_with_a_twin": assignment.moved,
         "folds": _fold_sizes(assignment.fold),
     }
+
+
+def _note(target: int | None, nearest_possible: int | None, images: int) -> str:
+    """Say why val cannot hold the number of images asked for; empty where it can."""
+    if target is None or nearest_possible is None or nearest_possible == target:
+        return ""
+    allowed = min(max(target, 1), images - 1)
+    reasons = ["neither side may be empty"] if allowed != target else []
+    reasons += ["groups stay together"] if nearest_possible != allowed else []
+    asked = f"{target} image{'s were' if target != 1 else ' was'} asked for in val"
+    return f"{asked}; {' and '.join(reasons)}, so the nearest number is {nearest_possible}"
 
 
 def _told(link: Link, pictures: Sequence[Picture]) -> dict[str, Any]:

@@ -44,8 +44,20 @@ def test_cells_hold_mean_and_sample_deviation_over_seeds(tmp_path):
     assert lines[1].split("\t")[5] == "0 1 2"
     page = (tmp_path / "comparison.html").read_text()
     assert "0.600 ± 0.100" in page
+    assert "<td>0, 1, 2</td>" in page
     assert "89.6" in page
     assert "<b>x</b>" not in page
+
+
+def test_experiments_that_differ_only_by_seed_are_told_apart_on_the_page(tmp_path):
+    for seed in (3, 71):
+        write(tmp_path, f"e-s{seed}", seed=seed)
+        metrics = tmp_path / f"e-s{seed}" / "on-a" / "metrics.json"
+        metrics.write_text(metrics.read_text().replace('"experiment": "e"', f'"experiment": "e{seed}"'))
+    comparison.write_comparison([tmp_path / "e-s3", tmp_path / "e-s71"], tmp_path)
+    page = (tmp_path / "comparison.html").read_text()
+    assert "<td>3</td>" in page
+    assert "<td>71</td>" in page
 
 
 def arms(tmp_path, **random):

@@ -76,6 +76,29 @@ def test_evaluation_writes_its_files_the_same_each_time(trained, tmp_path):
     assert str(tmp_path) not in (tmp_path / "a/metrics.json").read_text()
 
 
+def test_one_image_and_a_model_of_nothing_are_said_on_the_terminal_and_not_praised(
+    trained, tmp_path, caplog, monkeypatch
+):
+    tensors = data.read_tensors(trained[1])
+    row = int(tensors.rows_of("val")[0])
+    splits = tuple("val" if i == row else "test" if s == "val" else s for i, s in enumerate(tensors.splits))
+    monkeypatch.setattr(
+        evaluation, "probabilities_of", lambda network, images, machine: background(len(images), tensors.size)
+    )
+    monkeypatch.setattr(baselines, "most_frequent_place", lambda counts: np.zeros(counts.shape[1:], np.uint8))
+    with caplog.at_level("INFO", "cocomine"):
+        evaluation.evaluate(job(trained, tmp_path, tensors=replace(tensors, splits=splits)))
+    assert "mean foreground IoU 0.000" in caplog.text
+    assert "no better than the trivial baseline (0.000)" in caplog.text
+    assert "Judged on 1 image: so few allow no judgement." in caplog.text
+
+
+def background(images, size):
+    found = torch.zeros(images, 3, *size)
+    found[:, 0] = 1.0
+    return found
+
+
 def test_spoilt_labels_in_one_slice_are_named_first_by_the_report(trained, tmp_path):
     _root, tensors, _subset, spoilt = trained
     worse = tmp_path / "tensors"

@@ -4,6 +4,7 @@ import contextlib
 import io
 import json
 
+import evaluate_predictions
 import numpy as np
 import pytest
 from cocomine.base.errors import CocomineError
@@ -70,10 +71,44 @@ def test_masks_that_do_not_fit_are_named(subset, tmp_path, change, words):
     assert ".png" in str(caught.value)
 
 
-def test_missing_mask_is_an_error(subset, tmp_path):
-    (tmp_path / "p").mkdir()
-    with pytest.raises(CocomineError, match="no prediction"):
-        score_masks(subset, tmp_path / "p", tmp_path / "out")
+def test_missing_masks_are_counted_and_the_first_are_named(subset, tmp_path):
+    folder = write_predictions(subset, tmp_path / "p", without_void)
+    (folder / "000000000058.png").unlink()
+    with pytest.raises(CocomineError, match=r"no prediction for 1 of 2 images: 000000000058\.png\n"):
+        score_masks(subset, folder, tmp_path / "out")
+    (folder / "000000000044.png").unlink()
+    with pytest.raises(CocomineError, match=r"2 of 2 images: 000000000044\.png, 000000000058\.png"):
+        score_masks(subset, folder, tmp_path / "out")
+
+
+def test_a_folder_of_masks_that_does_not_exist_is_named(subset, tmp_path):
+    with pytest.raises(CocomineError, match="nowhere: no such folder") as caught:
+        score_masks(subset, tmp_path / "nowhere", tmp_path / "out")
+    assert "--masks" in caught.value.hint
+
+
+def test_labels_given_as_categories_are_an_error_and_all_background_is_a_score(subset, tmp_path):
+    folder = write_predictions(subset, tmp_path / "p", without_void)
+    with pytest.raises(CocomineError, match="none of the pixel values") as caught:
+        score_masks(subset, folder, tmp_path / "out", "categories")
+    assert f"{DOG}, {GIRAFFE}" in caught.value.hint
+    assert not (tmp_path / "out").exists()
+    empty = write_predictions(subset, tmp_path / "empty", np.zeros_like)
+    result = score_masks(subset, empty, tmp_path / "out", "categories")
+    assert result["full_resolution"]["iou"]["mean_foreground"] == 0.0
+
+
+def test_a_folder_without_a_split_names_the_subsets_beside_it(subset):
+    with pytest.raises(CocomineError, match=r"split\.tsv: no such file") as caught:
+        predictions.read_split(subset.parent / "animlas", "val")
+    assert caught.value.hint.endswith("beside it there are: animals")
+
+
+def test_few_images_are_said_on_the_terminal_to_allow_no_judgement(subset, tmp_path, capsys):
+    folder = write_predictions(subset, tmp_path / "p", without_void)
+    options = ["--masks", str(folder), "--subset-dir", str(subset), "--out-dir", str(tmp_path / "out")]
+    assert evaluate_predictions.main(evaluate_predictions.build_parser().parse_args(options)) == 0
+    assert "Judged on 2 images: so few allow no judgement." in capsys.readouterr().out
 
 
 def results_of(subset, task):

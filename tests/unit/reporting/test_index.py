@@ -25,6 +25,8 @@ def test_the_index_links_each_report_the_comparison_and_the_lock(tmp_path):
     page = assert_page_and_json_agree(html, json.loads((results / "index.json").read_text("utf-8")))
     links = [values["href"] for tag, values in page.tags if tag == "a"]
     assert {"animals/report.html", "experiments/comparison.html", "build.lock.json"} <= set(links)
+    seeds = [text for path, _, text in page.numbers if path.startswith("experiments.0.seeds.")]
+    assert seeds == ["0", "1", "2"]
     assert str(tmp_path) not in html
     assert not [tag for tag, _ in page.tags if tag == "script"]
 

@@ -6,6 +6,7 @@ from cocomine.base.errors import CocomineError
 from cocomine.reporting import report
 from cocomine.reporting.report import Inputs, render_report
 from helpers.report_page import HOSTILE, Page, assert_page_and_json_agree, make_report
+from helpers.small_report import add_report_inputs
 from helpers.small_subset import make_small_subset
 
 
@@ -76,6 +77,60 @@ def test_hostile_names_and_captions_are_shown_as_text_and_never_run(tmp_path):
     assert "<b>run</b>" not in html
     assert "javascript:alert(1)" in html
     assert not any("javascript" in values.get("href", "") for _, values in page.tags)
+
+
+def words(html):
+    """The page's text without its elements, spaces as they read."""
+    return " ".join(re.sub(r"<[^>]+>", "", html).split())
+
+
+def judged(root, images, ratio, own=None, trivial=None):
+    """The report of a run with another count of images, ratio, and mean IoU of its own and of the baselines."""
+    subset = make_small_subset(root)
+    run = add_report_inputs(subset)
+    metrics = json.loads((run / "metrics.json").read_text())
+    metrics["images"] = images
+    metrics["baselines"]["ratio"] = ratio
+    if own is not None:
+        metrics["training_resolution"]["iou"]["mean_foreground"] = own
+        for name in ("all_background", "most_frequent_place"):
+            metrics["baselines"][name]["training_resolution"]["iou"]["mean_foreground"] = trivial
+    (run / "metrics.json").write_text(json.dumps(metrics))
+    inputs = Inputs(subset.folder, "animals", {}, subset.store, (run,), None, 24)
+    render_report(inputs, root / "report.html", root / "report.json")
+    html = (root / "report.html").read_text("utf-8")
+    assert_page_and_json_agree(html, json.loads((root / "report.json").read_text("utf-8")))
+    return html
+
+
+def test_a_run_that_equals_a_baseline_of_nothing_gets_the_warning(tmp_path):
+    html = judged(tmp_path, 20, None, 0.0, 0.0)
+    assert "Its IoU is no better than the trivial baseline (0.000)" in words(html)
+    assert "It has learnt nothing of use." in words(html)
+    assert html.count('<p class="warn">Its IoU is') == 1
+    assert "so few" not in words(html)
+
+
+def test_a_ratio_below_one_has_two_digits_and_the_warning(tmp_path):
+    html = judged(tmp_path, 20, 0.7391, 0.17, 0.23)
+    assert "Its IoU is 0.74 times that of" in words(html)
+    assert "no better than the trivial baseline (0.230)" in words(html)
+    assert '<p class="warn">Its IoU is' in html
+
+
+def test_one_image_is_said_to_allow_no_judgement(tmp_path):
+    html = judged(tmp_path, 1, None, 0.0, 0.0)
+    assert "It is judged on 1 image that it was not trained on." in words(html)
+    assert "Judged on 1 image: so few allow no judgement." in words(html)
+    assert '<p class="warn">Its IoU is no better than' in html
+    assert "learnt nothing" not in words(html)
+
+
+def test_the_split_speaks_of_points_and_each_row_of_its_audit_reads_by_itself(made):
+    text = words(made[0])
+    assert "30.0 points" in text
+    assert "5.0 points" in text
+    assert "Images that would have changed sides had 1 of the others been added later0" in text.replace(" 0", "0")
 
 
 def test_the_same_inputs_give_the_same_bytes(made, tmp_path):

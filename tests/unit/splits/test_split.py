@@ -99,7 +99,18 @@ def test_what_twins_prevent_is_said_in_the_audit(tmp_path):
     write_subset(tmp_path, 8, twins=[(0, 1), (0, 2), (0, 3), (4, 5), (4, 6), (4, 7)])
     audit, _ = run(tmp_path, val_share=0.4)
     assert (audit["val"]["asked"], audit["val"]["nearest_possible"], audit["val"]["got"]) == (3, 4, 4)
-    assert "3 images were asked for" in audit["note"]
+    assert audit["note"] == "3 images were asked for in val; groups stay together, so the nearest number is 4"
+
+
+def test_what_the_smallness_of_a_subset_prevents_is_not_laid_to_groups(tmp_path):
+    write_subset(tmp_path / "a", 2)
+    audit, _ = run(tmp_path / "a")
+    assert audit["groups"] == []
+    assert audit["val"]["got"] == 1
+    assert audit["note"] == "0 images were asked for in val; neither side may be empty, so the nearest number is 1"
+    write_subset(tmp_path / "b", 2)
+    audit, _ = run(tmp_path / "b", val_share=0.9)
+    assert audit["note"] == "2 images were asked for in val; neither side may be empty, so the nearest number is 1"
 
 
 def test_the_same_photograph_of_two_years_stays_on_one_side(tmp_path):
