@@ -92,9 +92,9 @@ def test_presets_carry_every_task_and_only_live_https_origins() -> None:
     [
         ("gs://b/p", "gs://b/p"),
         ("https://u:p@h.org:8/x/?X-Amz-Signature=1#f", "https://h.org:8/x/"),
-        ("/home/me/coco", "folder"),
-        ("/home/me/coco.zip", "coco.zip"),
-        ("file:///home/me/coco", "folder"),
+        ("/datasets/coco", "folder"),
+        ("/datasets/coco.zip", "coco.zip"),
+        ("file:///datasets/coco", "folder"),
     ],
 )
 def test_a_label_holds_no_secret_and_no_local_path(url: str, label: str) -> None:

@@ -1,5 +1,6 @@
 """What every family of models is: a module that gives scores for each pixel and knows its own loss."""
 
+from abc import ABC, abstractmethod
 from collections.abc import Callable
 from dataclasses import dataclass
 
@@ -16,7 +17,7 @@ class Normalisation:
     std: tuple[float, float, float] = (0.229, 0.224, 0.225)
 
 
-class Segmenter(nn.Module):
+class Segmenter(nn.Module, ABC):
     """The base of all families.
 
     A family is a module of this package with a frozen dataclass `Options` and
@@ -31,9 +32,9 @@ class Segmenter(nn.Module):
         super().__init__()
         self.frozen: list[nn.Module] = []
 
+    @abstractmethod
     def forward(self, images: Tensor) -> Tensor:
         """Return scores (b, n, h, w) for normalised images (b, 3, h, w); their softmax over n is the probabilities."""
-        raise NotImplementedError
 
     def loss(self, images: Tensor, masks: Tensor, criterion: Criterion) -> Tensor:
         """Return the loss to be lowered: by default `criterion` of the scores; `masks` (b, h, w) int64 with void."""
