@@ -158,3 +158,32 @@ def rarest_first(order: Rows, pairs: Pairs, images_of_class: Array, images: int)
     rarity = np.full(images, np.iinfo(np.int64).max, dtype=np.int64)
     np.minimum.at(rarity, pairs.image, images_of_class[pairs.cls].astype(np.int64))
     return order[np.argsort(rarity[order], kind="stable")]
+
+
+def deal(order: Rows, pairs: Pairs, classes: int) -> Rows:
+    """Reorder images so that any first few of them hold all classes about equally often.
+
+    The next image is always the first left, in `order`, of the class that the images so far hold least (of the lowest
+    number among equals). `pairs` are the images' classes that count; every image of `order` has one. Two classes of
+    which images are left thus differ by no more than one and the images that hold several classes.
+    """
+    place = np.full(int(order.max(initial=-1)) + 1, -1, dtype=np.int64)
+    place[order] = np.arange(len(order))
+    among = np.isin(pairs.image, order)
+    at, cls = place[pairs.image[among]], pairs.cls[among]
+    by_image = np.lexsort((cls, at))
+    held = np.split(cls[by_image], np.cumsum(np.bincount(at, minlength=len(order)))[:-1])
+    queues = [iter(np.sort(at[cls == number]).tolist()) for number in range(classes)]
+    count = np.zeros(classes, dtype=np.int64)
+    dealt = np.zeros(len(order), dtype=bool)
+    result: list[int] = []
+    while len(result) < len(order):
+        number = int(np.argmin(count))
+        following = next((here for here in queues[number] if not dealt[here]), None)
+        if following is None:
+            count[number] = np.iinfo(np.int64).max // 2  # none of it is left
+            continue
+        dealt[following] = True
+        result.append(following)
+        count[held[following]] += 1
+    return order[np.array(result, dtype=np.int64)]

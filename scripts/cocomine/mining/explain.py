@@ -275,7 +275,7 @@ class Explainer:
     def _drawn(self, row: int, number: int, key: str) -> str:
         step = self.funnel.steps[number].images
         takes = f"of {step['before']} in the order of drawing, and {key} takes the first {step['after']}"
-        if self.query.balance:
+        if self.query.balance and self.funnel.steps[number].clause == "max_images":
             return f"stood too late {takes}"
         return f"stood at place {self._place(number)[row] + 1} {takes}"
 

@@ -411,21 +411,24 @@ class _Run:
         query, ids = self.query, self.source.images["id"]
         pairs = self.counted(objects)
         candidates = np.flatnonzero(self.funnel.image_alive)
-        caps = self._caps(pairs)
-        drawn = query.fraction < 1 or query.max_images is not None or bool(caps)
+        drawn = query.fraction < 1 or query.max_images is not None or bool(self.wanted.caps) or query.balance
         order = clauses.order_by_hash(candidates, ids[candidates], query.seed) if drawn else candidates
-        if query.balance:
-            order = clauses.rarest_first(order, self._wanted_pairs(pairs), self._images_of_class(pairs), self.size)
         taken = order
         if query.fraction < 1:
             taken = taken[: max(1, round(query.fraction * len(taken)))]
             self.apply(
                 "fraction", f"{query.fraction:g} of them, drawn by hash", images=clauses.marked(taken, self.size)
             )
+        caps = self._caps(pairs)
+        if query.balance:
+            taken = clauses.rarest_first(taken, self._wanted_pairs(pairs), self._images_of_class(pairs), self.size)
         if caps:
             taken = taken[clauses.draw_under_caps(taken, pairs, caps)]
             words = f"at most {_cap_words(caps, self.names)} images a category" + (", balanced" * query.balance)
             self.apply("max_per_class", words, images=clauses.marked(taken, self.size))
+        if query.balance:
+            taken = clauses.deal(taken, self._wanted_pairs(pairs), len(self.names))
+            order = np.concatenate([taken, order[~np.isin(order, taken)]])
         if query.max_images is not None:
             taken = taken[: query.max_images]
             words = f"at most {query.max_images} images"

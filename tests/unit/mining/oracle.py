@@ -104,15 +104,15 @@ def mine(document, query, bad_images=(), bad_annotations=()):
         caps = dict.fromkeys(wanted, cap)
     elif cap:
         caps = dict(cap)
-    if query.get("balance"):
-        number = {c: sum(c in present_in[i] for i in matching) for c in wanted}
-        there = [n for n in number.values() if n]
-        if there:
-            caps = {c: min(min(there), caps.get(c, min(there))) for c in wanted}
-            order = sorted(order, key=lambda identity: min(number[c] for c in present_in[identity]))
     taken = order
     if query.get("fraction", 1) < 1 and taken:
         taken = taken[: max(1, round(query["fraction"] * len(taken)))]
+    if query.get("balance"):
+        number = {c: sum(c in present_in[i] for i in taken) for c in wanted}
+        there = [n for n in number.values() if n]
+        if there:
+            caps = {c: min(min(there), caps.get(c, min(there))) for c in wanted}
+            taken = sorted(taken, key=lambda identity: min(number[c] for c in present_in[identity]))
     if caps:
         seen = dict.fromkeys(caps, 0)
         kept = []
@@ -123,6 +123,16 @@ def mine(document, query, bad_images=(), bad_annotations=()):
                 for c in capped:
                     seen[c] += 1
         taken = kept
+    if query.get("balance"):
+        left, taken, number = taken, [], dict.fromkeys(sorted(wanted), 0)
+        while left:
+            there = [c for c in number if any(c in present_in[i] for i in left)]
+            least = min(there, key=number.get)
+            following = next(i for i in left if least in present_in[i])
+            left = [i for i in left if i != following]
+            taken.append(following)
+            for c in present_in[following]:
+                number[c] += 1
     if query.get("max_images"):
         taken = taken[: query["max_images"]]
     free.sort(key=lambda identity: (hash_of(query.get("seed", 0), identity), identity))

@@ -238,3 +238,48 @@ def test_images_from_heeds_the_first_record_of_an_id_that_stands_twice(tmp_path)
     chosen = select(source, query, None, tmp_path / "images.tsv")
     assert source.images["id"][chosen.chosen.rows].tolist() == [2, 5]
     assert not chosen.notes
+
+
+def of_three_classes(images):
+    """Images that hold one category each: 1 of giraffe in ten, 3 of stop sign, 6 of person."""
+    kinds = [25] + [13] * 3 + [1] * 6
+    numbers = range(1, images + 1)
+    return {
+        "images": [{"id": n, "file_name": f"{n}.jpg", "width": 100, "height": 100} for n in numbers],
+        "annotations": [box(n, n, kinds[n % 10]) for n in numbers],
+        "categories": CATEGORIES,
+    }
+
+
+@pytest.mark.parametrize(
+    ("query", "expected"),
+    [
+        ({"max_images": 12}, {1: 4, 13: 4, 25: 4}),
+        ({"max_images": 100}, {1: 20, 13: 20, 25: 20}),
+        ({"max_images": 8, "max_per_class": {"giraffe": 1}}, {1: 4, 13: 3, 25: 1}),
+    ],
+)
+def test_a_balanced_subset_stays_balanced_when_it_is_cut(tmp_path, query, expected):
+    source = index_of(of_three_classes(200), tmp_path)
+    query = {"categories": ["person", "stop sign", "giraffe"], "balance": True} | query
+    chosen = select(source, SubsetSettings.from_mapping(query)).chosen
+    held = source.annotations["category_id"][np.isin(source.image_row, chosen.rows)]
+    assert dict(zip(*(values.tolist() for values in np.unique(held, return_counts=True)), strict=True)) == expected
+
+
+def test_a_balanced_share_is_balanced_by_what_the_share_holds(tmp_path):
+    source = index_of(of_three_classes(200), tmp_path)
+    query = {"categories": ["person", "stop sign", "giraffe"], "balance": True, "fraction": 0.5}
+    chosen = select(source, SubsetSettings.from_mapping(query))
+    held = source.annotations["category_id"][np.isin(source.image_row, chosen.chosen.rows)]
+    counts = np.unique(held, return_counts=True)[1].tolist()
+    assert len(counts) == 3
+    assert len(set(counts)) == 1
+    before_caps = next(step for step in chosen.funnel.steps if step.clause == "max_per_class")
+    assert before_caps.images["before"] == 100
+
+
+def test_a_larger_balanced_subset_keeps_what_a_smaller_one_had(tmp_path):
+    source = index_of(of_three_classes(100), tmp_path)
+    smaller = set(ids(source, categories=["person", "stop sign"], balance=True, max_images=7))
+    assert smaller < set(ids(source, categories=["person", "stop sign"], balance=True, max_images=15))
