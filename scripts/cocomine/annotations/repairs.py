@@ -144,8 +144,12 @@ class _Work:
 _Change = Callable[[_Work], None]
 
 
+_ID_KEYS: Final = {"image": ("id",), "category": ("id",), "caption": ("id", "image_id")}
+"""Which keys of a record are ids; in other kinds of record all three are."""
+
+
 def _ids(work: _Work) -> None:
-    for key in ("id", "image_id", "category_id"):
+    for key in _ID_KEYS.get(work.kind, ("id", "image_id", "category_id")):
         if key in work.record:
             number, _plain = as_integer(work.record[key])
             if number < 0:

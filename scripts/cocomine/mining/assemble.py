@@ -57,6 +57,7 @@ from cocomine.mining.select import (
     Objects,
     judge_objects,
     quarantined_by_policy,
+    stop_at_repeated,
 )
 from cocomine.mining.settings import SubsetSettings
 from cocomine.mining.spans import FileBlock, SpanFile, coalesce, copied
@@ -235,6 +236,7 @@ class _Assembly:
         annotation_rows = np.flatnonzero(funnel.annotation_alive)
         repeated = source.repeated_annotations(annotation_rows)
         if repeated.any() and policies(dict(self.query.policy))[Reason.DUPLICATE_ID] != "keep":
+            stop_at_repeated(source, self.query, "annotation", annotation_rows[repeated])
             self._quarantine_rows(
                 "annotation", annotation_rows[repeated], Reason.DUPLICATE_ID, "an earlier split has it"
             )
@@ -461,34 +463,41 @@ class _Assembly:
         )
 
     def _categories(self, task: str, source: Source, files: Sequence[SpanFile], ids: set[int] | None) -> list[bytes]:
-        """The category records of `ids` (all if None): byte for byte, the first of each id, in the files' order.
+        """The category records of `ids` (all if None): byte for byte, in the files' order.
 
-        Repaired and quarantined as policy says; one that a later split repeats is left out without a word.
+        Repaired and quarantined as policy says; one that repeats an earlier split's is left out.
         """
         masks = masks_by_policy(policies(dict(self.query.policy)))
-        result = []
-        for record in source.category_records:
+        outcomes = Outcomes("category", task, len(source.category_records))
+        result: list[bytes] = []
+        written: list[int] = []
+        repaired: list[bool] = []
+        for number, record in enumerate(source.category_records):
             split = source.splits[record.split].name
-            bad = reasons_of(record.reasons & masks["quarantine"])
+            here = np.array([number])
             line = ("category", task, split, record.id)
-            if bad:
+            bad = reasons_of(record.reasons & source.bad_categories)
+            if bad or record.id < 0:
                 detail = "also " + ", ".join(bad[1:]) if len(bad) > 1 else ""
-                self.ledger.quarantined.append(Quarantined(*line, None, record.id, bad[0], detail))
+                detail = detail if bad else "a category without an id cannot be kept"
+                reason = (bad or reasons_of(record.reasons) or [Reason.BAD_ID])[0]
+                self.ledger.quarantined.append(Quarantined(*line, None, record.id, reason, detail))
+                outcomes.decide(here, QUARANTINED)
                 continue
-            if not record.first or (ids is not None and record.id not in ids):
+            if record.repeats or (ids is not None and record.id not in ids):
                 continue
             raw = files[record.split].raw(record.offset, record.length)
             mend = reasons_of(record.reasons & masks["repair"])
             if mend:
                 outcome = repair("category", raw, mend)
-                if outcome.raw is None:
-                    failed = Quarantined(*line, None, record.id, str(outcome.failed), outcome.detail)
-                    self.ledger.quarantined.append(failed)
-                    continue
+                assert outcome.raw is not None, f"category {record.id}: {outcome.failed} {outcome.detail}"
                 raw = outcome.raw
                 texts = canonical_json(outcome.before), canonical_json(outcome.after)
                 self.ledger.repaired(Repaired(*line, ",".join(mend), *texts), mend)
             result.append(raw)
+            repaired.append(bool(mend))
+            written.append(number)
+        self._conserve(outcomes, np.array(written, dtype=np.int64), np.array(repaired, dtype=bool))
         return result
 
     def _other_task(self, task: str, image_rows: Rows, annotation_rows: Rows) -> None:
@@ -527,6 +536,7 @@ class _Assembly:
         if task != "panoptic" and policies(dict(self.query.policy))[Reason.DUPLICATE_ID] != "keep":
             every = np.flatnonzero(rest)
             repeated = clauses.marked(every[other.repeated_annotations(every)], len(rest))
+            stop_at_repeated(other, self.query, kind, np.flatnonzero(repeated))
             self._quarantine_more(outcomes, other, repeated, Reason.DUPLICATE_ID, "an earlier split has it")
             rest &= ~repeated
         siblings = rest & clauses.marked(lead[concerned & ~rest], len(rest))[lead]

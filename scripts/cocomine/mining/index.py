@@ -6,7 +6,7 @@ tables themselves are written by `index_annotations`; `cocomine.annotations.sche
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from difflib import get_close_matches
 from functools import cached_property
@@ -20,16 +20,26 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from cocomine.annotations import arrow
-from cocomine.annotations.reasons import masks_by_policy, policies
+from cocomine.annotations.reasons import Reason, mask_of, masks_by_policy, policies
 from cocomine.annotations.records import as_integer
 from cocomine.annotations.schema import open_index
 from cocomine.base.errors import CocomineError
 
-DEFAULT_BAD: Final = masks_by_policy(policies())["quarantine"]
-
 Array = npt.NDArray[Any]
 Mask = npt.NDArray[np.bool_]
 Rows = npt.NDArray[np.int64]
+
+
+def bad_categories_under(chosen: Mapping[Reason, str]) -> int:
+    """Return the bits of the reasons for which a category record is quarantined under policies.
+
+    NaN in a category has no repair, and what cannot be repaired is quarantined; so are its annotations, hence early.
+    """
+    unmendable = mask_of(Reason.NOT_FINITE) if chosen[Reason.NOT_FINITE] == "repair" else 0
+    return masks_by_policy(chosen)["quarantine"] | unmendable
+
+
+DEFAULT_BAD: Final = bad_categories_under(policies())
 
 
 class Columns:
@@ -156,7 +166,8 @@ class Category:
 class CategoryRecord:
     """One record of a file's `categories`: its place, what it says, and the bits of its reasons.
 
-    `id` is -1 when it has no usable one. `first` tells whether no earlier record of the source has its id.
+    `id` is -1 when it has no usable one. `repeats` tells whether an earlier split has its id, as every split of one
+    release does.
     """
 
     split: int
@@ -166,7 +177,7 @@ class CategoryRecord:
     name: str
     supercategory: str
     reasons: int
-    first: bool
+    repeats: bool
 
 
 class Source:
@@ -185,7 +196,8 @@ class Source:
     @cached_property
     def category_records(self) -> tuple[CategoryRecord, ...]:
         """Every category record, split by split, as in the files."""
-        records, seen = [], set()
+        records: list[CategoryRecord] = []
+        first_split: dict[int, int] = {}
         for number, split in enumerate(self.splits):
             values, spans = split.manifest["categories"], split.manifest["categories_spans"]
             reasons = split.manifest.get("categories_reasons") or [0] * len(values)
@@ -202,11 +214,11 @@ class Source:
                         name=name if isinstance(name, str) else "",
                         supercategory=parent if isinstance(parent, str) else "",
                         reasons=int(bits),
-                        first=identity >= 0 and identity not in seen,
+                        repeats=first_split.get(identity, number) < number,
                     )
                 )
-                if not int(bits) & self.bad_categories:
-                    seen.add(identity)
+                if identity >= 0 and not int(bits) & self.bad_categories:
+                    first_split.setdefault(identity, number)
         return tuple(records)
 
     @cached_property

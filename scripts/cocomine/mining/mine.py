@@ -11,10 +11,10 @@ from typing import Any
 
 import numpy as np
 
-from cocomine.annotations.reasons import masks_by_policy, policies
+from cocomine.annotations.reasons import policies
 from cocomine.base.errors import CocomineError
 from cocomine.base.files import canonical_json, write_json, write_table
-from cocomine.mining.index import Source, read_source, splits_of
+from cocomine.mining.index import Source, bad_categories_under, read_source, splits_of
 from cocomine.mining.select import NEGATIVE, SPARE, WANTED, Selection, select
 from cocomine.mining.settings import SubsetSettings
 
@@ -62,7 +62,7 @@ def mine(
 
 def read_source_of(query: SubsetSettings, index_dir: Path, splits: Sequence[str]) -> Source:
     """Open the index of the splits that a query draws from, with its policy for categories."""
-    bad = masks_by_policy(policies(dict(query.policy)))["quarantine"]
+    bad = bad_categories_under(policies(dict(query.policy)))
     return read_source(index_dir, chosen_splits(query, splits or splits_of(index_dir)), bad_categories=bad)
 
 

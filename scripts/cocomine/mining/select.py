@@ -112,16 +112,14 @@ def quarantined_by_policy(source: Source, query: SubsetSettings) -> tuple[Mask, 
     for kind, table in (("image", source.images), ("annotation", source.annotations)):
         stops = np.flatnonzero(bits(table["reasons"], masks["stop"]))
         if len(stops):
-            row = stops[:1]
-            reason = reasons_of(int(table["reasons"][row[0]]) & masks["stop"])[0]
-            split = source.splits[int(table.split_of(row)[0])]
-            raise CocomineError(
-                f"{split.source_file}: {kind} {int(table['id'][row[0]])} has the reason {reason}, for which policy "
-                f"says stop ({len(stops)} such {kind}s)",
-                f"mend the file, or set policy: {{{reason}: quarantine}}",
-            )
+            row = int(stops[0])
+            reason = reasons_of(int(table["reasons"][row]) & masks["stop"])[0]
+            split = source.splits[int(table.split_of(stops[:1])[0])]
+            raise stopped(split.source_file, kind, int(table["id"][row]), reason, count=len(stops))
+    _stop_at_categories(source, masks["stop"])
     images = bits(source.images["reasons"], masks["quarantine"])
     if len(source.splits) > 1 and policies(dict(query.policy))[Reason.DUPLICATE_ID] != "keep":
+        stop_at_repeated(source, query, "image", np.flatnonzero(source.repeated_images))
         images = images | source.repeated_images
     annotations = bits(source.annotations["reasons"], masks["quarantine"])
     image_row = source.image_row
@@ -132,6 +130,33 @@ def quarantined_by_policy(source: Source, query: SubsetSettings) -> tuple[Mask, 
     if images.any():
         annotations = annotations | (images[image_row] & ~orphan)
     return images, annotations
+
+
+def stopped(where: str, kind: str, identity: int, reason: str, detail: str = "", count: int = 1) -> CocomineError:
+    """The error of a record that has a reason for which policy says stop."""
+    return CocomineError(
+        f"{where}: {kind} {identity} has the reason {reason}{f' ({detail})' * bool(detail)}, for which policy says stop"
+        + f" ({count} such {kind}s)" * (count > 1),
+        f"mend the file, or set policy: {{{reason}: quarantine}}",
+    )
+
+
+def _stop_at_categories(source: Source, mask: int) -> None:
+    for record in source.category_records:
+        if record.reasons & mask:
+            where = source.splits[record.split].source_file
+            raise stopped(where, "category", record.id, reasons_of(record.reasons & mask)[0])
+
+
+def stop_at_repeated(source: Source, query: SubsetSettings, kind: str, rows: Rows) -> None:
+    """Raise CocomineError if records at `rows` repeat an id of an earlier split, and policy says stop for that."""
+    if not len(rows) or policies(dict(query.policy))[Reason.DUPLICATE_ID] != "stop":
+        return
+    table = source.images if kind == "image" else source.annotations
+    split = source.splits[int(table.split_of(rows[:1])[0])]
+    raise stopped(
+        split.source_file, kind, int(table["id"][rows[0]]), Reason.DUPLICATE_ID, "an earlier split has it", len(rows)
+    )
 
 
 def judge_objects(source: Source, query: SubsetSettings, wanted: Wanted, quarantined: Mask) -> Objects:

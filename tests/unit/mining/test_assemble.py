@@ -111,6 +111,65 @@ def test_policy_stop_names_the_record_and_the_remedy(tmp_path):
     assert "policy: {box-zero-side: quarantine}" in caught.value.hint
 
 
+@pytest.mark.parametrize(
+    ("changes", "query", "message"),
+    [
+        ({"categories": [{"id": 25, "name": "giraffe"}, {"id": 25, "name": "x"}]}, "duplicate-id", "category 25"),
+        ({"categories": [{"id": 25, "name": "giraffe"}, 7]}, "not-an-object", "category -1"),
+        ({"categories": [{"id": 25, "name": "giraffe"}, {"id": 1}]}, "no-name", "category 1"),
+    ],
+)
+def test_policy_stop_holds_for_categories(tmp_path, changes, query, message):
+    with pytest.raises(CocomineError, match=f"instances_a.json: {message} has the reason {query}, .*says stop"):
+        build(tmp_path, {"instances_a": document([annotation(1)], **changes)}, {"policy": {query: "stop"}})
+
+
+def test_policy_stop_holds_for_ids_that_a_later_split_repeats(tmp_path):
+    one, two = document([annotation(1)]), document([annotation(2)])
+    two["images"] = [{**image, "file_name": f"b{image['id']}.jpg"} for image in two["images"]]
+    with pytest.raises(CocomineError, match=r"instances_b\.json: image 1 has the reason duplicate-id \(an earlier"):
+        build(tmp_path, {"instances_a": one, "instances_b": two}, {"policy": {"duplicate-id": "stop"}})
+    folder = tmp_path / "annotations"
+    folder.mkdir()
+    two["images"] = [{**image, "id": image["id"] + 10} for image in two["images"]]
+    two["annotations"] = [annotation(1, image_id=11)]
+    with pytest.raises(CocomineError, match=r"instances_b\.json: annotation 1 has the reason duplicate-id"):
+        build(folder, {"instances_a": one, "instances_b": two}, {"policy": {"duplicate-id": "stop"}})
+
+
+def test_policy_stop_holds_for_captions_that_a_later_split_repeats(tmp_path):
+    one, two = document([annotation(1)]), document([annotation(2, image_id=11)])
+    two["images"] = [{**i, "id": i["id"] + 10, "file_name": f"b{i['id']}.jpg"} for i in two["images"]]
+    captions = [
+        {"images": part["images"], "annotations": [{"id": 5, "image_id": part["images"][0]["id"], "caption": "a"}]}
+        for part in (one, two)
+    ]
+    files = {"instances_a": one, "instances_b": two, "captions_a": captions[0], "captions_b": captions[1]}
+    with pytest.raises(CocomineError, match=r"captions_b\.json: caption 5 has the reason duplicate-id"):
+        build(tmp_path, files, {"policy": {"duplicate-id": "stop"}})
+
+
+def test_every_category_is_accounted_for(tmp_path):
+    giraffe, nan = {"id": 25, "name": "giraffe"}, {"id": 3, "name": "x", "weight": float("nan")}
+    categories = [giraffe, {"name": "no id"}, 7, {"id": "1", "name": "person"}, {"id": 9, "name": "kite"}, nan]
+    content = document([annotation(1), annotation(2, category_id=3)], categories=categories)
+    policy = {"bad-id": "keep", "not-an-object": "keep"}
+    query = {"categories": ["giraffe", "person"], "policy": policy}
+    statistics = build(tmp_path, {"instances_a": content}, query)
+    assert statistics["conservation"]["category"]["instances"] == {
+        "in": 6, "kept": 1, "repaired": 1, "quarantined": 3, "left_out": 1,
+    }  # fmt: skip
+    found = sorted((line["id"], line["reason"]) for line in lines(tmp_path, "quarantine") if line["kind"] == "category")
+    assert found == [("-1", "bad-id"), ("-1", "not-an-object"), ("3", "not-finite")]
+    assert [record["id"] for record in subset(tmp_path)["categories"]] == [25, 1]
+
+
+def test_a_category_named_twice_under_one_id_is_kept_as_it_is_if_policy_says_so(tmp_path):
+    content = document([annotation(1)], categories=[{"id": 25, "name": "giraffe"}, {"id": 25, "name": "camelopard"}])
+    build(tmp_path, {"instances_a": content}, {"policy": {"duplicate-id": "keep"}})
+    assert subset(tmp_path)["categories"] == content["categories"]
+
+
 def test_a_mask_that_disagrees_with_its_area_is_judged_by_policy(tmp_path):
     records = [annotation(1), annotation(2, area=900.0), annotation(3, image_id=2, area=410.0)]
     for policy, expected in (("keep", [1, 2, 3]), ("quarantine", [1, 3]), ("repair", [1, 2, 3])):
@@ -281,7 +340,7 @@ def test_damage_never_gives_a_traceback_or_a_broken_sum(content, policy, keep_ot
                 assert sums["in"] == sums["kept"] + sums["repaired"] + sums["quarantined"] + sums["left_out"]
         counted = {kind: sums["instances"] for kind, sums in statistics["conservation"].items()}
         written = json.loads((folder / "out/subset.json").read_bytes().decode("utf-8", "replace"))
-        for kind, key in (("image", "images"), ("annotation", "annotations")):
+        for kind, key in (("image", "images"), ("annotation", "annotations"), ("category", "categories")):
             assert counted[kind]["in"] == len(content[key])
             assert counted[kind]["kept"] + counted[kind]["repaired"] == len(written[key])
             of_kind = [line for line in lines(folder, "quarantine") if line["kind"] == kind]
