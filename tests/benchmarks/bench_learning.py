@@ -134,10 +134,10 @@ def compare_full_evaluation(folder: Path, threads: int, pairs: int) -> dict:
     for _ in range(pairs + 1):
         theirs.reset()
         started, used = time.perf_counter(), time.process_time()
-        sums = metrics.joined(evaluation.measure_full_batch(small, folder, names, threads))
+        sums = metrics.joined(evaluation.measure_full_batch(small, folder, names, threads, CLASSES))
         middle, between = time.perf_counter(), time.process_time()
         for i, name in enumerate(names):
-            mask = evaluation.full_mask(folder, name)
+            mask = evaluation.full_mask(folder, name, CLASSES)
             large = torch.nn.functional.interpolate(small[i : i + 1], mask.shape, mode="bilinear", align_corners=False)
             theirs.update(large, torch.from_numpy(mask)[None].long())
         seconds = (middle - started, time.perf_counter() - middle, between - used, time.process_time() - between)

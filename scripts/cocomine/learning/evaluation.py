@@ -24,7 +24,7 @@ from cocomine.base.files import atomic_path, read_json, read_table, sha256_of_fi
 from cocomine.base.progress import Progress
 from cocomine.learning import baselines, hardware, metrics, pictures, slices, verdict
 from cocomine.learning.attributes import read_attributes
-from cocomine.learning.data import Bytes, Labels, Rows, TensorSet, labels_from, pixel_counts
+from cocomine.learning.data import VOID, Bytes, Labels, Rows, TensorSet, labels_from, pixel_counts
 from cocomine.learning.models.base import Normalisation, Segmenter
 from cocomine.learning.models.registry import build_model
 from cocomine.learning.settings import EvaluationSettings, ModelSettings, TrainSettings
@@ -73,6 +73,7 @@ class Predicted:
     small: metrics.Sums
     full: metrics.Sums | None
     masks: Bytes
+    added: metrics.Sums | None = None  # at training size, decided after adding up the probabilities of other classes
 
 
 def load_run(run_dir: Path) -> Trained:
@@ -108,8 +109,8 @@ def load_run(run_dir: Path) -> Trained:
 def label_map(trained: Labels, evaluated: Labels) -> list[int]:
     """Return, for each label of the model, the label of the evaluated subset that has its category; 0 if none has.
 
-    A model of more classes is so scored on the wanted ones: what it says of other classes is background. Raises
-    CocomineError when no category is shared, or one id has two names.
+    A model of more classes is so scored on the wanted ones: a pixel that it gives to another class is background.
+    Raises CocomineError when no category is shared, or one id has two names.
     """
     place = {category: label for label, category in enumerate(evaluated.category_ids) if category is not None}
     result = [0 if category is None else place.get(category, 0) for category in trained.category_ids]
@@ -134,12 +135,15 @@ def label_map(trained: Labels, evaluated: Labels) -> list[int]:
 def predict(trained: Trained, job: Job, rows: Rows) -> Predicted:
     """Predict `rows` of the tensors and measure them at training size and, if there are full masks, at full size.
 
-    At full size the probabilities are enlarged bilinearly before the highest is taken.
+    At full size the probabilities are enlarged bilinearly before the highest is taken. A model of more classes decides
+    among all of its own before they are mapped: see `measure_mapped`.
     """
     mapping = label_map(labels_from(trained.facts["labels"]), job.labels)
-    merge = None if mapping == list(range(len(job.labels))) else torch.tensor(mapping)
+    merge = None
+    if mapping != list(range(len(job.labels))):
+        merge = torch.tensor(mapping, device=trained.machine.device)
     feeder = Feeder(job.tensors, rows, trained.normalisation, trained.machine.device)
-    small, full = [], []
+    small, full, added = [], [], []
     masks = np.empty((len(rows), *job.tensors.size), np.uint8)
     wants_full = job.settings.full_resolution and job.masks_dir is not None
     with Progress("evaluate", len(rows), "images") as progress:
@@ -147,17 +151,37 @@ def predict(trained: Trained, job: Job, rows: Rows) -> Predicted:
             stop = min(start + job.settings.batch, len(rows))
             images, truth = feeder.plain(np.arange(start, stop))
             found = probabilities_of(trained.network, images, trained.machine)
-            if merge is not None:
-                found = merged(found, merge.to(found.device), len(job.labels))
-            sums, labels = metrics.measure(found, truth)
+            sums, labels = measure_mapped(found, truth, merge, len(job.labels))
             small.append(sums)
+            if merge is not None:
+                added.append(metrics.measure(merged(found, merge, len(job.labels)), truth)[0])
             masks[start:stop] = labels.cpu().numpy()
             if wants_full and job.masks_dir is not None:
                 names = [job.tensors.file_names[row] for row in rows[start:stop]]
-                full += measure_full_batch(found, job.masks_dir, names, trained.machine.threads)
+                full += measure_full_batch(found, job.masks_dir, names, trained.machine.threads, len(job.labels), merge)
             progress.advance(stop - start)
         progress.count("measured", len(rows))
-    return Predicted(metrics.joined(small), metrics.joined(full) if full else None, masks)
+    return Predicted(
+        metrics.joined(small),
+        metrics.joined(full) if full else None,
+        masks,
+        metrics.joined(added) if added else None,
+    )
+
+
+def measure_mapped(
+    probabilities: Tensor, masks: Tensor, mapping: Tensor | None, labels: int
+) -> tuple[metrics.Sums, Tensor]:
+    """Return the sums of a batch and its labels (b, h, w), both in the labels that `mapping` (n,) leads to.
+
+    A pixel gets the model's own most probable label, which is mapped then: were the probabilities of unwanted classes
+    added to the background's first, a model of many classes would lose pixels that it rightly gives to a wanted one.
+    Soft figures and cross-entropy are those of the added probabilities, which are the right ones for a set of classes.
+    """
+    if mapping is None:
+        return metrics.measure(probabilities, masks)
+    own = mapping.to(torch.uint8)[metrics.highest(probabilities).long()]
+    return metrics.measure(merged(probabilities, mapping, labels), masks, own)
 
 
 def merged(probabilities: Tensor, mapping: Tensor, labels: int) -> Tensor:
@@ -166,14 +190,19 @@ def merged(probabilities: Tensor, mapping: Tensor, labels: int) -> Tensor:
     return result.index_add_(1, mapping, probabilities)
 
 
-def measure_full(probabilities: Tensor, mask: Bytes) -> metrics.Sums:
+def measure_full(probabilities: Tensor, mask: Bytes, labels: int, mapping: Tensor | None = None) -> metrics.Sums:
     """Return the sums of one image at the size of its full mask: (1, n, h, w) enlarged to it."""
     enlarged = functional.interpolate(probabilities, size=mask.shape, mode="bilinear", align_corners=False)
-    return metrics.measure(enlarged, torch.from_numpy(mask)[None].to(probabilities.device))[0]
+    return measure_mapped(enlarged, torch.from_numpy(mask)[None].to(probabilities.device), mapping, labels)[0]
 
 
 def measure_full_batch(
-    probabilities: Tensor, folder: Path, file_names: Sequence[str], threads: int
+    probabilities: Tensor,
+    folder: Path,
+    file_names: Sequence[str],
+    threads: int,
+    labels: int,
+    mapping: Tensor | None = None,
 ) -> list[metrics.Sums]:
     """Return the sums of each image of a batch at the size of its full mask in `folder`.
 
@@ -182,7 +211,7 @@ def measure_full_batch(
     """
 
     def one(i: int) -> metrics.Sums:
-        return measure_full(probabilities[i : i + 1], full_mask(folder, file_names[i]))
+        return measure_full(probabilities[i : i + 1], full_mask(folder, file_names[i], labels), labels, mapping)
 
     before = torch.get_num_threads()
     # For this thread, and for those that start from here on: torch's number is one of each thread.
@@ -196,16 +225,28 @@ def measure_full_batch(
         torch.set_num_threads(before)
 
 
-def full_mask(folder: Path, file_name: str) -> Bytes:
-    """Read an image's full-size semantic mask as (h, w) uint8. Raises CocomineError without it."""
+def full_mask(folder: Path, file_name: str, labels: int) -> Bytes:
+    """Read an image's full-size semantic mask as (h, w) uint8.
+
+    Raises CocomineError without it, or where it is no 8-bit mask of values below `labels` and void.
+    """
     path = folder / "semantic" / f"{Path(file_name).stem}.png"
     try:
         with Image.open(path) as picture:
-            return np.array(picture)
+            mode, mask = picture.mode, np.array(picture)
     except (OSError, SyntaxError, ValueError) as error:
         raise CocomineError(
             f"{path}: no readable mask: {error}", "run rasterize_masks again, or set evaluation.full_resolution: false"
         ) from error
+    if mode not in ("L", "P") or mask.ndim != 2 or mask.dtype != np.uint8:
+        raise CocomineError(f"{path} has mode {mode}, and a mask has 8 bits a pixel", "run rasterize_masks again")
+    if ((mask >= labels) & (mask != VOID)).any():
+        wrong = np.unique(mask[(mask >= labels) & (mask != VOID)])
+        raise CocomineError(
+            f"{path} holds the values {wrong.tolist()[:8]}, but there are only {labels} labels",
+            "masks and labels.json come from different builds; run rasterize_masks again",
+        )
+    return mask
 
 
 def evaluate(job: Job) -> dict[str, Any]:
@@ -273,7 +314,8 @@ def write_evaluation(job: Job, rows: Rows, predicted: Predicted, origin: dict[st
         "images_sha256": _ids_digest(ids),
         "classes_without_pixels": absent,
         "settings": vars(settings),
-        "training_resolution": _figures(predicted.small, job, seed) | {"size": list(job.tensors.size)},
+        "training_resolution": _figures(predicted.small, job, seed)
+        | {"size": list(job.tensors.size), "iou_of_added_probabilities": _iou_of_added(predicted, names)},
         "full_resolution": None if predicted.full is None else _figures(predicted.full, job, seed),
         "baselines": _baselines(job, rows, predicted.full is not None),
         "slices": slices.analyse(
@@ -306,6 +348,12 @@ def _figures(sums: metrics.Sums, job: Job, seed: int) -> dict[str, Any]:
     }
 
 
+def _iou_of_added(predicted: Predicted, names: Sequence[str]) -> dict[str, Any]:
+    """Return the IoU if the probabilities of unwanted classes were the background's before a pixel is decided."""
+    iou: dict[str, Any] = metrics.summary(predicted.added or predicted.small, names)["iou"]
+    return {key: iou[key] for key in ("mean_foreground", "mean_with_background", "per_class")}
+
+
 def _ids_digest(ids: Sequence[int]) -> str:
     return hashlib.sha256(",".join(map(str, ids)).encode()).hexdigest()
 
@@ -318,7 +366,9 @@ def _baselines(job: Job, rows: Rows, full: bool) -> dict[str, Any]:
     }
     parts: dict[str, list[metrics.Sums]] = {f"{name}/{size}": [] for name in constant for size in ("small", "full")}
     for row in rows:
-        truth = full_mask(job.masks_dir, job.tensors.file_names[row]) if full and job.masks_dir is not None else None
+        truth = None
+        if full and job.masks_dir is not None:
+            truth = full_mask(job.masks_dir, job.tensors.file_names[row], len(job.labels))
         for name, mask in constant.items():
             parts[f"{name}/small"].append(metrics.measure_labels(mask, job.tensors.masks[row], len(job.labels)))
             if truth is not None:
@@ -347,20 +397,24 @@ def _better_baseline(result: dict[str, Any]) -> float:
 
 def _write_per_image(job: Job, rows: Rows, predicted: Predicted, attributes: Sequence[slices.Attribute]) -> None:
     small = predicted.small
-    pixels = np.maximum(small.pixels, 1)
+    pixels = small.pixels
     columns: dict[str, npt.NDArray[Any] | list[Any]] = {
         "image_id": job.tensors.image_ids[rows],
         "file_name": [job.tensors.file_names[row] for row in rows],
         "iou_mean_foreground": metrics.image_scores(small),
-        "pixel_accuracy": small.inter.sum(1) / pixels,
+        "pixel_accuracy": metrics.ratio(small.inter.sum(1), pixels),
     }
     if small.log_loss is not None:
-        columns["cross_entropy"] = small.log_loss / pixels
+        columns["cross_entropy"] = metrics.ratio(small.log_loss, pixels)
     if predicted.full is not None:
         columns["full_iou_mean_foreground"] = metrics.image_scores(predicted.full)
+    per_class = metrics.iou(small.inter, small.predicted, small.truth)
+    for label, name in enumerate(job.labels.names):
+        columns[f"iou {name}"] = per_class[:, label]
     for attribute in attributes:
         columns[attribute.name] = [attribute.cells[code] if code >= 0 else None for code in attribute.codes]
-    table = pa.table({name: pa.array(values) for name, values in columns.items()})
+    # What is not known is null, not NaN.
+    table = pa.table({name: pa.array(values, from_pandas=True) for name, values in columns.items()})
     with atomic_path(job.out_dir / "per_image.parquet") as temporary:
         pq.write_table(table, temporary, compression="zstd")
 

@@ -10,10 +10,11 @@ I, P, T the counts of pixels that are c in both, in the prediction, in the truth
 - eq2_as_printed (the paper's Eq. 2): the mean over the N true entries of y·ŷ / (y + ŷ − y·ŷ). With y = 1 a term is ŷ,
   with y = 0 it is 0: it is the mean probability of the true class. `eq2_over_all_entries` has the n entries of every
   pixel in N, and so is n times smaller.
-- soft IoU(c) over sums, which the paper probably means = Σyŷ / Σ(y + ŷ − yŷ).
+- soft IoU(c) over sums, which the paper probably means = Σyŷ / Σ(y + ŷ − yŷ); `all_entries` sums over the entries of
+  all labels together, background included, before it divides once.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, fields
 from typing import Any
 
@@ -26,6 +27,8 @@ from cocomine.learning.data import VOID
 
 Floats = npt.NDArray[np.float64]
 Ints = npt.NDArray[np.int64]
+
+PART = 4_000_000  # weights of bootstrap draws that are held at once
 
 
 @dataclass(frozen=True)
@@ -86,13 +89,15 @@ def highest(probabilities: Tensor) -> Tensor:
     return labels
 
 
-def measure(probabilities: Tensor, masks: Tensor) -> tuple[Sums, Tensor]:
+def measure(probabilities: Tensor, masks: Tensor, predicted: Tensor | None = None) -> tuple[Sums, Tensor]:
     """Return the sums of a batch and the predicted labels (b, h, w) uint8.
 
-    `probabilities` (b, n, h, w) float32, planes contiguous; `masks` (b, h, w) uint8 with 255 void.
+    `probabilities` (b, n, h, w) float32, planes contiguous; `masks` (b, h, w) uint8 with 255 void. `predicted` is given
+    where the labels were not decided by these probabilities; the hard figures are then its own.
     """
     count, labels = probabilities.shape[:2]
-    predicted = highest(probabilities)
+    if predicted is None:
+        predicted = highest(probabilities)
     valid = masks != VOID
     truth = masks.masked_fill(~valid, 0).to(torch.int64)
     of_truth = probabilities.gather(1, truth[:, None])[:, 0]
@@ -172,10 +177,11 @@ def iou(inter: npt.NDArray[Any], predicted: npt.NDArray[Any], truth: npt.NDArray
 def image_scores(sums: Sums) -> Floats:
     """Return each image's mean foreground IoU, over the labels that it shows or was said to show, as (i,).
 
-    An image with no foreground in truth and prediction has 1: there was nothing to find, and nothing was claimed.
+    An image with no foreground in truth and prediction has 1: there was nothing to find, and nothing was claimed. An
+    image of void alone has NaN: nothing in it can be right or wrong.
     """
     scores = mean_of_known(iou(sums.inter, sums.predicted, sums.truth)[:, 1:])
-    return np.where(np.isnan(scores), 1.0, scores)
+    return np.where(sums.pixels == 0, np.nan, np.where(np.isnan(scores), 1.0, scores))
 
 
 def summary(sums: Sums, names: Sequence[str]) -> dict[str, Any]:
@@ -191,8 +197,9 @@ def summary(sums: Sums, names: Sequence[str]) -> dict[str, Any]:
             "mean_foreground": number(mean_of_known(per_class[1:])),
             "mean_with_background": number(mean_of_known(per_class)),
             "per_class": _named(names, per_class),
-            "per_image_mean_foreground": number(image_scores(sums).mean()),
+            "per_image_mean_foreground": number(mean_of_known(image_scores(sums))),
             "per_image_mean_with_background": number(mean_of_known(mean_of_known(per_image))),
+            "per_image_per_class": _named(names, mean_of_known(per_image, 0)),
         },
         "dice": {
             "mean_foreground": number(mean_of_known(dice[1:])),
@@ -216,6 +223,9 @@ def summary(sums: Sums, names: Sequence[str]) -> dict[str, Any]:
                 "mean_foreground": number(mean_of_known(soft[1:])),
                 "mean_with_background": number(mean_of_known(soft)),
                 "per_class": _named(names, soft),
+                "all_entries": number(
+                    ratio(soft_inter.sum(), np.asarray(truth.sum() + soft_predicted.sum() - soft_inter.sum()))
+                ),
             },
         }
     return result
@@ -230,6 +240,29 @@ def _named(names: Sequence[str], values: Floats) -> dict[str, float | None]:
     return {name: number(value) for name, value in zip(names, values, strict=True)}
 
 
+def drawn(count: int, draws: int, seed: int, stream: int) -> Iterator[Floats]:
+    """Yield how often each of `count` images is drawn in each of `draws` bootstrap draws, as parts of (draws, count).
+
+    A part holds at most PART numbers, so that memory does not grow with draws × images; the draws are the same however
+    they are parted.
+    """
+    generator = np.random.Generator(np.random.Philox(key=np.array([seed % 2**64, stream], dtype=np.uint64)))
+    rows = max(1, PART // max(count, 1))
+    for start in range(0, draws, rows):
+        part = min(rows, draws - start)
+        positions = (generator.random((part, count)) * count).astype(np.int64) + count * np.arange(part)[:, None]
+        yield np.bincount(positions.ravel(), minlength=part * count).reshape(part, count).astype(np.float64)
+
+
+def weighted(weights: Floats, values: npt.NDArray[Any]) -> Floats:
+    """Return weights (d, i) times values (i,) or (i, k), added up in one order whatever the number of threads.
+
+    Not `@`: it hands floats to BLAS, whose order of adding depends on its threads.
+    """
+    total: Floats = np.einsum("di,i...->d...", weights, values.astype(np.float64))
+    return total
+
+
 def bootstrap(sums: Sums, names: Sequence[str], draws: int, confidence: float, seed: int) -> dict[str, Any]:
     """Return percentile intervals of the main figures, over images drawn with replacement `draws` times.
 
@@ -240,28 +273,35 @@ def bootstrap(sums: Sums, names: Sequence[str], draws: int, confidence: float, s
     """
     if draws == 0 or len(sums) < 2:
         return {}
-    generator = np.random.Generator(np.random.Philox(key=np.array([seed % 2**64, 1], dtype=np.uint64)))
-    positions = generator.random((draws, len(sums)))
-    weights = np.zeros((draws, len(sums)))
-    np.add.at(weights, (np.arange(draws)[:, None], (positions * len(sums)).astype(np.int64)), 1.0)
-    inter, predicted, truth = (weights @ part for part in (sums.inter, sums.predicted, sums.truth))
-    per_class, pixels = iou(inter, predicted, truth), weights @ sums.pixels
+    parts = [_drawn_figures(sums, weights) for weights in drawn(len(sums), draws, seed, 1)]
+    figures = {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
+    per_class = figures.pop("per_class")
+    by_class = {name: interval(values, confidence) for name, values in zip(names, per_class.T, strict=True)}
+    return {name: interval(values, confidence) for name, values in figures.items()} | {"per_class": by_class}
+
+
+def _drawn_figures(sums: Sums, weights: Floats) -> dict[str, Floats]:
+    # Counts of pixels are whole numbers, whose sums are exact in any order: they may go through BLAS.
+    inter, predicted, truth = (weights @ part.astype(np.float64) for part in (sums.inter, sums.predicted, sums.truth))
+    per_class, pixels = iou(inter, predicted, truth), weights @ sums.pixels.astype(np.float64)
+    scores = image_scores(sums)
+    known = ~np.isnan(scores)
     figures = {
+        "per_class": per_class,
         "mean_foreground": mean_of_known(per_class[:, 1:]),
         "mean_with_background": mean_of_known(per_class),
         "dice_mean_foreground": mean_of_known(ratio(2 * inter, predicted + truth)[:, 1:]),
         "pixel_accuracy": ratio(inter.sum(1), pixels),
-        "per_image_mean_foreground": weights @ image_scores(sums) / len(sums),
+        "per_image_mean_foreground": ratio(weighted(weights, np.where(known, scores, 0.0)), weighted(weights, known)),
     }
     if sums.soft_inter is not None and sums.soft_predicted is not None and sums.log_loss is not None:
-        soft_inter, soft_predicted = weights @ sums.soft_inter, weights @ sums.soft_predicted
-        figures["cross_entropy"] = ratio(weights @ sums.log_loss, pixels)
+        soft_inter, soft_predicted = weighted(weights, sums.soft_inter), weighted(weights, sums.soft_predicted)
+        figures["cross_entropy"] = ratio(weighted(weights, sums.log_loss), pixels)
         figures["eq2_as_printed"] = ratio(soft_inter.sum(1), pixels)
         figures["soft_iou_mean_foreground"] = mean_of_known(
             ratio(soft_inter, truth + soft_predicted - soft_inter)[:, 1:]
         )
-    by_class = {name: interval(values, confidence) for name, values in zip(names, per_class.T, strict=True)}
-    return {name: interval(values, confidence) for name, values in figures.items()} | {"per_class": by_class}
+    return figures
 
 
 def interval(values: Floats, confidence: float) -> list[float] | None:

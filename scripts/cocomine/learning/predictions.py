@@ -106,7 +106,7 @@ def score_masks(
     values_seen: npt.NDArray[np.bool_] = np.zeros(256, dtype=bool)
     with Progress("score masks", len(split.file_names), "images") as progress:
         for name in split.file_names:
-            truth = full_mask(masks_dir, name)
+            truth = full_mask(masks_dir, name, len(labels))
             drawn = _read_prediction(folder / _mask_name(name), truth.shape)
             values_seen[drawn] = True
             found = table[drawn]

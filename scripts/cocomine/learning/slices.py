@@ -4,9 +4,13 @@ An attribute sorts images into cells (licence 1, 2, …; dark, middling, bright)
 / SS total of the image errors is the share of their variance that the attribute explains. Since η² grows with the
 number of cells by chance alone, attributes are ordered by ε², the same without that bias (Kelley 1935):
 ε² = (SSB − (cells − 1) · MSW) / SST. Cells of fewer images than asked for are shown and not judged: they take no part
-in either.
+in either. An image without an error (void alone) is in no slice.
+
+η² and its bootstrap interval lie too high where there is little to explain: resampled images repeat themselves, which
+adds differences between cells. ε² is the figure to order by, and an interval that begins near 0 says nothing.
 """
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
@@ -15,9 +19,12 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from cocomine.learning.metrics import Floats, Sums, chosen, interval, iou, mean_of_known, number
+from cocomine.learning.metrics import Floats, Sums, chosen, drawn, interval, iou, mean_of_known, number, weighted
 
 Codes = npt.NDArray[np.int64]
+
+SAME = 1e-9  # errors that differ by less differ by rounding alone
+CLEARLY = 2.0  # the t from which on a slice is called worse: chance reaches it in one of forty slices
 
 
 @dataclass(frozen=True)
@@ -58,37 +65,56 @@ def analyse(
 ) -> dict[str, Any]:
     """Return the analysis as plain JSON values.
 
-    `errors` (i,) is 1 − mean foreground IoU of each image. `attributes`: by ε², the one that explains most first, each
-    with its cells; `worst`: the judged cells of all attributes, by the Welch t of their errors against all other
-    images', the worst first; `finding`: one sentence.
+    `errors` (i,) is 1 − mean foreground IoU of each image, NaN for one that has none; such images are left out and
+    counted. `attributes`: by ε², the one that explains most first, each with its cells; `worst`: the judged cells of
+    all attributes, by the Welch t of their errors against all other images', the worst first (where neither side
+    varies at all, t is null and `t_infinite` is 1 or -1); `finding`: one sentence.
     """
+    known = ~np.isnan(errors)
+    if not known.all():
+        attributes = [Attribute(a.name, a.cells, a.codes[known]) for a in attributes]
+        sums, errors = chosen(sums, known), errors[known]
     tables = [_attribute(a, sums, errors, least, draws, confidence, seed) for a in attributes]
     tables.sort(key=lambda t: (t["epsilon_squared"] is None, -(t["epsilon_squared"] or 0.0), t["attribute"]))
     worst = [
         {"attribute": table["attribute"], **cell}
         for table in tables
         for cell in table["cells"]
-        if cell["judged"] and cell["t"] is not None
+        if cell["judged"] and (cell["t"] is not None or cell["t_infinite"])
     ]
-    worst.sort(key=lambda cell: -cell["t"])
+    worst.sort(key=lambda cell: (-_t(cell), -cell["mean_error"], -cell["images"]))
     return {
         "error": "1 - mean foreground IoU of the image",
-        "mean_error": number(errors.mean()),
+        "mean_error": number(errors.mean()) if len(errors) else None,
+        "images_without_error": int((~known).sum()),
         "least_images": least,
         "attributes": tables,
         "worst": worst[:10],
-        "finding": _finding(tables, worst),
+        "finding": _finding(tables, worst, errors),
     }
 
 
-def _finding(tables: Sequence[Mapping[str, Any]], worst: Sequence[Mapping[str, Any]]) -> str:
-    if not tables or tables[0]["eta_squared"] is None or not worst:
+def _t(cell: Mapping[str, Any]) -> float:
+    return math.inf * cell["t_infinite"] if cell["t_infinite"] else float(cell["t"])
+
+
+def _finding(tables: Sequence[Mapping[str, Any]], worst: Sequence[Mapping[str, Any]], errors: Floats) -> str:
+    if not worst:
         return "Too few images to say which of them the model does worst on."
+    if np.ptp(errors) <= SAME:
+        return "Every image has the same error: no slice is worse than another."
     first, cell = tables[0], worst[0]
-    low, high = first["interval"] or (float("nan"), float("nan"))
+    if first["eta_squared"] is None:
+        return "No attribute has two slices of enough images to say which of them explains the error."
+    if first["epsilon_squared"] <= 0:
+        said = "No attribute explains more of the error than chance does."
+    else:
+        within = "" if first["interval"] is None else " ({:.2f} to {:.2f})".format(*first["interval"])
+        said = f"{first['attribute']} explains most of the error: η² {first['eta_squared']:.2f}{within}."
+    if _t(cell) < CLEARLY:
+        return f"{said} No slice is clearly worse than the other images."
     return (
-        f"{first['attribute']} explains most of the error: η² {first['eta_squared']:.2f} "
-        f"({low:.2f} to {high:.2f}). Worst slice: {cell['attribute']} {cell['cell']}, mean error "
+        f"{said} Worst slice: {cell['attribute']} {cell['cell']}, mean error "
         f"{cell['mean_error']:.2f} over {cell['images']} images, elsewhere {cell['mean_error_elsewhere']:.2f}."
     )
 
@@ -111,13 +137,12 @@ def _attribute(
         ],
     }
     if len(judged) >= 2:
-        weights = _weights(len(errors), draws, seed)
         eta, epsilon = _explained(np.ones((1, len(errors))), judged, errors)
-        drawn, _ = _explained(weights, judged, errors) if draws else (np.array([np.nan]), None)
+        parts = [_explained(weights, judged, errors)[0] for weights in drawn(len(errors), draws, seed, 2)]
         result |= {
             "eta_squared": number(eta[0]),
             "epsilon_squared": number(epsilon[0]),
-            "interval": interval(drawn, confidence),
+            "interval": interval(np.concatenate([[np.nan], *parts]), confidence),
         }
     return result
 
@@ -135,42 +160,42 @@ def _cell(
     inside, outside = errors[member], errors[~member]
     part = chosen(sums, member)
     pooled = mean_of_known(iou(part.inter.sum(0), part.predicted.sum(0), part.truth.sum(0))[1:])
-    means = _weights(len(inside), draws, seed) @ inside / len(inside) if draws else np.array([np.nan])
-    t = np.nan
-    if len(inside) > 1 and len(outside) > 1:
-        spread = inside.var(ddof=1) / len(inside) + outside.var(ddof=1) / len(outside)
-        t = (inside.mean() - outside.mean()) / np.sqrt(spread) if spread > 0 else np.nan
+    means = [weighted(weights, inside) / len(inside) for weights in drawn(len(inside), draws, seed, 2)]
+    t = _welch(inside, outside)
     return {
         "cell": name,
         "images": len(inside),
         "judged": len(inside) >= least,
         "iou_mean_foreground": number(pooled),
         "mean_error": number(inside.mean()),
-        "interval": interval(means, confidence),
+        "interval": interval(np.concatenate([[np.nan], *means]), confidence),
         "mean_error_elsewhere": number(outside.mean()) if len(outside) else None,
-        "t": number(t),
+        "t": number(t) if np.isfinite(t) else None,
+        "t_infinite": int(np.sign(t)) if np.isinf(t) else 0,
     }
 
 
-def _weights(count: int, draws: int, seed: int) -> Floats:
-    """Return how often each of `count` images is drawn in each bootstrap draw, as (draws, count)."""
-    generator = np.random.Generator(np.random.Philox(key=np.array([seed % 2**64, 2], dtype=np.uint64)))
-    positions = (generator.random((draws, count)) * count).astype(np.int64)
-    weights = np.zeros((draws, count))
-    np.add.at(weights, (np.arange(draws)[:, None], positions), 1.0)
-    return weights
+def _welch(inside: Floats, outside: Floats) -> float:
+    """Return Welch's t of two samples: ±inf where neither varies and they differ, NaN for less than two images."""
+    if len(inside) < 2 or len(outside) < 2:
+        return math.nan
+    difference = float(inside.mean() - outside.mean())
+    if abs(difference) <= SAME:
+        return 0.0
+    spread = float(inside.var(ddof=1) / len(inside) + outside.var(ddof=1) / len(outside))
+    return difference / math.sqrt(spread) if spread > SAME**2 else math.copysign(math.inf, difference)
 
 
 def _explained(weights: Floats, judged: Sequence[npt.NDArray[np.bool_]], errors: Floats) -> tuple[Floats, Floats]:
     """Return η² and ε² of each row of weights, over the images of the judged cells."""
     used = np.logical_or.reduce(judged)
-    count = weights @ used
-    mean = np.divide(weights @ (used * errors), count, out=np.zeros(len(weights)), where=count > 0)
-    total = weights @ (used * errors**2) - count * mean**2
+    count = weighted(weights, used)
+    mean = np.divide(weighted(weights, used * errors), count, out=np.zeros(len(weights)), where=count > 0)
+    total = weighted(weights, used * errors**2) - count * mean**2
     between = np.zeros(len(weights))
     for member in judged:
-        size = weights @ member
-        cell = np.divide(weights @ (member * errors), size, out=np.zeros(len(weights)), where=size > 0)
+        size = weighted(weights, member)
+        cell = np.divide(weighted(weights, member * errors), size, out=np.zeros(len(weights)), where=size > 0)
         between += size * (cell - mean) ** 2
     within = (total - between) / np.maximum(count - len(judged), 1)
     flat = total <= 1e-12

@@ -103,6 +103,86 @@ def test_image_of_void_alone_counts_nothing():
     assert found["pixels"] == 0
     assert found["pixel_accuracy"] is None
     assert found["cross_entropy"] is None
+    assert found["iou"]["per_image_mean_foreground"] is None
+    assert np.isnan(metrics.image_scores(sums)).all()
+
+
+def some_classes(seed):
+    """Probabilities (7, 5, 12, 14) and masks in which no image has every class, and one is void alone."""
+    generator = np.random.default_rng(seed)
+    probabilities = generator.dirichlet(np.ones(5), (7, 12, 14)).transpose(0, 3, 1, 2).astype(np.float32)
+    probabilities[:, 4] = 0.0  # label 4 is never predicted
+    masks = np.zeros((7, 12, 14), np.uint8)
+    for i in range(6):
+        allowed = generator.choice([0, 1, 2, 4], 1 + i % 3, replace=False)  # label 3 is never true
+        masks[i] = generator.choice(allowed, (12, 14))
+        masks[i][generator.random((12, 14)) < 0.1] = 255
+    masks[6] = 255
+    return probabilities, masks
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_every_figure_equals_a_plain_loop_where_images_lack_classes_and_one_is_void(seed):
+    probabilities, masks = some_classes(seed)
+    names = ("background", "a", "b", "c", "d")
+    sums = metrics.measure(torch.from_numpy(probabilities), torch.from_numpy(masks))[0]
+    found = metrics.summary(sums, names)
+    counts = {(i, k): [0, 0, 0, 0.0, 0.0] for i in range(7) for k in range(5)}  # I, P, T, Σyŷ, Σŷ
+    confusion, log_loss, pixels = np.zeros((5, 5), int), 0.0, 0
+    for i, y, x in np.ndindex(masks.shape):
+        truth, p = int(masks[i, y, x]), probabilities[i, :, y, x].astype(float)
+        if truth == 255:
+            continue
+        guess = int(np.argmax(p))
+        confusion[truth, guess] += 1
+        log_loss -= np.log(max(p[truth], 1e-30))
+        pixels += 1
+        for k in range(5):
+            entry = counts[i, k]
+            entry[0] += k == truth == guess
+            entry[1] += k == guess
+            entry[2] += k == truth
+            entry[3] += p[k] * (k == truth)
+            entry[4] += p[k]
+
+    def over(inter, union):
+        return inter / union if union else None
+
+    def mean(values):
+        known = [value for value in values if value is not None]
+        return pytest.approx(sum(known) / len(known), rel=1e-5) if known else None
+
+    total = [[sum(counts[i, k][j] for i in range(7)) for j in range(5)] for k in range(5)]
+    iou = [over(t[0], t[1] + t[2] - t[0]) for t in total]
+    assert found["confusion"] == confusion.tolist()
+    assert list(found["iou"]["per_class"].values()) == [None if v is None else pytest.approx(v) for v in iou]
+    assert found["iou"]["mean_foreground"] == mean(iou[1:])
+    assert found["iou"]["mean_with_background"] == mean(iou)
+    dice = [over(2 * t[0], t[1] + t[2]) for t in total]
+    assert found["dice"]["mean_foreground"] == mean(dice[1:])
+    each = [[over(c[0], c[1] + c[2] - c[0]) for c in (counts[i, k] for k in range(5))] for i in range(7)]
+    assert list(found["iou"]["per_image_per_class"].values()) == [mean([row[k] for row in each]) for k in range(5)]
+    scores = [1.0 if (score := mean(row[1:])) is None else score for row in each[:6]]
+    assert metrics.image_scores(sums)[:6].tolist() == scores
+    assert np.isnan(metrics.image_scores(sums)[6])
+    assert found["iou"]["per_image_mean_foreground"] == pytest.approx(metrics.image_scores(sums)[:6].mean())
+    assert found["pixel_accuracy"] == pytest.approx(confusion.trace() / pixels)
+    assert found["cross_entropy"] == pytest.approx(log_loss / pixels, rel=1e-5)
+    assert found["eq2_as_printed"] == pytest.approx(sum(t[3] for t in total) / pixels, rel=1e-5)
+    soft = [over(t[3], t[2] + t[4] - t[3]) for t in total]
+    assert found["soft_iou"]["mean_foreground"] == mean(soft[1:])
+    union = sum(t[2] + t[4] - t[3] for t in total)
+    assert found["soft_iou"]["all_entries"] == pytest.approx(sum(t[3] for t in total) / union, rel=1e-5)
+    intervals = metrics.bootstrap(sums, names, 100, 0.95, 0)
+    low, high = intervals["per_image_mean_foreground"]
+    assert low <= found["iou"]["per_image_mean_foreground"] <= high
+
+
+def test_bootstrap_in_parts_is_the_bootstrap_of_the_whole(random, monkeypatch):
+    sums = metrics.measure(*random)[0]
+    whole = metrics.bootstrap(sums, NAMES, 50, 0.95, 3)
+    monkeypatch.setattr(metrics, "PART", 45)  # seven draws of six images at a time
+    assert metrics.bootstrap(sums, NAMES, 50, 0.95, 3) == whole
 
 
 def test_empty_image_left_empty_scores_one_and_claimed_scores_zero():

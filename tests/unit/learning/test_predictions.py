@@ -71,6 +71,16 @@ def test_masks_that_do_not_fit_are_named(subset, tmp_path, change, words):
     assert ".png" in str(caught.value)
 
 
+def test_true_masks_of_values_past_the_labels_are_named_and_not_left_out(subset, tmp_path):
+    folder = write_predictions(subset, tmp_path / "p", without_void)
+    bad = subset / "masks/semantic/000000000044.png"
+    mask = np.array(Image.open(bad))
+    mask[0, 0] = 9
+    Image.fromarray(mask).save(bad)
+    with pytest.raises(CocomineError, match=r"000000000044\.png holds the values \[9\]"):
+        score_masks(subset, folder, tmp_path / "out")
+
+
 def test_missing_masks_are_counted_and_the_first_are_named(subset, tmp_path):
     folder = write_predictions(subset, tmp_path / "p", without_void)
     (folder / "000000000058.png").unlink()

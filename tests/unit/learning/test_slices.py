@@ -1,5 +1,7 @@
 """Slices: what was spoilt on purpose is named first, small cells are not judged, η² is the textbook's."""
 
+import json
+
 import numpy as np
 import pytest
 from cocomine.learning import metrics, slices
@@ -81,4 +83,43 @@ def test_constant_errors_explain_nothing():
     attribute = slices.by_value("x", ["a", "b"] * 20)
     found = slices.analyse([attribute], images_with(np.full(40, 0.5)), np.full(40, 0.5), 5, 20, 0.95, 0)
     assert found["attributes"][0]["eta_squared"] is None
-    assert "Too few" in found["finding"] or "explains" in found["finding"]
+    assert found["finding"] == "Every image has the same error: no slice is worse than another."
+
+
+@pytest.mark.parametrize("right", [0.0, 0.25])
+def test_one_slice_wholly_wrong_among_faultless_ones_is_named_though_neither_side_varies(right):
+    codes = ["a", "b", "c"] * 20
+    errors = np.array([1.0 if code == "b" else right for code in codes])
+    noise = slices.by_value("noise", [str(i % 4) for i in range(60)])
+    found = slices.analyse([noise, slices.by_value("x", codes)], images_with(errors), errors, 10, 20, 0.95, 0)
+    assert (found["worst"][0]["attribute"], found["worst"][0]["cell"]) == ("x", "b")
+    assert found["worst"][0]["t"] is None
+    assert found["worst"][0]["t_infinite"] == 1
+    assert "Worst slice: x b, mean error 1.00 over 20 images" in found["finding"]
+    json.dumps(found, allow_nan=False)
+
+
+def test_attributes_that_explain_no_more_than_chance_are_not_said_to_explain():
+    errors = np.tile([0.2, 0.4], 40)
+    attribute = slices.by_value("x", ["a", "a", "b", "b"] * 20)  # the same errors in both cells
+    found = slices.analyse([attribute], images_with(errors), errors, 10, 20, 0.95, 0)
+    assert found["attributes"][0]["epsilon_squared"] <= 0
+    assert found["finding"] == (
+        "No attribute explains more of the error than chance does. No slice is clearly worse than the other images."
+    )
+
+
+def test_too_few_images_are_said_to_be_too_few():
+    errors = np.array([0.1, 0.9, 0.3])
+    found = slices.analyse([slices.by_value("x", ["a", "b", "a"])], images_with(errors), errors, 10, 20, 0.95, 0)
+    assert found["finding"].startswith("Too few images")
+
+
+def test_images_without_an_error_are_in_no_slice():
+    errors = np.r_[np.full(20, 0.2), np.full(20, 0.6), np.full(20, np.nan)]
+    codes = ["a"] * 20 + ["b"] * 20 + ["a"] * 20
+    found = slices.analyse([slices.by_value("x", codes)], images_with(np.nan_to_num(errors)), errors, 10, 20, 0.95, 0)
+    assert [cell["images"] for cell in found["attributes"][0]["cells"]] == [20, 20]
+    assert found["images_without_error"] == 20
+    assert found["mean_error"] == pytest.approx(0.4)
+    json.dumps(found, allow_nan=False)
