@@ -12,12 +12,15 @@ interference.png, quarantine.tsv, repairs.tsv and ATTRIBUTION.md.
 """
 
 import argparse
+import json
 import sys
 from pathlib import Path
 
 from cocomine.base import command
 from cocomine.base.errors import about
+from cocomine.masks.settings import TASK_OF
 from cocomine.mining.assemble import assemble
+from cocomine.mining.drawn import Drawn
 from cocomine.mining.settings import SubsetSettings
 
 
@@ -37,6 +40,19 @@ def build_parser() -> argparse.ArgumentParser:
         "--measures", type=Path, help="images.parquet that measure_images wrote; without it no image is judged"
     )
     parser.add_argument("--out-dir", type=Path, required=True, help="folder of the subset to write")
+    parser.add_argument(
+        "--draw-from",
+        default="instances",
+        choices=TASK_OF,
+        help="what the masks will be drawn from, which decides the classes of labels.json (default instances)",
+    )
+    parser.add_argument(
+        "--stuff-categories",
+        type=json.loads,
+        default=[],
+        metavar="JSON",
+        help="list of the stuff categories, by name or id, that get a label (default: all of the source)",
+    )
     parser.add_argument("--threads", type=int, default=1, help="processes that draw masks to check them (default 1)")
     return parser
 
@@ -53,6 +69,7 @@ def main(options: argparse.Namespace) -> None:
             measures_path=options.measures,
             out_dir=options.out_dir,
             threads=options.threads,
+            drawn=Drawn(options.draw_from, tuple(options.stuff_categories)),
         )
 
 

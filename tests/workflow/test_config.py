@@ -69,6 +69,11 @@ def test_the_readme_of_the_config_is_the_schemas(tmp_path: Path) -> None:
         ({"subsets": {"animals": {"source_splits": ["val2014"]}}}, "no split 'val2014'", "val2017"),
         ({"subsets": {"animals": {"images_from": "other"}}}, "no subset is called 'other'", "animals"),
         ({"subsets": {"animals": {"images_from": "animals"}}}, "is a ring", "stand alone"),
+        (
+            {"masks": {"draw_from": "stuff"}},
+            "subsets.animals.masks.draw_from: stuff: the source coco has no stuff file for val2017",
+            "add stuff to sources.coco.tasks",
+        ),
         ({"sources": {"coco": {"store": "cocoa", "splits": ["a"]}}}, "no store is called 'cocoa'", "coco"),
         ({"sources": {"coco": {}}}, "sources.coco.splits: missing", "train2017"),
         ({"stores": {"coco": {"use": "symlink"}}}, "stores.coco.use: 'symlink' is not one of", "in place"),

@@ -84,10 +84,12 @@ rule assemble_subset:
         settings=lambda wildcards: plan.subsets[wildcards.subset].query_json,
         index=lambda wildcards: plan.subsets[wildcards.subset].source.index_folder,
         annotations=lambda wildcards: plan.subsets[wildcards.subset].source.folder,
+        labels=lambda wildcards: plan.subsets[wildcards.subset].labelled,
         folder=lambda wildcards, output: str(Path(output.subset).parent),
     message:
         "Assemble {wildcards.subset} from what survived"
     shell:
         "python {input.script:q} --settings {params.settings:q} --index-dir {params.index:q} "
         "--annotations-dir {params.annotations:q} --selection {input.selection:q} --funnel {input.funnel:q} "
-        "--measures {input.measures:q} --out-dir {params.folder:q} --threads {threads} --log {log:q}"
+        "--measures {input.measures:q} --out-dir {params.folder:q} {params.labels} --threads {threads} "
+        "--log {log:q}"

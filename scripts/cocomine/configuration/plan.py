@@ -4,6 +4,7 @@ The Snakefile makes one plan and the rules read it; no rule looks into the confi
 """
 
 import re
+import shlex
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -13,6 +14,7 @@ from cocomine.base.errors import CocomineError
 from cocomine.base.files import canonical_json
 from cocomine.configuration import schema
 from cocomine.learning import grid
+from cocomine.masks.settings import TASK_OF, MaskSettings
 from cocomine.mining.settings import SubsetSettings
 from cocomine.sources.presets import TASKS
 from cocomine.sources.settings import SourceSettings, StoreSettings
@@ -179,6 +181,12 @@ class Subset:
             return f"--subset {tasks}/stuff.json"
         both = f" --stuff-json {tasks}/stuff.json" if kind == "instances+stuff" else ""
         return f"--subset {self.folder}/subset.json{both}"
+
+    @property
+    def labelled(self) -> str:
+        """The options of `assemble_subset` that say which categories get a label."""
+        names = shlex.quote(canonical_json(self.masks["stuff_categories"]))
+        return f"--draw-from {self.masks['draw_from']} --stuff-categories {names}"
 
     @property
     def tensor_size(self) -> int:
@@ -473,8 +481,23 @@ def _subset(name: str, config: Mapping[str, Any], sources: Mapping[str, Source],
     if "seed" in parts["split"]["properties"]:
         sections["split"] = {**sections["split"], **(seed if not _says_seed(config, given) else {})}
     _typed(f"{where}.split", "split", lambda: SplitSettings.from_mapping(sections["split"]))
+    _typed(f"{where}.masks", "masks", lambda: MaskSettings.from_mapping(sections["masks"]))
+    _check_drawn(where, source, query["source_splits"] or source.splits, sections["masks"]["draw_from"])
     formats = given.get("exports", config.get("exports", parts["exports"]["default"]))
     return Subset(name, source, query, sections["masks"], sections["split"], sections["tensors"], tuple(formats))
+
+
+def _check_drawn(where: str, source: Source, splits: Iterable[str], draw_from: str) -> None:
+    """Raise CocomineError when the masks are to be drawn from annotation files that the source does not have."""
+    task = TASK_OF[draw_from]
+    there = [split for name, split in source.files if name == task]
+    lacking = [split for split in splits if split not in there]
+    if task is not None and lacking:
+        some = f"leave the split out by source_splits (those with one: {', '.join(there)})"
+        raise CocomineError(
+            f"{where}.masks.draw_from: {draw_from}: the source {source.name} has no {task} file for {lacking[0]}",
+            f"add {task} to sources.{source.name}.tasks{f', or {some}' if there else ', or draw from instances'}",
+        )
 
 
 def _says_seed(config: Mapping[str, Any], given: Mapping[str, Any]) -> bool:

@@ -235,11 +235,21 @@ class Records:
             if isinstance(category.get("id"), int)
         }
         self.isthing = {
-            int(category["id"]): int(category.get("isthing", part is not self._stuff and settings.draw_from != "stuff"))
+            category["id"]: _isthing(category, part is not self._stuff and settings.draw_from != "stuff")
             for part in self._files
             for category in part.categories
             if isinstance(category.get("id"), int)
         }
+
+    def check(self, labels: Labels) -> None:
+        """Raise CocomineError for a file none of whose categories has a label: nothing would be drawn."""
+        for part in self._files:
+            ids = {category.get("id") for category in part.categories}
+            if ids and not any(isinstance(one, int) and one in labels.category_to_label for one in ids):
+                raise CocomineError(
+                    f"{part.path}: none of its {len(ids)} categories has a label",
+                    "labels.json was made for other annotations: give assemble_subset the same --draw-from",
+                )
 
     def __len__(self) -> int:
         """Return the number of annotations, of every image."""
@@ -257,6 +267,12 @@ class Records:
         """Close the files."""
         for part in self._files:
             part.close()
+
+
+def _isthing(category: Mapping[str, Any], default: bool) -> int:
+    """Return 1 for a category of objects and 0 for one of stuff: what it says, if it says 0 or 1."""
+    stated = category.get("isthing")
+    return int(stated) if stated in (0, 1) else int(default)
 
 
 def _records(path: Path | None, option: str, settings: MaskSettings) -> RecordsByImage:
@@ -295,6 +311,7 @@ def rasterize_masks(
     labels, rows = read_labels(sources.labels), read_images(sources.images)
     records = Records(settings, sources)
     with contextlib.closing(records), replaced_folder(out_dir / "masks", "refused.tsv") as folder:
+        records.check(labels)
         if settings.unwanted == "void" and records.category_ids <= labels.category_to_label.keys():
             log.warning(
                 "masks.unwanted is void, and every category of %s has a label: nothing becomes void by it. "
@@ -362,6 +379,12 @@ def _draw_all(
             raise CocomineError(
                 f"none of {len(rows)} images could be drawn; the first: {first.row.file_name}: {first.detail}",
                 "check that the annotations and images.tsv belong together",
+            )
+        if drawn and not asked and len(records):
+            raise CocomineError(
+                f"none of {len(records)} annotations of {', '.join(records.names)} was drawn: none has a category "
+                "with a label and an image of the subset",
+                "check masks.draw_from, masks.stuff_categories and the subset's categories",
             )
         if "panoptic" in settings.outputs:
             segments.seek(0)

@@ -14,6 +14,11 @@ CHOICES: dict[str, tuple[str, ...]] = {
     "unwanted": ("background", "void"),
     "bad_images": ("quarantine", "stop"),
 }
+TASK_OF: dict[str, str | None] = {
+    "instances": None, "stuff": "stuff", "instances+stuff": "stuff", "panoptic": "panoptic",
+}  # fmt: skip
+"""The annotation file that a choice of `draw_from` needs besides that of the instances."""
+
 RANGES: dict[str, tuple[int, int]] = {"border": (0, 255), "contact_sheet": (0, 400)}
 
 
@@ -26,6 +31,7 @@ class MaskSettings:
 
     outputs: tuple[str, ...] = ("semantic",)
     draw_from: str = "instances"
+    stuff_categories: tuple[int | str, ...] = ()
     overlap: str = "smaller-on-top"
     crowds: str = "void"
     unwanted: str = "background"
@@ -48,8 +54,8 @@ def checked(
 ) -> dict[str, Any]:
     """Return `mapping` with lists as tuples, or raise CocomineError naming the first key that cannot be used.
 
-    `outputs` is a list of some of its choices, kept in their order; other keys of `choices` take one of theirs; keys of
-    `ranges` take a whole number between both ends.
+    `outputs` is a list of some of its choices, kept in their order, `stuff_categories` one of names and ids; other keys
+    of `choices` take one of theirs; keys of `ranges` take a whole number between both ends.
     """
     result: dict[str, Any] = {}
     for key, value in mapping.items():
@@ -57,6 +63,9 @@ def checked(
             raise CocomineError(f"{section}: unknown key {key!r}", f"known here: {', '.join(known)}")
         if key == "outputs":
             result[key] = _some_of(section, key, value, choices[key])
+            continue
+        if key == "stuff_categories":
+            result[key] = _names(section, key, value)
             continue
         if key in choices and value not in choices[key]:
             raise CocomineError(f"{section}.{key}: {value!r} is not known", f"write one of: {', '.join(choices[key])}")
@@ -67,6 +76,13 @@ def checked(
                 raise CocomineError(f"{section}.{key}: {value!r} cannot be used", hint)
         result[key] = value
     return result
+
+
+def _names(section: str, key: str, value: object) -> tuple[int | str, ...]:
+    items = value if isinstance(value, list | tuple) else [None]
+    if any(isinstance(item, bool) or not isinstance(item, int | str) for item in items):
+        raise CocomineError(f"{section}.{key}: {value!r} cannot be used", "write a list of names or ids")
+    return tuple(item for item in items if isinstance(item, int | str))
 
 
 def _some_of(section: str, key: str, value: object, choices: tuple[str, ...]) -> tuple[str, ...]:

@@ -23,6 +23,7 @@ from cocomine.annotations.writer import write_document
 from cocomine.base.errors import CocomineError
 from cocomine.base.files import canonical_json, read_json, read_table, write_json, write_table
 from cocomine.mining import clauses, interference
+from cocomine.mining.drawn import INSTANCES, Drawn, drawn_categories
 from cocomine.mining.examine import (
     KEPT,
     QUARANTINED,
@@ -88,12 +89,13 @@ def assemble(
     measures_path: Path | None,
     out_dir: Path,
     threads: int = 1,
+    drawn: Drawn = INSTANCES,
 ) -> dict[str, Any]:
     """Write every file of a subset to `out_dir`; return its statistics.
 
     `threads` processes draw the masks that are checked, and nothing depends on how many. `measures_path` is the table
-    of measured images; without it no image is judged. Raises CocomineError when the selection was made by another
-    query, an image was not measured, or policy says stop.
+    of measured images; without it no image is judged. `drawn` says which categories get a label for the masks. Raises
+    CocomineError when the selection was made by another query, an image was not measured, or policy says stop.
     """
     funnel_before = read_json(funnel_path)
     if funnel_before.get("query") != query_values(query):
@@ -106,9 +108,9 @@ def assemble(
         stack.callback(spill.close)
         ledger = Ledger(out_dir / ".repairs.part")
         stack.callback(ledger.close)
-        return _Assembly(query, index_dir, annotations_dir, out_dir, source, funnel_before, spill, ledger, stack).run(
-            find_rows(source, selection_path), measures_path, threads
-        )
+        return _Assembly(
+            query, index_dir, annotations_dir, out_dir, source, funnel_before, spill, ledger, stack, drawn
+        ).run(find_rows(source, selection_path), measures_path, threads)
 
 
 def find_rows(source: Source, selection_path: Path) -> Picked:
@@ -193,9 +195,11 @@ class _Assembly:
         spill: Spill,
         ledger: Ledger,
         stack: ExitStack,
+        drawn: Drawn,
     ) -> None:
         self.query, self.index_dir, self.annotations_dir, self.out_dir = query, index_dir, annotations_dir, out_dir
         self.source, self.funnel_before, self.spill, self.stack = source, funnel_before, spill, stack
+        self.drawn = drawn
         self.wanted: Wanted = resolve(query, source)
         self.images_quarantined, self.annotations_quarantined = quarantined_by_policy(source, query)
         self.objects: Objects = judge_objects(source, query, self.wanted, self.annotations_quarantined)
@@ -411,7 +415,7 @@ class _Assembly:
         self._document(out / "subset.json", "instances", source, images, labels, category_ids)
         write_images(out / "images.tsv", source, by_id, [roles[row] for row in by_id.tolist()])
         kept = [category for category in source.categories if category.id in category_ids]
-        write_labels(out / "labels.json", kept)
+        write_labels(out / "labels.json", drawn_categories(self.drawn, source, self.index_dir, kept))
         values = self.values.select(labels.keep)
         write_dictionary(out / "dictionary.json", source, by_id, annotation_rows, values.box)
         write_attribution(out / "ATTRIBUTION.md", source, by_id, licences_of(source))
