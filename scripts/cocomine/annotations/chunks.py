@@ -35,7 +35,7 @@ from cocomine.annotations.records import (
 from cocomine.annotations.scan import Source, next_item, value_end
 from cocomine.base.errors import CocomineError
 
-CHUNK: Final = 1 << 18
+CHUNK: Final = 1 << 19
 
 Array = npt.NDArray[Any]
 

@@ -34,6 +34,9 @@ from cocomine.base.errors import CocomineError
 STRETCH: Final = 1 << 22
 """Bytes of records handed to a worker at a time."""
 
+AHEAD: Final = 14
+"""Stretches handed out beyond one for each worker: enough for them not to wait while the images are looked at."""
+
 WORTH_PROCESSES: Final = 1 << 24
 """Files below this size are read in one process: starting others costs more than it saves."""
 
@@ -92,17 +95,22 @@ Submit = Callable[..., "Future[Part]"]
 
 
 def walk(
-    path: Path, task: str, threads: int = 1, advance: Callable[[int], None] = lambda _: None
+    path: Path,
+    task: str,
+    threads: int = 1,
+    advance: Callable[[int], None] = lambda _: None,
+    meanwhile: Callable[[list[Part]], None] = lambda _: None,
 ) -> tuple[Layout, Source]:
     """Read the whole document at `path` and return its layout and the opened source, which the caller closes.
 
-    `advance` is told how many bytes more are done. Raises CocomineError for malformed JSON, with the byte offset, and
-    for a document that is no COCO document.
+    `advance` is told how many bytes more are done. `meanwhile` is called once with the images' parts if the images come
+    first, while the annotations are being read in other processes. Raises CocomineError for malformed JSON, with the
+    byte offset, and for a document that is no COCO document.
     """
     source = Source(path)
     try:
         with _workers(threads if source.size >= WORTH_PROCESSES else 1) as (submit, ahead):
-            return _Walk(source, TASKS[task], submit, ahead, advance).run(), source
+            return _Walk(source, TASKS[task], submit, ahead, advance, meanwhile).run(), source
     except BrokenProcessPool as error:
         source.close()
         raise CocomineError(
@@ -124,7 +132,7 @@ def _workers(threads: int) -> Iterator[tuple[Submit, int]]:
     context = multiprocessing.get_context("fork" if sys.platform == "linux" else "spawn")
     with ProcessPoolExecutor(threads, mp_context=context) as pool:
         try:
-            yield pool.submit, threads + 2
+            yield pool.submit, threads + AHEAD
         except BaseException:
             pool.shutdown(wait=True, cancel_futures=True)
             raise
@@ -137,8 +145,17 @@ def _at_once(function: Callable[..., Part], *arguments: Any) -> "Future[Part]":
 
 
 class _Walk:
-    def __init__(self, source: Source, kind: str, submit: Submit, ahead: int, advance: Callable[[int], None]) -> None:
+    def __init__(
+        self,
+        source: Source,
+        kind: str,
+        submit: Submit,
+        ahead: int,
+        advance: Callable[[int], None],
+        meanwhile: Callable[[list[Part]], None],
+    ) -> None:
         self.source = source
+        self.meanwhile = meanwhile
         self.kind = kind
         self.submit = submit
         self.ahead = ahead
@@ -240,6 +257,9 @@ class _Walk:
                 end, cursor_after = self._cut_stretch(cursor, boundary, hints)
                 pending.append((end, self.submit(decode_stretch, source.path, kind, cursor, end, boundary)))
                 cursor = cursor_after
+            if self.layout.images and kind != "image":
+                self.meanwhile(self.layout.images)
+                self.meanwhile = lambda _: None
             end, future = pending.popleft()
             part = future.result()
             if part.error is not None:
