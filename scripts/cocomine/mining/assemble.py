@@ -10,7 +10,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import ExitStack
-from dataclasses import asdict, astuple, dataclass, fields
+from dataclasses import astuple, dataclass, fields
 from pathlib import Path
 from typing import Any, Final, Self
 
@@ -41,10 +41,9 @@ from cocomine.mining.examine import (
     quarantined_lines,
 )
 from cocomine.mining.funnel import Funnel
-from cocomine.mining.index import Array, Mask, Rows, Source, read_source, splits_of
+from cocomine.mining.index import Array, Mask, Rows, Source, licence_names, licences_of, read_source, splits_of
 from cocomine.mining.mine import query_values, read_source_of
 from cocomine.mining.outputs import (
-    licences_of,
     write_attribution,
     write_dictionary,
     write_images,
@@ -599,8 +598,8 @@ class _Assembly:
         if self.query.keep_other_annotations:
             wanted = np.ones(len(ids), dtype=bool)
         else:
-            names = {self.names[cls] for cls in self.wanted.classes}
-            flags = np.array([category.name in names for category in other.categories] + [False], dtype=bool)
+            names = {self.source.categories[cls].stated for cls in self.wanted.classes}
+            flags = np.array([category.stated in names for category in other.categories] + [False], dtype=bool)
             wanted = flags[other.class_of]
         return held | (~known & wanted)
 
@@ -615,8 +614,7 @@ class _Assembly:
 
     def _statistics(self, funnel: Funnel, image_rows: Rows, annotation_rows: Rows, values: _Values) -> dict[str, Any]:
         source, classes = self.source, len(self.names)
-        names = {licence.id: licence.name or str(licence.id) for licence in licences_of(source).values()}
-        names.setdefault(-1, "not stated")
+        names = licence_names(source)
         licence = source.images["license"]
         usable = np.flatnonzero(~self.annotations_quarantined & (source.class_of >= 0))
         table = source.annotations
@@ -659,7 +657,7 @@ class _Assembly:
             "repaired": dict(sorted(self.ledger.repaired_reasons.items())),
             "query": self.funnel_before["query"],
             "words": self.funnel_before["words"],
-            "wanted": [asdict(source.categories[cls]) for cls in rows],
+            "wanted": [source.categories[cls].values() for cls in rows],
         }
 
 
@@ -760,7 +758,8 @@ def _licences(source: Source, files: Sequence[SpanFile]) -> bytes | None:
         return texts[0] if texts else None
     merged: dict[str, Any] = {}
     for split in source.splits:
-        for record in split.manifest.get("licenses") or []:
+        listed = split.manifest.get("licenses")
+        for record in listed if isinstance(listed, list) else []:
             key = record.get("id") if isinstance(record, dict) else None
             merged.setdefault(canonical_json(key if key is not None else record), record)
     return canonical_json(list(merged.values())).encode("utf-8")

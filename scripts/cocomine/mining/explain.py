@@ -13,8 +13,7 @@ import numpy as np
 
 from cocomine.mining import clauses
 from cocomine.mining.funnel import Funnel, Step
-from cocomine.mining.index import Array, Mask, Rows, Source
-from cocomine.mining.outputs import licences_of
+from cocomine.mining.index import Array, Mask, Rows, Source, licences_of
 from cocomine.mining.select import Selection, area_mask, relative_area_mask, wanted_annotations
 from cocomine.mining.settings import Range, SubsetSettings
 

@@ -6,8 +6,9 @@ tables themselves are written by `index_annotations`; `cocomine.annotations.sche
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from difflib import get_close_matches
 from functools import cached_property
 from itertools import pairwise
@@ -21,7 +22,7 @@ import pyarrow.parquet as pq
 
 from cocomine.annotations import arrow
 from cocomine.annotations.reasons import Reason, mask_of, masks_by_policy, policies
-from cocomine.annotations.records import as_integer
+from cocomine.annotations.records import LARGEST_SIDE, as_integer
 from cocomine.annotations.schema import open_index
 from cocomine.base.errors import CocomineError
 
@@ -155,11 +156,20 @@ class Table:
 
 @dataclass(frozen=True)
 class Category:
-    """A category of the source."""
+    """A category of the source.
+
+    `name` tells it from every other, so that tables can go by it: of several with one name it is "cat (8)", with the
+    id. `stated` is the name that the file states.
+    """
 
     id: int
     name: str
     supercategory: str
+    stated: str
+
+    def values(self) -> dict[str, Any]:
+        """Return the category as plain values for JSON."""
+        return {"id": self.id, "name": self.name, "supercategory": self.supercategory}
 
 
 @dataclass(frozen=True)
@@ -228,7 +238,7 @@ class Source:
         for record in self.category_records:
             if record.reasons & self.bad_categories or record.id < 0:
                 continue
-            category = Category(record.id, record.name, record.supercategory)
+            category = Category(record.id, record.name, record.supercategory, record.name)
             split, known = found.setdefault(record.id, (record.split, category))
             if known.name != category.name and split != record.split:
                 raise CocomineError(
@@ -236,7 +246,7 @@ class Source:
                     f"{self.splits[record.split].source_file}",
                     "put splits with different categories into sources of their own",
                 )
-        return tuple(found[identity][1] for identity in sorted(found))
+        return _told_apart([found[identity][1] for identity in sorted(found)])
 
     @cached_property
     def class_of(self) -> npt.NDArray[np.int32]:
@@ -274,6 +284,60 @@ class Source:
     def repeated_annotations(self, rows: Rows) -> Mask:
         """Which of the annotations at global `rows` (ascending) have an id that an earlier split's has already."""
         return _repeated(self.annotations["id"][rows], np.searchsorted(rows, self.annotations.starts))
+
+
+def _told_apart(categories: Sequence[Category]) -> tuple[Category, ...]:
+    """Give categories that share a name names of their own, by adding the id."""
+    names = [category.name for category in categories]
+    while len(set(names)) < len(names):
+        times = Counter(names)
+        names = [
+            f"{name} ({category.id})".strip() if times[name] > 1 else name
+            for name, category in zip(names, categories, strict=True)
+        ]
+    return tuple(replace(category, name=name) for name, category in zip(names, categories, strict=True))
+
+
+@dataclass(frozen=True)
+class Licence:
+    """A licence as an annotation file lists it."""
+
+    id: int
+    name: str
+    url: str
+
+
+def licences_of_split(split: Split) -> list[Licence]:
+    """Return the licences that an annotation file lists; whatever else stands in its list is passed over.
+
+    An id that is written as text or as a float stands for its number, as in the images.
+    """
+    listed = split.manifest.get("licenses")
+    records = [record for record in listed if isinstance(record, dict)] if isinstance(listed, list) else []
+    numbers = [as_integer(record.get("id"), LARGEST_SIDE)[0] for record in records]
+    return [
+        Licence(number, str(record.get("name") or ""), str(record.get("url") or ""))
+        for number, record in zip(numbers, records, strict=True)
+        if number >= 0
+    ]
+
+
+def licences_of(source: Source) -> dict[int, Licence]:
+    """Return the licences that the splits list, by id; where two splits differ, the first counts."""
+    found: dict[int, Licence] = {}
+    for split in source.splits:
+        for licence in licences_of_split(split):
+            found.setdefault(licence.id, licence)
+    return found
+
+
+def licence_names(source: Source) -> dict[int, str]:
+    """Return a name for each licence id, -1 (not stated) too, that no other has."""
+    known = {number: licence.name or str(number) for number, licence in licences_of(source).items()}
+    times = Counter([*known.values(), "not stated"])
+    return {number: f"{name} ({number})" if times[name] > 1 else name for number, name in known.items()} | {
+        -1: "not stated"
+    }
 
 
 def _repeated(ids: Array, starts: Array) -> Mask:

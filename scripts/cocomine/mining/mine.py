@@ -106,7 +106,7 @@ def funnel_document(source: Source, selection: Selection) -> dict[str, Any]:
         "query": query_values(selection.query),
         "words": query_words(selection),
         "splits": [split.name for split in source.splits],
-        "wanted": [asdict(source.categories[cls]) for cls in selection.wanted.classes],
+        "wanted": [source.categories[cls].values() for cls in selection.wanted.classes],
         "caps": {str(source.categories[cls].id): cap for cls, cap in sorted(selection.caps.items())},
         "roles": {role: roles.count(role) for role in (WANTED, NEGATIVE, SPARE)},
         "notes": selection.notes,

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import colorsys
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -13,31 +13,11 @@ import numpy as np
 
 from cocomine.base.errors import CocomineError
 from cocomine.base.files import atomic_path, write_json, write_table
-from cocomine.mining.index import Array, Category, Rows, Source
+from cocomine.mining.index import Array, Category, Licence, Rows, Source
 
 IMAGE_COLUMNS = ("image_id", "source_split", "file_name", "store_path", "width", "height", "license", "role")
 VOID = 255
 GOLDEN_RATIO = 0.6180339887498949
-
-
-@dataclass(frozen=True)
-class Licence:
-    """A licence as an annotation file lists it."""
-
-    id: int
-    name: str
-    url: str
-
-
-def licences_of(source: Source) -> dict[int, Licence]:
-    """Return the licences that the splits list, by id; where two splits differ, the first counts."""
-    found: dict[int, Licence] = {}
-    for split in source.splits:
-        for record in split.manifest.get("licenses") or []:
-            if isinstance(record, dict) and isinstance(record.get("id"), int):
-                licence = Licence(record["id"], str(record.get("name") or ""), str(record.get("url") or ""))
-                found.setdefault(licence.id, licence)
-    return found
 
 
 def color_of(category_id: int) -> tuple[int, int, int]:
@@ -107,10 +87,15 @@ def write_dictionary(path: Path, source: Source, image_rows: Rows, annotation_ro
     """Write the mining dictionary: file name to its objects, all of them, in the order of the annotation file.
 
     `boxes` are [x, y, width, height] in pixels, shape (len(annotation_rows), 4). Images without an object are not in
-    it. Written one image a line.
+    it; one whose file name another split's image has too stands under its split's folder and name. Written one image a
+    line.
     """
     by_id = {category.id: category for category in source.categories}
     names = [name or "" for name in source.images.texts("file_name", image_rows)]
+    times = Counter(names)
+    if len(times) < len(names):
+        paths = source.images.texts("store_path", image_rows)
+        names = [path or name if times[name] > 1 else name for name, path in zip(names, paths, strict=True)]
     by_name = sorted(range(len(names)), key=names.__getitem__)
     place = np.empty(len(names), dtype=np.int64)
     place[by_name] = np.arange(len(names))
@@ -133,7 +118,7 @@ def write_dictionary(path: Path, source: Source, image_rows: Rows, annotation_ro
                     "image_id": image_id,
                     "category_id": category_id,
                     "supercategory": by_id[category_id].supercategory,
-                    "name": by_id[category_id].name,
+                    "name": by_id[category_id].stated,
                     "Bounding": box,
                 }
                 for category_id, box in zip(category_ids, boxes[here].tolist(), strict=True)

@@ -12,9 +12,10 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from cocomine.annotations.arrow import flags
+from cocomine.annotations.records import LARGEST_ID, as_integer
 from cocomine.base.errors import CocomineError
 from cocomine.base.files import read_table
-from cocomine.mining.index import Mask, Source, nearest
+from cocomine.mining.index import Mask, Source, licences_of_split, nearest
 from cocomine.mining.settings import CategoryRef, Range, SubsetSettings
 
 
@@ -77,7 +78,8 @@ def _refuse_others(classes: Sequence[int], wanted: Wanted, names: Sequence[str],
 def find_category(ref: CategoryRef, source: Source, key: str) -> tuple[int, ...]:
     """Return the class numbers that one item of a list of categories means.
 
-    Two categories with one name are both meant by it. Raises CocomineError when there is none.
+    Two categories with one name are both meant by it; "cat (8)" means the one of them that has that id. Raises
+    CocomineError when there is none.
     """
     categories = source.categories
     if ref.id is not None:
@@ -86,17 +88,19 @@ def find_category(ref: CategoryRef, source: Source, key: str) -> tuple[int, ...]
             ids = ", ".join(str(category.id) for category in categories[:100])
             raise CocomineError(f"subset: {key}: the source has no category with id {ref.id}", f"its ids are {ids}")
         return tuple(found)
-    names = [category.name for category in categories]
+    names = [category.stated for category in categories]
+    own = [category.name for category in categories]
     supers = sorted({category.supercategory for category in categories} - {""})
     if ref.supercategory is not None:
         word, found = ref.supercategory, _equal([category.supercategory for category in categories], ref.supercategory)
         known = supers
     elif ref.name is not None:
-        word, found, known = ref.name, _equal(names, ref.name), names
+        word, found, known = ref.name, _equal(names, ref.name) or _equal(own, ref.name), own
     else:
         word = str(ref.text)
-        found = _equal(names, word) or _equal([category.supercategory for category in categories], word)
-        known = names + [name for name in supers if name not in names]
+        found = _equal(names, word) or _equal(own, word)
+        found = found or _equal([category.supercategory for category in categories], word)
+        known = own + [name for name in supers if name not in own]
     if not found:
         what = "supercategory" if ref.supercategory is not None else "category"
         raise CocomineError(f"subset: {key}: the source has no {what} '{word}'", nearest(word, known))
@@ -115,15 +119,14 @@ def licence_mask(source: Source, wanted: Sequence[int | str]) -> Mask:
     unknown = set(wanted)
     names: list[str] = []
     for number, split in enumerate(source.splits):
-        records = [record for record in split.manifest.get("licenses") or [] if isinstance(record, dict)]
-        by_name = {str(record.get("name", "")).lower(): record.get("id") for record in records}
-        ids = {record.get("id") for record in records}
-        names += [f"{record.get('id')} {record.get('name', '')}" for record in records]
+        listed = licences_of_split(split)
+        names += [f"{licence.id} {licence.name}" for licence in listed]
         chosen = set()
         for item in wanted:
-            identity = item if isinstance(item, int) else by_name.get(item.lower())
-            if identity in ids and identity is not None:
-                chosen.add(identity)
+            # Several licences of one name are all meant by it.
+            found = {one.id for one in listed if one.id == item or (one.name and one.name.lower() == str(item).lower())}
+            if found:
+                chosen |= found
                 unknown.discard(item)
         begin, end = int(source.images.starts[number]), int(source.images.starts[number + 1])
         result[begin:end] = np.isin(source.images["license"][begin:end], np.array(sorted(chosen), dtype=np.int64))
@@ -145,11 +148,12 @@ def image_list_mask(source: Source, items: Sequence[int | str] | str, key: str, 
     ids = {item for item in wanted if isinstance(item, int)}
     texts = {item for item in wanted if isinstance(item, str)}
     # A text of digits may be an id that was read from a file, or a name without its suffix.
-    numbers = {int(text): text for text in texts if text.isascii() and text.isdigit()}
+    numbers = {text: as_integer(text)[0] for text in texts if as_integer(text)[0] >= 0}
     column = source.images["id"]
-    result: Mask = np.isin(column, np.array(sorted(ids | set(numbers)), dtype=np.int64))
+    possible = {number for number in ids | set(numbers.values()) if 0 <= number <= LARGEST_ID}  # no image has another
+    result: Mask = np.isin(column, np.array(sorted(possible), dtype=np.int64))
     seen: set[int | str] = set(column[result].tolist())
-    seen |= {numbers[number] for number in seen & set(numbers) if isinstance(number, int)}
+    seen |= {text for text, number in numbers.items() if number in seen}
     names = texts - set(numbers)
     if names:
         value_set = pa.array(sorted(names), pa.string())

@@ -279,8 +279,8 @@ class Trace:
         if verdicts:
             cause = verdicts[0].why or f"it is quarantined: {verdicts[0].reason}"
             return verdicts[0].clause or "object", f"its object {identity} is not in the subset: {cause}"
-        names = {self.source.categories[number].name for number in self.selection.wanted.classes}
-        if self.query.keep_other_annotations or (cls >= 0 and other.categories[cls].name in names):
+        names = {self.source.categories[number].stated for number in self.selection.wanted.classes}
+        if self.query.keep_other_annotations or (cls >= 0 and other.categories[cls].stated in names):
             return None
         return "other_annotations", "its category is none of those wanted, and keep_other_annotations is false"
 

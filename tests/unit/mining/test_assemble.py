@@ -209,6 +209,47 @@ def test_records_of_two_splits_that_share_an_id_are_not_mixed_up(tmp_path):
     assert ("annotation", "b", "1", "duplicate-id") in reasons
 
 
+def test_images_of_one_file_name_have_entries_of_their_own_in_the_dictionary(tmp_path):
+    one, two = document([annotation(1), annotation(2, image_id=2)]), document([annotation(3, image_id=12)])
+    two["images"] = [{**image, "id": image["id"] + 10} for image in two["images"]]
+    two["images"][0]["file_name"] = "other.jpg"
+    build(tmp_path, {"instances_a": one, "instances_b": two})
+
+    def refuse_twice(pairs):
+        assert len(dict(pairs)) == len(pairs)
+        return dict(pairs)
+
+    text = (tmp_path / "out" / "dictionary.json").read_text()
+    found = json.loads(text, object_pairs_hook=refuse_twice)
+    assert {name: [entry["image_id"] for entry in entries] for name, entries in found.items()} == {
+        "1.jpg": [1], "a/2.jpg": [2], "b/2.jpg": [12],
+    }  # fmt: skip
+
+
+def test_categories_of_one_name_are_told_apart_in_every_table(tmp_path):
+    categories = [{"id": 25, "name": "cat"}, {"id": 26, "name": "cat"}]
+    records = [
+        annotation(1),
+        annotation(2, image_id=2, category_id=26),
+        annotation(3, image_id=2, category_id=26, area=401.0),
+    ]
+    statistics = build(tmp_path, {"instances_a": document(records, categories=categories)})
+    per_class = statistics["after"]["per_class"]
+    assert {name: entry["annotations"] for name, entry in per_class.items()} == {"cat (25)": 1, "cat (26)": 2}
+    assert set(statistics["interference"]["after"]) == set(per_class)
+    labels = json.loads((tmp_path / "out" / "labels.json").read_text())
+    assert [entry["name"] for entry in labels["labels"]] == ["background", "cat (25)", "cat (26)"]
+    assert subset(tmp_path)["categories"] == categories
+    entries = json.loads((tmp_path / "out" / "dictionary.json").read_text())
+    assert {entry["name"] for objects in entries.values() for entry in objects} == {"cat"}
+
+
+def test_a_licence_given_as_text_is_attributed_by_its_name(tmp_path):
+    content = document([annotation(1)], licenses=[{"id": "1", "name": "Attribution", "url": "http://example.org/"}])
+    build(tmp_path, {"instances_a": content})
+    assert "## Attribution: 1 images" in (tmp_path / "out" / "ATTRIBUTION.md").read_text()
+
+
 def test_ids_written_as_text_are_mended_everywhere(tmp_path):
     content = document([annotation("1", image_id="1", category_id="25")])
     content["images"][0]["id"] = "1"
@@ -300,6 +341,8 @@ def damaged(draw):
     """A document with a few values replaced, keys taken out, and records repeated."""
     records = [annotation(n, image_id=1 + n % 3, category_id=(1, 25)[n % 2]) for n in range(1, 9)]
     content = copy.deepcopy(document(records, images=3))
+    if draw(st.integers(0, 3)) == 3:
+        content["licenses"] = draw(st.one_of(STRANGE, st.lists(st.builds(lambda i: {"id": i, "name": i}, STRANGE))))
     for _ in range(draw(st.integers(0, 6))):
         section = content[draw(st.sampled_from(["images", "annotations", "annotations", "categories"]))]
         at = draw(st.integers(0, len(section) - 1))

@@ -8,7 +8,7 @@ from cocomine.base.errors import CocomineError
 from cocomine.mining import clauses, interference
 from cocomine.mining.clauses import Pairs
 from cocomine.mining.count import count_expression, table
-from cocomine.mining.index import read_source
+from cocomine.mining.index import licence_names, licences_of, read_source
 from cocomine.mining.resolve import image_list_mask
 from cocomine.mining.select import select
 from cocomine.mining.settings import SubsetSettings
@@ -98,6 +98,56 @@ def test_a_subset_that_matches_nothing_names_the_clause_that_took_the_last_image
         ids(source, **query)
     assert f"no image is left after the clause '{clause}'" in caught.value.message
     assert hint in caught.value.hint
+
+
+TWINS = {
+    "licenses": [{"id": 1, "name": "by"}, {"id": "2", "name": "by"}, {"id": 3, "name": "not stated"}],
+    "images": [
+        {"id": n, "file_name": f"{n}.jpg", "width": 100, "height": 100, "license": n if n < 4 else -1}
+        for n in range(1, 5)
+    ],
+    "annotations": [box(1, 1, 7), box(2, 2, 8), box(3, 3, 8), box(4, 4, 9)],
+    "categories": [{"id": 7, "name": "cat"}, {"id": 8, "name": "cat"}, {"id": 9, "name": "cat (8)"}],
+}
+
+
+def test_categories_and_licences_of_one_name_are_counted_apart(tmp_path):
+    source = index_of(TWINS, tmp_path)
+    assert [category.name for category in source.categories] == ["cat (7)", "cat (8) (8)", "cat (8) (9)"]
+    selection = select(source, SubsetSettings.from_mapping({"categories": ["cat"]}))
+    assert ids(source, categories=["cat"]) == [1, 2, 3]
+    assert ids(source, categories=["cat (7)"]) == [1]
+    kept = selection.funnel.as_dict()["kept_by_class"]
+    assert {name: entry["annotations"] for name, entry in kept.items()} == {"cat (7)": 1, "cat (8) (8)": 2}
+    for step in selection.funnel.steps:
+        assert sum(c.get("annotations_removed", 0) for c in step.by_class.values()) == step.annotations["removed"]
+    assert licence_names(source) == {1: "by (1)", 2: "by (2)", 3: "not stated (3)", -1: "not stated"}
+    assert ids(source, licenses=["BY"]) == [1, 2]
+    assert ids(source, licenses=[2]) == [2]
+
+
+@pytest.mark.parametrize(
+    "listed",
+    [5, True, "by", {}, {"id": 1}, [5, None, "x"], [{"id": []}, {"id": {}}, {"id": "abc", "name": 5}, {"id": 2**70}],
+     [{"id": None, "name": None}, {"id": 1.5}, {"id": -1}, {"id": True}]],
+)  # fmt: skip
+def test_a_damaged_list_of_licences_lists_what_it_can(tmp_path, listed):
+    source = index_of({**TWINS, "licenses": listed}, tmp_path)
+    assert licences_of(source) == {}
+    for wanted in (1, "by", "abc", 2**70):
+        with pytest.raises(CocomineError, match="the source has no licence"):
+            ids(source, licenses=[wanted])
+
+
+@pytest.mark.parametrize("item", [2**63, 2**70, "9" * 20, "1" * 5000, -1])
+def test_an_image_number_that_no_image_can_have_is_no_image_of_the_source(source, item):
+    assert ids(source, exclude_images=[item]) == ids(source)
+    with pytest.raises(CocomineError, match="1 of 1 are no image of the source"):
+        ids(source, include_images=[item])
+
+
+def test_an_image_may_be_listed_by_its_number_in_several_spellings(source):
+    assert ids(source, include_images=["1", "001", 1, "2.jpg"]) == [1, 2]
 
 
 def test_a_supercategory_stands_for_any_of_its_categories(source):
