@@ -39,7 +39,14 @@ def build_parser() -> argparse.ArgumentParser:
         action="extend",
         default=[],
         metavar="DIR",
-        help="tensors of other subsets that this run is evaluated on: images of their `val` split are never trained on",
+        help="tensors of other subsets that this run is evaluated on: images of their split that is withheld are never "
+        "trained on",
+    )
+    parser.add_argument(
+        "--withheld-split",
+        choices=("val", "train", "all"),
+        default="val",
+        help="the split of --evaluated-on that is evaluated and therefore withheld (default: val)",
     )
     parser.add_argument(
         "--tensorboard", type=Path, metavar="DIR", help="also write TensorBoard events here (they hold times)"
@@ -57,7 +64,7 @@ def main(options: argparse.Namespace) -> int:
     held_out: set[int] = set()
     for folder in options.evaluated_on:
         other = data.read_tensors(folder)
-        held_out |= {int(other.image_ids[row]) for row in other.rows_of("val")}
+        held_out |= {int(other.image_ids[row]) for row in other.rows_of(options.withheld_split)}
     training.train(
         training.Job(
             settings,

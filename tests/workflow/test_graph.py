@@ -1,12 +1,16 @@
 """What the graph promises: a second run does nothing, and a change re-runs exactly what it reaches."""
 
+import os
 import re
 from pathlib import Path
 
 import pytest
+import torch
 import yaml
+from cocomine.learning.models import encoders
 from helpers.shared import ROOT
 from helpers.workflow import copy_of_the_project, planned, snakemake
+from safetensors.torch import save_file
 
 SMALL = {
     "sources": {"synthetic-demo": {"synthetic": {"images": 48, "twins": 2, "broken": 1, "width": 160, "height": 120}}},
@@ -16,11 +20,19 @@ SMALL = {
     "experiments": {
         "tiny": {
             "subset": "small",
+            "model": {"weights": "encoder.safetensors"},
             "train": {"iterations": 2, "batch": 4, "device": "cpu", "precision": "fp32"},
             "evaluation": {"bootstrap": 20, "pictures": 1},
         }
     },
 }
+
+
+def write_encoder(path: Path, seed: int) -> None:
+    """Write random weights of ResNet18, to be named in a config."""
+    torch.manual_seed(seed)
+    backbone = encoders.ResNetBackbone(encoders.resnet_config("resnet18"))
+    save_file({key: value.contiguous() for key, value in backbone.state_dict().items()}, path)
 
 
 @pytest.fixture(scope="module")
@@ -30,6 +42,7 @@ def built(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path, Path]:
     work = tmp_path_factory.mktemp("work")
     config = work / "config.yaml"
     config.write_text(yaml.safe_dump(SMALL), encoding="utf-8")
+    write_encoder(work / "encoder.safetensors", 0)
     done = snakemake(work, "--configfile", str(config), project=project)
     assert done.returncode == 0, done.stdout + done.stderr
     return project, work, config
@@ -69,6 +82,30 @@ def test_a_change_of_evaluation_does_not_train_again(plan_after) -> None:
     jobs = plan_after("scripts/evaluate_model.py", "def main(", "UNUSED = 1\n\n\ndef main(")
     assert "train_model" not in jobs
     assert jobs.keys() == {"evaluate_model", "compare_experiments", "render_report", "render_index", "lock_build"}
+
+
+def test_other_settings_of_the_evaluation_do_not_train_again(built, tmp_path: Path) -> None:
+    project, work, _ = built
+    tiny = SMALL["experiments"]["tiny"]
+    config = tmp_path / "config.yaml"
+    changed = tiny | {"evaluation": {"bootstrap": 30, "pictures": 0, "slice_images": 5}}
+    config.write_text(yaml.safe_dump(SMALL | {"experiments": {"tiny": changed}}), encoding="utf-8")
+    jobs = planned(work, "--configfile", str(config), project=project)
+    assert "evaluate_model" in jobs
+    assert "train_model" not in jobs
+
+
+def test_other_encoder_weights_in_the_same_file_train_again(built) -> None:
+    project, work, config = built
+    before = (work / "encoder.safetensors").read_bytes()
+    stamp = (work / "encoder.safetensors").stat()
+    write_encoder(work / "encoder.safetensors", 1)
+    try:
+        jobs = planned(work, "--configfile", str(config), project=project)
+    finally:
+        (work / "encoder.safetensors").write_bytes(before)
+        os.utime(work / "encoder.safetensors", ns=(stamp.st_atime_ns, stamp.st_mtime_ns))
+    assert jobs["train_model"] == 1
 
 
 def test_a_change_of_the_base_reruns_everything_that_runs(plan_after) -> None:

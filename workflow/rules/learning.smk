@@ -13,6 +13,7 @@ rule train_model:
         tensors=lambda wildcards: plan.runs[wildcards.run].tensors,
         labels=lambda wildcards: plan.runs[wildcards.run].labels,
         evaluated=lambda wildcards: plan.runs[wildcards.run].withheld,
+        encoder=lambda wildcards: plan.runs[wildcards.run].run.weights_file or [],
         script=ancient(script("train_model")),
     output:
         weights="results/experiments/{run}/model.safetensors",
@@ -38,12 +39,15 @@ rule train_model:
         gpu=lambda wildcards: plan.runs[wildcards.run].gpus,
     params:
         code=code("train_model"),
-        settings=lambda wildcards: plan.runs[wildcards.run].settings_json,
+        settings=lambda wildcards: plan.runs[wildcards.run].run.training_json,
         folder=lambda wildcards, output: str(Path(output.weights).parent),
         checkpoints="data/checkpoints/{run}",
         logs="logs/train_model/{run}",
         withheld=lambda wildcards, input: (
-            f"--evaluated-on {input.evaluated}" if input.evaluated else ""
+            f"--withheld-split {plan.runs[wildcards.run].run.evaluated_split} "
+            f"--evaluated-on {input.evaluated}"
+            if input.evaluated
+            else ""
         ),
     message:
         "Train {wildcards.run}"

@@ -32,6 +32,7 @@ FIGURES: dict[str, Getter] = {
     "iou_with_background": _at("training_resolution", "iou", "mean_with_background"),
     "iou_per_image": _at("training_resolution", "iou", "per_image_mean_foreground"),
     "iou_full": _at("full_resolution", "iou", "mean_foreground"),
+    "iou_of_added_probabilities": _at("training_resolution", "iou_of_added_probabilities", "mean_foreground"),
     "dice": _at("training_resolution", "dice", "mean_foreground"),
     "pixel_accuracy": _at("training_resolution", "pixel_accuracy"),
     "cross_entropy": _at("training_resolution", "cross_entropy"),
@@ -40,6 +41,8 @@ FIGURES: dict[str, Getter] = {
     "baseline_background": _at("baselines", "all_background", "training_resolution", "iou", "mean_foreground"),
     "baseline_place": _at("baselines", "most_frequent_place", "training_resolution", "iou", "mean_foreground"),
 }
+
+BASELINES = ("baseline_background", "baseline_place")
 
 # The columns of the page, and their titles.
 SHOWN = {
@@ -81,7 +84,9 @@ class Evaluated:
 
     def figures(self) -> dict[str, float | None]:
         """The figures of the tables."""
-        return {name: get(self.metrics) for name, get in FIGURES.items()}
+        found = {name: get(self.metrics) for name, get in FIGURES.items()}
+        trivial = [value for name in BASELINES if (value := found[name]) is not None]
+        return {**found, "baseline": max(trivial, default=None)}
 
 
 def read_evaluations(folders: Sequence[Path]) -> list[Evaluated]:
@@ -149,8 +154,9 @@ def _published(evaluations: Sequence[Evaluated]) -> list[dict[str, Any]]:
 def _arms(evaluations: Sequence[Evaluated]) -> list[dict[str, Any]]:
     """Answer the paper's question for each experiment with arms, model and evaluated subset.
 
-    The arms are comparable only with equal counts of images and iterations and the very same validation images;
-    `comparable` says so, and `unequal` names what differs.
+    The arms are comparable only with equal counts of images and iterations, the very same validation images, none of
+    which was trained on, the same seeds, and in (b) the very images of (a); `comparable` says so, and `unequal` names
+    what is otherwise.
     """
     groups: dict[tuple[str, str, str], dict[str, list[Evaluated]]] = {}
     for e in evaluations:
@@ -172,6 +178,12 @@ def _answer(key: tuple[str, str, str], arms: Mapping[str, Sequence[Evaluated]]) 
         )
         if len({str(of(e)) for e in members}) > 1
     ]
+    if len({tuple(sorted(e.run["seed"] for e in arms[arm])) for arm in ARMS}) > 1:
+        unequal.append("seeds")
+    if not _same_images(arms):
+        unequal.append("the images of the first two arms, which should be the same")
+    if any(e.metrics.get("images_trained_on") for e in members):
+        unequal.append("how many of the images evaluated they were trained on")
     figures = {arm: {e.run["seed"]: e.figures()["iou"] for e in arms[arm]} for arm in ARMS}
     rows = []
     for arm in ARMS:
@@ -181,6 +193,9 @@ def _answer(key: tuple[str, str, str], arms: Mapping[str, Sequence[Evaluated]]) 
                 "arm": arm,
                 "what": ARM_WORDS[arm],
                 "iou": float(np.mean(values)) if values else None,
+                "iou_full": _mean_of("iou_full", arms[arm]),
+                "iou_of_added_probabilities": _mean_of("iou_of_added_probabilities", arms[arm]),
+                "baseline": _mean_of("baseline", arms[arm]),
                 "deviation": float(np.std(values, ddof=1)) if len(values) > 1 else None,
                 "seeds": sorted(figures[arm]),
                 "images_trained": sorted({e.run["images_trained"] for e in arms[arm]}),
@@ -210,6 +225,19 @@ def _answer(key: tuple[str, str, str], arms: Mapping[str, Sequence[Evaluated]]) 
         "arms": rows,
         "gain_of_mining": gains,
     }
+
+
+def _same_images(arms: Mapping[str, Sequence[Evaluated]]) -> bool:
+    """Whether (a) and (b) were trained on the very same images, seed by seed."""
+    first, second = (
+        {e.run["seed"]: e.run.get("images_trained_sha256") for e in arms[arm]} for arm in ("mined", "all_classes")
+    )
+    return all(first[seed] == second[seed] for seed in first.keys() & second.keys())
+
+
+def _mean_of(figure: str, members: Sequence[Evaluated]) -> float | None:
+    values = [value for value in (e.figures()[figure] for e in members) if value is not None]
+    return float(np.mean(values)) if values else None
 
 
 def write_comparison(folders: Sequence[Path], out_dir: Path) -> dict[str, Any]:
@@ -264,15 +292,22 @@ def page(result: Mapping[str, Any]) -> str:
                     *(" or ".join(f"{count:,}" for count in arm[name]) for name in counts),
                     _listed(arm["seeds"]),
                     _pm(arm["iou"], arm["deviation"]),
+                    *(_pm(arm[name], None) for name in ("iou_full", "iou_of_added_probabilities", "baseline")),
                 ],
             )
             for arm in answer["arms"]
         ]
-        head = ["Arm", "Images trained on", "Iterations", "Validation images", "Seeds", "IoU of the wanted classes"]
+        head = ["Arm", "Images trained on", "Iterations", "Validation images", "Seeds", "IoU of the wanted classes",
+                "at full size", "of added probabilities", "of the better baseline"]  # fmt: skip
         parts.append(_table(head, rows))
         for arm, gain in answer["gain_of_mining"].items():
             words, seeds = html.escape(ARM_WORDS[arm]), f"{gain['seeds']} seed{'s' * (gain['seeds'] != 1)}"
             parts.append(f"<p>Mined, less {words}: {_pm(gain['mean'], gain['deviation'], '+')} ({seeds}).</p>")
+        parts.append(
+            "<p class=note>A model of all classes is scored on the wanted ones: a pixel is decided among all of its "
+            "classes, and is background if that class is not wanted. Beside it, of added probabilities: what the IoU "
+            "would be if the probabilities of unwanted classes were the background's first.</p>"
+        )
         if len(answer["arms"][0]["seeds"]) < 2:
             parts.append("<p class=note>One seed says nothing of chance: give several before you read a gain.</p>")
     published = [([row["method"]], [f"{row['iou_percent']:.1f}"]) for row in result["published"]]

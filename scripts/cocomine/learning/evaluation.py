@@ -252,7 +252,8 @@ def full_mask(folder: Path, file_name: str, labels: int) -> Bytes:
 def evaluate(job: Job) -> dict[str, Any]:
     """Evaluate a run, write metrics.json, per_image.parquet and pictures/, return what metrics.json holds.
 
-    Raises CocomineError when the evaluated images were trained on, and for files that are missing or do not fit.
+    Raises CocomineError when validation images were trained on, and for files that are missing or do not fit. In other
+    splits such images are counted into `images_trained_on`, with a warning.
     """
     trained = load_run(job.run_dir)
     rows = job.tensors.rows_of(job.settings.split)
@@ -260,11 +261,19 @@ def evaluate(job: Job) -> dict[str, Any]:
         raise CocomineError(f"{job.tensors.path}: no image in split {job.settings.split!r}", "check the split's shares")
     if list(job.tensors.size) != trained.facts["size"]:
         log.warning("trained at %s pixels, evaluated at %s", trained.facts["size"], list(job.tensors.size))
-    if job.settings.split == "val":
-        check_unseen(job.run_dir / "train_images.tsv", job.tensors, rows)
+    images = _trained_images(job.run_dir / "train_images.tsv")
+    seen = check_unseen(images, job.tensors, rows, job.settings.split)
     pixel_counts(job.tensors, rows, job.labels)
     predicted = predict(trained, job, rows)
-    return write_evaluation(job, rows, predicted, _origin(trained))
+    origin = _origin(trained) | {"images_trained_sha256": _ids_digest(sorted(images)), "images_trained_on": seen}
+    return write_evaluation(job, rows, predicted, origin)
+
+
+def _trained_images(path: Path) -> frozenset[int]:
+    try:
+        return frozenset(int(row["image_id"]) for row in read_table(path))
+    except FileNotFoundError as error:
+        raise CocomineError(f"{path}: no such file", "train the run first") from error
 
 
 def _origin(trained: Trained) -> dict[str, Any]:
@@ -284,17 +293,26 @@ def _origin(trained: Trained) -> dict[str, Any]:
     }
 
 
-def check_unseen(train_images: Path, tensors: TensorSet, rows: Rows) -> None:
-    """Raise CocomineError when the model was trained on any of the images in `rows`."""
-    seen = {int(row["image_id"]) for row in read_table(train_images)}
+def check_unseen(seen: frozenset[int], tensors: TensorSet, rows: Rows, split: str) -> int:
+    """Return how many of the images in `rows` are in `seen`, those trained on, with a warning if there are any.
+
+    Raises CocomineError when there are any in the split `val`, which is there to be unseen.
+    """
     both = [int(row) for row in rows if int(tensors.image_ids[row]) in seen]
-    if both:
+    if both and split != "val":
+        log.warning(
+            "%d of the %d images evaluated were trained on: what is measured there is how well they are remembered",
+            len(both),
+            len(rows),
+        )
+    elif both:
         raise CocomineError(
             f"{len(both)} of the {len(rows)} images to evaluate on were trained on "
             f"(first: {tensors.file_names[both[0]]})",
             "train with --evaluated-on and the tensors evaluated on, or let the subset take the other's images and "
             "split (images_from)",
         )
+    return len(both)
 
 
 def write_evaluation(job: Job, rows: Rows, predicted: Predicted, origin: dict[str, Any]) -> dict[str, Any]:
@@ -312,6 +330,7 @@ def write_evaluation(job: Job, rows: Rows, predicted: Predicted, origin: dict[st
         "labels": job.labels.as_mapping(),
         "images": len(rows),
         "images_sha256": _ids_digest(ids),
+        "images_trained_on": origin.pop("images_trained_on", 0),
         "classes_without_pixels": absent,
         "settings": vars(settings),
         "training_resolution": _figures(predicted.small, job, seed)

@@ -5,9 +5,11 @@ from dataclasses import dataclass
 from typing import Any
 
 from cocomine.base.errors import CocomineError
-from cocomine.learning.settings import RunSettings, apply_preset
+from cocomine.base.files import canonical_json
+from cocomine.learning.settings import ModelSettings, RunSettings, apply_preset
 
 ARMS = ("mined", "all_classes", "random")
+NO_FILE = ("none", "imagenet")
 EXPERIMENT_KEYS = (
     "preset", "subset", "subsets", "arms", "model", "models", "train", "seeds", "evaluate_on", "evaluation"
 )  # fmt: skip
@@ -17,9 +19,9 @@ EXPERIMENT_KEYS = (
 class Run:
     """One training run and where it is evaluated.
 
-    `settings` is what train_model and evaluate_model take as --settings. It is evaluated on each subset of
-    `evaluate_on`; where that is not `subset` itself, the evaluated subset's validation images are to be held out of
-    training (train_model's --evaluated-on).
+    `settings` is what evaluate_model takes as --settings, `training_json` what train_model does. It is evaluated on
+    each subset of `evaluate_on`; where that is not `subset` itself, the images of its split that is evaluated are to be
+    held out of training (train_model's --evaluated-on and --withheld-split).
     """
 
     name: str
@@ -30,6 +32,22 @@ class Run:
     arm: str
     evaluate_on: tuple[str, ...]
     settings: dict[str, Any]
+
+    @property
+    def training_json(self) -> str:
+        """The settings without those of the evaluation, so that a change of these trains nothing again."""
+        return canonical_json({key: value for key, value in self.settings.items() if key != "evaluation"})
+
+    @property
+    def weights_file(self) -> str | None:
+        """The file of encoder weights that the config names, None for ImageNet's and for none."""
+        weights = self.settings["model"]["weights"]
+        return None if weights in NO_FILE else str(weights)
+
+    @property
+    def evaluated_split(self) -> str:
+        """The split of the evaluated subsets that is scored, and so withheld from training on another subset."""
+        return str(self.settings["evaluation"]["split"])
 
 
 def expand(experiments: Mapping[str, Mapping[str, Any]]) -> list[Run]:
@@ -56,7 +74,9 @@ def _experiment(name: str, config: Mapping[str, Any]) -> list[Run]:
     subsets = _subsets(config, where)
     base = {key: config[key] for key in ("preset", "model", "train", "evaluation") if key in config}
     base = apply_preset(base, where)
-    models = _models(config, base.get("model", {}), where)
+    if "arms" in config:
+        _check_arms(base.get("train", {}), where)
+    models = _models(config, base, where)
     seeds = config.get("seeds", [0])
     _distinct(seeds, f"{where}.seeds", int)
     evaluate_on = config.get("evaluate_on")
@@ -109,14 +129,35 @@ def _subsets(config: Mapping[str, Any], where: str) -> list[tuple[str, str]]:
     return [("", subset) for subset in subsets]
 
 
-def _models(config: Mapping[str, Any], model: Mapping[str, Any], where: str) -> dict[str, Mapping[str, Any]]:
+def _check_arms(train: Mapping[str, Any], where: str) -> None:
+    """Raise CocomineError where each arm would stop, or choose its weights, by validation images of its own."""
+    for key, allowed in (("keep", "last"), ("early_stop", None)):
+        if train.get(key, allowed) != allowed:
+            raise CocomineError(
+                f"{where}.train.{key} is {train[key]!r}, and the arms are to be equal but for their images: each would "
+                "be judged by its own validation images on the way",
+                f"leave train.{key} out where there are arms",
+            )
+
+
+def _models(config: Mapping[str, Any], base: Mapping[str, Any], where: str) -> dict[str, Mapping[str, Any]]:
+    """Return each model's settings: what one leaves open is taken from `model`, options within one family only."""
+    model = base.get("model", {})
     if "models" not in config:
         label = f"{model.get('family', 'linknet')}-{model.get('encoder', 'resnet18')}"
         return {label: model}
     models = config["models"]
     if not isinstance(models, Mapping) or not models:
         raise CocomineError(f"{where}.models is {models!r}", "it maps a name of your choice to a model's settings")
-    return {label: {**model, **(entry or {})} for label, entry in models.items()}
+    return {label: _model(model, entry or {}, f"{where}.models.{label}") for label, entry in models.items()}
+
+
+def _model(model: Mapping[str, Any], entry: Mapping[str, Any], where: str) -> dict[str, Any]:
+    if not isinstance(entry, Mapping):
+        raise CocomineError(f"{where} is {entry!r}", "it is a mapping of a model's keys to values")
+    own = model.get("family", ModelSettings.family)
+    below = model.get("options", {}) if entry.get("family", own) == own else {}
+    return {**model, **entry, "options": {**below, **entry.get("options", {})}}
 
 
 def _distinct(values: Any, where: str, kind: type) -> None:

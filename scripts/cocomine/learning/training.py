@@ -255,6 +255,7 @@ def _facts(
     job: Job, machine: hardware.Hardware, model: Model, rows: Rows, counts: Rows, validated: Rows
 ) -> dict[str, Any]:
     settings = job.settings.as_mapping()
+    del settings["evaluation"]  # says nothing of what is trained
     settings["model"].pop("weights_folder")  # a place on this machine; the weights are known by their hash
     if model.encoder.sha256 is not None and settings["model"]["weights"] not in ("none", "imagenet"):
         settings["model"]["weights"] = Path(settings["model"]["weights"]).name

@@ -8,7 +8,7 @@ from cocomine.base.errors import CocomineError
 from cocomine.learning import comparison
 
 
-def write(folder, run, subset="a", arm="", seed=0, iou=0.5, images=40, ids="same", evaluated="a"):
+def write(folder, run, subset="a", arm="", seed=0, iou=0.5, images=40, ids="same", evaluated="a", own="x", seen=0):
     figures = {
         "iou": {"mean_foreground": iou, "mean_with_background": 0.6, "per_image_mean_foreground": 0.4,
                 "per_class": {"dog": iou}},
@@ -18,8 +18,9 @@ def write(folder, run, subset="a", arm="", seed=0, iou=0.5, images=40, ids="same
     trivial = {"training_resolution": {"iou": {"mean_foreground": 0.1}}}
     metrics = {
         "run": {"run": run, "experiment": "e", "subset": subset, "model_name": "m", "arm": arm, "seed": seed,
-                "images_trained": images, "iterations": 100},
-        "subset": evaluated, "images": 10, "images_sha256": ids, "labels": [{"name": "background"}, {"name": "dog"}],
+                "images_trained": images, "iterations": 100, "images_trained_sha256": own},
+        "subset": evaluated, "images": 10, "images_sha256": ids, "images_trained_on": seen,
+        "labels": [{"name": "background"}, {"name": "dog"}],
         "training_resolution": figures, "full_resolution": None,
         "baselines": {"all_background": trivial, "most_frequent_place": trivial},
         "slices": {"finding": "none"},
@@ -60,10 +61,10 @@ def test_experiments_that_differ_only_by_seed_are_told_apart_on_the_page(tmp_pat
     assert "<td>71</td>" in page
 
 
-def arms(tmp_path, **random):
+def arms(tmp_path, second=None, **random):
     for seed in (0, 1):
         write(tmp_path, f"e-a-s{seed}", "a", "mined", seed, 0.6 + 0.02 * seed)
-        write(tmp_path, f"e-b-s{seed}", "b", "all_classes", seed, 0.5 + 0.02 * seed)
+        write(tmp_path, f"e-b-s{seed}", "b", "all_classes", seed, 0.5 + 0.02 * seed, **(second or {}))
         write(tmp_path, f"e-c-s{seed}", "c", "random", seed, 0.2, **random)
     return [tmp_path / f"e-{x}-s{s}" for s in (0, 1) for x in "abc"]
 
@@ -83,13 +84,36 @@ def test_arms_answer_the_papers_question_seed_by_seed(tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("change", "words"), [({"images": 39}, "images trained on"), ({"ids": "other"}, "validation images")]
+    ("change", "words"),
+    [
+        ({"images": 39}, "images trained on"),
+        ({"ids": "other"}, "validation images"),
+        ({"second": {"own": "y"}}, "the images of the first two arms, which should be the same"),
+        ({"seen": 7}, "how many of the images evaluated they were trained on"),
+    ],
 )
 def test_unequal_arms_are_said_to_be_not_comparable(tmp_path, change, words):
     (answer,) = comparison.write_comparison(arms(tmp_path, **change), tmp_path)["arms"]
     assert not answer["comparable"]
     assert answer["unequal"] == [words]
     assert "Not comparable" in (tmp_path / "comparison.html").read_text()
+
+
+def test_images_of_the_random_arm_are_its_own(tmp_path):
+    (answer,) = comparison.write_comparison(arms(tmp_path, own="others"), tmp_path)["arms"]
+    assert answer["comparable"]
+
+
+def test_arms_of_other_seeds_are_said_to_be_not_comparable(tmp_path):
+    places = [place for place in arms(tmp_path) if place.name != "e-c-s1"]
+    (answer,) = comparison.write_comparison(places, tmp_path)["arms"]
+    assert answer["unequal"] == ["seeds"]
+
+
+def test_the_better_baseline_stands_beside_every_arm(tmp_path):
+    (answer,) = comparison.write_comparison(arms(tmp_path), tmp_path)["arms"]
+    assert [arm["baseline"] for arm in answer["arms"]] == [0.1, 0.1, 0.1]
+    assert "of the better baseline" in (tmp_path / "comparison.html").read_text()
 
 
 def test_folder_without_an_evaluation_is_named(tmp_path):

@@ -8,6 +8,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 import torch
+import train_model
+from cocomine.base import command
 from cocomine.base.errors import CocomineError
 from cocomine.base.files import write_table
 from cocomine.learning import baselines, data, evaluation, metrics, training
@@ -144,6 +146,28 @@ def test_images_that_were_trained_on_are_refused(trained, tmp_path):
     seen = replace(data.read_tensors(tensors), splits=("val",) * 100)
     with pytest.raises(CocomineError, match="40 of the 100 images to evaluate on were trained on"):
         evaluation.evaluate(job(trained, tmp_path, tensors=seen))
+
+
+@pytest.mark.parametrize(("split", "count"), [("train", 40), ("all", 40), ("val", 0)])
+def test_images_that_were_trained_on_are_counted_and_said_in_other_splits(trained, tmp_path, caplog, split, count):
+    made = job(trained, tmp_path)
+    found = evaluation.evaluate(replace(made, settings=replace(made.settings, split=split)))
+    assert found["images_trained_on"] == count
+    assert ("were trained on" in caplog.text) == bool(count)
+    assert len(found["run"]["images_trained_sha256"]) == 64
+
+
+@pytest.mark.parametrize("split", ["val", "train", "all"])
+def test_the_split_that_is_evaluated_is_withheld_from_training_on_another_subset(tmp_path, monkeypatch, split):
+    tensors = write_shapes(tmp_path / "tensors", images=12, size=32)
+    jobs = []
+    monkeypatch.setattr(training, "train", jobs.append)
+    options = ["--settings", "{}", "--tensors", str(tensors), "--labels", str(tensors / "labels.json"),
+               "--out-dir", str(tmp_path), "--checkpoint-dir", str(tmp_path), "--evaluated-on", str(tensors),
+               "--withheld-split", split]  # fmt: skip
+    assert command.run(train_model.main, train_model.build_parser(), options) == 0
+    held = data.read_tensors(tensors)
+    assert jobs[0].held_out == {int(held.image_ids[row]) for row in held.rows_of(split)}
 
 
 def test_full_resolution_equals_torchmetrics_on_enlarged_probabilities():

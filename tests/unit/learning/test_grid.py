@@ -34,6 +34,41 @@ def test_arms_are_all_evaluated_on_the_mined_subset():
     assert {run.settings["train"]["images"] for run in runs} == {50}
 
 
+def test_options_of_one_family_do_not_leak_into_another():
+    models = {"linknet": {}, "wide": {"options": {"up": "transposed-4x4"}}, "maskformer": {"family": "maskformer"}}
+    runs = expand({"p": {"preset": "paper", "subset": "s", "models": models}})
+    found = {run.model_name: (run.settings["model"]["family"], run.settings["model"]["options"]) for run in runs}
+    assert found == {
+        "linknet": ("linknet", {"up": "full-3x3"}),
+        "wide": ("linknet", {"up": "transposed-4x4"}),
+        "maskformer": ("maskformer", {}),
+    }
+    assert {run.settings["model"]["encoder"] for run in runs} == {"resnet50"}
+
+
+@pytest.mark.parametrize("train", [{"keep": "best"}, {"early_stop": 3}])
+def test_arms_that_would_choose_by_validation_images_of_their_own_are_refused(train):
+    arms = {"mined": "a", "all_classes": "b", "random": "c"}
+    with pytest.raises(CocomineError, match="its own validation images"):
+        expand({"q": {"arms": arms, "train": train}})
+    expand({"q": {"subset": "a", "train": train}})
+
+
+def test_what_is_evaluated_is_no_part_of_what_is_trained():
+    one, other = (
+        expand({"e": {"subset": "a", "evaluation": {"bootstrap": draws, "split": "val"}}})[0] for draws in (10, 20)
+    )
+    assert one.settings != other.settings
+    assert one.training_json == other.training_json
+
+
+def test_file_of_encoder_weights_is_told_from_imagenet_and_none():
+    given = {"none": None, "imagenet": None, "mine/encoder.pth": "mine/encoder.pth"}
+    for weights, file in given.items():
+        (run,) = expand({"e": {"subset": "a", "model": {"weights": weights}}})
+        assert run.weights_file == file
+
+
 @pytest.mark.parametrize(
     ("experiments", "words"),
     [

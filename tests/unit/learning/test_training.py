@@ -5,6 +5,7 @@ import hashlib
 import json
 import os
 import signal
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -200,6 +201,21 @@ def test_early_stop_ends_before_the_last_iteration_and_says_so(shapes, tmp_path)
     facts = training.train(job(shapes, tmp_path, learning_rate=0.0, validate_every=1, early_stop=2, iterations=20))
     assert facts["stopped_early"]
     assert facts["iterations"] == 3
+
+
+def test_a_checkpoint_is_resumed_though_the_evaluation_was_changed_meanwhile(shapes, tmp_path, monkeypatch):
+    with monkeypatch.context() as patch:
+        stop_at(patch, 3)
+        with pytest.raises(StopError):
+            training.train(job(shapes, tmp_path, checkpoint_seconds=0.0))
+    seen = []
+    original = training._Run._resume
+    monkeypatch.setattr(training._Run, "_resume", lambda self: (original(self), seen.append(self.state.step))[0])
+    changed = job(shapes, tmp_path, checkpoint_seconds=0.0)
+    evaluation = replace(changed.settings.evaluation, bootstrap=7)
+    facts = training.train(replace(changed, settings=replace(changed.settings, evaluation=evaluation)))
+    assert seen == [3]
+    assert "evaluation" not in facts["settings"]
 
 
 def test_training_json_holds_every_default_and_what_auto_became(shapes, tmp_path):
