@@ -26,6 +26,7 @@ def build_parser() -> argparse.ArgumentParser:
     parser.add_argument("--out-dir", type=Path, required=True, help="data/annotations/{source}")
     parser.add_argument("--lock", type=Path, required=True, help="written: size, checksums and origin of every file")
     parser.add_argument("--against", type=Path, help="an earlier lock that must hold (default: --lock, if it exists)")
+    parser.add_argument("--pins", type=Path, help="checksums pinned on first use: must hold, and are added to")
     parser.add_argument("--plan", action="store_true", help="print what would be fetched, from where, and stop")
     parser.add_argument("--checksum", action="store_true", help="read every byte that is there already")
     parser.add_argument("--verify-origin", action="store_true", help="ask the origins whether they hold the same bytes")
@@ -44,7 +45,7 @@ def main(options: argparse.Namespace) -> None:
     """Sync, or print the plan."""
     settings = SourceSettings.from_mapping(options.settings)
     how = Options(behaviour_of(options), options.checksum, options.verify_origin)
-    job = Job(options.out_dir, options.lock, options.against, options.selection, options.panoptic)
+    job = Job(options.out_dir, options.lock, options.against, options.pins, options.selection, options.panoptic)
     if options.plan:
         print("\n".join(plan_annotations(job, settings, how)))
     else:

@@ -28,6 +28,7 @@ def build_parser() -> argparse.ArgumentParser:
     parser.add_argument("--store-dir", type=Path, required=True, help="the image store: data/images/{store}")
     parser.add_argument("--lock", type=Path, required=True, help="written: size, checksums and origin of every image")
     parser.add_argument("--against", type=Path, help="an earlier lock that must hold (default: --lock, if it exists)")
+    parser.add_argument("--pins", type=Path, help="checksums pinned on first use: must hold, and are added to")
     parser.add_argument("--plan", action="store_true", help="print what would be fetched, from where, and stop")
     parser.add_argument("--checksum", action="store_true", help="read every byte that is there already")
     parser.add_argument("--verify-origin", action="store_true", help="ask the origins whether they hold the same bytes")
@@ -45,7 +46,8 @@ def main(options: argparse.Namespace) -> None:
     """Sync, or print the plan."""
     settings = StoreSettings.from_mapping(options.settings)
     how = Options(behaviour_of(options), options.checksum, options.verify_origin)
-    job = Job(options.selection, options.store_dir, options.lock, options.against, options.missing == "record")
+    files = (options.selection, options.store_dir, options.lock, options.against, options.pins)
+    job = Job(*files, record_missing=options.missing == "record")
     if options.plan:
         print("\n".join(plan_images(job, settings, how)))
     else:

@@ -14,9 +14,10 @@ import msgspec
 from cocomine.base.errors import CocomineError
 from cocomine.base.files import atomic_path, read_json, read_table, write_json
 from cocomine.sources.behaviour import Behaviour
-from cocomine.sources.folder import FolderOrigin, digests_in_place
+from cocomine.sources.folder import FolderOrigin
 from cocomine.sources.ledger import FOLDER
 from cocomine.sources.origins import Origin, is_zip, open_bytes, open_origin, public_label
+from cocomine.sources.pins import add_pins, how_to_accept, read_pins
 from cocomine.sources.presets import Preset, preset
 from cocomine.sources.records import Facts, Outcome, Want
 from cocomine.sources.settings import OriginSettings, SourceSettings, StoreSettings
@@ -33,11 +34,15 @@ PNGS = "panoptic_pngs"
 
 @dataclass(frozen=True)
 class Job:
-    """What sync_annotations is asked. `selection`, when given, limits panoptic PNGs to its images."""
+    """What sync_annotations is asked. `selection`, when given, limits panoptic PNGs to its images.
+
+    `against` is a lock that must hold; `pins` a file of checksums pinned on first use, made and added to.
+    """
 
     out: Path
     lock: Path
     against: Path | None = None
+    pins: Path | None = None
     selection: Path | None = None
     panoptic: str = "all"
 
@@ -74,29 +79,43 @@ def sync_annotations(job: Job, settings: SourceSettings, options: Options) -> No
     """Bring every annotation file of the source into `job.out` and write the lock.
 
     Raises CocomineError, after everything that can be had is there, when a file is missing, refused or not the one
-    that the lock pins.
+    that the lock pins; a lock that exists is then left as it was.
     """
     pins = _read_pins(job)
-    names = [f"{task}_{split}.json" for task, split in settings.annotation_files]
+    names = _names(settings)
     job.out.mkdir(parents=True, exist_ok=True)
-    if settings.folder and settings.use == "in-place":
-        outcomes = _link_in_place(job, settings, names, pins)
+    if _in_place(settings):
+        outcomes = _link_in_place(job, settings, options, names, pins)
     else:
         outcomes = _fetch(job, settings, options, names, pins)
-        for name in names:
-            if outcomes[name].status == "ok":
-                _publish(_kept(job) / name, job.out / name)
-    pngs = _panoptic(job, settings, options, outcomes)
-    _write_lock(job.lock, settings, outcomes, pngs)
-    _complain({**outcomes, **pngs}, settings)
+    outcomes |= _panoptic(job, settings, options, outcomes, pins)
+    add_pins(job.pins, outcomes.values())
+    if job.lock.exists() and any(outcome.status != "ok" for outcome in outcomes.values()):
+        log.warning("%s is left as it was: it pins what should have come", job.lock)
+    else:
+        _write_lock(job.lock, settings, outcomes)
+    _complain(job, outcomes, settings)
 
 
 def plan_annotations(job: Job, settings: SourceSettings, options: Options) -> list[str]:
-    """Return the lines of the plan."""
-    names = [f"{task}_{split}.json" for task, split in settings.annotation_files]
-    if settings.folder and settings.use == "in-place":
-        return [f"{len(names)} files wanted", "used where they are: nothing is copied"]
-    return _store(job, settings, options).plan(names, _read_pins(job)).lines()
+    """Return the lines of the plan. The PNGs of a panoptic file are counted once that file is there."""
+    names = _names(settings)
+    unknown = []
+    for split in _panoptic_splits(job, settings):
+        path = job.out / f"panoptic_{split}.json"
+        names += _png_names(path, split, _stems(job.selection)) if path.exists() else []
+        unknown += [] if path.exists() else [f"and the PNGs that {path.name} names, known when it is here"]
+    if _in_place(settings):
+        return [f"{len(names)} files wanted", "used where they are: nothing is copied", *unknown]
+    return [*_store(job, settings, options).plan(names, _read_pins(job)).lines(), *unknown]
+
+
+def _names(settings: SourceSettings) -> list[str]:
+    return [f"{task}_{split}.json" for task, split in settings.annotation_files]
+
+
+def _in_place(settings: SourceSettings) -> bool:
+    return bool(settings.folder) and settings.use == "in-place"
 
 
 def _kept(job: Job) -> Path:
@@ -125,9 +144,14 @@ def _store(job: Job, settings: SourceSettings, options: Options) -> Store:
 def _fetch(
     job: Job, settings: SourceSettings, options: Options, names: list[str], pins: Mapping[str, Outcome]
 ) -> dict[str, Outcome]:
+    """Fetch into the kept files, and put those that came at their places."""
     if not names:
         return {}
-    return _store(job, settings, options).sync(names, pins)
+    outcomes = _store(job, settings, options).sync(names, pins)
+    for name, outcome in outcomes.items():
+        if outcome.status == "ok":
+            _publish(_kept(job) / name, job.out / name)
+    return outcomes
 
 
 def _publish(kept: Path, out: Path) -> None:
@@ -290,7 +314,7 @@ def _zip_origin(place: OriginSettings, inner: str, behaviour: Behaviour, whole: 
 
 
 def _link_in_place(
-    job: Job, settings: SourceSettings, names: list[str], pins: Mapping[str, Outcome]
+    job: Job, settings: SourceSettings, options: Options, names: list[str], pins: Mapping[str, Outcome]
 ) -> dict[str, Outcome]:
     origin = RenamedOrigin(
         FolderOrigin(Path(settings.folder), "in-place"),
@@ -304,12 +328,14 @@ def _link_in_place(
             _symlink(job.out / name, path)
     present = [name for name, path in found.items() if path is not None]
     outcomes = {name: Outcome(name, "missing", f"folder: no {origin._remote(name)}") for name in names}
-    for outcome in digests_in_place(job.out, present):
-        pin = pins.get(outcome.name)
-        if outcome.status == "ok" and pin is not None and pin.sha256 and pin.sha256 != outcome.sha256:
-            outcome = Outcome(outcome.name, "refused", "folder: its bytes are not those pinned in the lock")
-        outcomes[outcome.name] = outcome
-    return outcomes
+    return outcomes | _checked_in_place(job, settings, options, present, pins)
+
+
+def _checked_in_place(
+    job: Job, settings: SourceSettings, options: Options, names: list[str], pins: Mapping[str, Outcome]
+) -> dict[str, Outcome]:
+    store = Store(job.out, StoreSettings(folder=settings.folder, use="in-place"), options, what="annotations")
+    return store.check_in_place(names, pins)
 
 
 def _symlink(link: Path, destination: Path) -> None:
@@ -332,27 +358,24 @@ class _Panoptic(msgspec.Struct):
     annotations: list[_Segmented] = []
 
 
+def _panoptic_splits(job: Job, settings: SourceSettings) -> list[str]:
+    return [split for task, split in settings.annotation_files if task == "panoptic" and job.panoptic != "none"]
+
+
 def _panoptic(
-    job: Job, settings: SourceSettings, options: Options, outcomes: Mapping[str, Outcome]
+    job: Job, settings: SourceSettings, options: Options, files: Mapping[str, Outcome], pins: Mapping[str, Outcome]
 ) -> dict[str, Outcome]:
     """Bring the PNGs that the panoptic files name, into `panoptic_{split}/`."""
-    if job.panoptic == "none":
-        return {}
     result: dict[str, Outcome] = {}
-    chosen = _stems(job.selection) if job.selection is not None else None
-    for split in (split for task, split in settings.annotation_files if task == "panoptic"):
+    for split in _panoptic_splits(job, settings):
         name = f"panoptic_{split}.json"
-        if outcomes[name].status != "ok":
+        if files[name].status != "ok":
             continue
-        pngs = _png_names(job.out / name, split, chosen)
-        if settings.folder and settings.use == "in-place":
-            result |= _pngs_in_place(job, settings, split, pngs)
+        pngs = _png_names(job.out / name, split, _stems(job.selection))
+        if _in_place(settings):
+            result |= _pngs_in_place(job, settings, options, split, pngs, pins)
         else:
-            got = _fetch(job, settings, options, pngs, {})
-            for png, outcome in got.items():
-                if outcome.status == "ok":
-                    _publish(_kept(job) / png, job.out / png)
-            result |= got
+            result |= _fetch(job, settings, options, pngs, pins)
     return result
 
 
@@ -365,38 +388,39 @@ def _png_names(path: Path, split: str, chosen: set[str] | None) -> list[str]:
     return [f"panoptic_{split}/{name}" for name in names if chosen is None or Path(name).stem in chosen]
 
 
-def _stems(selection: Path) -> set[str]:
-    return {Path(row["store_path"]).stem for row in read_table(selection)}
+def _stems(selection: Path | None) -> set[str] | None:
+    return None if selection is None else {Path(row["store_path"]).stem for row in read_table(selection)}
 
 
-def _pngs_in_place(job: Job, settings: SourceSettings, split: str, pngs: list[str]) -> dict[str, Outcome]:
+def _pngs_in_place(
+    job: Job,
+    settings: SourceSettings,
+    options: Options,
+    split: str,
+    pngs: list[str],
+    pins: Mapping[str, Outcome],
+) -> dict[str, Outcome]:
     where = settings.files.get(split, {}).get(PNGS, f"annotations/panoptic_{split}")
     folder = Path(settings.folder) / where
     if not folder.is_dir():
-        return {png: Outcome(png, "missing", f"folder: no {where}/") for png in pngs[:1]}
+        return {png: Outcome(png, "missing", f"folder: no {where}/") for png in pngs}
     link = job.out / f"panoptic_{split}"
     if link.is_dir() and not link.is_symlink():
         raise CocomineError(f"{link} already holds files of its own", "remove it; use: in-place links it to the folder")
     _symlink(link, folder)
-    present = {path.name for path in folder.iterdir()}
-    absent = [png for png in pngs if png.rpartition("/")[2] not in present]
-    result = {png: Outcome(png, "missing", f"folder: no such file in {where}/") for png in absent}
-    for outcome in digests_in_place(job.out, [png for png in pngs if png not in result]):
-        result[outcome.name] = outcome
-    return result
+    return _checked_in_place(job, settings, options, pngs, pins)
 
 
 # -- the lock
 
 
 def _read_pins(job: Job) -> dict[str, Outcome]:
+    """Return what must hold: the lock's rows, and for files that it does not know those pinned on first use."""
+    if job.against is not None and not job.against.exists():
+        raise CocomineError(f"--against {job.against}: no such lock", "give a lock that an earlier run wrote")
     path = job.against or job.lock
-    if not path.exists():
-        if job.against is not None:
-            raise CocomineError(f"--against {path}: no such lock", "give a lock that an earlier run wrote")
-        return {}
-    rows: dict[str, Any] = read_json(path)["files"]
-    return {
+    rows: dict[str, Any] = read_json(path)["files"] if path.exists() else {}
+    return read_pins(job.pins) | {
         name: Outcome(
             name,
             "ok",
@@ -413,10 +437,8 @@ def _read_pins(job: Job) -> dict[str, Outcome]:
     }
 
 
-def _write_lock(
-    path: Path, settings: SourceSettings, outcomes: Mapping[str, Outcome], pngs: Mapping[str, Outcome]
-) -> None:
-    rows = {name: _row(outcome) for name, outcome in {**outcomes, **pngs}.items() if outcome.status == "ok"}
+def _write_lock(path: Path, settings: SourceSettings, outcomes: Mapping[str, Outcome]) -> None:
+    rows = {name: _row(outcome) for name, outcome in outcomes.items() if outcome.status == "ok"}
     write_json(path, {"files": rows, "splits": list(settings.splits), "tasks": list(settings.tasks)})
 
 
@@ -432,13 +454,14 @@ def _row(outcome: Outcome) -> dict[str, Any]:
     return row
 
 
-def _complain(outcomes: Mapping[str, Outcome], settings: SourceSettings) -> None:
+def _complain(job: Job, outcomes: Mapping[str, Outcome], settings: SourceSettings) -> None:
     lacking = [outcome for outcome in outcomes.values() if outcome.status != "ok"]
     report_lacking(lacking)
     if lacking:
         raise CocomineError(
             f"{len(lacking)} annotation files could not be had: {shown((o.name for o in lacking), 5)}: "
             f"{lacking[0].reason}",
-            "check the source's splits and tasks; where the files are named otherwise, say so in "
+            how_to_accept(lacking, job.against or job.lock, job.pins)
+            or "check the source's splits and tasks; where the files are named otherwise, say so in "
             f"files: {{{settings.splits[0]}: {{{settings.tasks[0]}: path/in/the/origin.json}}}}",
         )

@@ -5,6 +5,13 @@ import hashlib
 
 import google_crc32c
 
+CHANGED = "changed at the origin"
+
+
+def changed(found: str, pinned: str) -> str:
+    """Say that other bytes lie at the origin than those whose SHA-256 is pinned."""
+    return f"{CHANGED}: its sha256 is {found}, not the {pinned} that is pinned"
+
 
 class Digester:
     """The checksums of a stream of bytes: MD5 and CRC32C, which buckets publish, and SHA-256, which locks pin."""

@@ -8,10 +8,12 @@ from pathlib import Path
 from cocomine.base.errors import CocomineError
 from cocomine.sources.digests import Digester
 from cocomine.sources.names import refusal
-from cocomine.sources.records import Facts, Outcome, Want, mismatch
+from cocomine.sources.records import Facts, Outcome, Want
 from cocomine.sources.transfer import (
+    ChangedError,
     CorruptedError,
     Target,
+    compare,
     digest_of_file,
     in_place,
     in_threads,
@@ -68,10 +70,10 @@ class FolderOrigin:
             if self.use == "hardlink":
                 outcome = self._link(want, path, target)
             else:
-                outcome = receive(want, pieces_of_file(path), target)
+                outcome = receive(want, pieces_of_file(path), target, sure=True)
             after = path.stat()
-        except CorruptedError as error:
-            return Outcome(want.name, "failed", str(error))
+        except (ChangedError, CorruptedError) as error:
+            return Outcome(want.name, "refused", str(error))
         except OSError as error:
             status = "refused" if error.errno in (errno.EACCES, errno.EPERM) else "failed"
             return Outcome(want.name, status, os.strerror(error.errno or 0).lower())  # type: ignore[arg-type]
@@ -86,12 +88,10 @@ class FolderOrigin:
         except OSError as error:
             if error.errno not in (errno.EXDEV, errno.EPERM, errno.EMLINK, errno.EOPNOTSUPP):
                 raise
-            return receive(want, pieces_of_file(path), target)  # another disk: a link cannot be, a copy can
+            return receive(want, pieces_of_file(path), target, sure=True)  # another disk: a link cannot be, a copy can
         try:
             digest = digest_of_file(staged)
-            wrong = mismatch(want, digest)
-            if wrong:
-                raise CorruptedError(f"corrupted: {wrong}")
+            compare(want, digest, sure=True)
             return in_place(want, staged, digest, target)
         finally:
             staged.unlink(missing_ok=True)

@@ -14,7 +14,7 @@ from cocomine.base.errors import CocomineError
 from cocomine.base.files import write_text
 from cocomine.sources.behaviour import Behaviour
 from cocomine.sources.byte_source import ByteSource, FileSource
-from cocomine.sources.digests import hex_of_base64
+from cocomine.sources.digests import changed, hex_of_base64
 from cocomine.sources.records import Facts, Outcome, Want
 from cocomine.sources.transfer import Target, in_threads, receive
 from cocomine.sources.web import PIECE, AgainError, NotServedError, Web, persist
@@ -94,6 +94,8 @@ def checked(want: Want, answer: urllib3.BaseHTTPResponse) -> Want:
     size = int(length) if length.isdigit() and "Content-Encoding" not in answer.headers else want.bytes
     if want.bytes >= 0 and size >= 0 and size != want.bytes:
         raise AgainError(f"{size} bytes offered instead of {want.bytes}")
+    if want.sha256 and known.get("sha256", want.sha256) != want.sha256:
+        raise NotServedError("refused", changed(known["sha256"], want.sha256))
     return msgspec.structs.replace(
         want,
         bytes=size,

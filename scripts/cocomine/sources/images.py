@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from cocomine.base.errors import CocomineError
+from cocomine.sources.pins import add_pins, how_to_accept, read_pins
 from cocomine.sources.records import Outcome
 from cocomine.sources.selection import Selected, read_lock, read_selection, write_lock
 from cocomine.sources.settings import StoreSettings
@@ -16,12 +17,16 @@ log = logging.getLogger("cocomine")
 
 @dataclass(frozen=True)
 class Job:
-    """What sync_images is asked: the files of its command line, and whether missing images are only recorded."""
+    """What sync_images is asked: the files of its command line, and whether missing images are only recorded.
+
+    `against` is a lock that must hold; `pins` a file of checksums pinned on first use, made and added to.
+    """
 
     selection: Path
     store: Path
     lock: Path
     against: Path | None = None
+    pins: Path | None = None
     record_missing: bool = False
 
 
@@ -49,13 +54,14 @@ def sync_images(job: Job, settings: StoreSettings, options: Options) -> None:
         log.info("%d images cannot be had; %d spare images take their place", lacking, len(more))
         asked += more
         outcomes |= store.sync([row.store_path for row in more], pins)
+    add_pins(job.pins, outcomes.values())
     fatal = [o for o in outcomes.values() if o.status == "failed" or (o.status != "ok" and not job.record_missing)]
     if fatal and job.lock.exists():
         log.warning("%s is left as it was: it pins what should have come", job.lock)
     else:
         write_lock(job.lock, [(row.image_id, outcomes[row.store_path]) for row in asked])
     log.info("%d images ok of %d", sum(o.status == "ok" for o in outcomes.values()), len(asked))
-    _complain(list(outcomes.values()), fatal, store.hints)
+    _complain(job, list(outcomes.values()), fatal, store.hints)
 
 
 def _unfilled(outcomes: dict[str, Outcome], asked: list[Selected], spares_used: int) -> int:
@@ -68,17 +74,19 @@ def _unfilled(outcomes: dict[str, Outcome], asked: list[Selected], spares_used: 
 def _pins(job: Job) -> dict[str, Outcome]:
     if job.against is not None and not job.against.exists():
         raise CocomineError(f"--against {job.against}: no such lock", "give a lock that an earlier run wrote")
-    return read_lock(job.against if job.against is not None else job.lock)
+    locked = read_lock(job.against or job.lock)
+    return read_pins(job.pins) | {name: pin for name, pin in locked.items() if pin.sha256}
 
 
-def _complain(outcomes: list[Outcome], fatal: list[Outcome], hints: Sequence[str]) -> None:
+def _complain(job: Job, outcomes: list[Outcome], fatal: list[Outcome], hints: Sequence[str]) -> None:
     report_lacking(outcomes)
     if fatal:
         first = fatal[0]
         raise CocomineError(
             f"{len(fatal)} of {len(outcomes)} images could not be had (named above and in the lock), "
             f"the first: {first.name}: {first.reason}",
-            " ".join(hints)
+            how_to_accept(fatal, job.against or job.lock, job.pins)
+            or " ".join(hints)
             or "run it again: what has arrived is kept. Add another origin to the store; if the images are truly gone, "
             "use --missing record",
         )

@@ -24,7 +24,7 @@ from collections import deque
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from cocomine.sources.digests import Digester, hex_of_base64
+from cocomine.sources.digests import Digester, changed, hex_of_base64
 
 PIECE = 256 * 1024  # bytes read before they are hashed and written
 HEAD_LIMIT = 64 * 1024
@@ -542,11 +542,13 @@ class Mover:
             wrong = f"corrupted: md5 is {digest.md5} instead of {job.md5}"
         elif job.crc32c and digest.crc32c and digest.crc32c != job.crc32c:
             wrong = f"corrupted: crc32c is {digest.crc32c} instead of {job.crc32c}"
-        elif order.sha256 and digest.sha256 and digest.sha256 != order.sha256:
-            wrong = f"corrupted: sha256 is {digest.sha256} instead of {order.sha256}"
         if wrong:
             self._restart(job)
             self._again(job, wrong)
+            return
+        if order.sha256 and digest.sha256 and digest.sha256 != order.sha256:
+            # What the origin promised did arrive, so another try would bring the same.
+            self._report(job, "refused", changed(digest.sha256, order.sha256))
             return
         self.bad_in_a_row = 0
         if order.mtime_ns:

@@ -14,6 +14,7 @@ from cocomine.sources.folder import FolderOrigin, digests_in_place, link_splits
 from cocomine.sources.ledger import FOLDER, Entry, Ledger
 from cocomine.sources.names import FolderGuard, collisions, refusal
 from cocomine.sources.origins import Origin, open_origin, without_secrets
+from cocomine.sources.pins import held_to
 from cocomine.sources.records import Facts, Outcome, Want
 from cocomine.sources.settings import StoreSettings
 from cocomine.sources.staging import staging
@@ -312,12 +313,22 @@ class Store:
                 progress.count("not fetched", len(remaining))
 
     def _sync_in_place(self, names: Sequence[str], pins: Mapping[str, Outcome]) -> dict[str, Outcome]:
-        safe = [name for name in names if not refusal(name)]
-        link_splits(Path(self.settings.folder), self.root, safe)
+        link_splits(Path(self.settings.folder), self.root, [name for name in names if not refusal(name)])
+        return self.check_in_place(names, pins)
+
+    def check_in_place(self, names: Sequence[str], pins: Mapping[str, Outcome]) -> dict[str, Outcome]:
+        """Return an outcome for each file of a folder that is linked into the store.
+
+        A file of the recorded size and time is not read, unless every byte is asked for.
+        """
         entries = self.ledger.read()
-        outcomes = {name: Outcome(name, "refused", f"unsafe name: {refusal(name)}") for name in names if refusal(name)}
+        outcomes: dict[str, Outcome] = {}
         unread: list[str] = []
-        for name in safe:
+        for name in names:
+            reason = refusal(name)
+            if reason:
+                outcomes[name] = Outcome(name, "refused", f"unsafe name: {reason}")
+                continue
             entry = entries.get(name)
             try:
                 found = (self.root / name).stat()
@@ -325,22 +336,23 @@ class Store:
                 outcomes[name] = Outcome(name, "missing", "folder: no such file")
                 continue
             same = entry is not None and (found.st_size, found.st_mtime_ns) == (entry.bytes, entry.mtime_ns)
-            if same and entry is not None and not self.options.checksum:
+            if same and entry is not None and not self.options.checksum and not self.options.verify_origin:
                 outcomes[name] = _of_entry(entry)
             else:
                 unread.append(name)
         with Progress(f"check {self.what} in place", len(unread), "file") as progress:
             for outcome in digests_in_place(self.root, unread):
                 progress.advance()
+                entry = entries.get(outcome.name)
+                if self.options.verify_origin and entry is not None:
+                    outcome = held_to(_of_entry(entry), outcome)
                 outcomes[outcome.name] = outcome
                 if outcome.status == "ok":
                     self.ledger.append([_entry(outcome)])
         self.ledger.close()
-        for name, pin in pins.items():
-            outcome = outcomes.get(name, Outcome(name, "missing"))
-            if outcome.status == "ok" and pin.sha256 and pin.sha256 != outcome.sha256:
-                outcomes[name] = Outcome(name, "refused", "folder: its bytes are not those pinned in the lock")
-        return {name: outcomes[name] for name in names}
+        if self.options.verify_origin:
+            log.info("the folder still holds %d of %d files as recorded", _count_ok(outcomes), len(names))
+        return {name: held_to(pins.get(name), outcomes[name]) for name in names}
 
     # -- proof
 
@@ -407,6 +419,10 @@ def shown(names: Iterable[str], most: int = 20) -> str:
     all_names = list(names)
     more = f" and {len(all_names) - most} more" if len(all_names) > most else ""
     return ", ".join(all_names[:most]) + more
+
+
+def _count_ok(outcomes: Mapping[str, Outcome]) -> int:
+    return sum(outcome.status == "ok" for outcome in outcomes.values())
 
 
 def _reserved(name: str) -> str:

@@ -10,8 +10,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TypeVar
 
+import msgspec
+
 from cocomine.sources.behaviour import Behaviour
-from cocomine.sources.digests import Digester
+from cocomine.sources.digests import Digester, changed
 from cocomine.sources.ledger import Entry, Ledger
 from cocomine.sources.records import Outcome, Want, mismatch
 
@@ -42,10 +44,15 @@ class CorruptedError(Exception):
     """What arrived is not what was promised; worth another try."""
 
 
-def receive(want: Want, pieces: Iterable[bytes], target: Target) -> Outcome:
+class ChangedError(Exception):
+    """What arrived is what the origin promised, but not what is pinned: another try would bring the same."""
+
+
+def receive(want: Want, pieces: Iterable[bytes], target: Target, sure: bool = False) -> Outcome:
     """Write `pieces` to a temporary file, hash them on the way, compare, and put the file in place.
 
-    Raises CorruptedError when the bytes are not those promised; the temporary file is then gone.
+    `sure` says that what was read is what lies there, without a promise. Raises CorruptedError when the bytes are not
+    those promised, ChangedError when they are and are not those pinned; the temporary file is then gone.
     """
     staged = target.staged()
     digest = Digester(target.sha256)
@@ -55,12 +62,25 @@ def receive(want: Want, pieces: Iterable[bytes], target: Target) -> Outcome:
                 out.write(piece)
                 digest.update(piece)
                 target.moved(len(piece))
-        wrong = mismatch(want, digest)
-        if wrong:
-            raise CorruptedError(f"corrupted: {wrong}")
+        compare(want, digest, sure)
         return in_place(want, staged, digest, target)
     finally:
         staged.unlink(missing_ok=True)
+
+
+def compare(want: Want, digest: Digester, sure: bool = False) -> None:
+    """Hold what arrived to what was promised, then to the SHA-256 that is pinned.
+
+    Raises CorruptedError or ChangedError. Where the origin promised no checksum the two cannot be told apart, and
+    another try may help.
+    """
+    wrong = mismatch(msgspec.structs.replace(want, sha256=""), digest)
+    if wrong:
+        raise CorruptedError(f"corrupted: {wrong}")
+    if want.sha256 and digest.sha256 and want.sha256 != digest.sha256:
+        promised = sure or want.md5 or want.crc32c or want.generation or want.etag.startswith("crc32:")
+        said = changed(digest.sha256, want.sha256)
+        raise ChangedError(said) if promised else CorruptedError(f"corrupted, or {said}")
 
 
 def in_place(want: Want, staged: Path, digest: Digester, target: Target) -> Outcome:

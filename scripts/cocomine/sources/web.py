@@ -13,7 +13,7 @@ import urllib3
 from cocomine.sources.behaviour import Behaviour
 from cocomine.sources.mover import RETRIED, retry_after
 from cocomine.sources.presets import advice_for_host
-from cocomine.sources.transfer import CorruptedError, backoff
+from cocomine.sources.transfer import ChangedError, CorruptedError, backoff
 
 T = TypeVar("T")
 
@@ -47,6 +47,8 @@ def persist(behaviour: Behaviour, attempt: Callable[[], T]) -> T:
             return attempt()
         except AgainError as error:
             reason, pause = str(error), error.pause
+        except ChangedError as error:
+            raise NotServedError("refused", str(error)) from error
         except CorruptedError as error:
             reason, pause = str(error), 0.0
         except ssl.SSLCertVerificationError as error:

@@ -16,7 +16,7 @@ from cocomine.base.errors import CocomineError
 from cocomine.sources.behaviour import Behaviour
 from cocomine.sources.byte_source import ByteSource, FileSource, PartSource, SeekableSource
 from cocomine.sources.records import Facts, Outcome, Want
-from cocomine.sources.transfer import CorruptedError, Target, receive
+from cocomine.sources.transfer import ChangedError, CorruptedError, Target, receive
 from cocomine.sources.web import NotServedError, persist
 
 LOCAL_HEADER = struct.Struct("<4s5H3L2H")  # APPNOTE 4.3.7
@@ -165,7 +165,7 @@ class ZipOrigin:
                     outcomes.append(_receive(reader, want, member, target))
                 reader.go_to(group[-1][1].end)
                 reader.close()
-            except (CorruptedError, NotServedError):
+            except (ChangedError, CorruptedError, NotServedError):
                 pass
         for want, member in group[len(outcomes) :]:
             outcomes.append(self._single(source, want, member, target))
