@@ -83,8 +83,9 @@ _CATEGORY = msgspec.json.Decoder(Category)
 def load_document(path: Path) -> Document:
     """Read a COCO document of a few hundred megabytes at most, such as subset.json, into memory.
 
-    Raises CocomineError when the file is missing, is no JSON, or a record has not the types of `Image`, `Annotation`
-    and `Category`: this reads what cocomine wrote; a foreign file is indexed instead.
+    A field of another type than COCO's, which policy may have kept, counts as absent. Raises CocomineError when the
+    file is missing, is no JSON, or an id is no integer: this reads what cocomine wrote; a foreign file is indexed
+    instead.
     """
     try:
         content = Path(path).read_bytes()
@@ -117,10 +118,34 @@ def _decode_all(decoder: Any, raw: msgspec.Raw | None) -> list[Any]:
         return []
     result = []
     for text in _RECORDS.decode(raw):
-        record = decoder.decode(text)
+        try:
+            record = decoder.decode(text)
+        except msgspec.ValidationError:
+            record = _without_strange_fields(decoder.type, text)
         record.raw = text
         result.append(record)
     return result
+
+
+def _without_strange_fields(kind: Any, text: msgspec.Raw) -> Any:
+    """Decode a record of which a policy kept a field of another type than COCO's: as if it had not that field.
+
+    Raises msgspec.ValidationError when an id, which has no default, is such a field.
+    """
+    record = msgspec.json.decode(text)
+    if isinstance(record, dict):
+        for item in msgspec.structs.fields(kind):
+            if not item.required and item.name in record and not _fits(record[item.name], item.type):
+                del record[item.name]
+    return msgspec.convert(record, kind)
+
+
+def _fits(value: Any, kind: Any) -> bool:
+    try:
+        msgspec.convert(value, kind)
+    except msgspec.ValidationError:
+        return False
+    return True
 
 
 class RecordFile:

@@ -170,7 +170,7 @@ TABLE: Final[tuple[Rule, ...]] = (
     Rule(
         Reason.EXACT_DUPLICATE,
         8,
-        _LABEL,
+        ("annotation", "caption"),
         "index",
         "quarantine",
         "an earlier record says the same of the same image: all values but `id` are equal",
@@ -442,6 +442,17 @@ RULES: Final[dict[Reason, Rule]] = {rule.reason: rule for rule in TABLE}
 DEFAULT_POLICIES: Final[dict[Reason, str]] = {rule.reason: rule.policy for rule in TABLE}
 
 
+NEVER_KEPT: Final[dict[Reason, str]] = {
+    Reason.NOT_AN_OBJECT: "no reader of COCO's format could read the file",
+    Reason.BAD_ID: "nothing could refer to them",
+    Reason.TEXT_ID: 'to a reader of COCO\'s format the id "7" is not 7',
+    Reason.NOT_FINITE: "with NaN the file would be no JSON",
+    Reason.BAD_TEXT: "with bytes that are no UTF-8 the file would be no JSON",
+    Reason.UNSAFE_FILE_NAME: "their files would be written outside of their folder",
+}
+"""Reasons for which policy `keep` is refused, and why."""
+
+
 def mask_of(*reasons: Reason) -> int:
     """Return the bit mask that has the bits of `reasons` set."""
     result = 0
@@ -458,7 +469,8 @@ def reasons_of(mask: int) -> list[Reason]:
 def policies(overrides: Mapping[str, str] | None = None) -> dict[Reason, str]:
     """Return every reason's policy: the table's default, or what `overrides` (code to policy) says.
 
-    Raises CocomineError for an unknown code, an unknown policy, and `repair` where no repair is defined.
+    Raises CocomineError for an unknown code, an unknown policy, `repair` where no repair is defined, and `keep` for the
+    reasons of NEVER_KEPT.
     """
     result = dict(DEFAULT_POLICIES)
     for code, policy in (overrides or {}).items():
@@ -469,6 +481,11 @@ def policies(overrides: Mapping[str, str] | None = None) -> dict[Reason, str]:
         if policy not in POLICIES:
             raise CocomineError(f"policy: {code}: {policy!r} is no policy", "use one of: " + ", ".join(POLICIES))
         rule = RULES[Reason(code)]
+        if policy == "keep" and rule.reason in NEVER_KEPT:
+            raise CocomineError(
+                f"policy: {code}: such records cannot be kept as they are: {NEVER_KEPT[rule.reason]}",
+                "use " + ("repair, " if rule.repair else "") + "quarantine or stop",
+            )
         if policy == "repair" and not rule.repair:
             raise CocomineError(f"policy: {code}: no repair is defined for it", "use keep, quarantine or stop")
         result[rule.reason] = policy

@@ -34,6 +34,14 @@ LARGEST_REACH: Final = 10
 in proportion to its length."""
 
 
+LARGEST_DRAWN_SIDE: Final = 65_535
+"""Images with a longer side are not drawn. It is the longest that a JPEG can have, and keeps the number of pixels below
+2^32, where pycocotools' counts end."""
+
+LONGEST_OUTLINE: Final = 2_000_000
+"""A polygon whose edges are longer than this, in pixels, is not drawn: pycocotools takes some 40 bytes a pixel."""
+
+
 @dataclass(frozen=True)
 class Outcome:
     """What became of a record.
@@ -391,13 +399,18 @@ def as_rle(segmentation: Any, width: int, height: int) -> dict[str, Any] | None:
     """Return a segmentation as pycocotools' compressed run lengths (its polygons united); None when it is not sound.
 
     What pycocotools would crash on, or draw for ever, is not handed to it: run lengths that do not add up, polygons
-    under 6 numbers, with an odd count, with NaN, or ten times larger than the image.
+    under 6 numbers, with an odd count, with NaN, ten times larger than the image, or endless; images that no
+    JPEG can be.
     """
+    if max(width, height) > LARGEST_DRAWN_SIDE:
+        return None
     if isinstance(segmentation, list):
         rings = [as_numbers(ring) for ring in segmentation]
         sound = [ring for ring in rings if ring is not None and len(ring) >= 6 and len(ring) % 2 == 0]
         limit = float(LARGEST_REACH * max(width, height))
         if not sound or len(sound) < len(rings) or not all(abs(n) <= limit for ring in sound for n in ring):
+            return None
+        if any(_is_endless(ring) for ring in sound):
             return None
         united: dict[str, Any] = coco_mask.merge(coco_mask.frPyObjects(sound, height, width))
         return united
@@ -411,6 +424,14 @@ def as_rle(segmentation: Any, width: int, height: int) -> dict[str, Any] | None:
         return {"size": [height, width], "counts": rle.counts}
     result: dict[str, Any] = coco_mask.frPyObjects({"size": [height, width], "counts": rle.counts}, height, width)
     return result
+
+
+def _is_endless(ring: list[float]) -> bool:
+    if len(ring) * max(map(abs, ring)) <= LONGEST_OUTLINE:  # each of the len / 2 edges is at most twice the reach
+        return False
+    xs, ys = ring[0::2], ring[1::2]
+    edges = zip(xs, xs[1:] + xs[:1], ys, ys[1:] + ys[:1], strict=True)
+    return sum(max(abs(right - left), abs(low - high)) for left, right, high, low in edges) > LONGEST_OUTLINE
 
 
 def drawn_area(segmentation: Any, width: int, height: int) -> int | None:

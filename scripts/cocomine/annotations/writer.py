@@ -1,5 +1,6 @@
 """Writing COCO JSON from records that are bytes already, so that a kept record stays byte for byte as in its source."""
 
+import json
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import BinaryIO, Final, Protocol
@@ -39,7 +40,7 @@ def write_document(
         before = b"{"
         for key, raw in (("info", info_raw), ("licenses", licenses_raw), *(extra or {}).items()):
             if raw is not None:
-                out.write(before + b'"' + key.encode() + b'": ')
+                out.write(before + json.dumps(key, ensure_ascii=False).encode("utf-8", "replace") + b": ")
                 out.write(raw)
                 before = b",\n"
         out.write(before + b'"images": [\n')

@@ -7,6 +7,7 @@ as exactly one of kept, repaired, quarantined and left out by the query; the sum
 
 from __future__ import annotations
 
+import json
 import logging
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import ExitStack
@@ -14,10 +15,13 @@ from dataclasses import astuple, dataclass, fields
 from pathlib import Path
 from typing import Any, Final, Self
 
+import msgspec
 import numpy as np
 import pyarrow.parquet as pq
 
 from cocomine.annotations.reasons import Reason, masks_by_policy, policies, reasons_of
+from cocomine.annotations.records import Facts as RecordFacts
+from cocomine.annotations.records import parse_patiently, replace_non_finite
 from cocomine.annotations.repairs import repair
 from cocomine.annotations.writer import write_document
 from cocomine.base.errors import CocomineError
@@ -463,6 +467,7 @@ class _Assembly:
             _pieces(files, spill, images.spans()),
             _pieces(files, spill, labels.spans()),
             None if task == "captions" else self._categories(task, source, files, category_ids),
+            extra=_other_keys(source, files),
         )
 
     def _categories(self, task: str, source: Source, files: Sequence[SpanFile], ids: set[int] | None) -> list[bytes]:
@@ -480,11 +485,9 @@ class _Assembly:
             here = np.array([number])
             line = ("category", task, split, record.id)
             bad = reasons_of(record.reasons & source.bad_categories)
-            if bad or record.id < 0:
+            if bad:
                 detail = "also " + ", ".join(bad[1:]) if len(bad) > 1 else ""
-                detail = detail if bad else "a category without an id cannot be kept"
-                reason = (bad or reasons_of(record.reasons) or [Reason.BAD_ID])[0]
-                self.ledger.quarantined.append(Quarantined(*line, None, record.id, reason, detail))
+                self.ledger.quarantined.append(Quarantined(*line, None, record.id, bad[0], detail))
                 outcomes.decide(here, QUARANTINED)
                 continue
             if record.repeats or (ids is not None and record.id not in ids):
@@ -736,21 +739,43 @@ def _renumbered(source: Source, rows: Rows, labels: Examined) -> Array:
 
 
 def _info(source: Source, files: Sequence[SpanFile]) -> bytes | None:
-    return _value(source, files, "info_span")
+    """The first split's `info` that there is; others that differ are told of, since a document has room for one."""
+    texts = [
+        (split.source_file, _as_json(file.raw(*map(int, split.manifest["info_span"]))))
+        for split, file in zip(source.splits, files, strict=True)
+        if split.manifest.get("info_span")
+    ]
+    for name, text in texts:
+        if text != texts[0][1]:
+            log.info("note: the subset has the `info` of %s; that of %s differs and is left out", texts[0][0], name)
+    return texts[0][1] if texts else None
 
 
-def _value(source: Source, files: Sequence[SpanFile], key: str) -> bytes | None:
+def _other_keys(source: Source, files: Sequence[SpanFile]) -> dict[str, bytes]:
+    """The values of top-level keys that COCO does not define, each of the first split that has it."""
+    result: dict[str, bytes] = {}
     for split, file in zip(source.splits, files, strict=True):
-        span = split.manifest.get(key)
-        if span:
-            return file.raw(int(span[0]), int(span[1]))
-    return None
+        for key, span in dict(split.manifest.get("unknown_top_level_keys") or {}).items():
+            if key not in result:
+                result[key] = _as_json(file.raw(*map(int, span)))
+    return result
+
+
+def _as_json(raw: bytes) -> bytes:
+    """Return the bytes as they are or, where they are no strict JSON (NaN, bad text), the nearest that is."""
+    try:
+        msgspec.json.decode(raw, type=msgspec.Raw)
+        raw.decode("utf-8")
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+        value = replace_non_finite(parse_patiently(raw, RecordFacts()), lambda _: None)
+        return json.dumps(value, ensure_ascii=False).encode()
+    return raw
 
 
 def _licences(source: Source, files: Sequence[SpanFile]) -> bytes | None:
     """The licences byte for byte when the splits agree, else the union of their records."""
     texts = [
-        file.raw(*map(int, split.manifest["licenses_span"]))
+        _as_json(file.raw(*map(int, split.manifest["licenses_span"])))
         for split, file in zip(source.splits, files, strict=True)
         if split.manifest.get("licenses_span")
     ]

@@ -48,6 +48,11 @@ def test_a_policy_overrides_the_default_and_every_reason_has_one():
     ("overrides", "says"),
     [
         ({"no-iscrow": "keep"}, "no reason code 'no-iscrow'"),
+        (
+            {"not-finite": "keep"},
+            "not-finite: such records cannot be kept as they are: with NaN the file would be no JSON",
+        ),
+        ({"unsafe-file-name": "keep"}, "cannot be kept as they are"),
         ({"no-box": "drop"}, "'drop' is no policy"),
         ({"bad-id": "repair"}, "no repair"),
     ],

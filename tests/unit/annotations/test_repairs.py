@@ -3,7 +3,7 @@ from typing import Any
 
 import pytest
 from cocomine.annotations.reasons import TABLE, Reason
-from cocomine.annotations.repairs import drawn_area, drawn_facts, repair
+from cocomine.annotations.repairs import as_rle, drawn_area, drawn_facts, repair
 from helpers.coco_document import image, thing
 
 SIZE = (100, 80)
@@ -140,3 +140,26 @@ def test_an_area_is_compared_with_the_drawn_mask_beyond_a_tolerance():
     assert [reason for reason, _ in drawn_facts([[10, 10, 10, 10, 10, 10]], 0.1, *SIZE)] == [Reason.MASK_EMPTY]
     assert drawn_facts({"size": [1, 1], "counts": "zzz"}, 1, *SIZE) == []
     assert drawn_facts(None, 1, *SIZE) == []
+
+
+@pytest.mark.timeout(20)
+@pytest.mark.parametrize(
+    ("segmentation", "size"),
+    [
+        ({"size": [70_000, 70_000], "counts": [4_900_000_000]}, (70_000, 70_000)),
+        ([[0, 0, 2e9, 0, 2e9, 2e9]], (2**31 - 1, 2**31 - 1)),
+        ([[0, 0, 10, 0, 10, 10]], (2**31 - 1, 1)),
+        ([[0, 0, 6e5, 6e5] * 200], (65_000, 65_000)),
+        ([[0, 0, 6000, 6000] * 4000], (640, 480)),
+    ],
+)
+def test_what_would_take_all_memory_is_not_drawn(segmentation, size):
+    assert as_rle(segmentation, *size) is None
+    assert drawn_facts(segmentation, 5, *size) == []
+    record = json.dumps(thing(segmentation=segmentation, area=None)).encode()
+    outcome = repair("annotation", record, [Reason.NO_AREA], size)
+    assert (outcome.raw, outcome.failed) == (None, Reason.NO_AREA)
+
+
+def test_a_large_but_honest_outline_is_drawn():
+    assert drawn_area([[0, 0, 60_000, 0, 60_000, 3, 0, 3]], 65_535, 10) == 180_000

@@ -1,6 +1,8 @@
 """Measuring images: statuses, sizes as stored, descriptors, and the same bytes whatever the threads."""
 
 import hashlib
+import struct
+import zlib
 from io import BytesIO
 
 import numpy as np
@@ -83,6 +85,34 @@ def test_every_kind_of_file_gets_its_status_and_its_decoded_size(tmp_path):
     assert row["whole.jpg"]["bytes"] == len(whole)
     assert row["gone.jpg"]["sha256"] is None
     assert row["cut.jpg"]["width"] is None
+
+
+@pytest.mark.filterwarnings("ignore")
+@settings(max_examples=150, deadline=None)
+@given(
+    form=st.sampled_from(["PNG", "TIFF", "WEBP", "GIF", "BMP", "JPEG2000", "ICO", "PPM", "TGA"]),
+    cut=st.floats(0, 1),
+    changes=st.lists(st.tuples(st.floats(0, 0.999), st.integers(0, 255)), max_size=8),
+)
+def test_a_damaged_file_of_any_format_has_a_status(form, cut, changes):
+    content = bytearray(encoded(picture(size=(40, 30)), format=form))
+    for where, value in changes:
+        content[int(where * len(content))] = value
+    assert examine(bytes(content[: int(cut * len(content)) + 1]))["status"] in (
+        "ok",
+        "image-truncated",
+        "image-undecodable",
+    )
+
+
+@pytest.mark.parametrize("error", [struct.error, zlib.error, KeyError, TypeError, OverflowError, MemoryError])
+def test_no_error_of_a_decoder_ends_the_run(monkeypatch, error):
+    def fail(picture):
+        raise error("from within a decoder")
+
+    content = encoded(picture(), format="BMP")
+    monkeypatch.setattr(Image.Image, "load", fail)
+    assert examine(content) == {"status": "image-undecodable"}
 
 
 def test_bytes_behind_the_end_of_a_jpeg_do_no_harm():

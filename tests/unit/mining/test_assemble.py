@@ -7,7 +7,8 @@ from pathlib import Path
 
 import pytest
 from cocomine.annotations.build import build_index
-from cocomine.annotations.reasons import TABLE
+from cocomine.annotations.reader import load_document
+from cocomine.annotations.reasons import NEVER_KEPT, TABLE
 from cocomine.base.errors import CocomineError
 from cocomine.base.files import read_table
 from cocomine.mining import interference
@@ -153,8 +154,7 @@ def test_every_category_is_accounted_for(tmp_path):
     giraffe, nan = {"id": 25, "name": "giraffe"}, {"id": 3, "name": "x", "weight": float("nan")}
     categories = [giraffe, {"name": "no id"}, 7, {"id": "1", "name": "person"}, {"id": 9, "name": "kite"}, nan]
     content = document([annotation(1), annotation(2, category_id=3)], categories=categories)
-    policy = {"bad-id": "keep", "not-an-object": "keep"}
-    query = {"categories": ["giraffe", "person"], "policy": policy}
+    query = {"categories": ["giraffe", "person"], "policy": {"missing-category": "keep"}}
     statistics = build(tmp_path, {"instances_a": content}, query)
     assert statistics["conservation"]["category"]["instances"] == {
         "in": 6, "kept": 1, "repaired": 1, "quarantined": 3, "left_out": 1,
@@ -332,7 +332,8 @@ STRANGE = st.sampled_from(
      [1, 2, 3, 4], [0, 0, 1e9, 1e9], [[0, 0, 5, 0, 5, 5, 2]], [[1e8, 0, 2e8, 0, 2e8, 5e7]],
      [[-50, -50, -40, -50, -40, -40]],
      {"size": [80, 100], "counts": [0, 8000]}, {"size": [80, 100], "counts": [5]}, {"size": [80, 100], "counts": "abc"},
-     {"size": [1, 1], "counts": [1]}, float("nan"), float("inf"), "\ud800", "a\u0000b"]
+     {"size": [1, 1], "counts": [1]}, {"size": [70000, 70000], "counts": [4900000000]}, 2**31 - 1, 70000,
+     [[0, 0, 2e9, 0, 2e9, 2e9]], [[0, 0, 6e5, 6e5] * 20], float("nan"), float("inf"), "\ud800", "a\u0000b"]
 )  # fmt: skip
 
 
@@ -341,6 +342,9 @@ def damaged(draw):
     """A document with a few values replaced, keys taken out, and records repeated."""
     records = [annotation(n, image_id=1 + n % 3, category_id=(1, 25)[n % 2]) for n in range(1, 9)]
     content = copy.deepcopy(document(records, images=3))
+    if draw(st.integers(0, 3)) == 3:
+        content["videos"] = draw(STRANGE)
+        content["info"] = draw(STRANGE)
     if draw(st.integers(0, 3)) == 3:
         content["licenses"] = draw(st.one_of(STRANGE, st.lists(st.builds(lambda i: {"id": i, "name": i}, STRANGE))))
     for _ in range(draw(st.integers(0, 6))):
@@ -360,6 +364,30 @@ def damaged(draw):
     return content
 
 
+def test_keys_that_coco_does_not_define_are_carried_through(tmp_path):
+    one = document([annotation(1)], videos=[{"id": 1, "frames": 1.50}], **{'a "quoted" key': {"x": None}})
+    two = document([annotation(2, image_id=11)], videos=[], more=float("nan"))
+    two["images"] = [{**i, "id": i["id"] + 10, "file_name": f"b{i['id']}.jpg"} for i in two["images"]]
+    build(tmp_path, {"instances_a": one, "instances_b": two})
+    found = subset(tmp_path)
+    assert found["videos"] == one["videos"]
+    assert found['a "quoted" key'] == {"x": None}
+    assert found["more"] is None  # NaN, which JSON does not have
+    load_document(tmp_path / "out" / "subset.json")
+
+
+def test_fields_that_a_policy_keeps_do_not_stop_later_stages(tmp_path):
+    records = [annotation(1), annotation(2, bbox="x"), annotation(3, image_id=2, area="big", segmentation=5)]
+    policy = dict.fromkeys(("bad-box", "bad-area", "bad-segmentation"), "keep")
+    build(tmp_path, {"instances_a": document(records)}, {"policy": policy})
+    assert subset(tmp_path)["annotations"] == records
+    read = load_document(tmp_path / "out" / "subset.json").annotations
+    assert [(record.id, record.bbox, record.area) for record in read][1:] == [
+        (2, None, 400.0),
+        (3, [10, 10, 20, 20], None),
+    ]
+
+
 POLICIES = st.dictionaries(
     st.sampled_from([str(rule.reason) for rule in TABLE]), st.sampled_from(["keep", "repair", "quarantine"]), max_size=8
 )
@@ -370,6 +398,7 @@ POLICIES = st.dictionaries(
 def test_damage_never_gives_a_traceback_or_a_broken_sum(content, policy, keep_others):
     repairable = {str(rule.reason) for rule in TABLE if rule.repair}
     policy = {code: what for code, what in policy.items() if what != "repair" or code in repairable}
+    policy = {code: what for code, what in policy.items() if what != "keep" or code not in NEVER_KEPT}
     query = {"categories": ["giraffe"], "policy": policy, "keep_other_annotations": keep_others}
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
@@ -382,7 +411,8 @@ def test_damage_never_gives_a_traceback_or_a_broken_sum(content, policy, keep_ot
             for sums in kinds.values():
                 assert sums["in"] == sums["kept"] + sums["repaired"] + sums["quarantined"] + sums["left_out"]
         counted = {kind: sums["instances"] for kind, sums in statistics["conservation"].items()}
-        written = json.loads((folder / "out/subset.json").read_bytes().decode("utf-8", "replace"))
+        written = json.loads((folder / "out/subset.json").read_bytes().decode("utf-8"))
+        assert len(load_document(folder / "out/subset.json").annotations) == len(written["annotations"])
         for kind, key in (("image", "images"), ("annotation", "annotations"), ("category", "categories")):
             assert counted[kind]["in"] == len(content[key])
             assert counted[kind]["kept"] + counted[kind]["repaired"] == len(written[key])
