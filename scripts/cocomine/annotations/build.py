@@ -1,5 +1,6 @@
 """Building the index of an annotation file: all records as rows, and every fact that needs no image and no drawing."""
 
+import json
 import logging
 import re
 import zlib
@@ -7,6 +8,7 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
+from hashlib import blake2b
 from pathlib import Path
 from typing import Any, Final
 
@@ -247,7 +249,8 @@ class _Tables:
     def _mark_exact_duplicates(self) -> None:
         """Mark records that equal an earlier one but for `id`.
 
-        Rows whose columns agree are looked up through a 64-bit mixture of them; those found are compared in full.
+        Rows whose columns agree are looked up through a 64-bit mixture of them; those found are compared in full, by
+        a digest of their values.
         """
         table = self.annotations
         if table.rows < 2:
@@ -270,10 +273,10 @@ class _Tables:
             if not isinstance(record, dict):
                 continue
             record.pop("id", None)
-            digest = repr(sorted(record.items())).encode("utf-8", "surrogatepass")
-            if digest in seen:
+            digest = _digest(record)
+            if digest is not None and digest in seen:
                 table["reasons"][row] |= np.uint64(mask_of(Reason.EXACT_DUPLICATE))
-            seen.add(digest)
+            seen.add(digest or b"")
 
     # results
 
@@ -366,6 +369,27 @@ def _require_json(source: Source, span: tuple[int, int]) -> None:
         msgspec.json.decode(source.read(*span), type=msgspec.Raw)
     except (msgspec.DecodeError, RecursionError):
         parse_value(source, span, lambda text: parse_patiently(text, Facts()))
+
+
+def _digest(record: dict[str, Any]) -> bytes | None:
+    """Return 16 bytes that are equal for equal records: 1 and 1.0 are, and so are keys in another order.
+
+    None for a record that is nested too deeply to say.
+    """
+    try:
+        return blake2b(json.dumps(_plain(record), sort_keys=True).encode(), digest_size=16).digest()
+    except RecursionError:
+        return None
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, float) and value.is_integer():
+        return int(value)
+    if isinstance(value, list):
+        return [_plain(item) for item in value]
+    if isinstance(value, dict):
+        return {key: _plain(item) for key, item in value.items()}
+    return value
 
 
 def _mark_boxes(columns: Mapping[str, Array], known: Array, width: Array, height: Array) -> None:

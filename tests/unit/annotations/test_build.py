@@ -351,3 +351,17 @@ def test_a_value_nested_beyond_all_measure_is_a_fact_not_a_crash(tmp_path: Path)
     read = indexed(tmp_path, with_line(LINE[:-1] + f', "x": {deep}}}'))
     assert "bad-field" in read.annotations[0]["reasons"]
     assert len(read.annotations) == 1
+
+
+def test_equal_records_are_duplicates_however_their_numbers_and_keys_are_written(tmp_path: Path):
+    nested = {"attributes": {"a": 1, "b": [2.0, {"c": 1, "d": None}]}}
+    other = {"attributes": {"b": [2, {"d": None, "c": 1.0}], "a": 1}}
+    records = [thing(1, area=100, **nested), thing(2, area=100.0, **other), thing(3, area=100, attributes={"a": True})]
+    read = indexed(tmp_path, document(*records))
+    assert ["exact-duplicate" in row["reasons"] for row in read.annotations] == [False, True, False]
+
+
+def test_a_record_nested_too_deeply_to_compare_is_no_duplicate(tmp_path: Path):
+    deep = json.dumps(thing(1))[:-1] + ', "x": ' + "[" * 900 + "]" * 900 + "}"
+    text = json.dumps(document()).replace('"annotations": []', f'"annotations": [{deep}, {deep}]')
+    assert len(indexed(tmp_path, text).annotations) == 2
