@@ -20,6 +20,8 @@ class RangeServer:
         self.ranges = True
         self.bytes_sent = 0
         self.log: list[tuple[str, str, str]] = []
+        self.authorizations: list[str] = []
+        self.promise: Callable[[bytes], dict[str, str]] | None = None  # headers with checksums of a file's bytes
         self.fault: Callable[[str, str, int], dict[str, Any] | None] | None = None
         server = self
 
@@ -68,6 +70,7 @@ class _Handler(BaseHTTPRequestHandler):
         asked = self.headers.get("Range", "")
         count = sum(1 for entry in self.files.log if entry[1] == name)
         self.files.log.append((self.command, name, asked))
+        self.files.authorizations.append(self.headers.get("Authorization", ""))
         fault = (self.files.fault(self.command, name, count) if self.files.fault else None) or {}
         if "status" in fault:
             self._answer(fault["status"], fault.get("body", b""), fault.get("headers", {}))
@@ -78,6 +81,8 @@ class _Handler(BaseHTTPRequestHandler):
             return
         size = path.stat().st_size
         headers = {"ETag": f'"{hashlib.md5(f"{name}{path.stat().st_mtime_ns}{size}".encode()).hexdigest()[:12]}"'}
+        if self.files.promise:
+            headers |= self.files.promise(path.read_bytes())
         match = re.fullmatch(r"bytes=(\d+)-(\d*)", asked)
         first, last, status = 0, size - 1, 200
         if match and self.files.ranges:

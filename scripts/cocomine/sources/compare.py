@@ -11,6 +11,8 @@ from cocomine.base.errors import CocomineError
 from cocomine.sources.ledger import FOLDER
 from cocomine.sources.records import Facts
 
+FOLDER_LINK = "a symlink to a folder"
+
 
 class LocalFile(NamedTuple):
     """A file below a folder: name, size in bytes, time in nanoseconds; `problem` says why it is not synced."""
@@ -54,7 +56,8 @@ def _compiled(text: str) -> re.Pattern[str]:
 def walk(root: Path, follow_links: bool = True) -> Iterator[LocalFile]:
     """Yield the files below `root` sorted by name as bytes, as buckets list, holding one folder's entries a level.
 
-    Symlinks to files inside `root` are followed; others, and links to folders, are yielded with their problem.
+    Symlinks to files inside `root` are followed; others, links to folders, and folders that cannot be read, whose names
+    end with a slash then, are yielded with their problem. Without `follow_links`, links are as if they were not there.
     """
     inside = f"{os.path.realpath(root)}/"
     yield from _walk(str(root), "", inside, follow_links)
@@ -62,12 +65,18 @@ def walk(root: Path, follow_links: bool = True) -> Iterator[LocalFile]:
 
 def _walk(path: str, prefix: str, inside: str, follow_links: bool) -> Iterator[LocalFile]:
     entries: list[tuple[bytes, os.DirEntry[str]]] = []
-    with os.scandir(path) as found:
-        for entry in found:
-            if not prefix and entry.name == FOLDER:
-                continue
-            folder = entry.is_dir(follow_symlinks=False)
-            entries.append((os.fsencode(entry.name) + (b"/" if folder else b""), entry))
+    try:
+        with os.scandir(path) as found:
+            for entry in found:
+                if not prefix and entry.name == FOLDER:
+                    continue
+                folder = entry.is_dir(follow_symlinks=False)
+                entries.append((os.fsencode(entry.name) + (b"/" if folder else b""), entry))
+    except FileNotFoundError:
+        return  # it was there a moment ago
+    except OSError as error:
+        yield LocalFile(prefix, 0, 0, f"a folder that cannot be read: {error.strerror}")
+        return
     entries.sort(key=lambda pair: pair[0])
     for _, entry in entries:
         name = prefix + entry.name
@@ -77,7 +86,10 @@ def _walk(path: str, prefix: str, inside: str, follow_links: bool) -> Iterator[L
             if follow_links:
                 yield _link(entry, name, inside)
         elif entry.is_file():
-            stat = entry.stat()
+            try:
+                stat = entry.stat()
+            except OSError:
+                continue  # it was there a moment ago
             yield LocalFile(name, stat.st_size, stat.st_mtime_ns)
         else:
             yield LocalFile(name, 0, 0, "neither a file nor a folder")
@@ -85,7 +97,7 @@ def _walk(path: str, prefix: str, inside: str, follow_links: bool) -> Iterator[L
 
 def _link(entry: os.DirEntry[str], name: str, inside: str) -> LocalFile:
     if entry.is_dir():
-        return LocalFile(name, 0, 0, "a symlink to a folder")
+        return LocalFile(name, 0, 0, FOLDER_LINK)
     if not os.path.realpath(entry.path).startswith(inside):
         return LocalFile(name, 0, 0, "a symlink that leads out of the folder")
     try:

@@ -3,6 +3,7 @@
 import functools
 import os
 import threading
+import time
 import urllib.parse
 import zlib
 from collections.abc import Iterable, Iterator
@@ -27,7 +28,10 @@ from cocomine.sources.web import PIECE, NotServedError, Web, persist, proxy_of
 SCOPE = "https://www.googleapis.com/auth/devstorage.read_write"
 PAGE = 1000  # objects; the most that the API gives at once
 ROW = "name,size,md5Hash,crc32c,generation,etag,timeCreated,metadata,contentEncoding"
+LATEST = 2**33  # seconds since 1970 (the year 2242): what is later is milliseconds, or nonsense
+LONGEST_TIME = 10  # digits of that
 FIELDS = f"items({ROW}),nextPageToken"
+RENEWAL_HOLDS = 20.0  # seconds for which a new token is not renewed again
 MTIME_KEY = "goog-reserved-file-mtime"  # seconds since 1970, as gsutil writes it
 
 
@@ -59,6 +63,7 @@ class Bucket:
         self._media_base = f"{urllib.parse.urlsplit(self.base).path}/download/storage/v1/b/{self.name}/o/"
         self._billed = f"&userProject={urllib.parse.quote_plus(self.requester_pays)}" if self.requester_pays else ""
         self._renewing = threading.Lock()
+        self._renewed = -RENEWAL_HOLDS
         self.web = Web(self.behaviour, self.authorization)
 
     @functools.cached_property
@@ -155,7 +160,9 @@ class Bucket:
         if self.credentials is None:
             return ""
         with self._renewing:
-            if renew or not self.credentials.valid:
+            # Many requests are under way when a token ends; each is refused, and one renewal serves them all.
+            fresh = time.monotonic() - self._renewed < RENEWAL_HOLDS
+            if not self.credentials.valid or (renew and not fresh):
                 from google.auth.exceptions import GoogleAuthError
                 from google.auth.transport.requests import Request
 
@@ -163,6 +170,7 @@ class Bucket:
                     self.credentials.refresh(Request())
                 except GoogleAuthError as error:
                     raise CocomineError(f"gs://{self.name}: the credentials were refused", CREDENTIALS_HINT) from error
+                self._renewed = time.monotonic()
         return f"Bearer {self.credentials.token}"
 
     def fetch(self, wants: Iterable[Want], target: Target) -> Iterator[Outcome]:
@@ -321,27 +329,55 @@ CREDENTIALS_HINT = (
 def _receive_gzip(want: Want, pieces: Iterable[bytes], target: Target) -> Outcome:
     """Receive an object that is kept compressed: verify the compressed bytes, write the plain ones."""
     digest = Digester(sha256=False)
-    inflate = zlib.decompressobj(31)
+
+    def read() -> Iterator[bytes]:
+        for piece in pieces:
+            digest.update(piece)
+            yield piece
 
     def plain() -> Iterator[bytes]:
         try:
-            for piece in pieces:
-                digest.update(piece)
-                yield inflate.decompress(piece)
-            yield inflate.flush()
+            yield from inflated(read())
         except zlib.error as error:
             raise CorruptedError(f"corrupted: {error}") from error
         wrong = mismatch(msgspec.structs.replace(want, sha256=""), digest)
-        if wrong or not inflate.eof:
-            raise CorruptedError(f"corrupted: {wrong or 'the compressed object ends too early'}")
+        if wrong:
+            raise CorruptedError(f"corrupted: {wrong}")
 
     return receive(msgspec.structs.replace(want, bytes=-1, md5="", crc32c=""), plain(), target)
 
 
+def inflated(pieces: Iterable[bytes]) -> Iterator[bytes]:
+    """Yield what gzip members, one behind the other, hold, in pieces of bounded size.
+
+    Zero bytes behind the last member are padding (RFC 1952 allows members only; gzip writes such to tapes). Raises
+    zlib.error for what is no gzip and for what ends too early.
+    """
+    inflate = zlib.decompressobj(31)
+    begun = False  # the present member
+    for piece in pieces:
+        data = piece
+        while data:
+            if inflate.eof:
+                inflate, begun = zlib.decompressobj(31), False
+            if not begun:
+                data = data.lstrip(b"\0")
+                begun = bool(data)
+                continue
+            plain = inflate.decompress(data, PIECE)
+            if plain:
+                yield plain
+            data = inflate.unused_data if inflate.eof else inflate.unconsumed_tail
+        while not inflate.eof and len(plain := inflate.decompress(b"", PIECE)):
+            yield plain
+    if begun and not inflate.eof:
+        raise zlib.error("the compressed object ends too early")
+
+
 def mtime_of(metadata: dict[str, str] | None, created: datetime | None) -> int:
-    """Return a file's time in nanoseconds: gsutil's metadata where there is, else when the object was made."""
+    """Return a file's time in nanoseconds: gsutil's metadata where it is such a time, else when the object was made."""
     text = (metadata or {}).get(MTIME_KEY, "")
-    if text.isdigit():
+    if text.isascii() and text.isdigit() and len(text) <= LONGEST_TIME and int(text) <= LATEST:
         return int(text) * 10**9
     return int(created.timestamp()) * 10**9 if created is not None else 0
 

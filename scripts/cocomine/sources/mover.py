@@ -28,13 +28,13 @@ from cocomine.sources.digests import Digester, changed, hex_of_base64
 
 PIECE = 256 * 1024  # bytes read before they are hashed and written
 HEAD_LIMIT = 64 * 1024
-RETRIED = frozenset({408, 425, 429, 500, 502, 503, 504})
+RETRIED = frozenset({408, 425, 429, *range(500, 600)})
 LONGEST_WAIT = 32.0  # seconds between two tries, unless Retry-After asks for more
 LONGEST_RETRY_AFTER = 300.0
 KEEP_FROM = 1 << 20  # a broken body is continued, not begun again, from this many bytes on
 FIRST_CONNECTIONS = 8  # more are opened only while waiting for the network is what takes the time
 WORTH_MORE = 0.01  # seconds without any answer, while files wait for a connection, that double the connections
-HOPELESS = 40  # so many failures in a row, and no success between, end the waiting for this origin
+HOPELESS = 40  # after so many failures in a row, and a file's last try among them, a file gets one try only
 
 
 class Order(NamedTuple):
@@ -177,7 +177,8 @@ class Mover:
         self.gate = 0.0  # no request starts before this time: an origin asked for a pause
         self.ordinal = 0
         self.bad_in_a_row = 0
-        self.hopeless = ""
+        self.hopeless = False  # until the origin answers as it should
+        self.fatal = ""  # why nothing at all can come from this origin
         self.context = _context(setup.cafile) if setup.tls else None
         self.addresses: list[tuple[int, str, int]] = []
         append = os.O_WRONLY | os.O_CREAT | os.O_APPEND
@@ -245,8 +246,8 @@ class Mover:
 
     def _start(self, now: float) -> None:
         while self.ready and self.idle and len(self.busy) < self.limit:
-            if self.hopeless:
-                self._give_up(self.ready.popleft(), self.hopeless)
+            if self.fatal:
+                self._give_up(self.ready.popleft(), self.fatal)
                 continue
             if self.gate > now:
                 return
@@ -437,6 +438,7 @@ class Mover:
         job = connection.job
         assert job is not None
         code, headers = _parse_head(bytes(connection.buffer[:end]))
+        connection.uses = 0  # it lives: what breaks from here on is more than the end of an idle connection
         rest = connection.fill - end - 4
         connection.buffer[:rest] = connection.buffer[end + 4 : connection.fill]
         connection.fill = rest
@@ -445,7 +447,10 @@ class Mover:
         if code in (200, 206):
             self._begin_body(connection, job, headers)
             return
-        self.bad_in_a_row = self.bad_in_a_row + 1 if code in RETRIED else 0
+        if code in RETRIED:
+            self.bad_in_a_row += 1
+        else:
+            self._answered()
         reason = f"HTTP {code}"
         keep = _skip_small_body(connection, headers)
         if code in RETRIED:
@@ -550,19 +555,19 @@ class Mover:
             # What the origin promised did arrive, so another try would bring the same.
             self._report(job, "refused", changed(digest.sha256, order.sha256))
             return
-        self.bad_in_a_row = 0
-        if order.mtime_ns:
-            os.utime(job.descriptor, ns=(order.mtime_ns, order.mtime_ns))
-        mtime_ns = os.fstat(job.descriptor).st_mtime_ns
-        os.close(job.descriptor)
-        job.descriptor = -1
-        entry = (order.target, digest.bytes, mtime_ns, digest.md5, digest.sha256, digest.crc32c)
+        self._answered()
         source = (job.generation, order.etag, self.setup.origin)
         try:
+            if order.mtime_ns:
+                os.utime(job.descriptor, ns=(order.mtime_ns, order.mtime_ns))
+            mtime_ns = os.fstat(job.descriptor).st_mtime_ns
+            descriptor, job.descriptor = job.descriptor, -1
+            os.close(descriptor)
+            entry = (order.target, digest.bytes, mtime_ns, digest.md5, digest.sha256, digest.crc32c)
             if self.ledger >= 0:  # before the rename: whoever finds the file finds its checksums
                 os.write(self.ledger, b"\n" + json.dumps(entry + source, ensure_ascii=False).encode() + b"\n")
             os.replace(job.staged, f"{self.setup.root}/{order.target}")
-        except OSError as error:
+        except (OSError, OverflowError) as error:
             self._report(job, "failed", f"cannot be put in place: {_words(error)}")
             return
         self.reports.append(
@@ -572,6 +577,10 @@ class Mover:
         )
 
     # -- endings
+
+    def _answered(self) -> None:
+        self.bad_in_a_row = 0
+        self.hopeless = False
 
     def _release(self, connection: Connection, keep: bool) -> None:
         self.busy.discard(connection)
@@ -639,17 +648,18 @@ class Mover:
     def _fatal(self, connection: Connection, reason: str) -> None:
         job = connection.job
         self._release(connection, False)
-        self.hopeless = reason
+        self.fatal = reason
         if job is not None:
             self._give_up(job, reason)
 
     def _again(self, job: Job, reason: str, pause: float = 0.0) -> None:
         job.tries += 1
-        if self.hopeless:
-            self._give_up(job, self.hopeless)
+        if self.fatal:
+            self._give_up(job, self.fatal)
+        elif self.hopeless:
+            self._give_up(job, f"{reason} (nothing has come from this origin for long)")
         elif job.tries >= self.setup.tries:
-            if self.bad_in_a_row >= HOPELESS:
-                self.hopeless = f"{reason} (this origin failed {self.bad_in_a_row} times in a row)"
+            self.hopeless = self.bad_in_a_row >= HOPELESS
             self._give_up(job, f"{reason} ({job.tries} tries)")
         else:
             wait = min(LONGEST_WAIT, self.setup.first_wait * 2 ** (job.tries - 1)) * (0.5 + random.random())  # noqa: S311

@@ -6,7 +6,14 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import msgspec
-from botocore.exceptions import BotoCoreError, ClientError, IncompleteReadError, NoCredentialsError
+from botocore.exceptions import (
+    BotoCoreError,
+    ClientError,
+    CredentialRetrievalError,
+    IncompleteReadError,
+    NoCredentialsError,
+    PartialCredentialsError,
+)
 
 from cocomine.base.errors import CocomineError
 from cocomine.sources.behaviour import Behaviour
@@ -43,7 +50,10 @@ class S3:
         }
         if settings.credentials == "anonymous":
             options["signature_version"] = UNSIGNED
-        self.client: Any = boto3.client("s3", endpoint_url=settings.endpoint or None, config=Config(**options))
+        try:
+            self.client: Any = boto3.client("s3", endpoint_url=settings.endpoint or None, config=Config(**options))
+        except (BotoCoreError, ValueError) as error:  # an unknown profile, no region, an endpoint that is no URL
+            raise CocomineError(f"{settings.url}: {error}", HINT) from error
         self.payer = {"RequestPayer": "requester"} if settings.requester_pays else {}
         self.behaviour = behaviour
 
@@ -54,7 +64,7 @@ class S3:
             return dict(call(Bucket=self.bucket, Key=key, **self.payer, **more))
         except ClientError as error:
             raise _verdict(error) from error
-        except NoCredentialsError as error:
+        except (NoCredentialsError, PartialCredentialsError, CredentialRetrievalError) as error:
             raise CocomineError(f"s3://{self.bucket}: no credentials", HINT) from error
         except BotoCoreError as error:
             raise AgainError(type(error).__name__.removesuffix("Error")) from error

@@ -34,10 +34,10 @@ def staging(root: Path) -> Iterator[Path]:
 def _own_folder(parent: Path) -> tuple[Path, int]:
     """Make and lock a folder. Another run may sweep it between the two, so look whether it is still there."""
     while True:
-        parent.mkdir(parents=True, exist_ok=True)
-        _sweep(parent)
         folder = parent / f"{os.getpid()}-{secrets.token_hex(6)}"
-        try:
+        try:  # another run that ends removes the empty folders above, at any moment
+            parent.mkdir(parents=True, exist_ok=True)
+            _sweep(parent)
             folder.mkdir()
             lock = os.open(folder / "lock", os.O_RDWR | os.O_CREAT, 0o600)
         except FileNotFoundError:
@@ -49,7 +49,7 @@ def _own_folder(parent: Path) -> tuple[Path, int]:
 
 
 def _sweep(parent: Path) -> None:
-    for folder in parent.iterdir():
+    for folder in list(parent.iterdir()):
         try:
             lock = os.open(folder / "lock", os.O_RDWR)
         except FileNotFoundError:

@@ -1,12 +1,13 @@
 """HTTP by urllib3 where a general client is wanted: tries and waits, proxies, ranges, streams that mend themselves."""
 
+import base64
 import os
 import ssl
 import time
 import urllib.request
 from collections.abc import Callable, Iterator, Mapping
 from typing import TypeVar
-from urllib.parse import urljoin, urlsplit
+from urllib.parse import unquote, urljoin, urlsplit
 
 import urllib3
 
@@ -122,15 +123,19 @@ class Web:
     ) -> urllib3.BaseHTTPResponse:
         """Send one request and return the answer, its body unread, once its status is 2xx.
 
-        With `explain` the reason of a refusal holds what its body says. Follows redirects. Raises AgainError or
-        NotServedError by the status; HTTPError from urllib3.
+        With `explain` the reason of a refusal holds what its body says. Follows redirects; credentials (the token, or
+        the login that a URL holds) go to the scheme, host and port of `url` only. Raises AgainError or NotServedError by
+        the status; HTTPError from urllib3.
         """
         renewed = False
+        first = _place(url)
+        login = _login(url)
         for _ in range(8):
             sent = {"Accept-Encoding": "identity", "User-Agent": "cocomine", **(headers or {})}
-            token = self.authorization(renewed) if self.authorization else ""
-            if token:
-                sent["Authorization"] = token
+            if _place(url) == first:
+                token = self.authorization(renewed) if self.authorization else login
+                if token:
+                    sent["Authorization"] = token
             answer = self._pool(url).request(method, url, headers=sent, preload_content=False, redirect=False)
             if answer.status < 300:
                 return answer
@@ -190,6 +195,20 @@ class Web:
             answer.close()
             raise AgainError("another range than the one asked for")
         return answer
+
+
+def _place(url: str) -> tuple[str, str, int | None]:
+    parts = urlsplit(url)
+    return parts.scheme, parts.hostname or "", parts.port or {"http": 80, "https": 443}.get(parts.scheme)
+
+
+def _login(url: str) -> str:
+    """Return the Authorization header's value for a URL like https://user:password@host/, empty for others."""
+    parts = urlsplit(url)
+    if parts.username is None:
+        return ""
+    pair = f"{unquote(parts.username)}:{unquote(parts.password or '')}"
+    return "Basic " + base64.b64encode(pair.encode()).decode()
 
 
 NO_RANGES = "the server does not serve ranges"
