@@ -3,6 +3,7 @@ r"""Mirror a bucket's prefix into a folder, or publish a folder into a bucket.
 Like `gsutil rsync -r`, with its options by their meaning, and faster. A file is unchanged when its size and time are
 those that were recorded when its checksum was last compared, and that checksum is the bucket's of now; otherwise its
 bytes are read. Everything fetched is verified against the bucket's checksum and renamed into place when complete.
+The whole listing is read before the first byte moves: what does not fit on the disk is not begun.
 What is recorded lies in DIR/.cocomine/, which takes no part itself. docs/sync.md names the differences from gsutil.
 
 Example:
@@ -28,9 +29,12 @@ def build_parser() -> argparse.ArgumentParser:
     parser.add_argument("-c", "--checksum", action="store_true", help="compare by checksum: read every byte here")
     parser.add_argument("-d", "--delete", action="store_true", help="remove what the source does not have")
     parser.add_argument("-n", "--dry-run", action="store_true", help="say what would be done, do nothing")
+    parser.add_argument(
+        "--plan", action="store_true", help="say how many files and bytes, what is there, and the free disk; do nothing"
+    )
     parser.add_argument("-i", "--no-clobber", action="store_true", help="leave files that exist at the destination")
     parser.add_argument("-u", "--update", action="store_true", help="leave files that are newer at the destination")
-    parser.add_argument("-e", "--exclude-symlinks", action="store_true", help="do not publish what symlinks lead to")
+    parser.add_argument("-e", "--exclude-symlinks", action="store_true", help="leave symlinks out")
     parser.add_argument(
         "-x",
         "--exclude",
@@ -66,9 +70,9 @@ def main(options: argparse.Namespace) -> None:
     if options.locked and options.lock is None:
         raise CocomineError("--locked without --lock", "name the lock: --lock FILE")
     behaviour = behaviour_of(options)
-    if remote[0] and not options.dry_run:
+    if remote[0] and not (options.dry_run or options.plan):
         spares.start(min(behaviour.processes, behaviour.connections))  # they start while the rest is imported
-    from cocomine.sources.bucket_sync import Options, download, upload
+    from cocomine.sources.bucket_sync import Options, download
     from cocomine.sources.compare import Filter
     from cocomine.sources.settings import OriginSettings
 
@@ -77,6 +81,7 @@ def main(options: argparse.Namespace) -> None:
         checksum=options.checksum,
         delete=options.delete,
         dry_run=options.dry_run,
+        plan=options.plan,
         no_clobber=options.no_clobber,
         update=options.update,
         links=not options.exclude_symlinks,
@@ -91,6 +96,8 @@ def main(options: argparse.Namespace) -> None:
     if remote[0]:
         download(settings, Path(options.destination), how)
     else:
+        from cocomine.sources.publishing import upload
+
         upload(Path(options.source), settings, how)
 
 

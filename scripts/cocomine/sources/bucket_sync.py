@@ -1,38 +1,32 @@
-"""Mirroring a bucket into a folder, and publishing a folder into a bucket: `gsutil rsync`, and better."""
+"""Mirroring a bucket into a folder: `gsutil rsync`, and better. `publishing` is the other direction."""
 
-import base64
-import itertools
+import contextlib
 import logging
-import mimetypes
 import os
 import struct
-from collections.abc import Callable, Iterable, Iterator
+import time
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
 from cocomine.base.errors import CocomineError
-from cocomine.base.files import write_json
 from cocomine.base.progress import Progress
 from cocomine.sources.behaviour import Behaviour
 from cocomine.sources.compare import Filter, LocalFile, side_by_side, walk
-from cocomine.sources.digests import base64_of_hex
-from cocomine.sources.gcs import MTIME_KEY, Bucket
+from cocomine.sources.gcs import Bucket
 from cocomine.sources.ledger import FOLDER, Entry, Ledger, worth_compacting
 from cocomine.sources.names import FolderGuard, folded, refusal
 from cocomine.sources.origins import public_label
+from cocomine.sources.prefix_lock import PrefixLock, agree
 from cocomine.sources.records import Facts, Outcome, Want
 from cocomine.sources.settings import OriginSettings
 from cocomine.sources.staging import staging
 from cocomine.sources.store import report_lacking, size
-from cocomine.sources.transfer import Target, digest_of_file, free_bytes, in_threads
-from cocomine.sources.web import AgainError, NotServedError, persist, verdict
+from cocomine.sources.transfer import Target, digest_of_file, free_bytes
 
 log = logging.getLogger("cocomine")
 
-LAST = ("manifest.json", "sync.lock.json", "build.lock.json")  # who sees one of these may expect all else to be there
-UPLOAD_THREADS = 16
-FIRST_FILES = 500  # by whose size the disk is judged before the listing has ended
+LISTED = 1000  # names between two words to the progress line
 
 
 @dataclass(frozen=True)
@@ -40,15 +34,17 @@ class Options:
     """How to sync; the names and meanings are those of gsutil's rsync where it has them.
 
     `checksum` compares by checksum alone; `delete` removes what the source has not; `dry_run` only says what would be
-    done; `no_clobber` leaves files that exist; `update` leaves files that are newer at the destination; `links` follows
-    symlinks to files; `allow_empty` lets `delete` empty a destination whose source is empty; `locked` fails on whatever
-    the lock does not hold; `manifest` names an object with the checksums of everything, published last.
+    done, `plan` only how much; `no_clobber` leaves files that exist; `update` leaves files that are newer at the
+    destination; `links` follows symlinks to files; `allow_empty` lets `delete` empty a destination whose source is
+    empty; `locked` fails on whatever the lock does not hold; `manifest` names an object with the checksums of
+    everything, published last.
     """
 
     behaviour: Behaviour = field(default_factory=Behaviour)
     checksum: bool = False
     delete: bool = False
     dry_run: bool = False
+    plan: bool = False
     no_clobber: bool = False
     update: bool = False
     links: bool = True
@@ -58,23 +54,31 @@ class Options:
     locked: bool = False
     manifest: str = ""
 
+    @property
+    def only_looks(self) -> bool:
+        """Whether nothing may be written anywhere."""
+        return self.dry_run or self.plan
+
 
 class Known:
     """What a ledger says of many files, in little memory: about 250 bytes a file."""
 
     _PACK = struct.Struct("<qq4s16s??")
 
-    def __init__(self, ledger: Ledger) -> None:
+    def __init__(self, ledger: Ledger, compact: bool) -> None:
         self._packed: dict[str, bytes] = {}
         self._gzipped: dict[str, str] = {}
         lines = 0
         for entry in ledger.entries():
             lines += 1
             crc, md5 = bytes.fromhex(entry.crc32c), bytes.fromhex(entry.md5)
-            self._packed[entry.name] = self._PACK.pack(entry.bytes, entry.mtime_ns, crc, md5, bool(crc), bool(md5))
+            try:
+                self._packed[entry.name] = self._PACK.pack(entry.bytes, entry.mtime_ns, crc, md5, bool(crc), bool(md5))
+            except struct.error:  # no such file can be on a disk
+                continue
             if entry.etag.startswith("gzip:"):
                 self._gzipped[entry.name] = entry.etag
-        if worth_compacting(lines, len(self._packed)):
+        if compact and worth_compacting(lines, len(self._packed)):
             ledger.compact()
 
     def same(self, local: LocalFile, remote: Facts) -> bool:
@@ -89,106 +93,167 @@ class Known:
             return self._gzipped.get(local.name) == f"gzip:{remote.md5 or remote.crc32c}"
         if count != remote.bytes:
             return False
-        return _agree(md5.hex() if has_md5 else "", crc.hex() if has_crc else "", remote)
-
-
-def _agree(md5: str, crc32c: str, remote: Facts) -> bool:
-    """Say whether checksums are the bucket's: at least one is known of both, and none differs."""
-    of_md5, of_crc = bool(md5 and remote.md5), bool(crc32c and remote.crc32c)
-    if (of_md5 and md5 != remote.md5) or (of_crc and crc32c != remote.crc32c):
-        return False
-    return of_md5 or of_crc
+        return agree(md5.hex() if has_md5 else "", crc.hex() if has_crc else "", remote)
 
 
 class Tally:
-    """Counts what is done and keeps what went wrong."""
+    """Keeps what went wrong, and what is no longer at the source."""
 
     def __init__(self) -> None:
         self.lacking: list[Outcome] = []
         self.removed: list[str] = []
-        self.copied = 0
 
     def refuse(self, name: str, reason: str) -> None:
         """Note a name that takes no part because it must not."""
         self.lacking.append(Outcome(name, "refused", reason))
 
-    def finish(self) -> None:
-        """Raise CocomineError, after naming each, when anything could not be had."""
+    def fail(self, name: str, reason: str) -> None:
+        """Note a file with which something went wrong."""
+        self.lacking.append(Outcome(name, "failed", reason))
+
+    @property
+    def failed(self) -> bool:
+        """Whether anything went wrong beside refused names."""
+        return any(outcome.status != "refused" for outcome in self.lacking)
+
+    @contextlib.contextmanager
+    def naming(self) -> Iterator[None]:
+        """Name what is lacking at the end, also when an error ends the sync; raise CocomineError for it if none did."""
+        try:
+            yield
+        except BaseException:
+            report_lacking(self.lacking)
+            raise
         if self.lacking:
             report_lacking(self.lacking)
             first = self.lacking[0]
             raise CocomineError(
-                f"{len(self.lacking)} files could not be synced (named above), the first: {first.name}: {first.reason}",
+                f"{len(self.lacking)} files could not be synced (named above), the first: {plain(first.name)}: "
+                f"{first.reason}",
                 "everything else is done; run it again for those that failed, rename or --exclude those refused",
             )
+
+
+class Moved:
+    """Bytes moved, of so many, and their rate, as the progress line shows them."""
+
+    def __init__(self, total: int) -> None:
+        self.total = total
+        self.bytes = 0
+        self._began = time.monotonic()
+
+    def add(self, amount: int) -> None:
+        """Count bytes."""
+        self.bytes += amount
+
+    def __str__(self) -> str:
+        rate = self.bytes / max(time.monotonic() - self._began, 0.001)
+        return f"{size(self.bytes)} of {size(self.total)}, {size(rate)}/s"
+
+
+def is_placeholder(remote: Facts) -> bool:
+    """Say whether an object only stands for a folder, by gsutil's rule. Such objects take no part in a sync."""
+    return remote.name.endswith("_$folder$") or (not remote.bytes and (not remote.name or remote.name.endswith("/")))
+
+
+def plain(name: str) -> str:
+    """Return a name as it may go to a terminal or a log: control characters escaped."""
+    return name if name.isprintable() else repr(name)
+
+
+def words(error: OSError) -> str:
+    """Return what the system says, without the path."""
+    return (error.strerror or str(error)).lower()
 
 
 # -- from a bucket into a folder
 
 
 def download(settings: OriginSettings, root: Path, options: Options) -> None:
-    """Make `root` hold what the prefix holds. Raises CocomineError when anything could not be had."""
+    """Make `root` hold what the prefix holds. Raises CocomineError when anything could not be had.
+
+    The listing ends before the first byte moves: only then is it known whether the disk has room for all of it.
+    """
+    if options.manifest:
+        raise CocomineError("--manifest goes with publishing a folder", "to write what is fetched, give --lock FILE")
     bucket = Bucket(settings, options.behaviour)
     if root.exists() and not root.is_dir():
         raise CocomineError(f"{root}: not a folder", "give a folder to sync into")
-    if not options.dry_run:
+    if not options.only_looks:
         root.mkdir(parents=True, exist_ok=True)
-    ledger = Ledger(root / FOLDER / "ledger.jsonl")
     tally = Tally()
-    pins = _read_pins(options)
-    with Progress(f"sync from {public_label(settings.url)}", None, "file") as progress:
-        wants = _wanted(bucket, root, options, ledger, tally, progress, pins)
-        if options.dry_run:
-            for want in wants:
-                log.info("Would copy %s (%s)", want.name, size(want.bytes))
-        else:
-            _fetch(bucket, root, options, ledger, tally, progress, wants)
-        _remove_extras(root, options, tally, progress)
-    ledger.close()
-    failed = any(outcome.status != "refused" for outcome in tally.lacking)
-    if options.lock is not None and not (options.locked or options.dry_run or failed):
-        _write_lock(options.lock, root, ledger, options)
-    tally.finish()
+    lock = PrefixLock(options.lock, options.locked)
+    label = public_label(settings.url)
+    with tally.naming(), contextlib.closing(Ledger(root / FOLDER / "ledger.jsonl")) as ledger:
+        with Progress(f"list {label}", None, "object") as progress:
+            wants = list(_wanted(bucket, root, options, ledger, tally, progress, lock))
+        needed, free = sum(want.bytes for want in wants), free_bytes(root)
+        if options.only_looks:
+            _say(wants, needed, free, progress.counts.get("unchanged", 0), tally, options)
+            return
+        if needed > free:
+            raise CocomineError(
+                f"{root}: {size(needed)} are needed and {size(free)} are free",
+                "make room, or leave something out with --exclude",
+            )
+        with Progress(f"sync from {label}", len(wants), "file") as progress:
+            if wants:
+                _fetch(bucket, root, options, ledger, tally, progress, wants, Moved(needed))
+            _remove_extras(root, options, tally, progress)
+        if not (options.locked or tally.failed):
+            lock.write(root, ledger, f"gs://{bucket.name}/{bucket.prefix}")
+
+
+def _say(wants: list[Want], needed: int, free: int, unchanged: int, tally: Tally, options: Options) -> None:
+    if options.dry_run:
+        for want in wants:
+            log.info("Would copy %s (%s)", plain(want.name), size(want.bytes))
+        for name in tally.removed if options.delete else ():
+            log.info("Would remove %s", plain(name))
+    removed = f", {len(tally.removed)} to remove" if options.delete else ""
+    log.info(
+        "Plan: %d files to fetch, %s (%d bytes); %d there already%s; %s free%s",
+        len(wants),
+        size(needed),
+        needed,
+        unchanged,
+        removed,
+        size(free),
+        ": too little" if needed > free else "",
+    )
 
 
 def _wanted(
-    bucket: Bucket,
-    root: Path,
-    options: Options,
-    ledger: Ledger,
-    tally: Tally,
-    progress: Progress,
-    pins: dict[str, Entry],
+    bucket: Bucket, root: Path, options: Options, ledger: Ledger, tally: Tally, progress: Progress, lock: PrefixLock
 ) -> Iterator[Want]:
-    """Yield what must be fetched, while the listing goes on."""
-    known = Known(ledger)
-    guard = FolderGuard(root)
-    seen: set[int] = set()
-    above: list[str] = []  # objects whose names begin the present one's: it cannot be a file in a folder of their name
-    local = walk(root) if root.is_dir() else iter(())
+    """Yield what must be fetched."""
+    known = Known(ledger, compact=not options.only_looks)
+    taken = _Taken()
+    local = walk(root, options.links) if root.is_dir() else iter(())
     held = 0
-    for name, remote, ours in side_by_side(bucket.listing(), local):
+    objects = (facts for facts in bucket.listing() if not is_placeholder(facts))
+    for name, remote, ours in side_by_side(objects, local):
         if remote is not None:
             held += 1
+            if not held % LISTED:
+                progress.advance(LISTED)
         if not options.names(name):
             progress.count("left out")
             continue
         if remote is None:
-            tally.removed.append(name)
+            assert ours is not None
+            if not ours.problem:  # links to folders, devices: none of ours
+                tally.removed.append(name)
             continue
-        if name.endswith("/") and not remote.bytes:
-            progress.count("folder placeholders passed over")
-            continue
-        reason = _refused(name, ours, seen, above) or (None if options.dry_run else guard.prepare(name))
+        reason = _refused(name, ours, taken)
         if reason:
             tally.refuse(name, reason)
             continue
-        difference = _breaks_lock(options, pins, remote)
+        difference = lock.difference(remote)
         if difference:
-            tally.lacking.append(Outcome(name, "failed", difference))
+            tally.fail(name, difference)
             continue
         if ours is not None and not _replace(ours, remote, known, root, options, ledger, bucket):
-            progress.advance()
             progress.count("unchanged")
             continue
         yield Want(
@@ -202,33 +267,53 @@ def _wanted(
             mtime_ns=remote.mtime_ns,
             gzipped=remote.gzipped,
         )
+    progress.advance(held % LISTED)
     if options.delete and tally.removed and not held and not options.allow_empty:
         raise CocomineError(
             f"gs://{bucket.name}/{bucket.prefix} holds nothing, and --delete would empty {root.name}/",
             "check the URL; if it is meant, add --allow-empty",
         )
-    for name in sorted(pins):  # what the listing met has been taken out
-        tally.lacking.append(Outcome(name, "failed", "changed at the origin: no longer there"))
+    for name in lock.gone(options.names):
+        tally.fail(name, "changed at the origin: no longer there")
 
 
-def _refused(name: str, ours: LocalFile | None, seen: set[int], above: list[str]) -> str | None:
+class _Taken:
+    """The names met so far, as a case-insensitive disk would know them."""
+
+    def __init__(self) -> None:
+        self._files: set[int] = set()
+        self._folders: set[int] = set()
+        self._last = ""  # a folder known to be none of the files
+
+    def clash(self, name: str) -> str | None:
+        """Take a name; return why it cannot be a file beside those before, or None."""
+        key = folded(name)
+        number = hash(key)
+        if number in self._files:
+            return "unsafe name: the same as another on a case-insensitive disk"
+        if number in self._folders:
+            return "a folder of the file's name is in the bucket too"
+        folder = key.rpartition("/")[0]
+        if folder != self._last:
+            above = [hash(folder[:end]) for end in range(1, len(folder) + 1) if folder[end : end + 1] in ("/", "")]
+            if any(number in self._files for number in above):
+                return "a file of the folder's name is in the bucket too"
+            self._folders.update(above)
+            self._last = folder
+        self._files.add(number)
+        return None
+
+
+def _refused(name: str, ours: LocalFile | None, taken: _Taken) -> str | None:
     reason = refusal(name)
     if reason:
         return f"unsafe name: {reason}"
     if name.partition("/")[0].casefold() == FOLDER:
         return "unsafe name: a reserved name"
-    while above and not name.startswith(above[-1]):
-        above.pop()
-    if any(name.startswith(other + "/") for other in above):
-        return "a file of the folder's name is in the bucket too"
-    above.append(name)
-    key = hash(folded(name))
-    if key in seen:
-        return "unsafe name: the same as another on a case-insensitive disk"
-    seen.add(key)
-    if ours is not None and ours.problem:
-        return f"in the way: {ours.problem}"
-    return None
+    reason = taken.clash(name)
+    if reason is None and ours is not None and ours.problem:
+        reason = f"in the way: {ours.problem}"
+    return reason
 
 
 def _replace(
@@ -243,20 +328,24 @@ def _replace(
     """Say whether the file must be fetched anew."""
     if options.no_clobber:
         return False
-    if options.update and remote.mtime_ns and ours.mtime_ns > remote.mtime_ns:
+    if options.update and remote.mtime_ns and ours.mtime_ns // 10**9 > remote.mtime_ns // 10**9:
         return False
     if not options.checksum and known.same(ours, remote):
         return False
     if remote.gzipped or ours.bytes != remote.bytes:
         return True
-    digest = digest_of_file(root / ours.name)
-    if not _agree(digest.md5, digest.crc32c, remote):
+    try:
+        digest = digest_of_file(root / ours.name)
+    except OSError:  # it cannot be read, or is gone by now
         return True
-    if not options.dry_run:
+    if not agree(digest.md5, digest.crc32c, remote):
+        return True
+    if not options.only_looks:
         mtime_ns = ours.mtime_ns
         if remote.mtime_ns and remote.mtime_ns != mtime_ns:
-            os.utime(root / ours.name, ns=(remote.mtime_ns, remote.mtime_ns))
-            mtime_ns = remote.mtime_ns
+            with contextlib.suppress(OSError):  # another's file: its bytes are right, and its time stays
+                os.utime(root / ours.name, ns=(remote.mtime_ns, remote.mtime_ns))
+                mtime_ns = remote.mtime_ns
         sums = (digest.md5, digest.sha256, digest.crc32c, remote.generation, remote.etag)
         ledger.append([Entry(ours.name, ours.bytes, mtime_ns, *sums, f"gs://{bucket.name}/{bucket.prefix}")])
     return False
@@ -269,272 +358,45 @@ def _fetch(
     ledger: Ledger,
     tally: Tally,
     progress: Progress,
-    wants: Iterator[Want],
+    wants: Iterable[Want],
+    moved: Moved,
 ) -> None:
-    moved = 0
+    guard = FolderGuard(root)
 
-    def count(amount: int) -> None:
-        nonlocal moved
-        moved += amount
+    def prepared() -> Iterator[Want]:
+        for want in wants:
+            reason = guard.prepare(want.name)
+            if reason:
+                tally.refuse(want.name, reason)
+            else:
+                yield want
 
-    checked = _that_fit(root, wants, lambda: moved)
     with staging(root) as folder:
         target = Target(
             root,
             folder,
-            count,
+            moved.add,
             options.behaviour,
             ledger=ledger,
             origin=f"gs://{bucket.name}/{bucket.prefix}",
             sha256=options.lock is not None,
         )
-        for outcome in bucket.fetch(checked, target):
+        for outcome in bucket.fetch(prepared(), target):
             if outcome.status == "ok":
-                tally.copied += 1
-                progress.advance(1, size(moved))
+                progress.advance(1, str(moved))
                 progress.count("copied")
             else:
                 tally.lacking.append(outcome)
-    progress.count("bytes", moved)
-
-
-def _that_fit(root: Path, wants: Iterator[Want], moved: Callable[[], int]) -> Iterator[Want]:
-    """Yield the wanted files as long as the disk has room for them; raises CocomineError when it has not.
-
-    Where the first files take more than a hundredth of what is free, all are listed before the first byte moves;
-    elsewhere they are counted while the listing goes on.
-    """
-    free = free_bytes(root)
-    ahead = list(itertools.islice(wants, FIRST_FILES))
-    if sum(want.bytes for want in ahead) > free // 100:
-        ahead += wants
-        needed = sum(want.bytes for want in ahead)
-        if needed > free:
-            raise _too_full(root, needed, free)
-        yield from ahead
-        return
-    planned = 0
-    for want in itertools.chain(ahead, wants):
-        planned += want.bytes
-        if planned > free // 2 and planned - moved() > free_bytes(root):
-            raise _too_full(root, planned - moved(), free_bytes(root))
-        yield want
-
-
-def _too_full(root: Path, needed: int, free: int) -> CocomineError:
-    return CocomineError(
-        f"{root}: {size(needed)} are needed and {size(free)} are free",
-        "make room, or leave something out with --exclude",
-    )
+    progress.count("bytes", moved.bytes)
 
 
 def _remove_extras(root: Path, options: Options, tally: Tally, progress: Progress) -> None:
     if not options.delete:
         return
     for name in tally.removed:
-        if options.dry_run:
-            log.info("Would remove %s", name)
-            continue
-        (root / name).unlink(missing_ok=True)
-        progress.count("removed")
-
-
-# -- from a folder into a bucket
-
-
-def upload(root: Path, settings: OriginSettings, options: Options) -> None:
-    """Make the prefix hold what the folder holds, manifests last. Raises CocomineError when anything failed."""
-    if not root.is_dir():
-        raise CocomineError(f"{root}: no such folder", "give the folder to publish")
-    bucket = Bucket(settings, options.behaviour)
-    tally = Tally()
-    ledger = Ledger(root / FOLDER / "ledger.jsonl") if os.access(root, os.W_OK) else None
-    with Progress(f"publish to {public_label(settings.url)}", None, "file") as progress:
-        plan = list(_to_publish(root, bucket, options, tally, progress))
-        if options.delete and tally.removed and not progress.done + len(plan) and not options.allow_empty:
-            raise CocomineError(
-                f"{root.name}/ holds nothing, and --delete would empty gs://{bucket.name}/{bucket.prefix}",
-                "check the folder; if it is meant, add --allow-empty",
-            )
-        first = [item for item in plan if item[0].name.rpartition("/")[2] not in LAST]
-        last = [item for item in plan if item[0].name.rpartition("/")[2] in LAST]
-        published: dict[str, Outcome] = {}
-        for stage in (first, last):
-            if stage is last and tally.lacking:
-                for file, _ in last:
-                    tally.lacking.append(Outcome(file.name, "failed", "held back, since other files failed"))
-                break
-            for outcome in _publish(stage, root, bucket, options, progress):
-                published[outcome.name] = outcome
-                if outcome.status != "ok":
-                    tally.lacking.append(outcome)
-            if stage is first and not tally.lacking:
-                _delete_objects(bucket, options, tally, progress)
-        if options.manifest and not options.dry_run and not tally.lacking:
-            _publish_manifest(root, bucket, options)
-    if ledger is not None:
-        ledger.close()
-    tally.finish()
-
-
-def _to_publish(
-    root: Path, bucket: Bucket, options: Options, tally: Tally, progress: Progress
-) -> Iterator[tuple[LocalFile, Facts | None]]:
-    for name, remote, ours in side_by_side(bucket.listing(), walk(root, options.links)):
-        if not options.names(name):
-            progress.count("left out")
-            continue
-        if ours is None:
-            if name != options.manifest:
-                tally.removed.append(name)
-            continue
-        reason = ours.problem or refusal(name)
-        if reason:
-            tally.refuse(name, reason)
-            continue
-        if remote is not None and _is_published(ours, remote, root, options):
-            progress.advance()
-            progress.count("unchanged")
-            continue
-        yield ours, remote
-
-
-def _is_published(ours: LocalFile, remote: Facts, root: Path, options: Options) -> bool:
-    if options.no_clobber:
-        return True
-    if options.update and remote.mtime_ns > ours.mtime_ns:
-        return True
-    if remote.gzipped or ours.bytes != remote.bytes:
-        return False
-    if not options.checksum and ours.mtime_ns // 10**9 == remote.mtime_ns // 10**9 and remote.mtime_ns:
-        return True
-    digest = digest_of_file(root / ours.name)
-    return _agree(digest.md5, digest.crc32c, remote)
-
-
-def _publish(
-    items: Iterable[tuple[LocalFile, Facts | None]], root: Path, bucket: Bucket, options: Options, progress: Progress
-) -> Iterator[Outcome]:
-    if options.dry_run:
-        for file, _ in items:
-            log.info("Would copy %s (%s)", file.name, size(file.bytes))
-        return
-    threads = min(UPLOAD_THREADS, options.behaviour.connections)
-    for outcome in in_threads(lambda item: _put(item[0], item[1], root, bucket, options), items, threads):
-        if outcome.status == "ok":
-            progress.advance()
-            progress.count("copied")
-        yield outcome
-
-
-def _put(file: LocalFile, remote: Facts | None, root: Path, bucket: Bucket, options: Options) -> Outcome:
-    """Publish one file: the bucket is told its MD5 and refuses other bytes, and replaces only the version we saw."""
-    from google.api_core import exceptions as api_exceptions
-
-    path = root / file.name
-
-    def attempt() -> Outcome:
-        before = path.stat()
-        digest = digest_of_file(path)
-        blob = bucket.writable.blob(bucket.prefix + file.name)
-        blob.md5_hash = base64_of_hex(digest.md5)
-        blob.metadata = {MTIME_KEY: str(before.st_mtime_ns // 10**9)}
-        kind = mimetypes.guess_type(file.name)[0] or "application/octet-stream"
-        expected = int(remote.generation) if remote is not None else 0
         try:
-            blob.upload_from_filename(str(path), content_type=kind, if_generation_match=expected, checksum="crc32c")
-        except api_exceptions.PreconditionFailed as error:
-            if _agree_now(bucket, file.name, digest.md5, digest.crc32c):
-                return Outcome(file.name, "ok", bytes=digest.bytes, md5=digest.md5, sha256=digest.sha256)
-            raise NotServedError("failed", "the object was changed by someone else meanwhile") from error
-        except api_exceptions.GoogleAPICallError as error:
-            raise verdict(error.code or 0, "") from error
+            (root / name).unlink(missing_ok=True)
         except OSError as error:
-            raise AgainError("the connection broke") from error
-        after = path.stat()
-        if (before.st_mtime_ns, before.st_size) != (after.st_mtime_ns, after.st_size):
-            raise AgainError("the file changed while it was read")
-        if (blob.crc32c or "") != base64.b64encode(bytes.fromhex(digest.crc32c)).decode():
-            raise AgainError("the bucket holds other bytes than were sent")
-        return Outcome(
-            file.name, "ok", "", digest.bytes, digest.md5, digest.sha256, digest.crc32c, str(blob.generation or "")
-        )
-
-    try:
-        return persist(options.behaviour, attempt)
-    except NotServedError as error:
-        return Outcome(file.name, error.status, str(error))  # type: ignore[arg-type]
-    except OSError as error:
-        return Outcome(file.name, "failed", error.strerror or str(error))
-
-
-def _agree_now(bucket: Bucket, name: str, md5: str, crc32c: str) -> bool:
-    """Say whether the object is already what we send: a try whose answer was lost had arrived."""
-    facts = bucket.facts_of(name)
-    return facts is not None and _agree(md5, crc32c, facts)
-
-
-def _delete_objects(bucket: Bucket, options: Options, tally: Tally, progress: Progress) -> None:
-    from google.api_core import exceptions as api_exceptions
-
-    if not options.delete:
-        return
-    for name in tally.removed:
-        if options.dry_run:
-            log.info("Would remove %s", name)
-            continue
-        try:
-            bucket.writable.blob(bucket.prefix + name).delete()
+            tally.fail(name, f"cannot be removed: {words(error)}")
+        else:
             progress.count("removed")
-        except api_exceptions.NotFound:
-            continue
-        except api_exceptions.GoogleAPICallError as error:
-            tally.lacking.append(Outcome(name, "failed", f"cannot be removed: HTTP {error.code}"))
-
-
-def _publish_manifest(root: Path, bucket: Bucket, options: Options) -> None:
-    """Publish the checksums of everything, when everything is there."""
-    rows: dict[str, dict[str, Any]] = {}
-    for file in walk(root, options.links):
-        if not file.problem and options.names(file.name) and file.name != options.manifest:
-            digest = digest_of_file(root / file.name)
-            rows[file.name] = {"bytes": digest.bytes, "md5": digest.md5, "sha256": digest.sha256}
-    with staging(root) as folder:
-        path = folder / options.manifest
-        write_json(path, {"files": rows})
-        bucket.writable.blob(bucket.prefix + options.manifest).upload_from_filename(
-            str(path), content_type="application/json", checksum="crc32c"
-        )
-
-
-# -- the lock
-
-
-def _read_pins(options: Options) -> dict[str, Entry]:
-    if options.lock is None or not options.locked:
-        return {}
-    if not options.lock.exists():
-        raise CocomineError(f"--locked: {options.lock} is not there", "run once without --locked to write it")
-    return Ledger(options.lock).read()
-
-
-def _breaks_lock(options: Options, pins: dict[str, Entry], remote: Facts) -> str:
-    if not options.locked:
-        return ""
-    pin = pins.pop(remote.name, None)
-    if pin is None:
-        return "new at the origin: not in the lock"
-    if not remote.gzipped and (remote.bytes != pin.bytes or not _agree(pin.md5, pin.crc32c, remote)):
-        return f"changed at the origin: generation {remote.generation} instead of {pin.generation}"
-    return ""
-
-
-def _write_lock(path: Path, root: Path, ledger: Ledger, options: Options) -> None:
-    """Write the lock: a line a file that is there, sorted by name, without the local time."""
-    entries = ledger.read()
-    lines = []
-    for file in walk(root):
-        entry = entries.get(file.name)
-        if entry is not None and options.names(file.name) and entry.bytes == file.bytes:
-            lines.append(entry)
-    Ledger.write(path, lines)

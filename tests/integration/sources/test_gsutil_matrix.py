@@ -190,7 +190,7 @@ def test_publishing_twice_sends_nothing_the_second_time_for_either_program(world
     before = len(world.server.requests("upload"))
     script("sync_bucket.py", world.folder / "up", "gs://ours/p", env=world.env).ok()
     script("sync_bucket.py", world.folder / "up", "gs://theirs/p", env=world.env).ok()
-    gsutil(world.boto, world.folder, "rsync", "-r", str(world.folder / "up"), "gs://ours/p")
+    gsutil(world.boto, world.folder, "rsync", "-r", "-x", r"\.cocomine/", str(world.folder / "up"), "gs://ours/p")
     assert len(world.server.requests("upload")) == before
 
 
