@@ -5,7 +5,7 @@ r"""Draw the ground-truth masks of a subset from its annotations.
         --settings '{"outputs": ["semantic", "panoptic"], "overlap": "smaller-on-top"}'
 
 writes below --out-dir
-    masks/semantic/*.png   8-bit with a palette: 0 background, 1..n the labels of labels.json, 255 void
+    masks/semantic/*.png   with a palette: 0 background, 1..n the labels of labels.json, 255 void
     masks/instance/*.png   16-bit: the number of the object in the image, 65535 void   (if asked for)
     masks/panoptic/*.png   COCO's panoptic form, with masks/panoptic.json              (if asked for)
     masks/instances.tsv    every object drawn: its number, pixels, and whether it is hidden or vanishes

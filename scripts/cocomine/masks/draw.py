@@ -54,6 +54,7 @@ from cocomine.masks.tables import (
     instance_lines,
     label_lines,
     panoptic_annotation,
+    state_numbers,
 )
 
 log = logging.getLogger("cocomine")
@@ -127,9 +128,10 @@ class Drawer:
                 pictures = {name: fill(batch, values[name], OUTPUTS[name].dtype) for name in self.settings.outputs}
                 counts = _count_runs(batch, values, self.training_size)
             for image, row in enumerate(batch.rows):
-                void = VOID in counts[image].by_label
+                largest = max(counts[image].by_label)
                 files = {
-                    name: self._write(row, pictures[name][image], OUTPUTS[name], void) for name in self.settings.outputs
+                    name: self._write(row, pictures[name][image], OUTPUTS[name], largest)
+                    for name in self.settings.outputs
                 }
                 outcome[row.image_id] = dataclasses.replace(counts[image], files=files)
         return [outcome[task.row.image_id] for task in tasks]
@@ -138,13 +140,19 @@ class Drawer:
         filled = fill(batch, values, output.dtype)
         return [void_border(picture, self.settings.border, output.void) for picture in filled]
 
-    def _write(self, row: ImageRow, picture: png.Picture, output: Output, void: bool) -> str:
-        """Write one mask and return its file's SHA-256. The palette reaches up to void only where there is void."""
-        colors = 256 if void else len(self.labels.names)
-        palette = self.palette[: 3 * colors] if output.color == png.PALETTE else b""
-        rows = png.filter_rows(picture, output.pixel)
-        content = png.encode(rows, row.width, row.height, output.color, output.depth, palette)
-        (self.folder / output.name / f"{row.stem}.png").write_bytes(content)
+    def _write(self, row: ImageRow, picture: png.Picture, output: Output, largest: int) -> str:
+        """Write one mask and return its file's SHA-256; `largest` is the largest label of the image.
+
+        The palette reaches up to void only where there is void.
+        """
+        if output.color == png.PALETTE:
+            colors = 256 if largest == VOID else len(self.labels.names)
+            content = png.indexed(picture.astype(np.uint8, copy=False), largest, self.palette[: 3 * colors])
+        else:
+            rows = png.filter_rows(picture, output.pixel)
+            content = png.encode(rows, row.width, row.height, output.color, output.depth)
+        with open(f"{self.folder}/{output.name}/{row.stem}.png", "wb", buffering=0) as file:
+            file.write(content)
         return hashlib.sha256(content).hexdigest()
 
 
@@ -202,6 +210,7 @@ def _by_image(batch: Batch, by_label: Integers, columns: Mapping[str, Integers],
     """Cut the counts of a batch into those of its images; unwanted objects get no row."""
     objects = batch.objects
     known = dict(columns) | dict(zip(("x", "y", "width", "height"), box.T, strict=True))
+    known["state"] = state_numbers(objects.layer, objects.area, known["uncovered"], known["training"])
     table = np.stack([known[name] if name in known else getattr(objects, name) for name in FIELDS], axis=1)
     result = []
     for image in range(len(batch.rows)):
@@ -351,6 +360,7 @@ def _draw_all(
         waiting = iter(rows)
         tasks = batches(rows, records)
         for outcomes in in_order(drawer, tasks, threads):
+            totals.add([outcome for outcome in outcomes if isinstance(outcome, ImageCounts)])
             for outcome in outcomes:
                 row = next(waiting)
                 if isinstance(outcome, Refused):
@@ -362,7 +372,6 @@ def _draw_all(
                     progress.count(f"refused: {outcome.reason}")
                     continue
                 drawn.append(row)
-                totals.add(outcome)
                 asked += len(outcome.objects)
                 hashes += [f"{value}  {name}/{row.stem}.png\n" for name, value in outcome.files.items()]
                 for line in label_lines(row, outcome, labels):

@@ -2,7 +2,8 @@
 
 Masks are areas of one value. zlib's run-length strategy is made for such data: it codes them several times as fast as
 the default and no larger, if each row is written in the form that breaks into fewer runs, as it is (PNG's filter
-"None") or as the difference to the row above ("Up").
+"None") or as the difference to the row above ("Up"). Palette indices take as many bits as the largest of them needs (1,
+2, 4 or 8), so there are fewer bytes to look through; every reader unpacks them to the same indices.
 """
 
 import struct
@@ -23,6 +24,37 @@ MEMORY = 6
 NONE, UP = 0, 2
 GREY, RGB, PALETTE = 0, 2, 3
 BYTES_A_PIXEL = {(GREY, 8): 1, (GREY, 16): 2, (RGB, 8): 3, (PALETTE, 8): 1}
+
+
+def indexed(indices: Bytes, largest: int, palette: bytes) -> bytes:
+    """Return the PNG file of an h × w picture of palette indices, none above `largest`, in as few bits as hold that.
+
+    `palette` holds RGB triples, as many as there are colours; those that the bits cannot name are left out.
+    """
+    depth = next(bits for bits in (1, 2, 4, 8) if largest < 1 << bits)
+    height, width = indices.shape
+    return encode(filter_rows(packed(indices, depth), 1), width, height, PALETTE, depth, palette[: 3 << depth])
+
+
+def packed(indices: Bytes, bits: int) -> Bytes:
+    """Return the rows with 8 / bits indices a byte, the first in the highest bits; h × ceil(w · bits / 8).
+
+    `bits` is 1, 2, 4 or 8, and no index may need more.
+    """
+    if bits == 8:
+        return indices
+    if bits == 1:
+        return np.packbits(indices, axis=1)
+    width = indices.shape[1]
+    together = 8 // bits
+    if width % together:
+        indices = np.pad(indices, ((0, 0), (0, -width % together)))
+    words = indices.view(f"<u{together}")
+    # Multiplying shifts each index of a word to its place in the word's highest byte; nothing else reaches that byte.
+    top = 8 * (together - 1)
+    factor = sum(1 << (top + 8 - bits * (place + 1) - 8 * place) for place in range(together))
+    result: Bytes = ((words * words.dtype.type(factor)) >> words.dtype.type(top)).astype(np.uint8)
+    return result
 
 
 def encode(filtered: Bytes, width: int, height: int, color: int, depth: int, palette: bytes = b"") -> bytes:

@@ -1,9 +1,7 @@
 """What is counted of the masks: by object, by image and label, and in all."""
 
 import dataclasses
-import functools
-from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import numpy as np
@@ -21,11 +19,18 @@ REFUSED_COLUMNS = ("image_id", "file_name", "reason", "detail")
 
 FIELDS = (
     "number", "segment", "annotation_id", "category_id", "label", "layer", "area", "uncovered", "pixels", "training",
-    "segment_pixels", "x", "y", "width", "height",
+    "segment_pixels", "x", "y", "width", "height", "state",
 )  # fmt: skip
 """Columns of `ImageCounts.objects`."""
 
+LABEL_AND_STATE = [FIELDS.index(name) for name in ("label", "state")]
+INSTANCE_FIELDS = [
+    FIELDS.index(name)
+    for name in ("number", "annotation_id", "category_id", "label", "layer", "area", "pixels", "training", "state")
+]
+
 STATES = ("visible", "hidden", "vanished", "empty", "crowd")
+VISIBLE, HIDDEN, VANISHED, EMPTY, CROWDED = range(5)
 SIZES = ("small", "medium", "large")
 SIZE_LIMITS = (32 * 32, 96 * 96)
 """COCO's size classes, by the pixels of an object's own mask: small below 32², large from 96² on."""
@@ -38,7 +43,8 @@ class ImageCounts:
     `by_label` maps each value of the semantic mask to its pixels. `objects` has a row for each object that has a label
     and the columns FIELDS: `area` counts the pixels of its own mask, `uncovered` those that no other object took,
     `pixels` those that show it in the instance mask, `training` those of `pixels` that are left at the training size,
-    `segment_pixels` and the box those that show it in the panoptic mask. `files` maps an output to its SHA-256.
+    `segment_pixels` and the box those that show it in the panoptic mask, `state` is a place in STATES. `files` maps an
+    output to its SHA-256.
     """
 
     by_label: dict[int, int]
@@ -49,40 +55,37 @@ class ImageCounts:
         """Return one column of `objects`."""
         return self.objects[:, FIELDS.index(name)]
 
-    @functools.cached_property
-    def states(self) -> list[str]:
-        """Return what became of each object.
 
-        crowd: it is a region of many. empty: it covers no pixel even alone. hidden: others cover all of it. vanished:
-        it has pixels, but none of them is left at the training size. visible: all others.
-        """
-        state = np.select(
-            [self.field("layer") == CROWD, self.field("area") == 0, self.field("uncovered") == 0,
-             self.field("training") == 0],
-            [4, 3, 1, 2],
-            0,
-        )  # fmt: skip
-        return [STATES[number] for number in state.tolist()]
+def state_numbers(layer: Integers, area: Integers, uncovered: Integers, training: Integers) -> Integers:
+    """Return what became of each object, as places in STATES.
+
+    crowd: it is a region of many. empty: it covers no pixel even alone. hidden: others cover all of it. vanished: it
+    has pixels, but none of them is left at the training size. visible: all others.
+    """
+    state = np.where(training == 0, VANISHED, VISIBLE)
+    state[uncovered == 0] = HIDDEN
+    state[area == 0] = EMPTY
+    state[layer == CROWD] = CROWDED
+    return state
 
 
 def label_lines(row: ImageRow, counts: ImageCounts, labels: Labels) -> Iterator[tuple[object, ...]]:
     """Yield the image's lines of masks.tsv: one for each class that the image has an object or a crowd of."""
-    numbers = Counter(zip(counts.field("label").tolist(), counts.states, strict=True))
-    for label in sorted({label for label, _ in numbers}):
+    numbers: dict[int, list[int]] = {}
+    for label, state in counts.objects[:, LABEL_AND_STATE].tolist():
+        numbers.setdefault(label, [0] * len(STATES))[state] += 1
+    for label, states in sorted(numbers.items()):
         yield (
             row.image_id, row.file_name, label, labels.names[label], counts.by_label.get(label, 0),
-            sum(numbers[label, state] for state in STATES if state != "crowd"),
-            numbers[label, "hidden"], numbers[label, "vanished"], numbers[label, "empty"],
+            sum(states) - states[CROWDED], states[HIDDEN], states[VANISHED], states[EMPTY],
         )  # fmt: skip
 
 
 def instance_lines(row: ImageRow, counts: ImageCounts) -> Iterator[tuple[object, ...]]:
     """Yield the image's lines of instances.tsv: one for each object."""
-    names = ("number", "annotation_id", "category_id", "label", "layer", "area", "pixels", "training")
-    values = counts.objects[:, [FIELDS.index(name) for name in names]]
-    values[:, 4] = values[:, 4] == CROWD
-    for numbers, state in zip(values.tolist(), counts.states, strict=True):
-        yield (row.image_id, *numbers, state)
+    for *numbers, state in counts.objects[:, INSTANCE_FIELDS].tolist():
+        numbers[4] = int(numbers[4] == CROWD)
+        yield (row.image_id, *numbers, STATES[state])
 
 
 class Totals:
@@ -94,14 +97,19 @@ class Totals:
         self._pixels = np.zeros(256, np.int64)
         self._images = np.zeros(256, np.int64)
 
-    def add(self, counts: ImageCounts) -> None:
-        """Count one image."""
-        for label, pixels in counts.by_label.items():
-            self._pixels[label] += pixels
-        self._images[np.unique(counts.field("label"))] += 1
-        size = np.searchsorted(SIZE_LIMITS, counts.field("area"), side="right")
-        state = np.array([STATES.index(name) for name in counts.states], np.int64)
-        np.add.at(self._states, (counts.field("label"), size, state), 1)
+    def add(self, images: Sequence[ImageCounts]) -> None:
+        """Count some images."""
+        if not images:
+            return
+        for counts in images:
+            for label, pixels in counts.by_label.items():
+                self._pixels[label] += pixels
+        objects = np.concatenate([counts.objects for counts in images])
+        image = np.repeat(np.arange(len(images)), [len(counts.objects) for counts in images])
+        labels, areas, states = (objects[:, FIELDS.index(name)] for name in ("label", "area", "state"))
+        sizes = np.searchsorted(SIZE_LIMITS, areas, side="right")
+        np.add.at(self._states, (labels, sizes, states), 1)
+        self._images += np.bincount(np.unique(image * 256 + labels) % 256, minlength=256)
 
     def summary(self) -> dict[str, Any]:
         """Return the pixels of background and void, and each class with its images, pixels, and objects by size."""

@@ -36,3 +36,34 @@ def test_areas_take_no_more_bytes_than_pillows_default() -> None:
     usual = io.BytesIO()
     Image.fromarray(picture).save(usual, "PNG")
     assert len(content) < len(usual.getvalue())
+
+
+@settings(max_examples=200, deadline=None)
+@given(st.integers(0, 2**32), st.integers(1, 40), st.integers(1, 40), st.integers(0, 255))
+def test_indices_read_back_are_the_same_in_as_few_bits_as_they_need(
+    seed: int, height: int, width: int, largest: int
+) -> None:
+    drawn = np.random.default_rng(seed).integers(0, largest + 1, (height, width)).astype(np.uint8)
+    content = png.indexed(drawn, largest, bytes(range(256)) * 3)
+    depth = content[24]
+    assert largest < 1 << depth
+    assert depth == 1 or largest >= 1 << depth // 2
+    with Image.open(io.BytesIO(content)) as read:
+        assert read.mode == "P"
+        assert np.array_equal(np.asarray(read), drawn)
+        colors = read.getpalette("RGB")
+    assert colors is not None
+    assert bytes(colors) == (bytes(range(256)) * 3)[: 3 << depth]
+
+
+@pytest.mark.parametrize("bits", [1, 2, 4, 8])
+def test_packed_indices_lie_with_the_first_in_the_highest_bits(bits: int) -> None:
+    values = np.arange(2 * 19).reshape(2, 19) % (1 << bits)
+    together = 8 // bits
+    for row, line in zip(png.packed(values.astype(np.uint8), bits).tolist(), values.tolist(), strict=True):
+        line += [0] * (-19 % together)
+        expected = [
+            sum(value << bits * (together - 1 - place) for place, value in enumerate(line[start : start + together]))
+            for start in range(0, len(line), together)
+        ]
+        assert row == expected
