@@ -119,24 +119,28 @@ def assemble(
 def find_rows(source: Source, selection_path: Path) -> Picked:
     """Find the rows of selection.tsv in the index. Raises CocomineError for a row that is not there."""
     rows_wanted = list(read_table(selection_path))
-    keys = [(row["source_split"], int(row["image_id"]), row["file_name"]) for row in rows_wanted]
+    keys = [
+        (row["source_split"], int(row["image_id"]), row["file_name"], int(row["width"]), int(row["height"]))
+        for row in rows_wanted
+    ]
     ids = np.array(sorted({key[1] for key in keys}), dtype=np.int64)
     candidates = np.flatnonzero(np.isin(source.images["id"], ids))
     splits = [source.splits[number].name for number in source.images.split_of(candidates).tolist()]
     names = source.images.texts("file_name", candidates)
-    place: dict[tuple[str, int, str], int] = {}
-    for row, split, identity, name in zip(
-        candidates.tolist(), splits, source.images["id"][candidates].tolist(), names, strict=True
-    ):
-        place.setdefault((split, identity, name or ""), row)
-    missing = [key for key in keys if key not in place]
-    if missing:
-        raise CocomineError(
-            f"{selection_path}: image {missing[0][1]} ({missing[0][2]}) is not in the index",
-            "the index was built again since: run mine_subset again",
-        )
+    place: dict[tuple[str, int, str, int, int], list[int]] = {}
+    sides = (source.images[name][candidates].tolist() for name in ("id", "width", "height"))
+    for row, split, name, identity, width, height in zip(candidates.tolist(), splits, names, *sides, strict=True):
+        place.setdefault((split, identity, name or "", width, height), []).append(row)
+    found = []
+    for key in keys:
+        if not place.get(key):
+            raise CocomineError(
+                f"{selection_path}: image {key[1]} ({key[2]}) is not in the index",
+                "the index was built again since: run mine_subset again",
+            )
+        found.append(place[key].pop(0))  # records that policy keeps beside an equal one come in the file's order
     return Picked(
-        rows=np.array([place[key] for key in keys], dtype=np.int64),
+        rows=np.array(found, dtype=np.int64),
         roles=tuple(row["role"] for row in rows_wanted),
         ranks=tuple(int(row["rank"]) for row in rows_wanted),
         replaces=tuple(row.get("replaces", "") for row in rows_wanted),
@@ -148,18 +152,21 @@ def image_facts(source: Source, rows: Rows, measures_path: Path) -> dict[int, li
 
     Raises CocomineError for an image that was not measured.
     """
-    columns = ["image_id", "source_split", "status", "width", "height", "exif_orientation"]
+    columns = ["image_id", "source_split", "file_name", "status", "width", "height", "exif_orientation"]
     table = pq.read_table(measures_path, columns=columns).to_pydict()
     measured = {
-        (split, identity): (status, width, height, orientation)
-        for identity, split, status, width, height, orientation in zip(*(table[name] for name in columns), strict=True)
+        (split, identity, name): (status, width, height, orientation)
+        for identity, split, name, status, width, height, orientation in zip(
+            *(table[name] for name in columns), strict=True
+        )
     }
     images = source.images
     result: dict[int, list[tuple[Reason, str]]] = {}
     splits = [source.splits[number].name for number in images.split_of(rows).tolist()]
     stated = [images[name][rows].tolist() for name in ("id", "width", "height")]
-    for row, split, identity, width, height in zip(rows.tolist(), splits, *stated, strict=True):
-        found = measured.get((split, identity))
+    names = images.texts("file_name", rows)
+    for row, split, name, identity, width, height in zip(rows.tolist(), splits, names, *stated, strict=True):
+        found = measured.get((split, identity, name or ""))
         if found is None:
             raise CocomineError(
                 f"{measures_path}: image {identity} of {split} was not measured", "run measure_images again"
@@ -294,7 +301,8 @@ class _Assembly:
             return set()
         chosen = policies(dict(self.query.policy))
         roles = dict(zip(picked.rows.tolist(), picked.roles, strict=True))
-        broken = set()
+        broken: set[int] = set()
+        lost: list[int] = []
         for row, facts in sorted(image_facts(self.source, picked.rows, measures_path).items()):
             for reason, detail in facts:
                 policy = chosen[reason]
@@ -309,12 +317,11 @@ class _Assembly:
                     broken.add(row)
                     if roles[row] != SPARE:
                         self._quarantine_rows("image", np.array([row]), reason, detail)
-                        self._follow_images(self._written_of(row))
+                        lost.append(row)
                     break
+        of_lost = clauses.marked(np.array(lost, dtype=np.int64), self.source.images.rows)[self.source.image_row]
+        self._follow_images(np.flatnonzero(self.objects.written & of_lost & (self.source.image_row >= 0)))
         return broken
-
-    def _written_of(self, row: int) -> Rows:
-        return np.flatnonzero(self.objects.written & (self.source.image_row == row))
 
     def _quarantine_rows(self, kind: str, rows: Rows, reason: str, detail: str, task: str = "instances") -> None:
         source = self.source

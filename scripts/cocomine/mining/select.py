@@ -164,7 +164,7 @@ def judge_objects(source: Source, query: SubsetSettings, wanted: Wanted, quarant
     is_wanted = wanted_annotations(source, wanted)
     written = ~quarantined
     if query.crowds == "drop":
-        written &= source.annotations["iscrowd"] != 1
+        written &= (source.annotations["iscrowd"] != 1) | ~is_wanted
     counted = written
     if query.area.bounded or query.relative_area.bounded:
         inside = area_mask(source, query.area) & relative_area_mask(source, query.relative_area)
@@ -237,6 +237,8 @@ def select(
         run.presence_clauses(objects, index_dir)
         if query.none:
             negatives_from &= ~clauses.marked(run.rows_of(query_classes=wanted.none), source.images.rows)
+        if run.captioned is not None:
+            negatives_from &= run.captioned
         chosen, caps = run.draw(objects, negatives_from, spares=draw and query.refill)
     run.drop_unwritten(objects)
     return Selection(query, wanted, funnel, chosen, objects, caps, run.notes)
@@ -250,6 +252,7 @@ class _Run:
         self.size = source.images.rows
         self.notes: list[str] = []
         self.names = [category.name for category in source.categories]
+        self.captioned: Mask | None = None
         self._counted: Pairs | None = None
 
     def apply(self, clause: str, words: str, **masks: Any) -> None:
@@ -336,7 +339,7 @@ class _Run:
         if query.crowds != "keep":
             crowd = source.annotations["iscrowd"] == 1
             if query.crowds == "drop":
-                self.apply("crowds", "crowd annotations dropped", annotations=~crowd)
+                self.apply("crowds", "crowds of wanted categories dropped", annotations=~(crowd & is_wanted))
             else:
                 bad = clauses.marked(source.image_row[crowd & is_wanted], self.size)
                 self.apply("crowds", "no crowd of a wanted category", images=~bad)
@@ -408,7 +411,8 @@ class _Run:
             words = ", ".join(f"{bounds.words()} of {name}" for _, bounds, name in wanted.ranges)
             self.apply("instances_per_class", words, images=mask)
         if query.caption is not None:
-            self.apply("caption", f"a caption matches {query.caption!r}", images=self._captioned(index_dir))
+            self.captioned = self._captioned(index_dir)
+            self.apply("caption", f"a caption matches {query.caption!r}", images=self.captioned)
 
     def _captioned(self, index_dir: Path | None) -> Mask:
         from cocomine.mining.index import read_split

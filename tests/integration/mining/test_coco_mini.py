@@ -256,6 +256,7 @@ def measures_of(folder, broken):
     columns = {
         "image_id": pa.array([int(row["image_id"]) for row in rows], pa.int64()),
         "source_split": pa.array([row["source_split"] for row in rows]),
+        "file_name": pa.array([row["file_name"] for row in rows]),
         "status": pa.array([broken.get(int(row["image_id"]), ("ok",))[0] for row in rows]),
         "width": pa.array(
             [broken.get(int(r["image_id"]), ("ok", int(r["width"])))[-1] for r in rows], pa.int32(), from_pandas=False

@@ -83,6 +83,7 @@ def test_broken_images_and_the_spares_for_them_are_told(index_dir, tmp_path, mon
     measures = {
         "image_id": pa.array([int(row["image_id"]) for row in rows]),
         "source_split": [row["source_split"] for row in rows],
+        "file_name": [row["file_name"] for row in rows],
         "status": ["image-missing" if row["image_id"] in lost else "ok" for row in rows],
         "width": pa.array(np.array([int(row["width"]) for row in rows], dtype=np.int32)),
         "height": pa.array(np.array([int(row["height"]) for row in rows], dtype=np.int32)),

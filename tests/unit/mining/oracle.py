@@ -38,7 +38,9 @@ def mine(document, query, bad_images=(), bad_annotations=()):
         return in_range(annotation["area"], query.get("area", {})) and in_range(share, query.get("relative_area", {}))
 
     def dropped_crowd(annotation):
-        return annotation["iscrowd"] == 1 and query.get("crowds", "keep") == "drop"
+        return (
+            annotation["iscrowd"] == 1 and query.get("crowds", "keep") == "drop" and annotation["category_id"] in wanted
+        )
 
     def counts(annotation):
         if not usable(annotation) or dropped_crowd(annotation):

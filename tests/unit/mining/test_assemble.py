@@ -3,8 +3,11 @@
 import copy
 import json
 import tempfile
+import time
 from pathlib import Path
 
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 from cocomine.annotations.build import build_index
 from cocomine.annotations.reader import load_document
@@ -55,8 +58,12 @@ def _no_picture(monkeypatch):
     monkeypatch.setattr(interference, "draw", lambda before, after, path: None)
 
 
-def build(folder, documents, query=None):
-    """Index, mine and assemble documents, given as {"instances_a": document, …}; return the statistics."""
+def build(folder, documents, query=None, broken=None):
+    """Index, mine and assemble documents, given as {"instances_a": document, …}; return the statistics.
+
+    `broken` gives what was measured of images, by id, where that differs from what the document says; with None, no
+    image is measured.
+    """
     for name, content in documents.items():
         task, split = name.rsplit("_", 1)
         (folder / f"{name}.json").write_text(content if isinstance(content, str) else json.dumps(content), "utf-8")
@@ -64,7 +71,8 @@ def build(folder, documents, query=None):
     out = folder / "out"
     chosen = SubsetSettings.from_mapping(query or {})
     mine(chosen, folder / "index", [], out / "selection.tsv", out / "funnel.json")
-    return assemble(chosen, folder / "index", folder, out / "selection.tsv", out / "funnel.json", None, out)
+    measures = None if broken is None else measures_of(folder, broken)
+    return assemble(chosen, folder / "index", folder, out / "selection.tsv", out / "funnel.json", measures, out)
 
 
 def subset(folder):
@@ -248,6 +256,42 @@ def test_a_licence_given_as_text_is_attributed_by_its_name(tmp_path):
     content = document([annotation(1)], licenses=[{"id": "1", "name": "Attribution", "url": "http://example.org/"}])
     build(tmp_path, {"instances_a": content})
     assert "## Attribution: 1 images" in (tmp_path / "out" / "ATTRIBUTION.md").read_text()
+
+
+def measures_of(folder, broken):
+    """A table of measured images, as measure_images writes it; `broken` gives other values by image id."""
+    rows = []
+    for row in read_table(folder / "out" / "selection.tsv"):
+        sound = {"status": "ok", "width": int(row["width"]), "height": int(row["height"]), "exif_orientation": 0}
+        given = {"image_id": int(row["image_id"]), "source_split": row["source_split"], "file_name": row["file_name"]}
+        rows.append(given | sound | broken.get(int(row["image_id"]), {}))
+    path = folder / "images.parquet"
+    pq.write_table(pa.Table.from_pylist(rows), path)
+    return path
+
+
+def test_images_that_policy_keeps_twice_stay_two(tmp_path):
+    content = document([annotation(1), annotation(2, image_id=3)], images=3)
+    content["images"] += [content["images"][0], {**content["images"][2], "file_name": "other.jpg"}]
+    policy = {"duplicate-id": "keep", "duplicate-file-name": "keep"}
+    query = {"policy": policy, "negatives": 9}
+    statistics = build(tmp_path, {"instances_a": content}, query, {})
+    found = [image["file_name"] for image in subset(tmp_path)["images"]]
+    assert found == ["1.jpg", "2.jpg", "3.jpg", "1.jpg", "other.jpg"]
+    assert statistics["conservation"]["image"]["instances"]["kept"] == 5
+
+
+def test_many_broken_images_take_their_annotations_with_them(tmp_path):
+    images = 400
+    records = [annotation(n, image_id=1 + n % images) for n in range(1, 2 * images + 1)]
+    records = [record | {"area": 390.0 + number * 0.02} for number, record in enumerate(records)]
+    broken = {n: {"status": "image-truncated"} for n in range(1, images)}
+    started = time.process_time()
+    statistics = build(tmp_path, {"instances_a": document(records, images)}, {"check_areas": False}, broken)
+    assert time.process_time() - started < 5
+    sums = statistics["conservation"]["annotation"]["instances"]
+    assert (sums["kept"], sums["quarantined"]) == (2, 2 * images - 2)
+    assert {line["reason"] for line in lines(tmp_path, "quarantine")} == {"image-truncated"}
 
 
 def test_ids_written_as_text_are_mended_everywhere(tmp_path):

@@ -333,3 +333,23 @@ def test_a_larger_balanced_subset_keeps_what_a_smaller_one_had(tmp_path):
     source = index_of(of_three_classes(100), tmp_path)
     smaller = set(ids(source, categories=["person", "stop sign"], balance=True, max_images=7))
     assert smaller < set(ids(source, categories=["person", "stop sign"], balance=True, max_images=15))
+
+
+def test_negatives_pass_the_caption_clause_too(source, tmp_path):
+    captions = {
+        "images": DOCUMENT["images"],
+        "annotations": [{"id": n, "image_id": n, "caption": "by day" if n % 2 else "by night"} for n in range(1, 7)],
+    }
+    (tmp_path / "captions_a.json").write_text(json.dumps(captions))
+    make_index(tmp_path / "index", "captions", "a", tmp_path / "captions_a.json")
+    assert ids(source, tmp_path, categories=["giraffe"], caption="day", negatives=9) == [1, 3, 5]
+
+
+def test_dropping_crowds_leaves_those_of_other_categories(tmp_path):
+    content = {
+        **DOCUMENT,
+        "annotations": [box(1, 1, 25), box(2, 1, 25) | {"iscrowd": 1}, box(3, 1, 1) | {"iscrowd": 1}],
+    }
+    source = index_of(content, tmp_path)
+    query = SubsetSettings.from_mapping({"categories": [25], "crowds": "drop", "keep_other_annotations": True})
+    assert source.annotations["id"][select(source, query).funnel.annotation_alive].tolist() == [1, 3]
