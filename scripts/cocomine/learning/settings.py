@@ -196,7 +196,11 @@ def apply_preset(mapping: Mapping[str, Any], where: str) -> dict[str, Any]:
     if name not in PRESETS:
         raise CocomineError(f"{where}.preset is {name!r}", f"use one of {', '.join(PRESETS)}")
     for section, values in PRESETS[name].items():
-        result[section] = _merged(values, _section(result, section, where))
+        own = _section(result, section, where)
+        # Options belong to a family: those of the preset's say nothing of another.
+        if section == "model" and own.get("family", values["family"]) != values["family"]:
+            values = {key: value for key, value in values.items() if key != "options"}
+        result[section] = _merged(values, own)
     return result
 
 

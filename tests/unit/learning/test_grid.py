@@ -44,6 +44,9 @@ def test_options_of_one_family_do_not_leak_into_another():
         "maskformer": ("maskformer", {}),
     }
     assert {run.settings["model"]["encoder"] for run in runs} == {"resnet50"}
+    (alone,) = expand({"p": {"preset": "paper", "subset": "s", "model": {"family": "maskformer"}}})
+    assert alone.settings["model"]["options"] == {}
+    assert alone.settings["model"]["encoder"] == "resnet50"
 
 
 @pytest.mark.parametrize("train", [{"keep": "best"}, {"early_stop": 3}])
