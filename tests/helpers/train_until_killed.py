@@ -34,7 +34,7 @@ TRAIN = {"iterations": 30, "batch": 2, "threads": 1, "precision": "fp32", "devic
 
 # While it trains (every fourth child sees more than one checkpoint written), and while it writes its outputs.
 MOMENTS = [(place, 2 + number % 2) for number in range(4) for place in ("iteration", "writing", "before", "after")]
-LATE = [("writing model.safetensors", 1), ("after history.csv", 1), ("before training.json", 1), ("removing", 1)]
+LATE = [("writing model.safetensors", 1), ("after train_images.tsv", 1), ("before training.json", 1), ("removing", 1)]
 
 
 def kill_at(place, count):

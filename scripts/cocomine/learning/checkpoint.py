@@ -23,6 +23,11 @@ def key_of(config: dict[str, Any], code: str, data: str) -> str:
     return hashlib.sha256(canonical_json({"config": config, "code": code, "data": data}).encode()).hexdigest()
 
 
+def first_line(error: BaseException) -> str:
+    """Return an error's first line, or its type where it says nothing."""
+    return next(iter(str(error).strip().splitlines()), type(error).__name__)
+
+
 def sweep(path: Path) -> None:
     """Remove what a killed process left half-written of `path`: a checkpoint of hundreds of megabytes, it may be."""
     for left in path.parent.glob(f".{path.name}.*.part"):
@@ -51,9 +56,9 @@ class Store:
             return None
         try:
             state = torch.load(self.path, map_location="cpu", weights_only=True)
-        except (RuntimeError, pickle.UnpicklingError, EOFError, ValueError) as error:
+        except (RuntimeError, pickle.UnpicklingError, EOFError, ValueError, OSError) as error:
             raise CocomineError(
-                f"checkpoint {self.path} cannot be read: {str(error).splitlines()[0]}",
+                f"checkpoint {self.path} cannot be read: {first_line(error)}",
                 "delete it; training starts again",
             ) from error
         if not isinstance(state, dict) or state.get("key") != self.key:
@@ -65,7 +70,7 @@ class Store:
         # Through memory, since torch's own zip writer turns a full disk into a RuntimeError without a reason.
         buffer = io.BytesIO()
         torch.save({**state, "key": self.key}, buffer)
-        with saying_when_full(self.path, len(buffer.getbuffer())), atomic_path(self.path) as temporary:
+        with saying_when_full(self.path, self.path, len(buffer.getbuffer())), atomic_path(self.path) as temporary:
             temporary.write_bytes(buffer.getbuffer())
 
     def remove(self) -> None:
@@ -74,10 +79,11 @@ class Store:
 
 
 class saying_when_full:  # noqa: N801 - used like a function
-    """A context that turns "no space left" into advice."""
+    """A context that turns "no space left" for `path` into advice; a new start goes on from `checkpoint`."""
 
-    def __init__(self, path: Path, size: int | None = None) -> None:
+    def __init__(self, path: Path, checkpoint: Path, size: int | None = None) -> None:
         self.path = path
+        self.checkpoint = checkpoint
         self.size = size
 
     def __enter__(self) -> None:
@@ -86,8 +92,10 @@ class saying_when_full:  # noqa: N801 - used like a function
     def __exit__(self, kind: object, error: BaseException | None, trace: object) -> None:
         if isinstance(error, OSError) and error.errno in FULL:
             size = f" ({self.size / 1e6:.0f} MB)" if self.size else ""
-            kept = "; the last checkpoint is kept" if self.path.exists() else ""
+            there = self.checkpoint.exists()
+            kept = "; the last checkpoint is kept" if there else ""
+            onward = "training goes on from the last checkpoint" if there else "nothing was saved yet"
             raise CocomineError(
                 f"no space left to write {self.path}{size}: {error.strerror}{kept}",
-                "free space, then run the same command again: training goes on from the last checkpoint",
+                f"free space, then run the same command again: {onward}",
             ) from error

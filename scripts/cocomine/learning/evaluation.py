@@ -81,9 +81,11 @@ def load_run(run_dir: Path) -> Trained:
     facts = read_json(run_dir / "training.json")
     settings = facts["settings"]
     # Precision and threads as trained; the device is what the config asked for, so that `auto` finds what is here.
-    train = TrainSettings.from_mapping(
-        {**settings["train"], **facts["resolved"], "device": settings["train"]["device"]}
-    )
+    device = settings["train"]["device"]
+    if device == "cuda" and not torch.cuda.is_available():
+        log.warning("%s was trained on a GPU, and there is none here: evaluated on the CPU", settings["run"])
+        device = "cpu"
+    train = TrainSettings.from_mapping({**settings["train"], **facts["resolved"], "device": device})
     machine = hardware.resolve(train)
     hardware.apply(machine)
     plain = {**settings["model"], "weights": "none", "freeze": "none"}

@@ -8,6 +8,7 @@ import copy
 import io
 import json
 import logging
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -280,12 +281,19 @@ def _usable(
     if not isinstance(entries, list):
         raise CocomineError(f"{path}: a {type(entries).__name__}, not a list", "give results, not an annotation file")
     kept, left_out = [], {"other_image": 0, "other_category": 0}
+    kinds = {"image_id": int, "category_id": int, "score": int | float}
     for number, entry in enumerate(entries):
         if not isinstance(entry, dict) or not wanted <= entry.keys():
             missing = sorted(wanted - entry.keys()) if isinstance(entry, dict) else sorted(wanted)
             raise CocomineError(
                 f"{path}: result {number} has no {', '.join(missing)}",
                 f"a {task} result has {', '.join(sorted(wanted))}",
+            )
+        wrong = [key for key, kind in kinds.items() if not isinstance(entry[key], kind) or isinstance(entry[key], bool)]
+        if wrong or not math.isfinite(entry["score"]):
+            key = wrong[0] if wrong else "score"
+            raise CocomineError(
+                f"{path}: result {number}: its {key} is {entry[key]!r}", "image_id, category_id and score are numbers"
             )
         if entry["image_id"] not in images:
             left_out["other_image"] += 1

@@ -4,6 +4,7 @@ Everything random is a function of (seed, iteration): the batch (`data.batch_of`
 checkpoint holds weights, optimiser and history only, and a resumed run cannot differ from one that was never stopped.
 """
 
+import contextlib
 import csv
 import io
 import logging
@@ -15,7 +16,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
@@ -42,6 +43,9 @@ from cocomine.learning.losses import Loss, class_weights
 from cocomine.learning.models.base import Normalisation, Segmenter
 from cocomine.learning.models.registry import Model, build_model
 from cocomine.learning.settings import RunSettings, TrainSettings
+
+if TYPE_CHECKING:
+    from cocomine.learning.events import EventLog
 
 log = logging.getLogger("cocomine")
 
@@ -189,7 +193,7 @@ def train(job: Job) -> dict[str, Any]:
     _check_classes(job, counts)
     validated = _validation_rows(job)
     model = build_model(settings.model, len(job.labels), settings.seed)
-    _check_size(model.network, job.tensors)
+    _check_size(model.network, job.tensors, settings.train.batch)
     facts = _facts(job, machine, model, rows, counts, validated)
     data = digest_of(job.tensors, np.concatenate([rows, validated]))
     # How often the state is saved does not change what is trained.
@@ -242,12 +246,19 @@ def _validation_rows(job: Job) -> Rows:
     return rows
 
 
-def _check_size(network: Segmenter, tensors: TensorSet) -> None:
+def _check_size(network: Segmenter, tensors: TensorSet, batch: int) -> None:
+    """Raise CocomineError for images that the network cannot halve, or a batch too small to be normalised."""
     if any(side % network.stride for side in tensors.size):
         raise CocomineError(
             f"{tensors.path}: images are {tensors.size[1]} × {tensors.size[0]}, and this model needs sides that are "
             f"multiples of {network.stride}",
             f"set tensors.size to a multiple of {network.stride}, such as 128",
+        )
+    if batch == 1 and tensors.size == (network.stride, network.stride):
+        raise CocomineError(
+            f"train.batch is 1, and an image of {network.stride} × {network.stride} is a single place at the encoder's "
+            "end: batch normalisation has no variance of one value",
+            f"set train.batch to 2 or more, or tensors.size to {2 * network.stride} or more",
         )
 
 
@@ -300,10 +311,14 @@ class _Run:
         self._resume()
         state, settings, seed = self.state, self.settings, self.job.settings.seed
         self.network.train()
-        writer = _tensorboard(self.job.tensorboard, state.step)
+        writer = self._event_log()
         loss_sum = torch.tensor(state.loss_sum, dtype=torch.float64, device=self.machine.device)
         last_save = time.monotonic()
-        with Progress(f"train {self.job.settings.run}", settings.iterations, "iterations") as progress, self._heeding():
+        with (
+            contextlib.closing(writer) if writer is not None else contextlib.nullcontext(),
+            Progress(f"train {self.job.settings.run}", settings.iterations, "iterations") as progress,
+            self._heeding(),
+        ):
             progress.advance(state.step)
             progress.count("resumed at", state.step)
             note = ""
@@ -331,13 +346,11 @@ class _Run:
                     )
             self._save(loss_sum)
             progress.count("trained", state.step)
-        if writer is not None:
-            writer.close()
 
     def _early(self) -> bool:
         return self.settings.early_stop is not None and self.state.without_gain >= self.settings.early_stop
 
-    def _log(self, loss_sum: Tensor, writer: Any, last: bool) -> str:
+    def _log(self, loss_sum: Tensor, writer: "EventLog | None", last: bool) -> str:
         """Add a row to the history, validating when it is time, and say the last figures in a few words."""
         state, settings = self.state, self.settings
         value = float(loss_sum) / max(state.loss_count, 1)
@@ -366,11 +379,22 @@ class _Run:
             else:
                 state.without_gain += 1
         state.history.append(row)
-        if writer is not None:
-            for name, cell in zip(HISTORY[1:], row[1:], strict=True):
-                if cell is not None:
-                    writer.add_scalar(name, cell, state.step)
+        if writer is not None and self.job.tensorboard is not None:
+            cells = zip(HISTORY[1:], row[1:], strict=True)
+            with self._saying_when_full(self.job.tensorboard):
+                writer.write(state.step, {name: cell for name, cell in cells if cell is not None})
         return note
+
+    def _event_log(self) -> "EventLog | None":
+        if self.job.tensorboard is None:
+            return None
+        from cocomine.learning.events import EventLog
+
+        with self._saying_when_full(self.job.tensorboard):
+            return EventLog(self.job.tensorboard, self.state.step)
+
+    def _saying_when_full(self, path: Path) -> checkpoint.saying_when_full:
+        return checkpoint.saying_when_full(path, self.store.path)
 
     def _check_finite(self, value: float) -> None:
         if math.isfinite(value) and all(bool(torch.isfinite(p).all()) for p in self.network.parameters()):
@@ -392,6 +416,12 @@ class _Run:
                 "optimiser": self.optimiser.state_dict(),
             }
         )
+        self._write_history()
+
+    def _write_history(self) -> None:
+        path = self.job.out_dir / "history.csv"
+        with self._saying_when_full(path):
+            write_text(path, history_csv(self.state.history))
 
     def _resume(self) -> None:
         saved = self.store.load()
@@ -425,27 +455,28 @@ class _Run:
         weights = state.best if use_best and state.best is not None else self.network.state_dict()
         for name in ("model.safetensors", "history.csv", "train_images.tsv", "curves.png", "training.json"):
             checkpoint.sweep(out / name)
-        with checkpoint.saying_when_full(out / "model.safetensors"):
-            write_bytes(
-                out / "model.safetensors",
-                save({key: value.detach().cpu().contiguous() for key, value in sorted(weights.items())}),
-            )
-            write_text(out / "history.csv", history_csv(state.history))
-            tensors = self.job.tensors
+        content = save({key: value.detach().cpu().contiguous() for key, value in sorted(weights.items())})
+        with checkpoint.saying_when_full(out / "model.safetensors", self.store.path, len(content)):
+            write_bytes(out / "model.safetensors", content)
+        self._write_history()
+        tensors = self.job.tensors
+        with self._saying_when_full(out / "train_images.tsv"):
             write_table(
                 out / "train_images.tsv",
                 ("image_id", "file_name"),
                 ((int(tensors.image_ids[row]), tensors.file_names[row]) for row in rows),
             )
+        with self._saying_when_full(out / "curves.png"):
             draw_curves(out / "history.csv", out / "curves.png", self.job.settings.run)
-            facts = {
-                **self.facts,
-                "iterations": state.step,
-                "stopped_early": state.step < self.settings.iterations,
-                "weights_of_iteration": state.best_step if use_best else state.step,
-                "best_validation_iou": state.best_iou,
-                "best_iteration": state.best_step,
-            }
+        facts = {
+            **self.facts,
+            "iterations": state.step,
+            "stopped_early": state.step < self.settings.iterations,
+            "weights_of_iteration": state.best_step if use_best else state.step,
+            "best_validation_iou": state.best_iou,
+            "best_iteration": state.best_step,
+        }
+        with self._saying_when_full(out / "training.json"):
             write_json(out / "training.json", facts)
         self.store.remove()
         return facts
@@ -464,11 +495,3 @@ def history_csv(history: list[list[float | None]]) -> str:
     for row in history:
         table.writerow([int(row[0] or 0), *("" if cell is None else repr(float(cell)) for cell in row[1:])])
     return out.getvalue()
-
-
-def _tensorboard(folder: Path | None, step: int) -> Any:
-    if folder is None:
-        return None
-    from tensorboardX import SummaryWriter
-
-    return SummaryWriter(str(folder), purge_step=step or None)

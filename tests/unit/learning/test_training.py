@@ -4,7 +4,9 @@ import errno
 import hashlib
 import json
 import os
+import resource
 import signal
+import struct
 from dataclasses import replace
 from pathlib import Path
 
@@ -12,10 +14,13 @@ import numpy as np
 import pytest
 import torch
 from cocomine.base.errors import CocomineError
-from cocomine.learning import checkpoint, data, training
+from cocomine.learning import checkpoint, data, events, training
+from cocomine.learning.models import encoders
 from cocomine.learning.settings import RunSettings
 from helpers.shapes import write_shapes
 from helpers.small_network import shrink
+from safetensors.torch import save_file
+from tensorboardX.proto.event_pb2 import Event
 
 SMALL = {"iterations": 6, "batch": 4, "threads": 1, "precision": "fp32", "device": "cpu", "log_every": 2,
          "validate_every": 3, "validate_images": 4, "learning_rate": 0.01}  # fmt: skip
@@ -31,10 +36,18 @@ def shapes(tmp_path):
     return write_shapes(tmp_path / "tensors", images=12, size=32)
 
 
-def job(shapes, out, code="c", model=None, seed=0, **train):
+def job(shapes, out, code="c", model=None, seed=0, tensorboard=None, **train):
     settings = RunSettings.from_mapping({"seed": seed, "model": model or {}, "train": SMALL | train})
     labels = data.read_labels(shapes / "labels.json")
-    return training.Job(settings, data.read_tensors(shapes), labels, out / "out", out / "checkpoints", code=code)
+    return training.Job(
+        settings,
+        data.read_tensors(shapes),
+        labels,
+        out / "out",
+        out / "checkpoints",
+        tensorboard=tensorboard,
+        code=code,
+    )
 
 
 def sha(path: Path) -> str:
@@ -45,10 +58,20 @@ def all_files(folder):
     return {path.name: sha(path) for path in sorted(folder.iterdir())}
 
 
-def test_same_settings_give_the_same_bytes_in_every_output(shapes, tmp_path):
+@pytest.mark.parametrize(
+    ("model", "train"),
+    [
+        ({}, {}),
+        ({}, {"precision": "bf16", "threads": 2}),
+        ({"weights": "encoder.safetensors", "freeze": "stage2"}, {"threads": 2}),
+    ],
+)
+def test_same_settings_give_the_same_bytes_in_every_output(shapes, tmp_path, monkeypatch, model, train):
+    monkeypatch.chdir(tmp_path)
+    write_encoder(tmp_path / "encoder.safetensors")
     augment = {"scale": 0.3, "shift": 0.1, "brightness": 0.2, "contrast": 0.2}
     for name in ("a", "b"):
-        training.train(job(shapes, tmp_path / name, augment=augment))
+        training.train(job(shapes, tmp_path / name, model=model, augment=augment, **train))
         torch.manual_seed(999)  # whatever torch's own generator was left at
     assert all_files(tmp_path / "a" / "out") == all_files(tmp_path / "b" / "out")
     assert set(all_files(tmp_path / "a" / "out")) == {
@@ -78,20 +101,47 @@ def stop_at(monkeypatch, step):
     monkeypatch.setattr(training.Feeder, "training", dying)
 
 
+def saved_at(monkeypatch, step):
+    """Let training save its state after iteration `step` and at its end only."""
+    original = training._Run._save
+
+    def saving(self, loss_sum):
+        if self.state.step in (step, self.settings.iterations):
+            original(self, loss_sum)
+
+    monkeypatch.setattr(training._Run, "_save", saving)
+
+
+def write_encoder(path):
+    """Write random weights of the small encoder, for a run that freezes some of it."""
+    torch.manual_seed(5)
+    backbone = encoders.ResNetBackbone(encoders.resnet_config("resnet18"))
+    save_file({key: value.contiguous() for key, value in backbone.state_dict().items()}, path)
+
+
+@pytest.mark.parametrize("saved", [2, 4])  # the checkpoint is two iterations old, or of this very iteration
 @pytest.mark.parametrize(
     ("model", "train"),
     [
         ({}, {"optimiser": "sgd", "keep": "best", "augment": {"scale": 0.2}}),
         ({}, {"optimiser": "adamw", "schedule": "cosine", "warmup": 2, "gradient_clip": 1.0}),
+        ({}, {"precision": "bf16", "threads": 2, "augment": {"brightness": 0.2}}),
+        ({"weights": "encoder.safetensors", "freeze": "stage3"}, {"threads": 2}),
         ({"family": "maskformer", "options": {"queries": 4, "decoder_layers": 1, "width": 32}}, {"optimiser": "adamw"}),
     ],
 )
-def test_resumed_run_ends_with_the_same_bytes(shapes, tmp_path, monkeypatch, model, train):
+def test_resumed_run_ends_with_the_same_bytes(shapes, tmp_path, monkeypatch, model, train, saved):
+    monkeypatch.chdir(tmp_path)
+    write_encoder(tmp_path / "encoder.safetensors")
     training.train(job(shapes, tmp_path / "whole", model=model, **train))
     with monkeypatch.context() as patch:
         stop_at(patch, 4)
+        saved_at(patch, saved)
         with pytest.raises(StopError):
             training.train(job(shapes, tmp_path / "cut", model=model, checkpoint_seconds=0.0, **train))
+    (kept,) = (tmp_path / "cut/checkpoints").glob("*.pt")
+    assert torch.load(kept, weights_only=True)["state"]["step"] == saved
+    torch.manual_seed(999)
     resumed = job(shapes, tmp_path / "cut", model=model, checkpoint_seconds=0.0, **train)
     training.train(resumed)
     whole, cut = all_files(tmp_path / "whole/out"), all_files(tmp_path / "cut/out")
@@ -132,6 +182,10 @@ def test_checkpoints_are_read_without_unpickling_and_damage_is_said(tmp_path):
     store.path.write_bytes(b"PK\x03\x04 cut")
     with pytest.raises(CocomineError, match="cannot be read"):
         store.load()
+    store.path.unlink()
+    store.path.mkdir()
+    with pytest.raises(CocomineError, match="cannot be read"):
+        store.load()
 
 
 def test_half_a_checkpoint_of_a_killed_process_is_swept_away_and_others_are_left(tmp_path):
@@ -155,6 +209,120 @@ def test_full_disk_says_so_and_keeps_the_last_checkpoint(tmp_path, monkeypatch):
         store.save({"state": {"step": 2}})
     assert store.load()["state"]["step"] == 1
     assert [path.name for path in tmp_path.iterdir()] == [store.path.name]
+
+
+def fill_the_disk(monkeypatch, wanted, times=1):
+    """Let the `times`-th file whose name ends with `wanted` meet a full disk, and every later one."""
+    replace_file, left = os.replace, [times]
+
+    def replacing(source, target):
+        if str(target).endswith(wanted):
+            left[0] -= 1
+            if left[0] <= 0:
+                raise OSError(errno.ENOSPC, "No space left on device")
+        replace_file(source, target)
+
+    monkeypatch.setattr(os, "replace", replacing)
+
+
+@pytest.mark.parametrize(
+    ("name", "times", "kept"),
+    [(".pt", 1, None), (".pt", 4, 3), ("history.csv", 3, 3), ("model.safetensors", 1, 6), ("train_images.tsv", 1, 6),
+     ("curves.png", 1, 6), ("training.json", 1, 6)],
+)  # fmt: skip
+def test_full_disk_anywhere_names_the_file_and_the_next_start_ends_with_the_same_bytes(
+    shapes, tmp_path, monkeypatch, name, times, kept
+):
+    training.train(job(shapes, tmp_path / "whole", checkpoint_seconds=0.0))
+    with monkeypatch.context() as patch:
+        fill_the_disk(patch, name, times)
+        with pytest.raises(CocomineError) as caught:
+            training.train(job(shapes, tmp_path / "cut", checkpoint_seconds=0.0))
+    assert f"{name}" in caught.value.message
+    assert "no space left" in caught.value.message
+    assert ("last checkpoint is kept" in caught.value.message) == (kept is not None)
+    assert ("last checkpoint" in caught.value.hint) == (kept is not None)
+    steps = [torch.load(p, weights_only=True)["state"]["step"] for p in (tmp_path / "cut/checkpoints").glob("*.pt")]
+    assert steps == ([] if kept is None else [kept])
+    training.train(job(shapes, tmp_path / "cut", checkpoint_seconds=0.0))
+    assert all_files(tmp_path / "whole/out") == all_files(tmp_path / "cut/out")
+    assert not list((tmp_path / "cut/out").glob(".*"))
+
+
+def test_file_that_the_system_lets_grow_no_further_is_a_full_disk(shapes, tmp_path):
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (20_000, before[1]))
+    try:
+        with pytest.raises(CocomineError, match="no space left to write"):
+            training.train(job(shapes, tmp_path, checkpoint_seconds=0.0))
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
+    assert not list((tmp_path / "checkpoints").iterdir())
+
+
+def test_full_disk_under_tensorboards_events_stops_with_advice_and_does_not_wait_for_ever(
+    shapes, tmp_path, monkeypatch
+):
+    original, calls = events.EventLog.write, []
+
+    def full(self, step, values):
+        calls.append(step)
+        if len(calls) == 2:
+            raise OSError(errno.ENOSPC, "No space left on device")
+        original(self, step, values)
+
+    monkeypatch.setattr(events.EventLog, "write", full)
+    with pytest.raises(CocomineError, match=r"no space left to write .*board.*last checkpoint is kept"):
+        training.train(job(shapes, tmp_path, tensorboard=tmp_path / "board", checkpoint_seconds=0.0))
+
+
+def logged(folder):
+    """Return what TensorBoard shows of a folder of event files, after restarts: {name: {iteration: value}}."""
+    found = {}
+    for file in sorted(folder.iterdir()):
+        content = file.read_bytes()
+        while content:
+            (length,) = struct.unpack("<Q", content[:8])
+            event = Event.FromString(content[12 : 12 + length])
+            content = content[16 + length :]
+            if event.HasField("session_log"):
+                for values in found.values():
+                    for step in [step for step in values if step >= event.step]:
+                        del values[step]
+            for value in event.summary.value:
+                found.setdefault(value.tag, {})[event.step] = value.simple_value
+    return found
+
+
+@pytest.mark.parametrize("saved", [2, 4, 99])  # 99: stopped before anything was saved
+def test_tensorboard_shows_a_stopped_and_resumed_run_as_it_shows_a_whole_one(shapes, tmp_path, monkeypatch, saved):
+    options = {"log_every": 1, "checkpoint_seconds": 0.0}
+    training.train(job(shapes, tmp_path / "whole", tensorboard=tmp_path / "a", **options))
+    with monkeypatch.context() as patch:
+        stop_at(patch, 4)
+        saved_at(patch, saved)
+        with pytest.raises(StopError):
+            training.train(job(shapes, tmp_path / "cut", tensorboard=tmp_path / "b", **options))
+    assert sorted(logged(tmp_path / "b")["train_loss"]) == [
+        1,
+        2,
+        3,
+        4,
+    ]  # all of it is on the disk though it was stopped
+    training.train(job(shapes, tmp_path / "cut", tensorboard=tmp_path / "b", **options))
+    whole = logged(tmp_path / "a")
+    assert whole == logged(tmp_path / "b")
+    assert sorted(whole["train_loss"]) == [1, 2, 3, 4, 5, 6]
+    assert sorted(whole["val_iou"]) == [3, 6]
+
+
+def test_history_can_be_read_while_training_goes_on(shapes, tmp_path, monkeypatch):
+    with monkeypatch.context() as patch:
+        stop_at(patch, 5)
+        with pytest.raises(StopError):
+            training.train(job(shapes, tmp_path, checkpoint_seconds=0.0))
+    rows = (tmp_path / "out/history.csv").read_text().splitlines()
+    assert [row.split(",")[0] for row in rows] == ["iteration", "2", "3", "4"]
 
 
 def test_loss_that_is_not_finite_stops_with_advice_and_keeps_the_state_before(shapes, tmp_path, monkeypatch):
@@ -246,6 +414,26 @@ def test_class_without_pixels_is_named_in_a_warning(shapes, tmp_path, monkeypatc
     np.save(shapes / "masks.npy", masks)
     training.train(job(shapes, tmp_path, iterations=1))
     assert any("no training pixel of box" in text for text in said)
+
+
+def test_class_without_validation_pixels_is_named_and_has_no_iou(shapes, tmp_path, monkeypatch):
+    said = []
+    monkeypatch.setattr(training.log, "warning", lambda text, *args: said.append(text % args))
+    masks = np.load(shapes / "masks.npy")
+    masks[:3][masks[:3] == 2] = 0
+    np.save(shapes / "masks.npy", masks)
+    training.train(job(shapes, tmp_path, iterations=3))
+    (warning,) = said
+    assert "no validation pixel of box" in warning
+    assert "Raise the validation share" in warning
+    lines = (tmp_path / "out/history.csv").read_text().splitlines()
+    assert 0.0 <= float(dict(zip(lines[0].split(","), lines[-1].split(","), strict=True))["val_iou"]) <= 1.0
+
+
+def test_batch_of_one_that_cannot_be_normalised_is_refused(shapes, tmp_path):
+    with pytest.raises(CocomineError, match=r"train\.batch is 1") as caught:
+        training.train(job(shapes, tmp_path, batch=1))
+    assert "train.batch to 2" in caught.value.hint
 
 
 def test_size_that_the_model_cannot_halve_is_refused(tmp_path):

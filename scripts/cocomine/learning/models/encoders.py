@@ -17,6 +17,7 @@ from transformers.models.resnet.modeling_resnet import ResNetBackbone
 
 from cocomine.base.errors import CocomineError
 from cocomine.base.files import atomic_path, read_json, sha256_of_file, write_json
+from cocomine.learning.checkpoint import first_line
 from cocomine.learning.models.base import Normalisation
 from cocomine.learning.settings import ENCODER_STAGES
 
@@ -103,14 +104,23 @@ def read_weights(path: Path) -> dict[str, Tensor]:
         raise CocomineError(
             f"model.weights: {path}: no such file", "give 'none', 'imagenet' or the path of a file"
         ) from error
-    except (pickle.UnpicklingError, RuntimeError, SafetensorError, EOFError) as error:
+    except OSError as error:
         raise CocomineError(
-            f"model.weights: {path} holds no plain tensors: {str(error).splitlines()[0]}",
+            f"model.weights: {path} cannot be read: {error.strerror or error}",
+            "give the path of a file that you can read",
+        ) from error
+    except (pickle.UnpicklingError, RuntimeError, SafetensorError, EOFError, ValueError) as error:
+        raise CocomineError(
+            f"model.weights: {path} holds no plain tensors: {first_line(error)}",
             "save the model's state_dict as .safetensors; files that need unpickling are not read",
         ) from error
     if not isinstance(state, dict):
         raise CocomineError(f"model.weights: {path} holds a {type(state).__name__}", "save the model's state_dict")
     state = state.get("state_dict", state)
+    if not isinstance(state, dict):
+        raise CocomineError(
+            f"model.weights: {path}: its state_dict is a {type(state).__name__}", "save the model's state_dict"
+        )
     return {key: value for key, value in state.items() if isinstance(value, Tensor)}
 
 
