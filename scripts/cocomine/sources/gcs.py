@@ -309,6 +309,7 @@ class _Row(msgspec.Struct):
             self.etag,
             mtime_of(self.metadata, self.timeCreated),
             self.contentEncoding == "gzip",
+            self.metadata is not None and own_time(self.metadata) >= 0,
         )
 
 
@@ -376,10 +377,18 @@ def inflated(pieces: Iterable[bytes]) -> Iterator[bytes]:
 
 def mtime_of(metadata: dict[str, str] | None, created: datetime | None) -> int:
     """Return a file's time in nanoseconds: gsutil's metadata where it is such a time, else when the object was made."""
-    text = (metadata or {}).get(MTIME_KEY, "")
-    if text.isascii() and text.isdigit() and len(text) <= LONGEST_TIME and int(text) <= LATEST:
-        return int(text) * 10**9
+    seconds = own_time(metadata) if metadata else -1
+    if seconds >= 0:
+        return seconds * 10**9
     return int(created.timestamp()) * 10**9 if created is not None else 0
+
+
+def own_time(metadata: dict[str, str]) -> int:
+    """Return the seconds that gsutil's metadata gives as the file's time, -1 for none or what is no such time."""
+    text = metadata.get(MTIME_KEY, "")
+    if text.isascii() and text.isdigit() and len(text) <= LONGEST_TIME and int(text) <= LATEST:
+        return int(text)
+    return -1
 
 
 def _outcome(want: Want, report: Report) -> Outcome:

@@ -162,7 +162,8 @@ class _Publication:
 
     def _is_published(self, ours: LocalFile, remote: Facts, known: Known, entries: dict[str, Entry]) -> bool:
         options = self.options
-        left = options.no_clobber or (options.update and remote.mtime_ns // 10**9 > ours.mtime_ns // 10**9)
+        newer = remote.dated and remote.mtime_ns // 10**9 > ours.mtime_ns // 10**9
+        left = options.no_clobber or (options.update and newer)
         if left:
             self._note(remote.name, remote.bytes, remote.md5, "", remote.crc32c)
             return True

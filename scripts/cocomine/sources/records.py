@@ -46,7 +46,10 @@ class Outcome(msgspec.Struct):
 
 
 class Facts(msgspec.Struct, frozen=True):
-    """What an origin says about one file without sending it. Checksums are lower-case hex, empty where not said."""
+    """What an origin says about one file without sending it. Checksums are lower-case hex, empty where not said.
+
+    `dated` says that `mtime_ns` is the time of the file that was published, not that of its publication.
+    """
 
     name: str
     bytes: int
@@ -56,6 +59,7 @@ class Facts(msgspec.Struct, frozen=True):
     etag: str = ""
     mtime_ns: int = 0
     gzipped: bool = False
+    dated: bool = False
 
 
 def mismatch(want: Want, digest: Digester) -> str:

@@ -124,8 +124,8 @@ class Web:
         """Send one request and return the answer, its body unread, once its status is 2xx.
 
         With `explain` the reason of a refusal holds what its body says. Follows redirects; credentials (the token, or
-        the login that a URL holds) go to the scheme, host and port of `url` only. Raises AgainError or NotServedError by
-        the status; HTTPError from urllib3.
+        the login that a URL holds) go to the scheme, host and port of `url` only. Raises AgainError or NotServedError
+        by the status; HTTPError from urllib3.
         """
         renewed = False
         first = _place(url)

@@ -13,6 +13,8 @@ from helpers.tls import make_certificate
 
 OLD = 1_600_000_000  # seconds; well before anything is made in the tests
 CREATED = 1_700_000_000.0
+NEW = 1_710_000_000
+NEWER = {"newer.txt": b"newer here than in the bucket"}
 
 
 class World:
@@ -29,26 +31,35 @@ class World:
     def put(self, name: str, data: bytes, **more: object) -> None:
         self.server.put("b", f"p/{name}", data, **{"created": CREATED, **more})
 
-    def both(self, prepare: "dict[str, bytes]", *options: str) -> tuple[Path, Path, Result]:
-        """Sync the bucket into two folders that begin with the files of `prepare`: gsutil's first, then ours."""
+    def both(
+        self, prepare: dict[str, bytes], *options: str, mine: tuple[str, ...] | None = None
+    ) -> tuple[Path, Path, Result]:
+        """Sync the bucket into two folders that begin with the files of `prepare`: gsutil's first, then ours.
+
+        `mine` are our options where they are other words for the same.
+        """
         theirs, ours = self.folder / "theirs", self.folder / "ours"
         for folder in (theirs, ours):
             write(folder, prepare)
+            write(folder, NEWER, NEW)
         done = gsutil(self.boto, self.folder, "rsync", "-r", *options, "gs://b/p", str(theirs))
         assert done.returncode == 0, done.stderr
-        return theirs, ours, script("sync_bucket.py", "gs://b/p", ours, *options, env=self.env)
+        return theirs, ours, script("sync_bucket.py", "gs://b/p", ours, *(mine or options), env=self.env)
 
     def both_up(self, files: dict[str, bytes], *options: str) -> tuple[dict[str, bytes], dict[str, bytes]]:
         """Publish one folder into two buckets that begin alike, and return what they hold."""
         folder = self.folder / "up"
         write(folder, files)
+        (folder / "link.txt").symlink_to("new.txt")
+        write(self.folder / "elsewhere", {"x.txt": b"x"})
+        (folder / "linked").symlink_to(self.folder / "elsewhere")
         for bucket in ("theirs", "ours"):
             self.server.buckets[bucket] = {}
             for name, blob in self.server.buckets.get("b", {}).items():
                 self.server.put(bucket, name, blob.data, created=CREATED, metadata=dict(blob.metadata))
         done = gsutil(self.boto, self.folder, "rsync", "-r", *options, str(folder), "gs://theirs/p")
         assert done.returncode == 0, done.stderr
-        script("sync_bucket.py", folder, "gs://ours/p", *options, env=self.env).ok()
+        self.said = (done.stderr, script("sync_bucket.py", folder, "gs://ours/p", *options, env=self.env).ok().err)
         held = {b: {name: blob.data for name, blob in self.server.buckets[b].items()} for b in ("theirs", "ours")}
         return held["theirs"], held["ours"]
 
@@ -84,8 +95,9 @@ REMOTE = {
     "a.txt": b"sorts before a/",
     "a/b.txt": b"sorts after a.txt",
     "folder/in.txt": b"in a folder that has a placeholder",
+    "newer.txt": b"older",
 }
-PLACEHOLDERS = {"folder/": b"", "emptyfolder/": b""}
+PLACEHOLDERS = {"": b"", "folder/": b"", "emptyfolder/": b"", "old_$folder$": b""}
 LOCAL = {
     "changed.txt": b"before",
     "samesize.txt": b"AAAA",
@@ -106,7 +118,7 @@ def fill(world: World) -> None:
 
 @pytest.mark.parametrize(
     "options",
-    [[], ["-d"], ["-c"], ["-c", "-d"], ["-d", "-x", r".*\.txt$"], ["-x", "sub/"], ["-i"], ["-u"]],
+    [[], ["-d"], ["-c"], ["-c", "-d"], ["-d", "-x", r".*\.txt$"], ["-x", "sub/"], ["-i"], ["-u"], ["-u", "-d"]],
     ids=lambda options: " ".join(options) or "plain",
 )
 def test_a_folder_gets_the_tree_that_gsutil_makes(world: World, options: list[str]) -> None:
@@ -118,6 +130,41 @@ def test_a_folder_gets_the_tree_that_gsutil_makes(world: World, options: list[st
         return
     times = {name: (theirs / name).stat().st_mtime_ns // 10**9 for name in tree(theirs)}
     assert {name: (ours / name).stat().st_mtime_ns // 10**9 for name in tree(ours)} == times
+    assert (tree(ours)["newer.txt"] == NEWER["newer.txt"]) == (
+        options[0:1] in (["-i"], ["-u"]) or r".*\.txt$" in options
+    )
+
+
+def test_including_is_leaving_out_all_else(world: World) -> None:
+    fill(world)
+    theirs, ours, result = world.both(
+        LOCAL, "-d", "-x", r"(?!sub/|a)", mine=("-d", "--include", "sub/", "--include", "a")
+    )
+    result.ok()
+    assert tree(ours) == tree(theirs)
+    assert "sub/extra.jpg" not in tree(ours)
+    assert "extra.txt" in tree(ours)
+
+
+@pytest.mark.parametrize(
+    "options", [[], ["-d"], ["-e"], ["-e", "-d"]], ids=lambda options: " ".join(options) or "plain"
+)
+def test_symlinks_in_a_folder_fare_as_with_gsutil(world: World, options: list[str]) -> None:
+    for name in ("same.txt", "other.txt", "kept.txt"):
+        world.put(name, f"of the bucket: {name}".encode())
+    write(world.folder / "elsewhere", {"x.txt": b"x"})
+    for folder in (world.folder / "theirs", world.folder / "ours"):
+        write(folder, {"kept.txt": b"of the bucket: kept.txt", "target": b"of the bucket: same.txt"}, int(CREATED))
+        (folder / "same.txt").symlink_to("target")
+        (folder / "other.txt").symlink_to("kept.txt")
+        (folder / "extra.txt").symlink_to("kept.txt")
+        (folder / "linked").symlink_to(world.folder / "elsewhere")
+    theirs, ours, result = world.both({}, *options)
+    result.ok()
+    assert tree(ours) == tree(theirs)
+    links = [{path.name for path in folder.iterdir() if path.is_symlink()} for folder in (theirs, ours)]
+    assert links[0] == links[1]
+    assert tree(world.folder / "elsewhere") == {"x.txt": b"x"}
 
 
 def test_gsutil_finds_nothing_to_do_after_ours(world: World) -> None:
@@ -171,17 +218,53 @@ UP = {
     "samesize.txt": b"AAAA",
     "same.txt": b"same",
     "deep/er/file.bin": bytes(range(256)) * 500,
+    "older.txt": b"newer than the bucket's",
+    "newer.txt": b"older than the bucket's",
 }
 
 
 @pytest.mark.parametrize(
-    "options", [[], ["-d"], ["-c", "-d"], ["-d", "-x", r".*\.bin$"]], ids=lambda options: " ".join(options) or "plain"
+    "options",
+    [[], ["-d"], ["-c", "-d"], ["-d", "-x", r".*\.bin$"], ["-i"], ["-u"], ["-u", "-d"], ["-e"], ["-e", "-d"]],
+    ids=lambda options: " ".join(options) or "plain",
 )
 def test_a_bucket_gets_the_objects_that_gsutil_puts(world: World, options: list[str]) -> None:
-    for name, data in {"changed.txt": b"old", "samesize.txt": b"BBBB", "same.txt": b"same", "extra.bin": b"x"}.items():
-        world.put(name, data)
+    begin_up(world)
     theirs, ours = world.both_up(UP, *options)
     assert ours == theirs
+    assert all(f"p/{name}" in ours for name in PLACEHOLDERS)
+    assert ours["p/changed.txt"] == (b"old" if options == ["-i"] else UP["changed.txt"])
+    assert (ours["p/newer.txt"] == UP["newer.txt"]) == (options[0:1] not in (["-i"], ["-u"]))
+    assert ours["p/older.txt"] == (b"old, and older" if options == ["-i"] else UP["older.txt"])
+
+
+def begin_up(world: World) -> None:
+    before = {
+        "changed.txt": b"old",
+        "samesize.txt": b"BBBB",
+        "same.txt": b"same",
+        "extra.bin": b"x",
+        "link.txt": b"old",
+    }
+    for name, data in {**before, **PLACEHOLDERS}.items():
+        world.put(name, data)
+    world.put("older.txt", b"old, and older", metadata={"goog-reserved-file-mtime": str(OLD - 1000)})
+    world.put("newer.txt", b"newer than the file", metadata={"goog-reserved-file-mtime": str(OLD + 1000)})
+
+
+def test_a_dry_run_of_publishing_names_the_same_as_gsutils_and_sends_nothing(world: World) -> None:
+    begin_up(world)
+    theirs, ours = world.both_up(UP, "-d", "-n")
+    assert ours == theirs
+    assert not world.server.requests("upload")
+    words = [[line for line in said.splitlines() if line.startswith("Would")] for said in world.said]
+    copied = {
+        w.partition(" file://")[2].partition(f"{world.folder / 'up'}/")[2].rpartition(" to gs://")[0] for w in words[0]
+    }
+    removed = {w.partition("gs://theirs/p/")[2] for w in words[0] if w.startswith("Would remove")}
+    mine = {w[len("Would copy ") :].rpartition(" (")[0] for w in words[1] if w.startswith("Would copy")}
+    assert mine == copied - {"", "same.txt"}  # another time, the same bytes: gsutil copies it, ours looks first
+    assert {w[len("Would remove ") :] for w in words[1] if w.startswith("Would remove")} == removed
 
 
 def test_publishing_twice_sends_nothing_the_second_time_for_either_program(world: World) -> None:
