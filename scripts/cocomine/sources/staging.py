@@ -31,6 +31,14 @@ def staging(root: Path) -> Iterator[Path]:
                 empty.rmdir()
 
 
+def sweep(root: Path) -> None:
+    """Remove what runs that died have left below `root`, for a run that has nothing to stage itself."""
+    parent = root / FOLDER / "incomplete"
+    with suppress(OSError):
+        _sweep(parent)
+        parent.rmdir()
+
+
 def _own_folder(parent: Path) -> tuple[Path, int]:
     """Make and lock a folder. Another run may sweep it between the two, so look whether it is still there."""
     while True:

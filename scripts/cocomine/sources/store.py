@@ -17,7 +17,7 @@ from cocomine.sources.origins import Origin, open_origin, without_secrets
 from cocomine.sources.pins import held_to
 from cocomine.sources.records import Facts, Outcome, Want
 from cocomine.sources.settings import StoreSettings
-from cocomine.sources.staging import staging
+from cocomine.sources.staging import staging, sweep
 from cocomine.sources.transfer import Target, free_bytes
 
 log = logging.getLogger("cocomine")
@@ -101,6 +101,8 @@ class Store:
             with staging(self.root) as folder:
                 self._check_disk(wants)
                 self._fetch(wants, outcomes, folder)
+        else:
+            sweep(self.root)
         self.ledger.close()
         if self.options.verify_origin:
             self._verify(outcomes)
