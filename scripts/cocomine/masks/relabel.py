@@ -8,9 +8,10 @@ import collections
 import colorsys
 import dataclasses
 import functools
+import itertools
 import re
-from collections.abc import Mapping, Sequence
-from pathlib import Path
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path, PurePosixPath
 from typing import Any
 
 import numpy as np
@@ -33,6 +34,7 @@ ENDINGS = (".png", ".bmp", ".tif", ".tiff", ".gif", ".pgm", ".ppm")
 LOSSY = (".jpg", ".jpeg", ".webp")
 VALUES_OF = {"grey": 1 << 16, "palette": 1 << 8, "rgb": 1 << 24}
 MOST_FILES_NAMED = 5
+FILES_IN_A_PIECE = 16
 _COLOR = re.compile(r"#([0-9a-fA-F]{6})|\(?\s*(\d{1,3})\s*,\s*(\d{1,3})\s*,\s*(\d{1,3})\s*\)?")
 
 
@@ -62,27 +64,41 @@ class Relabeller:
     palette: bytes
     source_palette: bytes = b""
 
-    def __call__(self, name: str) -> Unmapped | dict[int, int]:
-        """Rewrite one file; return its pixels by label, or the first value that cannot be mapped."""
-        values = read_values(self.in_dir / name, self.kind)
-        self._check_palette(name, int(values.max(initial=0)))
+    def __call__(self, names: Sequence[str]) -> list[Unmapped | dict[int, int]]:
+        """Rewrite some files; return of each its pixels by label, or the first value that cannot be mapped."""
+        return [self._rewritten(name) for name in names]
+
+    def _rewritten(self, name: str) -> Unmapped | dict[int, int]:
+        mask = read_mask(self.in_dir / name, self.kind)
+        values = mask.values
         table, is_known = tables_of(self.kind, self.known.tobytes(), self.labels.tobytes())
-        if not all_known(values, is_known):
+        pixels: collections.Counter[int] = collections.Counter()
+        if values.dtype == np.uint8:
+            present = histogram(values)
+            self._check_palette(name, max(present), mask.palette)
+            known = all(is_known[value] for value in present)
+            if known:
+                picture = looked_up(values, table)
+                for value, count in present.items():
+                    pixels[int(table[value])] += count
+        else:
+            known = bool(is_known[values].all())
+            if known:
+                picture = looked_up(values, table)
+                pixels.update(histogram(picture))
+        if not known:
             bad = ~is_known[values]
             y, x = divmod(int(bad.argmax()), values.shape[1])
             return Unmapped(name, value_text(int(values[y, x]), self.kind), x, y, int(np.count_nonzero(bad)))
-        picture = looked_up(values, table)
-        target = (self.out_dir / name).with_suffix(".png")
-        target.parent.mkdir(parents=True, exist_ok=True)
-        height, width = values.shape
-        target.write_bytes(png.encode(png.filter_rows(picture, 1), width, height, png.PALETTE, 8, self.palette))
-        return {label: count for label, count in enumerate(Image.fromarray(picture).histogram()) if count}
+        target = f"{self.out_dir}/{PurePosixPath(name).with_suffix('.png')}"
+        with open(target, "wb", buffering=0) as file:
+            file.write(png.indexed(picture, max(pixels), self.palette))
+        return dict(pixels)
 
-    def _check_palette(self, name: str, largest: int) -> None:
+    def _check_palette(self, name: str, largest: int, own: bytes) -> None:
         """Raise CocomineError when an index stands for no colour, or for another one than in the first file."""
         if self.kind != "palette":
             return
-        own = source_palette(self.in_dir / name)
         if 3 * largest >= len(own):
             hint = "the file is damaged: make it again"
             raise CocomineError(f"{self.in_dir / name}: holds {largest}, its palette {len(own) // 3} colours", hint)
@@ -102,11 +118,9 @@ def tables_of(kind: str, known: bytes, labels: bytes) -> tuple[npt.NDArray[np.ui
     return table, is_known
 
 
-def all_known(values: Values, is_known: npt.NDArray[np.bool_]) -> bool:
-    """Return whether the mapping has every value of a mask."""
-    if values.dtype == np.uint8:
-        return all(is_known[value] for value, count in enumerate(Image.fromarray(values).histogram()) if count)
-    return bool(is_known[values].all())
+def histogram(values: npt.NDArray[np.uint8]) -> dict[int, int]:
+    """Return the pixels of each value that occurs, by value."""
+    return {value: count for value, count in enumerate(Image.fromarray(values).histogram()) if count}
 
 
 def looked_up(values: Values, table: npt.NDArray[np.uint8]) -> npt.NDArray[np.uint8]:
@@ -126,8 +140,19 @@ def kind_of(path: Path) -> str:
         return MODES[picture.mode]
 
 
-def read_values(path: Path, kind: str) -> Values:
-    """Return the mask's values, h × w: grey values, palette indices, or R + 256 G + 65536 B."""
+@dataclasses.dataclass(frozen=True)
+class Mask:
+    """A mask's values, h × w, and the RGB triples of its palette, if it has one."""
+
+    values: Values
+    palette: bytes
+
+
+def read_mask(path: Path, kind: str) -> Mask:
+    """Read a mask: grey values as the file holds them, palette indices, or R + 256 G + 65536 B.
+
+    Raises CocomineError when it cannot be read, or holds values of another kind.
+    """
     with _opened(path) as picture:
         if MODES.get(picture.mode) != kind:
             hint = "relabel masks of different forms in folders of their own"
@@ -136,15 +161,26 @@ def read_values(path: Path, kind: str) -> Values:
             if kind == "rgb":
                 # Pillow holds RGB as four bytes; taking them as one number is quicker than adding up three.
                 packed: Values = np.frombuffer(picture.tobytes("raw", "RGBX"), "<u4") & np.uint32(0xFFFFFF)
-                return packed.reshape(picture.height, picture.width)
-            values = np.asarray(picture.convert("L") if picture.mode == "1" else picture)
+                return Mask(packed.reshape(picture.height, picture.width), b"")
+            # Pillow stretches grey values of few bits over 0..255, as if they were shades; asked of it before it loads.
+            steps = {"L;2": 85, "L;4": 17}.get(raw_mode(picture), 1)
+            values = (np.asarray(picture) != 0).view(np.uint8) if picture.mode == "1" else np.asarray(picture)
+            palette = bytes(picture.getpalette("RGB") or []) if kind == "palette" else b""
         except (OSError, ValueError, SyntaxError) as error:
             raise CocomineError(f"{path}: cannot be read: {error}", "replace the file") from error
+    if values.dtype == np.uint8:
+        return Mask(values // np.uint8(steps) if steps > 1 else values, palette)
     if values.dtype.kind not in "ui" or (values.size and (values.min() < 0 or values.max() >= VALUES_OF[kind])):
         hint = "masks hold whole numbers from 0 to 65535"
         raise CocomineError(f"{path}: values from {values.min()} to {values.max()} are no mask's", hint)
-    result: Values = values.astype(np.uint8 if values.dtype.itemsize == 1 else np.uint16, copy=False)
-    return result
+    return Mask(values.astype(np.uint16, copy=False), palette)
+
+
+def raw_mode(picture: Image.Image) -> str:
+    """Return how the pixels of a picture that is not loaded yet lie in its file, as Pillow names it; "" if unknown."""
+    tiles = getattr(picture, "tile", None)
+    arguments = tiles[0][3] if tiles else ""
+    return str(arguments[0] if isinstance(arguments, tuple) and arguments else arguments or "")
 
 
 def _opened(path: Path) -> Image.Image:
@@ -204,7 +240,9 @@ def read_mapping(content: Mapping[str, Any], kind: str) -> dict[int, int]:
 
 def distinct_values(path: Path, kind: str) -> list[int]:
     """Return the values that occur in a mask file, ascending (colours as numbers)."""
-    values = read_values(path, kind)
+    values = read_mask(path, kind).values
+    if values.dtype == np.uint8:
+        return sorted(histogram(values))
     flat = values.ravel()
     # Areas are runs of one value: what begins a run is all there is, and much less to sort.
     begins = np.flatnonzero(flat[1:] != flat[:-1]) + 1
@@ -236,12 +274,15 @@ def relabel_folder(
         table = np.array([known[value] for value in values], np.uint8)
         relabel = Relabeller(in_dir, folder, kind, np.array(values, np.int64), table, palette, colors)
         with Progress("relabel_masks", len(names), "mask") as progress:
-            for outcome in in_order(relabel, names, threads):
-                if isinstance(outcome, Unmapped):
-                    bad.append(outcome)
-                else:
-                    pixels.update(outcome)
-                progress.advance()
+            for parent in sorted({PurePosixPath(name).parent for name in names}):
+                (folder / parent).mkdir(parents=True, exist_ok=True)
+            for outcomes in in_order(relabel, _in_pieces(names), threads):
+                for outcome in outcomes:
+                    if isinstance(outcome, Unmapped):
+                        bad.append(outcome)
+                    else:
+                        pixels.update(outcome)
+                progress.advance(len(outcomes))
         if bad:
             raise _unmapped(bad, len(names))
         summary = {
@@ -278,7 +319,8 @@ def _found_values(in_dir: Path, names: Sequence[str], kind: str, threads: int) -
     """Return labels for all values that occur, in ascending order."""
     found: dict[int, str] = {}
     with Progress("relabel_masks: values", len(names), "mask") as progress:
-        for name, values in zip(names, in_order(_ValuesOf(in_dir, kind), names, threads), strict=True):
+        each = itertools.chain.from_iterable(in_order(_ValuesOf(in_dir, kind), _in_pieces(names), threads))
+        for name, values in zip(names, each, strict=True):
             for value in values:
                 found.setdefault(value, name)
             if len(found) > MOST_CLASSES + 1:
@@ -297,8 +339,12 @@ class _ValuesOf:
     in_dir: Path
     kind: str
 
-    def __call__(self, name: str) -> list[int]:
-        return distinct_values(self.in_dir / name, self.kind)
+    def __call__(self, names: Sequence[str]) -> list[list[int]]:
+        return [distinct_values(self.in_dir / name, self.kind) for name in names]
+
+
+def _in_pieces(names: Sequence[str]) -> Iterator[Sequence[str]]:
+    return (names[start : start + FILES_IN_A_PIECE] for start in range(0, len(names), FILES_IN_A_PIECE))
 
 
 def _palette(known: Mapping[int, int], kind: str, own: bytes) -> bytes:

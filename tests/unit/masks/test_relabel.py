@@ -177,3 +177,26 @@ def test_the_masks_themselves_are_never_overwritten(tmp_path: Path) -> None:
     for out in (tmp_path / "in", tmp_path / "in" / "out"):
         with pytest.raises(CocomineError, match="written over the masks"):
             relabel_folder(tmp_path / "in", out)
+
+
+@pytest.mark.parametrize("bits", [1, 2, 4])
+def test_grey_values_of_few_bits_are_those_of_the_file_and_not_stretched_to_shades(tmp_path: Path, bits: int) -> None:
+    values = np.random.default_rng(bits).integers(0, 1 << bits, (5, 16), np.uint8)
+    values[0, :2] = 0, (1 << bits) - 1
+    (tmp_path / "in").mkdir()
+    rows = png.filter_rows(png.packed(values, bits), 1)
+    (tmp_path / "in" / "a.png").write_bytes(png.encode(rows, 16, 5, png.GREY, bits))
+    summary = relabel_folder(tmp_path / "in", tmp_path / "out")
+    assert list(summary["mapping"]) == sorted(map(str, np.unique(values).tolist()), key=int)
+    back = np.asarray(Image.open(tmp_path / "out" / "a.png"))
+    assert np.array_equal(np.unique(values)[back], values)
+
+
+def test_pixels_are_counted_by_label_and_files_keep_their_folders(tmp_path: Path) -> None:
+    values = np.random.default_rng(0).integers(0, 3, (30, 40), np.uint8)
+    save(tmp_path / "in" / "one" / "a.png", values)
+    save(tmp_path / "in" / "two" / "b.png", values)
+    summary = relabel_folder(tmp_path / "in", tmp_path / "out", {"0": 0, "1": 1, "2": 1}, threads=2)
+    counts = np.bincount(values.ravel())
+    assert summary["pixels"] == {"0": 2 * counts[0], "1": 2 * (counts[1] + counts[2])}
+    assert np.array_equal(np.asarray(Image.open(tmp_path / "out" / "two" / "b.png")), values > 0)
