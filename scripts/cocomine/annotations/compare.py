@@ -10,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from cocomine.annotations.arrow import arrays
-from cocomine.annotations.records import as_integer
+from cocomine.annotations.records import as_id
 from cocomine.annotations.schema import NO_SEGMENTATION, POLYGONS, Index, open_index
 from cocomine.annotations.sizes import size_classes
 from cocomine.base.errors import CocomineError
@@ -82,7 +82,7 @@ def read_labels(name: str, index_dir: Path, splits: Sequence[str], task: str) ->
         names = ["image_id", "image_row", "category_id", "iscrowd", "area", "segmentation", "polygons", "vertices"]
         labels.append(arrays(index.annotations(names)))
         for category in index.manifest["categories"]:
-            identity = as_integer(category.get("id"))[0] if isinstance(category, dict) else -1
+            identity = as_id(category.get("id"))[0] if isinstance(category, dict) else -1
             if identity >= 0:
                 categories.setdefault(identity, str(category.get("name")))
     columns = {key: np.concatenate([part[key] for part in labels]) for key in labels[0]}

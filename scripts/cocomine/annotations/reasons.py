@@ -113,7 +113,7 @@ TABLE: Final[tuple[Rule, ...]] = (
         _ANY,
         "index",
         "quarantine",
-        "an id (its own, or the image's or category's it names) is absent, negative or no integer below 2^63",
+        "an id (its own, or the image's or category's it names) is absent, negative, above 2^63 - 1, or no word either",
     ),
     Rule(
         Reason.TEXT_ID,
@@ -121,8 +121,8 @@ TABLE: Final[tuple[Rule, ...]] = (
         _ANY,
         "index",
         "repair",
-        "an id (its own, or the image's or category's it names) is an integer written as text or as a float",
-        "the id is written as an integer",
+        "an id (its own, or the image's or category's it names) is a word, or an integer written as text or as a float",
+        "the id is written as an integer, a word's being made from its SHA-256; `repairs.tsv` holds the word",
     ),
     Rule(
         Reason.DUPLICATE_ID,

@@ -22,6 +22,7 @@ from cocomine.annotations.records import (
     Facts,
     MalformedRecordError,
     Rle,
+    as_id,
     as_integer,
     as_number,
     as_numbers,
@@ -159,7 +160,7 @@ _ID_KEYS: Final = {"image": ("id",), "category": ("id",), "caption": ("id", "ima
 def _ids(work: _Work) -> None:
     for key in _ID_KEYS.get(work.kind, ("id", "image_id", "category_id")):
         if key in work.record:
-            number, _plain = as_integer(work.record[key])
+            number, _plain = as_id(work.record[key])
             if number < 0:
                 raise _CannotRepairError(Reason.BAD_ID, f"`{key}` stands for no integer")
             work.record[key] = number

@@ -22,7 +22,7 @@ import pyarrow.parquet as pq
 
 from cocomine.annotations import arrow
 from cocomine.annotations.reasons import Reason, mask_of, masks_by_policy, policies
-from cocomine.annotations.records import LARGEST_SIDE, as_integer
+from cocomine.annotations.records import LARGEST_SIDE, as_id, as_integer
 from cocomine.annotations.schema import open_index
 from cocomine.base.errors import CocomineError
 
@@ -213,7 +213,7 @@ class Source:
             reasons = split.manifest.get("categories_reasons") or [0] * len(values)
             for value, span, bits in zip(values, spans, reasons, strict=True):
                 fields = value if isinstance(value, dict) else {}
-                identity = as_integer(fields.get("id"))[0]
+                identity = as_id(fields.get("id"))[0]
                 name, parent = fields.get("name"), fields.get("supercategory")
                 records.append(
                     CategoryRecord(

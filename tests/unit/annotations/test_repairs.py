@@ -91,7 +91,7 @@ def test_a_key_named_twice_is_written_once_with_its_last_value():
 
 
 BEYOND_REPAIR: list[tuple[Reason, str, dict[str, Any], Reason]] = [
-    (Reason.TEXT_ID, "annotation", thing(image_id="abc"), Reason.BAD_ID),
+    (Reason.TEXT_ID, "annotation", thing(image_id="-1"), Reason.BAD_ID),
     (Reason.BAD_FIELD, "annotation", thing(iscrowd="many"), Reason.BAD_FIELD),
     (Reason.BAD_FIELD, "image", image(file_name=5), Reason.BAD_FIELD),
     (Reason.NO_FILE_NAME, "image", image(file_name=None), Reason.NO_FILE_NAME),

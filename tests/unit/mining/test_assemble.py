@@ -1,6 +1,7 @@
 """Assembling subsets of damaged documents: policies, repairs, conservation, and never a traceback."""
 
 import copy
+import hashlib
 import json
 import tempfile
 import time
@@ -304,6 +305,36 @@ def test_ids_written_as_text_are_mended_everywhere(tmp_path):
     assert [(r["id"], r["image_id"], r["category_id"]) for r in found["annotations"]] == [(1, 1, 25)]
     assert {record["id"] for record in found["categories"]} == {1, 25}
     assert {line["kind"] for line in lines(tmp_path, "repairs")} == {"image", "annotation", "category"}
+
+
+def test_a_file_whose_ids_are_words_is_mined_like_any_other(tmp_path):
+    content = document([annotation("a-1", image_id="img é", category_id="cat-x"), annotation("a-2", category_id=1)])
+    content["images"][0]["id"] = "img é"
+    content["categories"][1]["id"] = "cat-x"
+    captions = {"images": content["images"], "annotations": [{"id": "c", "image_id": "img é", "caption": "a giraffe"}]}
+    statistics = build(tmp_path, {"instances_a": content, "captions_a": captions}, {"categories": ["giraffe"]})
+    found = load_document(tmp_path / "out" / "subset.json")
+    (image,), (only,) = found.images, found.annotations
+    (category,) = found.categories
+    assert (only.image_id, only.category_id) == (image.id, category.id)
+    assert all(2**52 <= number < 2**53 for number in (image.id, only.id, category.id))
+    (caption,) = load_document(tmp_path / "out/tasks/captions.json").annotations
+    assert caption.image_id == image.id
+    before = {
+        line["kind"]: json.loads(line["before"]) for line in lines(tmp_path, "repairs") if line["task"] != "captions"
+    }
+    assert before["annotation"] == {"id": "a-1", "image_id": "img é", "category_id": "cat-x"}
+    assert (before["image"], before["category"]) == ({"id": "img é"}, {"id": "cat-x"})
+    assert statistics["conservation"]["annotation"]["instances"]["repaired"] == 1
+    # The numbers are those of any other day: a built subset's ids must not move.
+    assert image.id == 2**52 + int.from_bytes(hashlib.sha256("img é".encode()).digest()[:8], "big") % 2**52
+
+
+@pytest.mark.parametrize("identity", ["", " ", "-1", "1.5", "NaN", "-inf", "9" * 30, None, True, [], {}])
+def test_what_can_be_no_id_is_quarantined(tmp_path, identity):
+    build(tmp_path, {"instances_a": document([annotation(1), annotation(identity, area=390.0)])})
+    assert [record["id"] for record in subset(tmp_path)["annotations"]] == [1]
+    assert [line["reason"] for line in lines(tmp_path, "quarantine")] == ["bad-id"]
 
 
 def test_other_tasks_follow_the_subset_and_its_policy(tmp_path):
