@@ -1,232 +1,313 @@
-"""Every fault of an origin: after each the tree is the truth, or the command has failed and named what lacks."""
+"""Every fault before every kind of origin: after each the tree is the truth, or the command failed and named the rest.
 
+The fault proxy stands between the command and a real server: our GCS server, moto's S3, a server of files with ranges.
+Moments that are drawn at random, and deaths, are in test_killed.py; two syncs at once in test_two_at_once.py.
+"""
+
+import logging
 import os
-import signal
-import subprocess
-import sys
-import time
-from collections.abc import Callable
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import pytest
-from helpers.gcs_server import Fault, GcsServer, Request
-from helpers.shared import ROOT
-from helpers.sync import Result, script, tree, write_selection
+from helpers.fault_proxy import Fault
+from helpers.gcs_server import GcsServer
+from helpers.range_server import RangeServer
+from helpers.sync_bench import GS, KINDS, LARGE, STALL, SyncBench
 
-QUICK = ("--first-wait", "0.02", "--stall", "1", "--tries", "5", "--connections", "8")
-VICTIM = "val2017/000007.jpg"
-
-
-def truth() -> dict[str, bytes]:
-    """Return thirty files, one of them large enough to arrive in several pieces, one empty."""
-    files = {f"val2017/{n:06d}.jpg": os.urandom(2000 + 997 * n) for n in range(30)}
-    files[VICTIM] = os.urandom(3_000_000)
-    files["val2017/000029.jpg"] = b""
-    return files
+MIDDLE = 600_000  # a byte of the victim's body
+LATE = 1_200_000  # one behind the first MiB, from which on a broken body is continued
+FETCHED = tuple(kind for kind in KINDS if kind != "publish")
+ONE_BY_ONE = tuple(kind for kind in FETCHED if kind not in ("zip", "whole"))
 
 
-class Bench:
-    """A bucket of known content, and the two commands that fetch it."""
+@pytest.fixture(scope="module")
+def s3() -> Iterator[str]:
+    """moto's S3."""
+    from moto.server import ThreadedMotoServer
 
-    def __init__(self, folder: Path) -> None:
-        self.folder = folder
-        self.truth = truth()
-        self.server = GcsServer(page=10)
-        for name, data in self.truth.items():
-            self.server.put("b", f"coco/{name}", data)
-        self.env = {"STORAGE_EMULATOR_HOST": self.server.url}
-        self.out = folder / "out"
-        self.lock = folder / "images.lock.tsv"
-
-    def command(self, which: str) -> list[str]:
-        if which == "sync_bucket.py":
-            return [which, "gs://b/coco", str(self.out), *QUICK]
-        selection = write_selection(self.folder / "selection.tsv", list(self.truth))
-        settings = '{"origins": ["gs://b/coco"]}'
-        places = ["--selection", str(selection), "--store-dir", str(self.out), "--lock", str(self.lock)]
-        return [which, "--settings", settings, *places, *QUICK]
-
-    def run(self, which: str) -> Result:
-        return script(*self.command(which), env=self.env)
-
-    def fault(self, which: Callable[[Request], bool], what: dict[str, Any], times: int = 1) -> None:
-        left = {"n": times}
-
-        def made(request: Request) -> dict[str, Any] | None:
-            if left["n"] > 0 and which(request):
-                left["n"] -= 1
-                return what
-            return None
-
-        self.server.fault = made
+    logging.getLogger("werkzeug").setLevel(logging.ERROR)
+    server = ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)
+    server.start()
+    host, port = server.get_host_and_port()
+    yield f"http://{host}:{port}"
+    server.stop()
 
 
 @pytest.fixture
-def bench(tmp_path: Path) -> Bench:
-    made = Bench(tmp_path)
-    with made.server:
+def bench(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[SyncBench]:
+    kind: str = request.param
+    with SyncBench(kind, tmp_path, request.getfixturevalue("s3") if kind == "s3" else "") as made:
         yield made
 
 
-BOTH = pytest.mark.parametrize("which", ["sync_images.py", "sync_bucket.py"])
-
-
-def media(request: Request) -> bool:
-    return request.kind == "media"
-
-
-def victim(request: Request) -> bool:
-    return request.kind == "media" and request.name.endswith(VICTIM)
-
-
-MENDED: dict[str, tuple[Callable[[Request], bool], dict[str, Any], int]] = {
-    "a burst of 503": (media, {"status": 503}, 25),
-    "500 and 408 too": (media, {"status": 408}, 5),
-    "429 with Retry-After": (victim, {"status": 429, "headers": {"Retry-After": "1"}}, 1),
-    "a reset before any answer": (media, {"status": 0}, 6),
-    "a reset in the middle of a body": (victim, {"reset_at": 1_200_000}, 2),
-    "a reset early in a body": (victim, {"reset_at": 1000}, 2),
-    "a body that ends too early": (victim, {"truncate": 2_500_000}, 2),
-    "a body shorter than the object": (victim, {"short": 10}, 2),
-    "a flipped byte": (victim, {"flip": 1_500_000}, 1),
-    "a flipped byte at the end": (victim, {"flip": 2_999_999}, 2),
-    "a stall in the middle": (victim, {"stall_at": 1_100_000, "stall": 4}, 1),
-    "a slow first byte": (victim, {"wait": 0.7}, 3),
-    "a listing that fails": (lambda request: request.kind == "list", {"status": 503}, 2),
+# What is mended, as (faults, times of each, whose requests): `any` for any file's bytes, `victim` for those of one.
+MENDED: dict[str, tuple[tuple[Fault, ...], int, str]] = {
+    "a burst of 503": ((Fault("503", status=503),), 4, "any"),
+    "500, 502, 504 and 408": (tuple(Fault(str(code), status=code) for code in (500, 502, 504, 408)), 1, "any"),
+    "resets before any answer": ((Fault("silent", silent=True),), 2, "victim"),
+    "a reset in the middle of a body": ((Fault("reset", reset_at=MIDDLE),), 1, "victim"),
+    "a reset late in a large body": ((Fault("reset late", reset_at=LATE),), 1, "victim"),
+    "a truncated body": ((Fault("end", end_at=MIDDLE),), 1, "victim"),
+    "a body shorter than the file": ((Fault("short", short=10),), 1, "victim"),
+    "a flipped byte": ((Fault("flip", flip_at=MIDDLE),), 1, "victim"),
+    "a stall in the middle": ((Fault("stall", stall_at=MIDDLE, seconds=3 * STALL),), 1, "victim"),
+    "a first byte that comes too late": ((Fault("late", wait=3 * STALL),), 1, "victim"),
 }
+UPLOADS = ("a burst of 503", "500, 502, 504 and 408", "resets before any answer")
+PUBLISHED: dict[str, tuple[tuple[Fault, ...], int, str]] = {
+    "an answer lost after the object was stored": ((Fault("lost", after_work=True),), 2, "any"),
+}
+PAIRS = [
+    *((kind, name) for kind in FETCHED for name in MENDED if (kind, name) != ("whole", "a flipped byte")),
+    *(("publish", name) for name in (*UPLOADS, *PUBLISHED)),
+]
 
 
-TURNS = [(("sync_bucket.py", "sync_images.py")[number % 2], name) for number, name in enumerate(MENDED)]
+@pytest.mark.parametrize(("bench", "name"), PAIRS, indirect=["bench"], ids=lambda value: str(value).replace(" ", "-"))
+def test_after_the_fault_every_file_is_the_truth(bench: SyncBench, name: str) -> None:
+    faults, times, whose = (MENDED | PUBLISHED)[name]
+    pattern = bench.data if whose == "any" else bench.remote(bench.victim)
+    rules = [bench.proxy.inject(pattern, fault, times, method=bench.method) for fault in faults]
+    bench.run().ok()
+    assert bench.held() == bench.truth
+    assert [rule.given for rule in rules] == [times] * len(rules), "a fault did not take place"
+    if bench.kind in ONE_BY_ONE:  # a file is asked for once, and once more for each fault: no more
+        assert len(bench.proxy.asked(bench.data)) == len(bench.truth) + times * len(rules)
 
 
-@pytest.mark.parametrize(("which", "name"), TURNS)
-def test_after_the_fault_every_file_is_the_truth(bench: Bench, which: str, name: str) -> None:
-    bench.fault(*MENDED[name])
-    bench.run(which).ok()
-    assert tree(bench.out) == bench.truth
-
-
-def test_retry_after_is_waited_for(bench: Bench) -> None:
-    bench.fault(victim, {"status": 429, "headers": {"Retry-After": "2"}}, 1)
-    begin = time.monotonic()
-    bench.run("sync_bucket.py").ok()
-    assert time.monotonic() - begin > 2.0
-
-
-def test_a_broken_large_body_is_continued_where_it_broke(bench: Bench) -> None:
-    bench.fault(victim, {"truncate": 2_000_000}, 1)
-    bench.run("sync_bucket.py").ok()
-    ranges = [r.headers.get("Range", "") for r in bench.server.log if victim(r)]
-    assert ranges[0] == ""
-    assert int(ranges[1].removeprefix("bytes=").rstrip("-")) >= 1 << 20
+@pytest.mark.parametrize("bench", KINDS, indirect=True)
+def test_a_slow_first_byte_is_waited_for_and_nothing_is_asked_twice(bench: SyncBench) -> None:
+    bench.proxy.inject(bench.data, Fault("slow", wait=0.5 * STALL), 3, method=bench.method)
+    bench.run().ok()
+    assert bench.held() == bench.truth
+    if bench.kind in (*ONE_BY_ONE, "publish"):
+        assert len(bench.proxy.asked(bench.data, bench.method)) == len(bench.truth)
 
 
 @pytest.mark.parametrize(
-    ("which", "what"),
-    [
-        pytest.param("sync_images.py", {"status": 404}, id="404 in the middle"),
-        pytest.param("sync_bucket.py", {"status": 404}, id="404 in the middle of a mirror"),
-        pytest.param("sync_images.py", {"status": 403}, id="403"),
-        pytest.param("sync_bucket.py", {"status": 503}, id="503 for ever"),
-        pytest.param("sync_images.py", {"flip": 77}, id="a byte flipped each time"),
-        pytest.param("sync_bucket.py", {"reset_at": 5}, id="reset each time"),
-    ],
+    ("bench", "status"), [*((kind, 429) for kind in KINDS), ("mirror", 503), ("s3", 503)], indirect=["bench"]
 )
-def test_what_cannot_be_had_is_named_and_the_rest_arrives(bench: Bench, which: str, what: dict[str, Any]) -> None:
-    bench.fault(victim, what, 1000)
-    result = bench.run(which)
+def test_retry_after_is_honoured(bench: SyncBench, status: int) -> None:
+    """By the times of the requests, as the server sees them."""
+    pattern = bench.data if bench.kind == "publish" else bench.remote(bench.victim)
+    fault = Fault("wait", status=status, headers={"Retry-After": "1"})
+    bench.proxy.inject(pattern, fault, method=bench.method)
+    bench.run().ok()
+    assert bench.held() == bench.truth
+    asked = bench.proxy.asked(pattern, bench.method)
+    (told,) = [row for row in asked if row.fault]
+    if bench.kind == "publish":  # a request does not say which object it is for: nothing new but what was under way
+        again = [row for row in asked if row.headers.get("content-length") == told.headers["content-length"]][-1]
+        assert again is not told
+        assert again.came - told.answered >= 1.0
+    else:
+        assert len(asked) == 2
+        assert asked[1].came - told.answered >= 1.0
+
+
+def final(bench: SyncBench, fault: Fault) -> None:
+    """Let a fault hit the victim for ever: it is named, the rest arrives, and afterwards it alone is fetched."""
+    pattern = bench.data if bench.kind == "publish" else bench.remote(bench.victim)
+    times, first = (10_000, 5) if bench.kind == "publish" else (10_000, 0)
+    bench.proxy.inject(pattern, fault, times, first, bench.method)
+    result = bench.run()
+    assert result.code == 1, result.err
+    bench.judge(result)
+    held = bench.held()
+    if bench.kind in (*ONE_BY_ONE, "zip"):
+        assert set(bench.truth) - set(held) == {bench.victim}
+    bench.proxy.clear()
+    bench.run().ok()
+    assert bench.held() == bench.truth
+    if bench.kind in ONE_BY_ONE:
+        assert len(bench.proxy.asked(bench.data)) == 1
+        assert len(bench.proxy.asked(bench.remote(bench.victim))) == 1
+    elif bench.kind == "publish":
+        assert len(bench.proxy.asked(bench.data, "POST")) == len(bench.truth) - len(held)
+    elif bench.kind == "zip":
+        assert not bench.fetched_again(bench.proxy.log, held)
+
+
+@pytest.mark.parametrize("bench", KINDS, indirect=True)
+@pytest.mark.parametrize("status", [404, 503])
+def test_what_cannot_be_had_is_named_and_the_rest_arrives(bench: SyncBench, status: int) -> None:
+    """404 in the middle of a sync, and 503 for ever."""
+    final(bench, Fault(str(status), status=status))
+
+
+@pytest.mark.parametrize("bench", ONE_BY_ONE, indirect=True)
+def test_what_arrives_broken_each_time_is_named_and_never_kept(bench: SyncBench) -> None:
+    final(bench, Fault("flip", flip_at=77))
+
+
+@pytest.mark.parametrize("bench", ["mirror", "https", "s3"], indirect=True)
+def test_what_breaks_off_each_time_is_named_and_never_kept(bench: SyncBench) -> None:
+    final(bench, Fault("reset", reset_at=5))
+
+
+@pytest.mark.parametrize("bench", ["zip"], indirect=True)
+def test_a_member_that_arrives_flipped_each_time_is_named_and_never_kept(bench: SyncBench) -> None:
+    final(bench, Fault("flip", flip_at=MIDDLE))
+
+
+@pytest.mark.parametrize("bench", ["publish"], indirect=True)
+def test_a_byte_flipped_on_the_way_up_is_refused_by_the_bucket_and_named(bench: SyncBench) -> None:
+    bench.proxy.inject(bench.data, Fault("flip", flip_sent=900), 1, first=4, method="POST")
+    bench.judge(bench.run())
+
+
+# -- versions
+
+
+@pytest.mark.parametrize("bench", ["zip", "whole"], indirect=True)
+def test_a_zip_whose_version_changes_under_the_transfer_is_never_mixed(bench: SyncBench) -> None:
+    """Another ETag in the middle: the files whose bytes are of the old version arrive, the others are named."""
+    first = 4 if bench.kind == "zip" else 0
+    bench.proxy.inject(bench.data, Fault("changed", headers={"ETag": '"another"'}), 10_000, first)
+    result = bench.run()
     assert result.code == 1
-    assert VICTIM in result.err
-    assert tree(bench.out) == {name: data for name, data in bench.truth.items() if name != VICTIM}
-    assert not list(bench.out.rglob("*.part"))
-    assert not (bench.out / ".cocomine" / "incomplete").exists()
-    bench.server.fault = None
-    before = len(bench.server.requests("media"))
-    bench.run(which).ok()
-    assert tree(bench.out) == bench.truth
-    assert bench.server.requests("media")[before:] == [f"coco/{VICTIM}"]
-
-
-def test_an_object_that_changes_after_the_listing_is_noticed(bench: Bench) -> None:
-    def change(request: Request) -> dict[str, Any] | None:
-        if victim(request) and request.count == 0:
-            bench.server.put("b", f"coco/{VICTIM}", b"changed meanwhile")
-        return None
-
-    bench.server.fault = change
-    result = bench.run("sync_bucket.py")
-    assert result.code == 1
-    assert VICTIM in result.err
+    bench.judge(result)
     assert "changed" in result.err
-    assert VICTIM not in tree(bench.out)
-    bench.server.fault = None
-    bench.run("sync_bucket.py").ok()
-    assert tree(bench.out)[VICTIM] == b"changed meanwhile"
+    bench.proxy.clear()
+    bench.run().ok()
+    assert bench.held() == bench.truth
 
 
-def test_an_object_that_changes_between_two_pieces_is_never_mixed(bench: Bench) -> None:
-    new = os.urandom(3_000_000)
+@pytest.mark.parametrize("bench", ["zip", "whole"], indirect=True)
+def test_a_zip_that_is_replaced_between_two_pieces_is_never_mixed(bench: SyncBench) -> None:
+    """The file itself is another after a broken answer; a later run brings the new one."""
+    server = bench.server
+    assert isinstance(server, RangeServer)
+    path = server.folder / "v.zip"
+    old = path.read_bytes()
+    new = old.replace(bench.truth[bench.victim][MIDDLE : MIDDLE + 64], os.urandom(64))
 
-    def change(request: Request) -> dict[str, Any] | None:
-        if victim(request) and request.count == 0:
-            return {"reset_at": 2_000_000, "then": lambda: bench.server.put("b", f"coco/{VICTIM}", new)}
-        return None
+    def replace() -> None:
+        before = path.stat()
+        path.write_bytes(new)
+        os.utime(path, ns=(before.st_atime_ns, before.st_mtime_ns + 5_000_000_000))
 
-    bench.server.fault = change
-    bench.run("sync_images.py").ok()
-    assert tree(bench.out)[VICTIM] == new
-
-
-def test_a_token_that_expires_is_renewed(bench: Bench) -> None:
-    fault: Fault = lambda request: {"status": 401} if victim(request) and request.count == 0 else None  # noqa: E731
-    bench.server.fault = fault
-    bench.run("sync_bucket.py").ok()
-    assert tree(bench.out) == bench.truth
-
-
-@BOTH
-def test_two_syncs_into_one_folder_at_once_do_no_harm(bench: Bench, which: str) -> None:
-    command = [sys.executable, str(ROOT / "scripts" / which), *bench.command(which)[1:]]
-    environment = {**os.environ, **bench.env}
-    both = [subprocess.Popen(command, env=environment, stderr=subprocess.PIPE, text=True) for _ in range(2)]
-    assert [p.communicate()[1] is not None and p.returncode for p in both] == [0, 0]
-    assert tree(bench.out) == bench.truth
+    bench.proxy.inject(bench.remote(bench.victim), Fault("replaced", reset_at=MIDDLE - 100_000, then=replace))
+    result = bench.run()
+    assert result.code in (0, 1)
+    bench.judge(result)  # every byte that is there is the old zip's
 
 
-@BOTH
-def test_killed_at_any_moment_nothing_complete_is_fetched_again_and_nothing_partial_is_kept(
-    bench: Bench, which: str
-) -> None:
-    """A few moments; tests/integration/sources/kill_loop.py does fifty."""
-    killed(bench, which, rounds=3)
+@pytest.mark.parametrize("bench", GS, indirect=True)
+def test_an_object_that_changes_between_two_pieces_is_never_mixed(bench: SyncBench) -> None:
+    server = bench.server
+    assert isinstance(server, GcsServer)
+    new = os.urandom(LARGE)
+    name = f"coco/{bench.victim}"
+    fault = Fault("replaced", reset_at=LATE, then=lambda: server.put("b", name, new))
+    bench.proxy.inject(bench.remote(bench.victim), fault)
+    result = bench.run()
+    if bench.kind == "list":  # a list names no version: the new one is as good
+        assert result.code == 0
+        assert bench.held() == bench.truth | {bench.victim: new}
+        return
+    assert result.code == 1
+    assert bench.victim in result.err
+    assert "changed" in result.err
+    bench.judge(result)
+    bench.run().ok()
+    assert bench.held() == bench.truth | {bench.victim: new}
 
 
-def killed(bench: Bench, which: str, rounds: int) -> int:
-    """Start a sync over and over, killing it at another moment each time, then let it end; return how often it died."""
-    command = [sys.executable, str(ROOT / "scripts" / which), *bench.command(which)[1:]]
-    environment = {**os.environ, **bench.env}
-    bench.server.fault = lambda request: {"wait": 0.05} if request.kind == "media" else None
-    deaths = 0
-    for number in range(rounds):
-        begin = len(bench.server.requests("media"))
-        complete = set(tree(bench.out)) if bench.out.exists() else set()
-        for name, data in (tree(bench.out) if bench.out.exists() else {}).items():
-            assert data == bench.truth[name], f"{name} is partial"
-        child = subprocess.Popen(command, env=environment, stderr=subprocess.DEVNULL)
-        limit = time.monotonic() + 10
-        while len(bench.server.requests("media")) < begin + 1 and child.poll() is None and time.monotonic() < limit:
-            time.sleep(0.005)
-        time.sleep(0.013 * (number % 11))
-        if child.poll() is None:
-            child.send_signal(signal.SIGKILL)
-            deaths += 1
-        child.wait()
-        time.sleep(0.1)
-        again = {name.removeprefix("coco/") for name in bench.server.requests("media")[begin:]} & complete
-        assert not again, f"fetched again: {again}"
-    bench.server.fault = None
-    bench.run(which).ok()
-    assert tree(bench.out) == bench.truth
-    assert not (bench.out / ".cocomine" / "incomplete").exists()
-    return deaths
+@pytest.mark.parametrize("bench", ["s3", "https"], indirect=True)
+def test_a_file_whose_etag_changes_between_two_tries_is_taken_whole_from_one(bench: SyncBench) -> None:
+    bench.proxy.inject(bench.remote(bench.victim), Fault("reset", reset_at=MIDDLE))
+    bench.proxy.inject(bench.remote(bench.victim), Fault("changed", headers={"ETag": '"another"'}), 1, first=1)
+    bench.run().ok()
+    assert bench.held() == bench.truth
+    (again,) = bench.proxy.asked(bench.remote(bench.victim))[1:]
+    assert again.span is None
+
+
+@pytest.mark.parametrize("bench", ["mirror"], indirect=True)
+def test_an_object_that_changes_after_the_listing_is_noticed(bench: SyncBench) -> None:
+    server = bench.server
+    assert isinstance(server, GcsServer)
+    put = lambda: server.put("b", f"coco/{bench.victim}", b"changed meanwhile")  # noqa: E731
+    bench.proxy.inject(bench.remote(bench.victim), Fault("changed", before=put))
+    result = bench.run()
+    assert result.code == 1
+    bench.judge(result)
+    assert "changed" in result.err
+    bench.run().ok()
+    assert bench.held()[bench.victim] == b"changed meanwhile"
+
+
+@pytest.mark.parametrize("bench", ["publish"], indirect=True)
+def test_an_object_that_somebody_else_puts_meanwhile_is_not_overwritten(bench: SyncBench) -> None:
+    server = bench.server
+    assert isinstance(server, GcsServer)
+    put = lambda: server.put("b", f"coco/{bench.victim}", b"theirs")  # noqa: E731
+    bench.proxy.inject("/o[?]", Fault("theirs", then=put), 1)  # after the listing, before any upload
+    result = bench.run()
+    assert result.code == 1
+    assert bench.victim in result.err
+    assert "changed by someone else" in result.err
+    held = bench.held()
+    assert held.pop(bench.victim) == b"theirs"
+    assert held == {name: data for name, data in bench.truth.items() if name != bench.victim}
+
+
+# -- what comes before the bytes
+
+
+LISTINGS = {
+    "mirror": "/o[?].*prefix=coco/",
+    "list": "/o[?]|/o/[^?]*[?]fields",
+    "annotations": "/o[?]|/o/[^?]*[?]fields",
+    "publish": "/o[?].*prefix=coco/",
+    "zip": "bytes=(?!0-0)",
+}
+
+
+@pytest.mark.parametrize("bench", LISTINGS, indirect=True)
+@pytest.mark.parametrize("fault", [Fault("503", status=503), Fault("reset", reset_at=20)], ids=["503", "reset"])
+def test_a_listing_that_breaks_is_asked_again(bench: SyncBench, fault: Fault) -> None:
+    rule = bench.proxy.inject(LISTINGS[bench.kind], fault, 2)
+    bench.run().ok()
+    assert bench.held() == bench.truth
+    assert rule.given == 2
+
+
+@pytest.mark.parametrize("bench", ["mirror"], indirect=True)
+def test_a_listing_that_fails_on_its_second_page_stops_the_sync_and_deletes_nothing(bench: SyncBench) -> None:
+    bench.run().ok()
+    (bench.out / "val2017" / "extra.jpg").write_bytes(b"extra")
+    bench.proxy.inject("/o[?].*pageToken", Fault("503", status=503), 10_000)
+    result = bench.run("-d")
+    assert result.code == 1
+    assert "503" in result.err
+    assert bench.held() == bench.truth | {"val2017/extra.jpg": b"extra"}
+
+
+@pytest.mark.parametrize("bench", ["mirror"], indirect=True)
+def test_a_broken_large_body_is_continued_where_it_broke(bench: SyncBench) -> None:
+    bench.proxy.inject(bench.remote(bench.victim), Fault("reset", end_at=LATE))
+    bench.run().ok()
+    first, second = bench.proxy.asked(bench.remote(bench.victim))
+    assert first.span is None
+    assert second.span is not None
+    assert second.span[0] >= 1 << 20
+
+
+@pytest.mark.parametrize("bench", ["whole"], indirect=True)
+def test_a_broken_download_of_a_whole_zip_goes_on_where_it_broke(bench: SyncBench) -> None:
+    bench.proxy.inject("/v.zip", Fault("end", end_at=LATE), 1)
+    bench.run().ok()
+    assert bench.held() == bench.truth
+    _, second = bench.proxy.asked("/v.zip")
+    assert second.span is not None
+    assert second.span[0] > 1_000_000
+
+
+@pytest.mark.parametrize("bench", ["mirror"], indirect=True)
+def test_a_token_that_expires_is_renewed(bench: SyncBench) -> None:
+    bench.proxy.inject(bench.remote(bench.victim), Fault("401", status=401))
+    bench.run().ok()
+    assert bench.held() == bench.truth

@@ -1,0 +1,147 @@
+"""A sync killed with SIGKILL at a random moment, and what must hold then and after the next run."""
+
+import contextlib
+import os
+import random
+import signal
+import subprocess
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import psutil
+
+from helpers.sync_bench import SyncBench
+
+# What is synced, and who is killed: the command alone, its whole process group, or a process that moves files.
+CASES = (
+    ("mirror", "mover"),
+    ("list", "parent"),
+    ("zip", "group"),
+    ("whole", "parent"),
+    ("mirror", "group"),
+    ("list", "mover"),
+    ("zip", "parent"),
+    ("whole", "group"),
+    ("mirror", "parent"),
+    ("list", "group"),
+)
+
+
+@dataclass(frozen=True)
+class Moment:
+    """One death: `share` of the time that an undisturbed run takes, from its start on."""
+
+    kind: str
+    victim: str
+    share: float
+
+
+def moments(seed: int, count: int) -> Iterator[Moment]:
+    """Draw so many moments, uniformly over the whole of a run."""
+    pick = random.Random(seed)
+    for number in range(count):
+        yield Moment(*CASES[number % len(CASES)], pick.random())
+
+
+class Killer:
+    """Runs syncs through a slow proxy and kills them. Knows how long an undisturbed one takes."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.number = 0
+        self.lasts: dict[str, float] = {}
+
+    @contextlib.contextmanager
+    def bench(self, kind: str) -> Iterator[SyncBench]:
+        """Give a bench whose transfer takes most of its run."""
+        self.number += 1
+        with SyncBench(kind, self.folder / str(self.number), count=24) as bench:
+            bench.quick = (*bench.quick[:-4], "--connections", "4", "--threads", "2")
+            bench.proxy.delay = 0.0 if kind == "whole" else 0.07
+            bench.proxy.pace = 0.015 if kind == "whole" else 0.005
+            yield bench
+
+    def lasting(self, kind: str) -> float:
+        """Return the seconds that an undisturbed run takes."""
+        if kind not in self.lasts:
+            with self.bench(kind) as bench:
+                program, environment = bench.program()
+                begin = time.monotonic()
+                subprocess.run(program, env=environment, check=True, stderr=subprocess.DEVNULL)
+                self.lasts[kind] = time.monotonic() - begin
+                assert bench.held() == bench.truth
+        return self.lasts[kind]
+
+    def kill(self, moment: Moment) -> str:
+        """Let one sync die and hold it to what is promised. Return `died`, or `ended` when it was over before."""
+        wait = moment.share * self.lasting(moment.kind)
+        with self.bench(moment.kind) as bench:
+            program, environment = bench.program()
+            child = subprocess.Popen(
+                program, env=environment, stderr=subprocess.PIPE, text=True, start_new_session=True
+            )
+            time.sleep(wait)
+            movers = movers_of(child.pid)
+            died = _kill(child, movers, moment.victim)
+            _, said = child.communicate(timeout=60)
+            _, alive = psutil.wait_procs(movers, timeout=10)
+            assert not alive, "a process that moves files outlived the command"
+            if moment.victim == "mover":
+                assert child.returncode == 0, said
+                assert bench.held() == bench.truth
+            elif died:
+                assert child.returncode == -signal.SIGKILL
+            time.sleep(0.02)
+            self._go_on(bench)
+        return "died" if died else "ended"
+
+    def _go_on(self, bench: SyncBench) -> None:
+        """Hold what is there to the truth, and the next run to fetching the rest and nothing else."""
+        held = bench.held()
+        for name, data in held.items():
+            assert data == bench.truth[name], f"{name} is partial"
+        kept = {path.suffix: path.stat().st_size for path in (bench.out / ".cocomine" / "whole").glob("*")}
+        bench.proxy.delay = bench.proxy.pace = 0.0
+        bench.proxy.clear()
+        bench.judge(bench.run().ok())
+        asked = bench.proxy.asked(bench.data)
+        if bench.kind == "whole":
+            have = kept.get(".part", 0)
+            assert not (asked and ".zip" in kept), "a zip that was complete was fetched again"
+            assert all((row.span or (0, 0))[0] >= have for row in asked), f"{have} bytes were there: {asked}"
+        else:
+            again = bench.fetched_again(asked, held)
+            assert not again, f"fetched again: {again}"
+
+
+def movers_of(pid: int) -> list[psutil.Process]:
+    """Return the processes that move files for a command."""
+    try:
+        children = psutil.Process(pid).children()
+    except psutil.NoSuchProcess:
+        return []
+    found = []
+    for child in children:
+        with contextlib.suppress(psutil.Error):
+            if "cocomine.sources.mover" in child.cmdline():
+                found.append(child)
+    return found
+
+
+def _kill(child: "subprocess.Popen[str]", movers: list[psutil.Process], victim: str) -> bool:
+    """Kill the victim and say whether it was alive."""
+    if victim == "mover":
+        for mover in movers[:1]:
+            with contextlib.suppress(psutil.NoSuchProcess):
+                mover.kill()
+                return True
+        return False
+    if child.poll() is not None:
+        return False
+    if victim == "parent":
+        child.kill()
+    else:
+        os.killpg(child.pid, signal.SIGKILL)
+    return True
