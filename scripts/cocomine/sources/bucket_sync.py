@@ -15,7 +15,7 @@ from cocomine.sources.behaviour import Behaviour
 from cocomine.sources.compare import Filter, LocalFile, side_by_side, walk
 from cocomine.sources.gcs import Bucket
 from cocomine.sources.ledger import FOLDER, Entry, Ledger, worth_compacting
-from cocomine.sources.names import FolderGuard, folded, refusal
+from cocomine.sources.names import FolderGuard, Taken, plain, refusal
 from cocomine.sources.origins import public_label
 from cocomine.sources.prefix_lock import PrefixLock, agree
 from cocomine.sources.records import Facts, Outcome, Want
@@ -156,11 +156,6 @@ def is_placeholder(remote: Facts) -> bool:
     return remote.name.endswith("_$folder$") or (not remote.bytes and (not remote.name or remote.name.endswith("/")))
 
 
-def plain(name: str) -> str:
-    """Return a name as it may go to a terminal or a log: control characters escaped."""
-    return name if name.isprintable() else repr(name)
-
-
 def words(error: OSError) -> str:
     """Return what the system says, without the path."""
     return (error.strerror or str(error)).lower()
@@ -228,7 +223,7 @@ def _wanted(
 ) -> Iterator[Want]:
     """Yield what must be fetched."""
     known = Known(ledger, compact=not options.only_looks)
-    taken = _Taken()
+    taken = Taken()
     local = walk(root, options.links) if root.is_dir() else iter(())
     held = 0
     objects = (facts for facts in bucket.listing() if not is_placeholder(facts))
@@ -277,43 +272,16 @@ def _wanted(
         tally.fail(name, "changed at the origin: no longer there")
 
 
-class _Taken:
-    """The names met so far, as a case-insensitive disk would know them."""
-
-    def __init__(self) -> None:
-        self._files: set[int] = set()
-        self._folders: set[int] = set()
-        self._last = ""  # a folder known to be none of the files
-
-    def clash(self, name: str) -> str | None:
-        """Take a name; return why it cannot be a file beside those before, or None."""
-        key = folded(name)
-        number = hash(key)
-        if number in self._files:
-            return "unsafe name: the same as another on a case-insensitive disk"
-        if number in self._folders:
-            return "a folder of the file's name is in the bucket too"
-        folder = key.rpartition("/")[0]
-        if folder != self._last:
-            above = [hash(folder[:end]) for end in range(1, len(folder) + 1) if folder[end : end + 1] in ("/", "")]
-            if any(number in self._files for number in above):
-                return "a file of the folder's name is in the bucket too"
-            self._folders.update(above)
-            self._last = folder
-        self._files.add(number)
-        return None
-
-
-def _refused(name: str, ours: LocalFile | None, taken: _Taken) -> str | None:
+def _refused(name: str, ours: LocalFile | None, taken: Taken) -> str | None:
     reason = refusal(name)
     if reason:
         return f"unsafe name: {reason}"
     if name.partition("/")[0].casefold() == FOLDER:
         return "unsafe name: a reserved name"
     reason = taken.clash(name)
-    if reason is None and ours is not None and ours.problem:
-        reason = f"in the way: {ours.problem}"
-    return reason
+    if reason:
+        return f"unsafe name: {reason}"
+    return f"in the way: {ours.problem}" if ours is not None and ours.problem else None
 
 
 def _replace(

@@ -81,16 +81,44 @@ class FolderGuard:
         return None
 
 
+def plain(name: str) -> str:
+    """Return a name as it may go to a terminal or a log: control characters escaped."""
+    return name if name.isprintable() else repr(name)
+
+
+class Taken:
+    """The names met so far, as a case-insensitive disk would know them."""
+
+    def __init__(self) -> None:
+        self._files: set[int] = set()
+        self._folders: set[int] = set()
+        self._last = ""  # a folder known to be none of the files
+
+    def clash(self, name: str) -> str | None:
+        """Take a name; return why it cannot be a file beside those before, or None."""
+        key = folded(name)
+        number = hash(key)
+        if number in self._files:
+            return "the same as another on a case-insensitive disk"
+        if number in self._folders:
+            return "a folder of the file's name is there too"
+        folder = key.rpartition("/")[0]
+        if folder != self._last:
+            above = [hash(folder[:end]) for end in range(1, len(folder) + 1) if folder[end : end + 1] in ("/", "")]
+            if any(number in self._files for number in above):
+                return "a file of the folder's name is there too"
+            self._folders.update(above)
+            self._last = folder
+        self._files.add(number)
+        return None
+
+
 def collisions(names: list[str]) -> dict[str, str]:
     """Return name -> reason for each name that a case-insensitive disk could not hold beside an earlier one.
 
-    The first of several names that fold to one keeps its place; the later ones are refused. Names that need a folder
-    where another name is a file are refused too (`a` and `a/b`).
+    The first of several names that fold to one keeps its place; the later ones are refused. So are names that need a
+    folder where an earlier one is a file, and the other way round (`a` and `a/b`, `A` and `a/b`).
     """
-    seen: dict[str, str] = {}
-    result: dict[str, str] = {}
-    for name in names:
-        other = seen.setdefault(folded(name), name)
-        if other != name:
-            result[name] = f"same name as {other} on a case-insensitive disk"
-    return result
+    taken = Taken()
+    reasons = {name: taken.clash(name) for name in dict.fromkeys(names)}
+    return {name: reason for name, reason in reasons.items() if reason}

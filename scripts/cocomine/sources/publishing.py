@@ -13,12 +13,12 @@ from typing import Any
 from cocomine.base.errors import CocomineError
 from cocomine.base.files import write_json
 from cocomine.base.progress import Progress
-from cocomine.sources.bucket_sync import Known, Moved, Options, Tally, is_placeholder, plain, words
+from cocomine.sources.bucket_sync import Known, Moved, Options, Tally, is_placeholder, words
 from cocomine.sources.compare import FOLDER_LINK, LocalFile, side_by_side, walk
 from cocomine.sources.digests import base64_of_hex
 from cocomine.sources.gcs import MTIME_KEY, Bucket
 from cocomine.sources.ledger import FOLDER, Entry, Ledger
-from cocomine.sources.names import refusal
+from cocomine.sources.names import plain, refusal
 from cocomine.sources.origins import public_label
 from cocomine.sources.prefix_lock import agree
 from cocomine.sources.records import Facts, Outcome
