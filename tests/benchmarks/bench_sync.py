@@ -6,8 +6,9 @@ Prints a line for each part as soon as it is known, and as its last line one JSO
 ("complete": false then). Each pair of programs runs in turn (A B A B …); ratios are medians over the pairs, above 1
 where ours is faster. Every client verifies MD5 (rclone and ours) or CRC32C/MD5 (gsutil). CPU is that of the client:
 user and system. Files are fetched into memory (/dev/shm) where it has room: on ext4, whatever is fetched soon after
-many files were deleted is slow for every program. --full takes six to eight minutes, else it is a minute or two and the
-figures are rough. A peer that is not installed is named as not run.
+many files were deleted is slow for every program. --full takes eight to ten minutes, else it is a minute or two and the
+figures are rough. A peer that is not installed is named as not run. Each program has run once before it is timed.
+The figures come as a table too, each beside its target, as docs/sync.md has them.
 """
 
 import argparse
@@ -25,6 +26,7 @@ import time
 import zipfile
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 ROOT = Path(__file__).resolve().parents[2]
 sys.path[:0] = [str(ROOT / "tests"), str(ROOT / "scripts")]
@@ -35,6 +37,21 @@ from helpers.static_bucket import CREATED_SECONDS, DelayProxy, StaticBucket  # n
 from helpers.sync import write_selection  # noqa: E402
 
 SIZE = 150_000  # bytes of an object, as a photograph of COCO has on average
+# google-cloud-storage's own way of fetching many objects, with the checksum that it takes by default
+TRANSFER_MANAGER = """
+import sys
+from google.auth.credentials import AnonymousCredentials
+from google.cloud import storage
+from google.cloud.storage import transfer_manager
+endpoint, folder = sys.argv[1:]
+client = storage.Client("none", AnonymousCredentials(), client_options={"api_endpoint": endpoint})
+names = [blob.name for blob in client.list_blobs("bkt")]
+done = transfer_manager.download_many_to_path(
+    client.bucket("bkt"), names, destination_directory=folder, worker_type=transfer_manager.THREAD, max_workers=8
+)
+failed = [result for result in done if isinstance(result, Exception)]
+sys.exit(str(failed[0]) if failed else 0)
+"""
 MEMORY = Path("/dev/shm")
 ROOM = 2 << 30  # bytes that must be free there
 
@@ -114,11 +131,16 @@ class Bench:
         command = [sys.executable, str(ROOT / "scripts" / "sync_bucket.py"), "gs://bkt", str(self.out), *options]
         return self.peaks.run("ours", command, self.env(port))
 
-    def gsutil(self, port: int) -> float:
+    def transfer_manager(self, port: int) -> float:
+        """Fetch by google-cloud-storage, in our own environment, with 8 threads."""
+        command = [sys.executable, "-c", TRANSFER_MANAGER, f"https://127.0.0.1:{port}", str(self.out)]
+        return self.peaks.run("transfer_manager", command, self.env(port))
+
+    def gsutil(self, port: int, *options: str) -> float:
         """Sync by gsutil -m."""
         boto = write_boto_config(self.folder / "boto", port, self.folder / "state")
         env = {**self.base_env, "BOTO_CONFIG": str(boto), "HOME": str(self.folder), "PYTHONWARNINGS": "ignore"}
-        command = [str(gsutil_path()), "-m", "-q", "rsync", "-r", "gs://bkt", str(self.out)]
+        command = [str(gsutil_path()), "-m", "-q", "rsync", "-r", *options, "gs://bkt", str(self.out)]
         return self.peaks.run("gsutil", command, env)
 
     def rclone(self, port: int, transfers: int) -> float:
@@ -128,11 +150,15 @@ class Bench:
         trust = ["--config", "/dev/null", "--ca-cert", str(self.bucket.cert)]
         return self.peaks.run("rclone", ["rclone", "copy", remote, str(self.out), *options, *trust], dict(os.environ))
 
-    def fresh(self, run: Callable[[], float], count: int) -> float:
-        """Run into an empty folder and check that all arrived whole."""
+    def empty(self) -> None:
+        """Begin with an empty folder."""
         shutil.rmtree(self.out, ignore_errors=True)
         self.out.mkdir()
         os.sync()
+
+    def fresh(self, run: Callable[[], float], count: int) -> float:
+        """Run into an empty folder and check that all arrived whole."""
+        self.empty()
         seconds = run()
         arrived = [entry for entry in os.scandir(self.out) if entry.is_file()]
         if len(arrived) != count:
@@ -143,11 +169,19 @@ class Bench:
         return seconds
 
     def pairs(
-        self, name: str, ours: Callable[[], float], peer: Callable[[], float], count: int, times: int
+        self,
+        name: str,
+        ours: Callable[[], float],
+        peer: Callable[[], float],
+        count: int,
+        times: int,
+        warm: Callable[[], float] | None = None,
     ) -> dict[str, float]:
-        """Run ours and a peer in turn; print and return rates and the ratio."""
+        """Run ours and a peer in turn; print and return rates and the ratio. `warm` runs the peer beforehand."""
         a, b, cpu_a, cpu_b = [], [], [], []
-        self.fresh(ours, count)  # compiled and cached
+        self.empty()
+        (warm or peer)()  # compiled and cached, both
+        self.fresh(ours, count)
         for _ in range(times):
             a.append(self.fresh(ours, count))
             cpu_a.append(self.peaks.cpu)
@@ -213,6 +247,31 @@ def members(bench: Bench, count: int, chosen: int) -> float:
     return ratio
 
 
+def one_annotation_file(bench: Bench, megabytes: int) -> float:
+    """Return bytes moved over those of one compressed JSON file, out of a zip of three such files."""
+    files = bench.bucket.folder / "files"
+    files.mkdir(exist_ok=True)
+    chosen = "annotations/instances_train2017.json"
+    with zipfile.ZipFile(files / "annotations.zip", "w", zipfile.ZIP_DEFLATED, compresslevel=1) as archive:
+        for task in ("captions", "instances", "person_keypoints"):
+            text = json.dumps(
+                {"images": [], "annotations": [], "categories": [], "noise": os.urandom(megabytes << 19).hex()}
+            )
+            archive.writestr(f"annotations/{task}_train2017.json", text)
+        size = archive.getinfo(chosen).compress_size
+    before = bench.bucket.bytes_sent()
+    source = {"origins": [f"{bench.bucket.url}/files/annotations.zip"], "splits": ["train2017"], "tasks": ["instances"]}
+    out = bench.folder / "annotations"
+    command = [sys.executable, str(ROOT / "scripts" / "sync_annotations.py"), "--settings", json.dumps(source)]
+    places = ["--out-dir", str(out), "--lock", str(out / "sync.lock.json")]
+    seconds = bench.peaks.run("annotations", [*command, *places], bench.env(bench.bucket.port))
+    ratio = (bench.bucket.bytes_sent() - before) / size
+    print(
+        f"one of three files of {size / 1e6:.0f} MB in a zip: {seconds:.1f} s, {ratio:.4f} times its bytes", flush=True
+    )
+    return ratio
+
+
 def flat(bench: Bench, counts: list[int]) -> list[float]:
     """Return the seconds for each 1,000 tiny files, at each number of objects."""
     result = []
@@ -243,17 +302,64 @@ def measure(bench: Bench, full: bool, figures: dict[str, object]) -> None:
             bench.bucket.describe()
         else:
             print("not run: rclone is not installed (apt-get install rclone)", flush=True)
+        both = (lambda: bench.ours(bucket.port), lambda: bench.transfer_manager(bucket.port))
+        got = bench.pairs("google-cloud-storage", *both, count, 3 if full else 1)
+        figures |= {"ratio_vs_transfer_manager": got["ratio"], "transfer_manager_files_per_s": got["peer"]}
         if gsutil_path():
             both = (lambda: bench.ours(bucket.port), lambda: bench.gsutil(bucket.port))
-            got = bench.pairs("gsutil -m rsync", *both, count, 2 if full else 1)
+            few = lambda: bench.gsutil(bucket.port, "-x", r"(?!obj-00000)")  # noqa: E731 - ten files, to compile it
+            got = bench.pairs("gsutil -m rsync", *both, count, 3 if full else 1, few)
             figures |= {"ratio_vs_gsutil": got["ratio"], "files_per_s": got["ours"]}
         else:
             print("not run: gsutil is not installed (make_peers.py gsutil)", flush=True)
         figures["peak_mb"] = bench.peaks.of.get("ours", 0.0)
         figures["zip_bytes_ratio"] = members(bench, 118_287 if full else 20_000, 500 if full else 80)
+        figures["annotation_bytes_ratio"] = one_annotation_file(bench, 60 if full else 6)
         counts = [1000, 10_000, 118_000] if full else [500, 4000]
         figures["seconds_per_1000"] = flat(bench, counts)
         figures |= {f"unchanged_{key}": value for key, value in unchanged(bench, counts[-1]).items()}
+
+
+# key, what it is, the target in words, whether a value meets it
+TARGETS: list[tuple[str, str, str, Callable[[Any], bool]]] = [
+    ("files_per_s", "files of 150 kB a second", "", lambda value: True),
+    ("ratio_vs_gsutil", "times `gsutil -m rsync`", "at least 14", lambda value: value >= 14),
+    ("ratio_vs_rclone", "times `rclone copy`", "at least 1", lambda value: value >= 1),
+    ("ratio_vs_rclone_40ms", "the same, each answer 40 ms later", "at least 1", lambda value: value >= 1),
+    ("ratio_vs_transfer_manager", "times google-cloud-storage's transfer_manager", "", lambda value: True),
+    ("zip_bytes_ratio", "bytes moved for members of a zip, over theirs", "at most 1.05", lambda value: value <= 1.05),
+    (
+        "annotation_bytes_ratio",
+        "bytes moved for one file of a zip, over its",
+        "at most 1.05",
+        lambda value: value <= 1.05,
+    ),
+    ("unchanged_ratio", "an unchanged tree again: times gsutil's rate", "at least 10", lambda value: value >= 10),
+    ("unchanged_ours", "unchanged files a second", "", lambda value: True),
+    ("unchanged_peak_mb", "memory for that, MB", "under 300", lambda value: value < 300),
+    (
+        "seconds_per_1000",
+        "seconds for each 1,000 files of 1 kB, at growing numbers",
+        "flat: the last at most 1.25 times the first",
+        lambda value: value[-1] <= 1.25 * value[0],
+    ),
+]
+
+
+def table(figures: dict[str, object]) -> str:
+    """Return the figures beside their targets, as a table in Markdown."""
+    lines = ["| what | here | target | |", "|---|---|---|---|"]
+    for key, what, target, meets in TARGETS:
+        value: Any = figures.get(key)
+        if value is None:
+            lines.append(f"| {what} | not run | {target} | |")
+            continue
+        shown = (
+            ", ".join(f"{v:.2f}" for v in value) if isinstance(value, list) else f"{value:.{0 if value > 100 else 3}f}"
+        )
+        verdict = ("met" if meets(value) else "**not met**") if target else ""
+        lines.append(f"| {what} | {shown} | {target} | {verdict} |")
+    return "\n".join(lines)
 
 
 def _interrupted(number: int, frame: object) -> None:
@@ -279,6 +385,7 @@ def main() -> None:
         except KeyboardInterrupt:
             print("interrupted", flush=True)
         finally:
+            print(table(figures), flush=True)
             rounded = {key: round(v, 3) if isinstance(v, float) else v for key, v in figures.items()}
             print(json.dumps(rounded), flush=True)
     if not figures["complete"]:
