@@ -256,9 +256,9 @@ def print_relabel(figures: dict[str, float], values: int) -> None:
     """Print what relabelling masks of so many values took."""
     tool, coding = figures["relabel_s"] * 1e3, figures["png_coding_s"] * 1e3
     print(
-        f"relabel, {values} values: the paper's loop {figures['paper_loop_s']:.2f} s an image; the whole tool {tool:.2f} ms "
-        f"({figures['ratio_relabel_vs_paper']:.0f} times as fast), of which PNG coding {coding:.2f} ms; the look-up alone "
-        f"{figures['ratio_relabel_lookup_vs_paper']:.0f} times"
+        f"relabel, {values} values: the paper's loop {figures['paper_loop_s']:.2f} s an image; the whole tool "
+        f"{tool:.2f} ms ({figures['ratio_relabel_vs_paper']:.0f} times as fast), of which PNG coding {coding:.2f} ms; "
+        f"the look-up alone {figures['ratio_relabel_lookup_vs_paper']:.0f} times"
     )
 
 

@@ -100,6 +100,7 @@ def add_report_inputs(subset: SmallSubset, names=("dog", "giraffe"), other="pers
             "moved_with_a_twin": [58],
             "folds": {"0": 3, "1": 2},
             "stability": {"images": 5, "later": 1, "moved": 0},
+            "previous": {"moved": 1, "same_side": 3, "train_to_val": 1, "val_to_train": 0, "new": 1, "gone": 2},
         },
     )
     for format_name in ("coco", "yolo-segment"):

@@ -72,7 +72,7 @@ def _audit_facts(audit: Mapping[str, Any] | None) -> Facts:
     if audit is None:
         return {"strategy": "", "audit": [], "folds": [], "notes": []}
     groups = audit["groups"]
-    stability = audit.get("stability") or {}
+    stability, previous = audit.get("stability") or {}, audit.get("previous") or {}
     rows: list[tuple[str, int | None]] = [
         ("Images for validation, asked for", audit["val"]["asked"]),
         ("Images for validation, nearest number possible", audit["val"]["nearest_possible"]),
@@ -86,7 +86,9 @@ def _audit_facts(audit: Mapping[str, Any] | None) -> Facts:
             f"Images that would have changed sides had {stability.get('later')} of the others been added later",
             stability.get("moved") if stability.get("later") else None,
         ),
-        ("Images on another side than in the split before", (audit.get("previous") or {}).get("moved")),
+        ("Images on another side than in the split before", previous.get("moved")),
+        ("Images that the split before did not have", previous.get("new")),
+        ("Images of the split before that are gone", previous.get("gone")),
     ]
     return {
         "strategy": str(audit["strategy"]),

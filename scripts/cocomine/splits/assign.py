@@ -32,7 +32,7 @@ class Assignment:
 
     `share` is the share of val that was aimed at, None where it follows from lists or the source; `target` and
     `nearest` are the number of images asked for and the nearest that the groups allow. `moved` are images that a twin
-    drew to the other side than their source or list says.
+    drew to the other side than their source or list says. `note` says what else could not be as it was asked for.
     """
 
     in_val: list[bool]
@@ -41,6 +41,7 @@ class Assignment:
     target: int | None = None
     nearest: int | None = None
     moved: list[int] = field(default_factory=list)
+    note: str = ""
 
 
 def assign(pictures: Sequence[Picture], settings: SplitSettings) -> Assignment:
@@ -87,17 +88,33 @@ def inherit(pictures: Sequence[Picture], sides: Mapping[int, tuple[str, int]], s
                 known_groups[picture.group] = sides[picture.image_id]
     unknown = [place for place, picture in enumerate(pictures) if picture.image_id not in sides]
     free = [place for place in unknown if pictures[place].group not in known_groups]
-    drawn = _taken(pictures, free, round(settings.val_share * len(free)), settings.seed) if free else set()
+    dealt = _dealt(pictures, free, sides, settings)
     for place, picture in enumerate(pictures):
-        side = sides.get(picture.image_id) or known_groups.get(picture.group)
-        result.in_val[place] = side[0] == "val" if side else place in drawn
-        result.fold[place] = side[1] if side else NO_FOLD
+        side = sides.get(picture.image_id) or known_groups.get(picture.group) or dealt[place]
+        result.in_val[place] = side[0] == "val"
+        result.fold[place] = side[1]
     count = sum(result.in_val)
     if count == 0 or count == len(pictures):
         raise CocomineError(
             f"split: of {len(pictures)} images, {count} are in val of the split that is inherited",
             "take images_from a subset that shares images of both sides with this one",
         )
+    return result
+
+
+def _dealt(
+    pictures: Sequence[Picture], places: Sequence[int], sides: Mapping[int, tuple[str, int]], settings: SplitSettings
+) -> dict[int, tuple[str, int]]:
+    """Return side and fold by hash for pictures that another split does not know: its folds, where it has any."""
+    folds = sorted({fold for _, fold in sides.values()} - {NO_FOLD})
+    of_val = {fold for side, fold in sides.values() if side == "val"}
+    if not folds or of_val & {fold for side, fold in sides.values() if side == "train"}:
+        drawn = _taken(pictures, places, round(settings.val_share * len(places)), settings.seed) if places else set()
+        return {place: ("val" if place in drawn else "train", NO_FOLD) for place in places}
+    result: dict[int, tuple[str, int]] = {}
+    for unit in _units(pictures, places, settings.seed):
+        fold = folds[_key(pictures, unit, settings.seed)[0] % len(folds)]
+        result |= dict.fromkeys(unit, ("val" if fold in of_val else "train", fold))
     return result
 
 
@@ -162,9 +179,39 @@ def _kfold(pictures: Sequence[Picture], settings: SplitSettings) -> Assignment:
             fold[place] = number
         left = [place for place in left if place not in taken]
         done += len(taken)
+    sizes = [fold.count(number) for number in range(folds)]
+    if not all(sizes):
+        fold = _spread(pictures, settings)
+        sizes = [fold.count(number) for number in range(folds)]
+    note = ""
+    if max(sizes) - min(sizes) > 1:
+        note = f"groups stay together, so the folds hold {', '.join(map(str, sizes))} images and not the same number"
     in_val = [number == settings.fold for number in fold]
     target = round(count * (settings.fold + 1) / folds) - round(count * settings.fold / folds)
-    return Assignment(in_val, fold, 1 / folds, target, None)
+    return Assignment(in_val, fold, 1 / folds, target, None, note=note)
+
+
+def _spread(pictures: Sequence[Picture], settings: SplitSettings) -> list[int]:
+    """Return a fold for each picture: the largest groups first, each to the fold that holds least so far.
+
+    For groups so large that stretches of the hash order leave a fold empty. Raises CocomineError when there are fewer
+    groups than folds.
+    """
+    units = _units(pictures, range(len(pictures)), settings.seed)
+    if len(units) < settings.folds:
+        raise CocomineError(
+            f"split: {len(units)} groups that stay together ({len(pictures)} images) cannot fill "
+            f"{settings.folds} folds",
+            "ask for fewer folds in split.folds, or for more images in the subset",
+        )
+    fold = [0] * len(pictures)
+    sizes = [0] * settings.folds
+    for unit in sorted(units, key=len, reverse=True):
+        number = sizes.index(min(sizes))
+        sizes[number] += len(unit)
+        for place in unit:
+            fold[place] = number
+    return fold
 
 
 def _official(pictures: Sequence[Picture], settings: SplitSettings) -> Assignment:
@@ -209,7 +256,7 @@ def _lists(pictures: Sequence[Picture], settings: SplitSettings) -> Assignment:
             raise CocomineError(
                 f"split: image {pictures[place].image_id} is listed for {name} and its near-duplicate {other[1]} for "
                 f"{other[0]}",
-                "list both for one side, or set split.twins: allow",
+                "list both for one side, or set split.twins: allow if they only look alike",
             )
     moved = []
     for place, picture in enumerate(pictures):

@@ -96,8 +96,9 @@ def balance(
     `sizes` (g,) and `labels` (g, c), the number of images of each group that hold each label, stand in the order of a
     hash. First the rarest label's groups are dealt out, then the next, each to the side that still lacks most of it
     (iterative stratification: Sechidis, Tsoumakas and Vlahavas 2011, "On the Stratification of Multi-Label Data").
-    Then the number is made exact and groups are exchanged as long as that brings the shares nearer: the sum over
-    labels of the squared deviation of the share. Sums are in a fixed order, so threads do not matter.
+    Then the number is made exact, or the nearest that can be reached, and groups are exchanged as long as that brings
+    the shares nearer: the sum over labels of the squared deviation of the share. Sums are in a fixed order, so threads
+    do not matter.
     """
     side = _deal_out(sizes, labels, share, target)
     total = labels.sum(axis=0)
@@ -109,7 +110,7 @@ def balance(
     missing = target - int(sizes[side].sum())
     barred = np.zeros(len(sizes), dtype=bool)
     while missing != 0:
-        # Move the group that fits and harms the balance least; where none fits, the nearest number is kept.
+        # Move the group that fits and harms the balance least; where none fits, several have to change at once.
         into = missing > 0
         change = _change(counts, squares, excess * weight, 1.0 if into else -1.0)
         fits = (side != into) & (sizes <= abs(missing)) & ~barred
@@ -119,10 +120,37 @@ def balance(
         side[best], barred[best] = into, True
         excess += labels[best] * (1 if into else -1)
         missing += -int(sizes[best]) if into else int(sizes[best])
+    _reach(side, sizes, labels, counts, squares, excess, weight, target)
     for _ in range(rounds):
         if not _exchange(side, sizes, labels, counts, squares, excess, weight):
             break
     return side
+
+
+def _reach(
+    side: NDArray[np.bool_],
+    sizes: NDArray[np.int64],
+    labels: NDArray[np.int64],
+    counts: NDArray[np.float64],
+    squares: NDArray[np.float64],
+    excess: NDArray[np.float64],
+    weight: NDArray[np.float64],
+    target: int,
+) -> None:
+    """Bring val to the reachable number nearest to `target`, moving of each size the groups that harm least."""
+    values, numbers = np.unique(sizes, return_counts=True)
+    have = dict(zip(values.tolist(), numbers.tolist(), strict=True))
+    wanted = nearest(list(have.items()), target, part=True)
+    if int(sizes[side].sum()) == wanted:
+        return
+    usual = {size: int((side & (sizes == size)).sum()) for size in have}
+    for size, number in _counts_for(wanted, have, usual).items():
+        into = number > usual[size]
+        for _ in range(abs(number - usual[size])):
+            change = _change(counts, squares, excess * weight, 1.0 if into else -1.0)
+            best = int(np.argmin(np.where((side != into) & (sizes == size), change, np.inf)))
+            side[best] = into
+            excess += labels[best] * (1 if into else -1)
 
 
 def _change(

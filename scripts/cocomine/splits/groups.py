@@ -65,14 +65,16 @@ def certain_links(rows: Sequence[Identity]) -> list[Link]:
         ("same file", [row.sha256 for row in rows]),
     ]
     for number, (why, values) in enumerate(keys):
-        first: dict[Hashable, int] = {}
+        # One name may stand for several photographs, so each that is unlike the others known of it is kept.
+        known: dict[Hashable, list[int]] = {}
         for row, value in enumerate(values):
-            if value is None or (value in first and number == 1 and _unlike(rows[first[value]], rows[row])):
+            if value is None:
                 continue
-            if value in first:
-                links.append(Link(first[value], row, why))
-            else:
-                first[value] = row
+            others = known.setdefault(value, [])
+            alike = [other for other in others if number != 1 or not _unlike(rows[other], rows[row])]
+            links += [Link(other, row, why) for other in alike]
+            if not alike or number == 1:
+                others.append(row)
     return links
 
 

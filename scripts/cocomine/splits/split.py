@@ -120,10 +120,8 @@ def _groups(rows: Sequence[dict[str, str]], measures: Path, settings: SplitSetti
     thumbnails, seen = _thumbnails(table["thumbnail"])
     found = find_pairs(thumbnails, settings.twins_distance, settings.twins_similarity)
     pairs = Pairs(seen[found.first], seen[found.second], found.distance, found.similarity)
-    joined = group(len(rows), certain, pairs, settings.largest_group)
-    if settings.twins == "allow":
-        return Groups(list(range(len(rows))), [], joined.links + joined.cut)
-    return joined
+    # What only looks alike joins no group where twins may lie on both sides; one file or photograph always stays one.
+    return group(len(rows), certain, pairs, 0 if settings.twins == "allow" else settings.largest_group)
 
 
 def _thumbnails(column: Any) -> tuple[NDArray[np.uint8], NDArray[np.int64]]:
@@ -184,12 +182,14 @@ def _audit(
     share = count / len(pictures)
     aim = assignment.share if assignment.share is not None and not inherited else share
     crossing = [link for link in groups.links + groups.cut if in_val[link.first] != in_val[link.second]]
-    note = _note(assignment.target, assignment.nearest, len(pictures))
+    note = assignment.note or _note(assignment.target, assignment.nearest, count, len(pictures))
     by_group: dict[int, list[Link]] = {}
     for link in groups.links:
         by_group.setdefault(groups.of[link.first], []).append(link)
     members = {of: ids for of, ids in _ids_by_group(pictures).items() if len(ids) > 1}
-    side = {picture.group: "val" if val else "train" for picture, val in zip(pictures, in_val, strict=True)}
+    sides: dict[int, set[str]] = {}
+    for picture, val in zip(pictures, in_val, strict=True):
+        sides.setdefault(picture.group, set()).add("val" if val else "train")
     return {
         "strategy": "inherited" if inherited else settings.strategy,
         "settings": asdict(settings),
@@ -202,7 +202,7 @@ def _audit(
             {
                 "group": min(ids),
                 "images": sorted(ids),
-                "side": side[of],
+                "side": "both" if len(sides[of]) > 1 else next(iter(sides[of])),
                 "why": [_told(link, pictures) for link in by_group.get(of, [])],
             }
             for of, ids in sorted(members.items(), key=lambda item: min(item[1]))
@@ -214,10 +214,12 @@ def _audit(
     }
 
 
-def _note(target: int | None, nearest_possible: int | None, images: int) -> str:
-    """Say why val cannot hold the number of images asked for; empty where it can."""
-    if target is None or nearest_possible is None or nearest_possible == target:
+def _note(target: int | None, nearest_possible: int | None, got: int, images: int) -> str:
+    """Say why val does not hold the number of images asked for; empty where it does."""
+    if target is None or nearest_possible is None or got == target:
         return ""
+    if got != nearest_possible:
+        return f"{target} images were asked for in val, {nearest_possible} were possible, and {got} are there"
     allowed = min(max(target, 1), images - 1)
     reasons = ["neither side may be empty"] if allowed != target else []
     reasons += ["groups stay together"] if nearest_possible != allowed else []
@@ -311,6 +313,7 @@ def _moves(before: dict[int, tuple[str, int]], side_of: dict[int, str]) -> dict[
     """Return how many images changed sides since an earlier split, came or went."""
     both = [image for image in side_of if image in before]
     return {
+        "moved": sum(before[image][0] != side_of[image] for image in both),
         "same_side": sum(before[image][0] == side_of[image] for image in both),
         "train_to_val": sum(before[image][0] == "train" and side_of[image] == "val" for image in both),
         "val_to_train": sum(before[image][0] == "val" and side_of[image] == "train" for image in both),

@@ -1,5 +1,7 @@
 """Groups: what is the same photograph, and chains of twins."""
 
+import itertools
+
 import numpy as np
 from cocomine.splits.groups import Identity, certain_links, group, photograph
 from cocomine.splits.twins import Pairs
@@ -71,3 +73,16 @@ def test_groups_keep_to_the_limit_and_every_link_is_accounted_for(raw, largest):
     assert inside | cut == set(links)
     assert all(found.of[a] == found.of[b] for a, b in inside)
     assert all(found.of[a] != found.of[b] for a, b in cut)
+
+
+def test_one_photograph_is_grouped_whatever_stands_before_it():
+    rows = [
+        Identity(1, "mine/000000000009.jpg", "c" * 64, 2**40 - 1),
+        Identity(2, "COCO_val2014_000000000009.jpg", "a" * 64, 0),
+        Identity(3, "val2017/000000000009.jpg", "b" * 64, 0b11),
+        Identity(4, "lvis/000000000009.jpg", "d" * 64, 0b111),
+    ]
+    for order in itertools.permutations(rows):
+        of = group(4, certain_links(list(order)), None, 20).of
+        groups = {frozenset(row.image_id for row, own in zip(order, of, strict=True) if own == one) for one in of}
+        assert groups == {frozenset({1}), frozenset({2, 3, 4})}

@@ -5,6 +5,7 @@ import json
 import pytest
 from cocomine.base.errors import CocomineError
 from cocomine.base.files import read_table
+from cocomine.reporting.splits import _audit_facts
 from cocomine.splits.documents import read
 from cocomine.splits.settings import SplitSettings
 from cocomine.splits.split import split
@@ -137,6 +138,11 @@ def test_moves_since_an_earlier_split_are_counted(tmp_path):
     run(tmp_path / "one")
     audit, _ = run(tmp_path / "more", previous=tmp_path / "one/split.tsv")
     moves = audit["previous"]
+    assert moves["moved"] == moves["train_to_val"] + moves["val_to_train"]
+    told = {row["name"]: row["value"] for row in _audit_facts(audit)["audit"]}
+    assert told["Images on another side than in the split before"] == moves["moved"]
+    assert told["Images that the split before did not have"] == 6
+    assert told["Images of the split before that are gone"] == 0
     assert (moves["new"], moves["gone"]) == (6, 0)
     assert moves["same_side"] + moves["train_to_val"] + moves["val_to_train"] == 60
     assert audit["stability"]["moved"] <= 4
@@ -164,3 +170,35 @@ def test_a_damaged_input_is_an_error_that_names_it(tmp_path, broken):
     with pytest.raises(CocomineError, match=broken) as error:
         run(tmp_path)
     assert error.value.hint
+
+
+def test_one_photograph_stays_on_one_side_even_where_twins_may_part(tmp_path):
+    names = [f"{n:012d}.jpg" for n in range(30)] + [f"COCO_val2014_{n:012d}.jpg" for n in range(30)]
+    write_subset(tmp_path, 60, names=names, twins=[(n, n + 30) for n in range(30)])
+    audit, _ = run(tmp_path, twins="allow")
+    assert len(audit["groups"]) == 30
+    assert audit["links_across_sides"] == []
+
+
+def test_a_group_on_both_sides_is_not_said_to_be_on_one(tmp_path):
+    write_subset(tmp_path / "one", 40)
+    write_subset(tmp_path / "other", 40, twins=[(n, n + 20) for n in range(20)])
+    _, before = run(tmp_path / "one")
+    audit, _ = run(tmp_path / "other", like=tmp_path / "one/split.tsv")
+    side = {int(row["image_id"]): row["split"] for row in before}
+    told = {tuple(entry["images"]): entry["side"] for entry in audit["groups"]}
+    assert "both" in told.values()
+    for images, said in told.items():
+        sides = {side[image] for image in images}
+        assert said == (sides.pop() if len(sides) == 1 else "both")
+
+
+def test_folds_that_groups_make_uneven_are_noted_in_the_audit(tmp_path):
+    write_subset(tmp_path, 8, twins=[(0, 1), (0, 2), (0, 3), (4, 5), (4, 6), (4, 7)])
+    audit, _ = run(tmp_path, strategy="kfold", folds=2)
+    assert audit["note"] == ""
+    write_subset(tmp_path / "more", 9, twins=[(0, n) for n in range(1, 7)])
+    audit, _ = run(tmp_path / "more", strategy="kfold", folds=2)
+    assert audit["note"] == "groups stay together, so the folds hold 7, 2 images and not the same number" or (
+        audit["note"] == "groups stay together, so the folds hold 2, 7 images and not the same number"
+    )
