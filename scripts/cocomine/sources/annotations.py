@@ -3,11 +3,11 @@
 import logging
 import os
 import shutil
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
 import msgspec
 
@@ -16,18 +16,26 @@ from cocomine.base.files import atomic_path, read_json, read_table, write_json
 from cocomine.sources.behaviour import Behaviour
 from cocomine.sources.folder import FolderOrigin
 from cocomine.sources.ledger import FOLDER
-from cocomine.sources.origins import Origin, is_zip, open_bytes, open_origin, public_label
+from cocomine.sources.origins import (
+    Origin,
+    Parted,
+    Place,
+    all_or_reason,
+    holder_of,
+    is_zip,
+    open_bytes,
+    open_origin,
+    public_label,
+)
 from cocomine.sources.pins import add_pins, how_to_accept, read_pins
 from cocomine.sources.presets import Preset, preset
-from cocomine.sources.records import Facts, Outcome, Want
+from cocomine.sources.records import Outcome, Want
 from cocomine.sources.settings import OriginSettings, SourceSettings, StoreSettings
 from cocomine.sources.store import Options, Store, report_lacking, shown
 from cocomine.sources.transfer import Target
 from cocomine.sources.zips import ZipOrigin
 
 log = logging.getLogger("cocomine")
-
-T = TypeVar("T")
 
 PNGS = "panoptic_pngs"
 
@@ -61,13 +69,9 @@ class RenamedOrigin:
         folder, _, rest = name.partition("/")
         return f"{self._remote_of.get(folder, f'annotations/{folder}')}/{rest}" if rest else f"annotations/{name}"
 
-    def facts(self, names: Sequence[str]) -> dict[str, Facts]:
-        """Ask under the origin's names, answer under ours."""
-        ours = {self._remote(name): name for name in names}
-        return {
-            ours[remote]: msgspec.structs.replace(fact, name=ours[remote])
-            for remote, fact in self.origin.facts(list(ours)).items()
-        }
+    def holder(self, name: str) -> tuple[Place, str] | None:
+        """Where the origin would keep it, under the origin's name."""
+        return holder_of(self.origin, self._remote(name))
 
     def fetch(self, wants: Iterable[Want], target: Target) -> Iterator[Outcome]:
         """Fetch under the origin's names."""
@@ -206,21 +210,14 @@ class ZippedPngs:
             self._zips[folder] = _zip_origin(replace(self.place, url=outer), inner, self.options.behaviour, self.whole)
         return self._zips[folder]
 
-    def facts(self, names: Sequence[str]) -> dict[str, Facts]:
-        """Ask each split's zip."""
-        result: dict[str, Facts] = {}
-        for folder, members in _by_folder(names, str).items():
-            archive = self._zip(folder)
-            if archive is not None:
-                result |= archive.facts(members)
-        return result
+    def holder(self, name: str) -> tuple[Place, str] | None:
+        """The zip of the name's first folder."""
+        archive = self._zip(name.partition("/")[0])
+        return None if archive is None else (archive, name)
 
     def fetch(self, wants: Iterable[Want], target: Target) -> Iterator[Outcome]:
         """Fetch out of each split's zip."""
-        for folder, members in _by_folder(wants, lambda want: want.name).items():
-            archive = self._zip(folder)
-            if archive is not None:
-                yield from _all_or_reason(archive, members, target)
+        return _out_of_zips(self, wants, target, "no zip is known to hold it")
 
 
 class PresetOrigin:
@@ -245,50 +242,31 @@ class PresetOrigin:
             return None
         key = (file.url, file.member if inner else "")
         if key not in self._zips:
-            self._zips[key] = _zip_origin(OriginSettings(file.url), key[1], self._behaviour, self._whole)
+            published = Want(file.url, file.url, file.bytes or -1, md5=file.md5, sha256=file.sha256)
+            self._zips[key] = _zip_origin(OriginSettings(file.url), key[1], self._behaviour, self._whole, published)
         return self._zips[key], member or file.member
 
-    def facts(self, names: Sequence[str]) -> dict[str, Facts]:
-        """Ask the zips' directories."""
-        result: dict[str, Facts] = {}
-        for name in names:
-            place = self._place(name)
-            if place is not None:
-                for fact in place[0].facts([place[1]]).values():
-                    result[name] = msgspec.structs.replace(fact, name=name)
-        return result
+    def holder(self, name: str) -> tuple[Place, str] | None:
+        """The public zip that holds the file, and the member's name."""
+        return self._place(name)
 
     def fetch(self, wants: Iterable[Want], target: Target) -> Iterator[Outcome]:
         """Fetch members out of the zips."""
-        groups: dict[int, tuple[ZipOrigin, list[Want]]] = {}
-        for want in wants:
-            place = self._place(want.name)
-            if place is None:
-                yield Outcome(want.name, "missing", "the preset has no such file")
-                continue
-            archive, member = place
-            renamed = msgspec.structs.replace(want, remote=member)
-            groups.setdefault(id(archive), (archive, []))[1].append(renamed)
-        for archive, members in groups.values():
-            yield from _all_or_reason(archive, members, target)
+        return _out_of_zips(self, wants, target, "the preset has no such file")
 
 
-def _all_or_reason(archive: ZipOrigin, wants: list[Want], target: Target) -> Iterator[Outcome]:
-    """Fetch out of a zip; when the zip as a whole is gone, that is the reason for each of its files."""
-    try:
-        for outcome in archive.fetch(wants, replace(target, origin=archive.label)):
-            outcome.origin = archive.label
-            yield outcome
-    except CocomineError as error:
-        for want in wants:
-            yield Outcome(want.name, "failed", error.message)
-
-
-def _by_folder(items: Iterable[T], name_of: Callable[[T], str]) -> dict[str, list[T]]:
-    groups: dict[str, list[T]] = {}
-    for item in items:
-        groups.setdefault(name_of(item).partition("/")[0], []).append(item)
-    return groups
+def _out_of_zips(origin: Parted, wants: Iterable[Want], target: Target, lacking: str) -> Iterator[Outcome]:
+    """Fetch each file out of the zip that holds it; `lacking` is said of those that none holds."""
+    groups: dict[int, tuple[Place, list[Want]]] = {}
+    for want in wants:
+        held = origin.holder(want.name)
+        if held is None:
+            yield Outcome(want.name, "missing", lacking)
+            continue
+        renamed = msgspec.structs.replace(want, remote=held[1])
+        groups.setdefault(id(held[0]), (held[0], []))[1].append(renamed)
+    for place, members in groups.values():
+        yield from all_or_reason(place, members, target)
 
 
 def _two_zips(url: str) -> tuple[str, str]:
@@ -297,17 +275,12 @@ def _two_zips(url: str) -> tuple[str, str]:
     return (head + ".zip", rest) if dot else (url, "")
 
 
-def _zip_origin(place: OriginSettings, inner: str, behaviour: Behaviour, whole: Path) -> ZipOrigin:
+def _zip_origin(
+    place: OriginSettings, inner: str, behaviour: Behaviour, whole: Path, published: Want | None = None
+) -> ZipOrigin:
     label = public_label(place.url)
-    outer = ZipOrigin(label, lambda: open_bytes(place, behaviour, whole), behaviour)
-    if not inner:
-        return outer
-
-    def extracted() -> Path:
-        whole.mkdir(parents=True, exist_ok=True)
-        return whole / f"{Path(inner).name}.extracted"
-
-    return ZipOrigin(f"{label}/{inner}", lambda: outer.nested(inner, extracted), behaviour)
+    outer = ZipOrigin(label, lambda: open_bytes(place, behaviour, whole, published), behaviour)
+    return ZipOrigin(f"{label}/{inner}", lambda: outer.nested(inner, whole), behaviour) if inner else outer
 
 
 # -- a folder used in place

@@ -2,7 +2,7 @@
 
 import io
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -102,6 +102,53 @@ class WebSource:
     def stream(self, start: int, length: int) -> Iterator[bytes]:
         """Yield the bytes of a range."""
         return self.web.stream(self.url, start, length, self.validator)
+
+
+class LazySource:
+    """Bytes that have to be brought whole to the disk before any can be read: `bring` does so, on first use.
+
+    `cost` is how many bytes that moves, `here` says whether it was done before. `discard` throws away what was brought,
+    where it proved to be damaged, and says whether bringing it again may help.
+    """
+
+    validator = ""
+
+    def __init__(
+        self,
+        cost: int,
+        here: Callable[[], bool],
+        bring: Callable[[], ByteSource],
+        discard: Callable[[], bool],
+    ) -> None:
+        self._cost = cost
+        self._here = here
+        self._bring = bring
+        self._discard = discard
+        self._bytes: ByteSource | None = None
+
+    @property
+    def unseen(self) -> int:
+        """Bytes that the first use will move: 0 once they are here."""
+        return 0 if self._bytes is not None or self._here() else self._cost
+
+    def _opened(self) -> ByteSource:
+        if self._bytes is None:
+            self._bytes = self._bring()
+        return self._bytes
+
+    @property
+    def size(self) -> int:
+        """Bytes in all."""
+        return self._opened().size
+
+    def stream(self, start: int, length: int) -> Iterator[bytes]:
+        """Yield the bytes of a range."""
+        return self._opened().stream(start, length)
+
+    def discard(self) -> bool:
+        """Throw away what was brought; say whether bringing it again may help."""
+        self._bytes = None
+        return self._discard()
 
 
 class PartSource:

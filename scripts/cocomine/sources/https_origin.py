@@ -1,23 +1,30 @@
 """A folder behind HTTP as an origin of single files, and a zip behind HTTP fetched whole."""
 
+import fcntl
 import hashlib
+import logging
 import re
 import urllib.parse
 from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from pathlib import Path
 
 import msgspec
 import urllib3
 
 from cocomine.base.errors import CocomineError
-from cocomine.base.files import write_text
+from cocomine.base.files import sha256_of_file, write_text
+from cocomine.base.progress import Progress
 from cocomine.sources.behaviour import Behaviour
-from cocomine.sources.byte_source import ByteSource, FileSource
-from cocomine.sources.digests import changed, hex_of_base64
-from cocomine.sources.records import Facts, Outcome, Want
-from cocomine.sources.transfer import Target, in_threads, receive
+from cocomine.sources.byte_source import ByteSource, FileSource, LazySource
+from cocomine.sources.digests import Digester, changed, hex_of_base64
+from cocomine.sources.origins import hold_to_size
+from cocomine.sources.records import Facts, Outcome, Want, mismatch
+from cocomine.sources.transfer import CorruptedError, Target, digest_of_file, in_threads, receive
 from cocomine.sources.web import PIECE, AgainError, NotServedError, Web, persist
+
+log = logging.getLogger("cocomine")
 
 THREADS = 16
 
@@ -47,7 +54,8 @@ class HttpsOrigin:
             length = answer.headers.get("Content-Length", "")
             known = promised(answer)
             size = int(length) if length.isdigit() else -1
-            return Facts(name, size, known.get("md5", ""), known.get("crc32c", ""), etag=answer.headers.get("ETag", ""))
+            etag = answer.headers.get("ETag", "").strip('"')
+            return Facts(name, size, known.get("md5", ""), known.get("crc32c", ""), etag=etag)
 
         try:
             return persist(self.web.behaviour, attempt)
@@ -130,50 +138,118 @@ def promised(answer: urllib3.BaseHTTPResponse) -> dict[str, str]:
     return {kind: value for kind, value in result.items() if value}
 
 
-def whole_file(web: Web, url: str, folder: Path, moved: Target | None = None) -> ByteSource:
-    """Fetch a large file whole into `folder`, going on where an earlier run was killed, and return its bytes.
+def whole_file(web: Web, url: str, folder: Path, label: str, published: Want | None = None) -> LazySource:
+    """Return a large file's bytes, which are fetched whole into `folder` on first use and kept there.
 
-    What has arrived is kept beside the version (ETag and size) that it belongs to; another version begins anew.
+    A download goes on where an earlier run was killed, as long as the origin names the same version (ETag and size).
+    Raises NotServedError when the file is not there, or has not the size that is published.
     """
-    folder.mkdir(parents=True, exist_ok=True)
-    key = hashlib.sha256(url.partition("?")[0].encode()).hexdigest()[:24]
-    done, part, version = folder / f"{key}.zip", folder / f"{key}.part", folder / f"{key}.version"
+    kept = KeptFile(web, url, folder, label, published)
+    return LazySource(kept.size, kept.here, kept.bring, kept.discard)
 
-    def head() -> tuple[int, str]:
-        answer = web.ask("HEAD", url)
+
+class KeptFile:
+    """A file of an origin, whole on disk: complete, with the checksums known of it, or absent.
+
+    Runs at the same time take turns: one fetches, the others find it done.
+    """
+
+    def __init__(self, web: Web, url: str, folder: Path, label: str, published: Want | None) -> None:
+        self.web = web
+        self.url = url
+        self.label = label
+        key = hashlib.sha256(url.partition("?")[0].encode()).hexdigest()[:24]
+        self.done, self.part, self.version, self.turn = (
+            folder / f"{key}.{kind}" for kind in ("zip", "part", "version", "turn")
+        )
+        self.size, self.etag, known = persist(web.behaviour, self._head)
+        hold_to_size(self.size, published)
+        theirs = {kind: text for kind in ("md5", "sha256") if published and (text := getattr(published, kind))}
+        self.promised = msgspec.structs.replace(Want(label, url, self.size), **(known | theirs))
+        self._discarded: set[str] = set()
+
+    def _head(self) -> tuple[int, str, dict[str, str]]:
+        answer = self.web.ask("HEAD", self.url)
         answer.release_conn()
-        return int(answer.headers.get("Content-Length", "-1")), answer.headers.get("ETag", "")
+        length = answer.headers.get("Content-Length", "")
+        return int(length) if length.isdigit() else -1, answer.headers.get("ETag", ""), promised(answer)
 
-    size, etag = persist(web.behaviour, head)
-    wanted = f"{size} {etag}"
-    if done.exists() and version.exists() and version.read_text("utf-8") == wanted:
-        return FileSource(done)
-    if not version.exists() or version.read_text("utf-8") != wanted:
-        part.unlink(missing_ok=True)
-        done.unlink(missing_ok=True)
-        write_text(version, wanted)
-    _append(web, url, part, size, etag, moved)
-    part.replace(done)
-    return FileSource(done)
-
-
-def _append(web: Web, url: str, part: Path, size: int, etag: str, moved: Target | None) -> None:
-    def attempt() -> None:
-        start = part.stat().st_size if part.exists() else 0
-        if start == size:
-            return
-        answer = web.ask("GET", url, {"Range": f"bytes={start}-"} if start else {})
+    def here(self) -> bool:
+        """Say whether the origin's version is on disk, complete."""
         try:
-            if answer.headers.get("ETag", "") != etag:
+            return self.done.exists() and self.version.read_text("utf-8") == f"{self.size} {self.etag}"
+        except FileNotFoundError:
+            return False
+
+    def bring(self) -> ByteSource:
+        """Fetch it unless it is here."""
+        with self._in_turn():
+            if not self.here():
+                self.part.parent.mkdir(parents=True, exist_ok=True)
+                wanted = f"{self.size} {self.etag}"
+                if not self.version.exists() or self.version.read_text("utf-8") != wanted:
+                    self.part.unlink(missing_ok=True)
+                    self.done.unlink(missing_ok=True)
+                    write_text(self.version, wanted)
+                persist(self.web.behaviour, self._fetch)
+                self.part.replace(self.done)
+            return FileSource(self.done)
+
+    def discard(self) -> bool:
+        """Throw it away, unless the origin sent these very bytes again; say whether fetching it again may help."""
+        with self._in_turn():
+            if not self.done.exists():
+                return True
+            found = sha256_of_file(self.done)
+            if found in self._discarded:
+                return False
+            log.warning("%s: damaged; it is fetched again", self.label)
+            self._discarded.add(found)
+            self.done.unlink()
+            return True
+
+    @contextmanager
+    def _in_turn(self) -> Iterator[None]:
+        self.turn.parent.mkdir(parents=True, exist_ok=True)
+        with open(self.turn, "w") as file:
+            fcntl.flock(file, fcntl.LOCK_EX)
+            yield
+
+    def _fetch(self) -> None:
+        """Fetch what is lacking of the part, and hold the whole to its checksums."""
+        start = self.part.stat().st_size if self.part.exists() else 0
+        if 0 <= self.size < start:
+            self.part.unlink()
+            start = 0
+        digest = digest_of_file(self.part) if start else Digester()
+        if start != self.size:
+            digest = self._append(start, digest)
+        if 0 <= self.size != digest.bytes:
+            raise AgainError(f"{digest.bytes} of {self.size} bytes arrived")
+        wrong = mismatch(self.promised, digest)
+        if wrong:
+            self.part.unlink()
+            raise CorruptedError(f"corrupted: {wrong}")
+
+    def _append(self, start: int, digest: Digester) -> Digester:
+        answer = self.web.ask("GET", self.url, {"Range": f"bytes={start}-"} if start else {})
+        total = self.size if self.size >= 0 else None
+        try:
+            if answer.headers.get("ETag", "") != self.etag:
                 raise NotServedError("failed", "the file changed while it was read")
-            with open(part, "ab" if answer.status == 206 else "wb") as out:
+            if answer.status != 206:
+                start, digest = 0, Digester()
+            elif not answer.headers.get("Content-Range", "").startswith(f"bytes {start}-"):
+                raise AgainError("another range than the one asked for")
+            with (
+                open(self.part, "ab" if start else "wb") as out,
+                Progress(f"fetch {self.label} whole", total, "B", scale=True) as progress,
+            ):
+                progress.advance(start)
                 for piece in answer.stream(PIECE):
                     out.write(piece)
-                    if moved is not None:
-                        moved.moved(len(piece))
+                    digest.update(piece)
+                    progress.advance(len(piece))
         finally:
             answer.close()
-        if part.stat().st_size != size:
-            raise AgainError(f"{part.stat().st_size} of {size} bytes arrived")
-
-    persist(web.behaviour, attempt)
+        return digest

@@ -32,9 +32,11 @@ class Job:
 
 def plan_images(job: Job, settings: StoreSettings, options: Options) -> list[str]:
     """Return the lines of the plan; fetches and writes nothing."""
-    rows = [row for row in read_selection(job.selection) if not row.spare]
+    rows = read_selection(job.selection)
     store = Store(job.store, settings, options)
-    return store.plan([row.store_path for row in rows], _pins(job)).lines()
+    lines = store.plan([row.store_path for row in rows if not row.spare], _pins(job)).lines()
+    spare = sum(row.spare for row in rows)
+    return [*lines, f"{spare} spare files, fetched only in place of others"] if spare else lines
 
 
 def sync_images(job: Job, settings: StoreSettings, options: Options) -> None:

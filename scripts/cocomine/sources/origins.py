@@ -4,8 +4,9 @@ import logging
 import re
 import urllib.parse
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Protocol, runtime_checkable
 
 from cocomine.base.errors import CocomineError
 from cocomine.sources.behaviour import Behaviour
@@ -19,21 +20,76 @@ if TYPE_CHECKING:
 log = logging.getLogger("cocomine")
 
 
-class Origin(Protocol):
-    """A place that holds files under names."""
+class UnseenError(CocomineError):
+    """What a place holds is known only once `bytes` have been moved."""
+
+    def __init__(self, label: str, count: int) -> None:
+        super().__init__(f"{label}: it has to be fetched whole before its files are known", "run the sync")
+        self.bytes = count
+
+
+class Place(Protocol):
+    """One place that holds files under names."""
 
     label: str
 
     def facts(self, names: Sequence[str]) -> dict[str, Facts]:
-        """Return what the origin says of those names that it has, without fetching them.
+        """Return what the place says of those names that it has, without fetching them.
 
-        Raises CocomineError when the origin as a whole is gone or refuses.
+        Raises CocomineError when the place as a whole is gone or refuses, UnseenError when it cannot be known yet.
         """
         ...
 
     def fetch(self, wants: Iterable[Want], target: Target) -> Iterator[Outcome]:
         """Fetch files into `target` and yield an outcome for each; a failing file is an outcome, not an exception."""
         ...
+
+
+@runtime_checkable
+class Parted(Protocol):
+    """An origin made of several places, or of one in which our names stand under others."""
+
+    label: str
+
+    def holder(self, name: str) -> tuple[Place, str] | None:
+        """Return the place where a file of that name would lie and its name there; None when it can lie in none."""
+        ...
+
+    def fetch(self, wants: Iterable[Want], target: Target) -> Iterator[Outcome]:
+        """Fetch as a place does. The outcomes name the place that served."""
+        ...
+
+
+Origin = Place | Parted
+
+
+def holder_of(origin: Origin, name: str) -> tuple[Place, str] | None:
+    """Return the very place of an origin where a file would lie, and its name there."""
+    return origin.holder(name) if isinstance(origin, Parted) else (origin, name)
+
+
+def by_place(origin: Origin, names: Iterable[str]) -> list[tuple[Place, dict[str, str]]]:
+    """Gather names by the places of an origin where they would lie, each with its name there."""
+    groups: dict[int, tuple[Place, dict[str, str]]] = {}
+    for name in names:
+        held = holder_of(origin, name)
+        if held is not None:
+            groups.setdefault(id(held[0]), (held[0], {}))[1][name] = held[1]
+    return list(groups.values())
+
+
+def all_or_reason(place: Place, wants: Sequence[Want], target: Target) -> Iterator[Outcome]:
+    """Fetch from one place; when it fails as a whole, that is the reason for each file that had not come by then."""
+    left = {want.name for want in wants}
+    try:
+        for outcome in place.fetch(wants, replace(target, origin=place.label)):
+            outcome.origin = place.label
+            left.discard(outcome.name)
+            yield outcome
+    except CocomineError as error:
+        for want in wants:
+            if want.name in left:
+                yield Outcome(want.name, "failed", error.message)
 
 
 def public_label(url: str) -> str:
@@ -64,12 +120,17 @@ def without_secrets(text: str) -> str:
 def open_origin(settings: OriginSettings, behaviour: Behaviour, kept: Path) -> Origin:
     """Return the origin that the settings describe. Nothing is asked of it yet.
 
-    `kept` is a folder for zips that are fetched whole. Libraries are imported for the kinds in use only.
+    `kept` is a folder for zips that are fetched whole.
     """
+    if "{split}" in settings.url:
+        return SplitOrigin(settings, lambda part: open_place(part, behaviour, kept))
+    return open_place(settings, behaviour, kept)
+
+
+def open_place(settings: OriginSettings, behaviour: Behaviour, kept: Path) -> Place:
+    """Return the one place that the settings describe. Libraries are imported for the kinds in use only."""
     url = settings.url
     label = public_label(url)
-    if "{split}" in url:
-        return SplitOrigin(settings, lambda part: open_origin(part, behaviour, kept))
     if is_zip(url):
         from cocomine.sources.zips import ZipOrigin
 
@@ -96,10 +157,13 @@ def is_zip(url: str) -> bool:
     return url.partition("?")[0].lower().endswith(".zip")
 
 
-def open_bytes(settings: OriginSettings, behaviour: Behaviour, kept: Path) -> "ByteSource":
+def open_bytes(
+    settings: OriginSettings, behaviour: Behaviour, kept: Path, published: Want | None = None
+) -> "ByteSource":
     """Return the bytes of the one file that the settings' URL names. Raises NotServedError when it is not there.
 
-    With `whole`, or where a server does not serve ranges, the file is fetched whole into `kept` first.
+    With `whole`, or where a server does not serve ranges, the file is fetched whole into `kept` on first use.
+    `published` is the size and the checksums that are known of it, which it must have.
     """
     from cocomine.sources.byte_source import FileSource, WebSource
     from cocomine.sources.web import Web
@@ -121,38 +185,41 @@ def open_bytes(settings: OriginSettings, behaviour: Behaviour, kept: Path) -> "B
     if not settings.whole:
         source = WebSource(web, url)
         if source.ranges:
+            hold_to_size(source.size, published)
             return source
         log.warning("%s serves no ranges: fetched whole", public_label(settings.url))
     from cocomine.sources.https_origin import whole_file
 
-    return whole_file(web, url, kept)
+    return whole_file(web, url, kept, public_label(settings.url), published)
+
+
+def hold_to_size(found: int, published: Want | None) -> None:
+    """Raise NotServedError when a file has another size than the one published for it."""
+    from cocomine.sources.web import NotServedError
+
+    if published is not None and published.bytes > 0 and found >= 0 and found != published.bytes:
+        raise NotServedError("refused", f"{found} bytes, not the {published.bytes} that are published")
 
 
 class SplitOrigin:
     """An origin whose URL holds `{split}`: one origin for each first folder of the names asked for."""
 
-    def __init__(self, settings: OriginSettings, opener: Callable[[OriginSettings], Origin]) -> None:
+    def __init__(self, settings: OriginSettings, opener: Callable[[OriginSettings], Place]) -> None:
         self.settings = settings
         self.label = public_label(settings.url)
         self._opener = opener
-        self._parts: dict[str, Origin] = {}
+        self._parts: dict[str, Place] = {}
 
-    def _part(self, split: str) -> Origin:
+    def _part(self, split: str) -> Place:
         if split not in self._parts:
             url = self.settings.url.replace("{split}", urllib.parse.quote(split))
             options = {f: getattr(self.settings, f) for f in ("credentials", "requester_pays", "endpoint", "whole")}
             self._parts[split] = self._opener(OriginSettings(url, **options))
         return self._parts[split]
 
-    def facts(self, names: Sequence[str]) -> dict[str, Facts]:
-        """Ask each part for its names."""
-        groups: dict[str, list[str]] = {}
-        for name in names:
-            groups.setdefault(name.partition("/")[0], []).append(name)
-        result: dict[str, Facts] = {}
-        for split, members in groups.items():
-            result |= self._part(split).facts(members)
-        return result
+    def holder(self, name: str) -> tuple[Place, str]:
+        """The part of the name's first folder."""
+        return self._part(name.partition("/")[0]), name
 
     def fetch(self, wants: Iterable[Want], target: Target) -> Iterator[Outcome]:
         """Fetch split after split."""
@@ -160,12 +227,4 @@ class SplitOrigin:
         for want in wants:
             groups.setdefault(want.name.partition("/")[0], []).append(want)
         for split, members in groups.items():
-            part = self._part(split)
-            try:
-                for outcome in part.fetch(members, target):
-                    outcome.origin = outcome.origin or part.label
-                    members = [want for want in members if want.name != outcome.name] if len(members) < 8 else members
-                    yield outcome
-            except CocomineError as error:
-                for want in members:
-                    yield Outcome(want.name, "failed", error.message)
+            yield from all_or_reason(self._part(split), members, target)

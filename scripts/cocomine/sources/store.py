@@ -13,7 +13,7 @@ from cocomine.sources.behaviour import Behaviour
 from cocomine.sources.folder import FolderOrigin, digests_in_place, link_splits
 from cocomine.sources.ledger import FOLDER, Entry, Ledger
 from cocomine.sources.names import FolderGuard, collisions, refusal
-from cocomine.sources.origins import Origin, open_origin, without_secrets
+from cocomine.sources.origins import Origin, Place, UnseenError, by_place, open_origin, without_secrets
 from cocomine.sources.pins import held_to
 from cocomine.sources.records import Facts, Outcome, Want
 from cocomine.sources.settings import StoreSettings
@@ -37,7 +37,11 @@ class Options:
 
 @dataclass(frozen=True)
 class Plan:
-    """What a sync would do. `bytes_` counts what would be fetched; `exact` says whether it is known or estimated."""
+    """What a sync would do. `bytes_` counts what would be fetched; `exact` says whether it is known or estimated.
+
+    `whole` holds the bytes of zips that would be fetched whole, by label: what they hold is known only then. `refused`
+    gives the reason for each file that would not be written.
+    """
 
     wanted: int
     present: int
@@ -48,6 +52,8 @@ class Plan:
     by_origin: dict[str, tuple[int, int]]
     nowhere: tuple[str, ...]
     free: int
+    whole: dict[str, int] = field(default_factory=dict)
+    refused: dict[str, str] = field(default_factory=dict)
 
     def lines(self) -> list[str]:
         """Say it in words."""
@@ -58,6 +64,8 @@ class Plan:
             f"{self.fetch} to fetch, {about}{size(self.bytes_)}",
         ]
         result += [f"  {count} files, {size(total)} from {label}" for label, (count, total) in self.by_origin.items()]
+        result += [f"  {label} is fetched whole, {size(total)}, to find them" for label, total in self.whole.items()]
+        result += [f"  refused: {reason}: {shown([name])}" for name, reason in self.refused.items()]
         if self.nowhere:
             result.append(f"  {len(self.nowhere)} files that no origin has: {shown(self.nowhere)}")
         result.append(f"{size(self.free)} free on the disk")
@@ -111,31 +119,38 @@ class Store:
     def plan(self, names: Sequence[str], pins: Mapping[str, Outcome]) -> Plan:
         """Say what `sync` would do. Asks origins for sizes, fetches and writes nothing."""
         if self.in_place:
-            facts = self.origins[0].facts(names)
-            total = sum(f.bytes for f in facts.values())
-            nowhere = tuple(name for name in names if name not in facts)
-            return Plan(len(names), len(facts), total, 0, 0, True, {}, nowhere, free_bytes(self.root))
-        outcomes, wants = self._look(names, pins, prepare=False)
+            refused = {name: f"unsafe name: {reason}" for name in names if (reason := refusal(name))}
+            sizes, nowhere, _ = self._sizes([name for name in names if name not in refused])
+            found, total = map(sum, zip(*sizes.values(), strict=True)) if sizes else (0, 0)
+            return Plan(
+                len(names), found, total, 0, 0, True, {}, tuple(nowhere), free_bytes(self.root), refused=refused
+            )
+        outcomes, wants = self._look(names, pins, planning=True)
         present = [o for o in outcomes.values() if o.status == "ok"]
-        by_origin, lacking = self._sizes([want.name for want in wants])
+        by_origin, lacking, whole = self._sizes([want.name for want in wants])
         return Plan(
             len(names),
             len(present),
             sum(o.bytes for o in present),
             sum(count for count, _ in by_origin.values()),
             sum(total for _, total in by_origin.values()),
-            True,
+            not whole,
             by_origin,
             tuple(lacking),
             free_bytes(self.root),
+            whole,
+            {outcome.name: outcome.reason for outcome in outcomes.values() if outcome.status != "ok"},
         )
 
     # -- what is there already
 
     def _look(
-        self, names: Sequence[str], pins: Mapping[str, Outcome], prepare: bool = True
+        self, names: Sequence[str], pins: Mapping[str, Outcome], planning: bool = False
     ) -> tuple[dict[str, Outcome], list[Want]]:
-        """Sort the names into outcomes known at once (present, refused) and files to fetch."""
+        """Sort the names into outcomes known at once (present, refused) and files to fetch.
+
+        With `planning` nothing is written.
+        """
         entries = self.ledger.read()
         guard = FolderGuard(self.root)
         clashes = collisions(list(names))
@@ -144,7 +159,7 @@ class Store:
         unsure: list[str] = []
         for name in names:
             reason: str | None = refusal(name) or clashes.get(name) or _reserved(name)
-            if not reason and prepare:
+            if not reason and not planning:
                 reason = guard.prepare(name)
             if reason:
                 outcomes[name] = Outcome(name, "refused", f"unsafe name: {reason}")
@@ -158,7 +173,11 @@ class Store:
                 wants.append(_want(name, pins.get(name)))
             else:
                 unsure.append(name)
-        wants += self._judge(unsure, entries, pins, outcomes)
+        adopted: list[Outcome] = []
+        wants += self._judge(unsure, entries, pins, adopted)
+        outcomes |= {outcome.name: outcome for outcome in adopted}
+        if not planning:
+            self.ledger.append([_entry(outcome) for outcome in adopted])
         for name, outcome in outcomes.items():
             pin = pins.get(name)
             if outcome.status == "ok" and pin is not None and pin.sha256 and pin.sha256 != outcome.sha256:
@@ -187,9 +206,9 @@ class Store:
         names: list[str],
         entries: Mapping[str, Entry],
         pins: Mapping[str, Outcome],
-        outcomes: dict[str, Outcome],
+        adopted: list[Outcome],
     ) -> list[Want]:
-        """Read the files whose bytes are in doubt; keep those with the checksums of the ledger, a pin or an origin."""
+        """Read the files whose bytes are in doubt; adopt those with the checksums of the ledger, a pin or an origin."""
         wants: list[Want] = []
         unknown: list[Outcome] = []
         for outcome in digests_in_place(self.root, names) if names else ():
@@ -199,56 +218,63 @@ class Store:
             if known and known == outcome.sha256:
                 origin = entry or pin
                 assert origin is not None
-                outcome.origin, outcome.generation = origin.origin, origin.generation
-                self._adopt(outcome, outcomes)
+                outcome.origin, outcome.generation, outcome.etag = origin.origin, origin.generation, origin.etag
+                adopted.append(outcome)
             elif known:
                 log.info("%s: its bytes are not those recorded; fetched again", name)
                 wants.append(_want(name, pin))
             else:
                 unknown.append(outcome)
         if unknown:
-            wants += self._adopt_by_facts(unknown, outcomes)
+            wants += self._adopt_by_facts(unknown, adopted)
         return wants
 
-    def _adopt_by_facts(self, found: list[Outcome], outcomes: dict[str, Outcome]) -> list[Want]:
+    def _adopt_by_facts(self, found: list[Outcome], adopted: list[Outcome]) -> list[Want]:
         """Keep files that nobody has recorded when an origin publishes their very checksums; fetch the others."""
         remaining = {outcome.name: outcome for outcome in found}
         for origin in self.origins:
-            try:
-                facts = origin.facts(list(remaining))
-            except CocomineError:
-                continue
-            for name, fact in facts.items():
+            facts = [
+                (name, fact, place)
+                for place, there in by_place(origin, remaining)
+                for name, fact in _facts_quietly(place, there).items()
+            ]
+            for name, fact, place in facts:
                 outcome = remaining[name]
                 same = fact.bytes == outcome.bytes and (
                     (fact.md5 and fact.md5 == outcome.md5) or (fact.crc32c and fact.crc32c == outcome.crc32c)
                 )
                 if same:
-                    outcome.origin, outcome.generation, outcome.etag = origin.label, fact.generation, fact.etag
-                    self._adopt(remaining.pop(name), outcomes)
+                    outcome.origin, outcome.generation, outcome.etag = place.label, fact.generation, fact.etag
+                    adopted.append(remaining.pop(name))
         return [Want(name, name) for name in remaining]
-
-    def _adopt(self, outcome: Outcome, outcomes: dict[str, Outcome]) -> None:
-        outcomes[outcome.name] = outcome
-        self.ledger.append([_entry(outcome)])
 
     # -- what it costs
 
-    def _sizes(self, names: list[str]) -> tuple[dict[str, tuple[int, int]], list[str]]:
-        """Return for each origin how many files it would serve, and their bytes; and the names that none has."""
+    def _sizes(self, names: Sequence[str]) -> tuple[dict[str, tuple[int, int]], list[str], dict[str, int]]:
+        """Return for each place how many files it would serve, and their bytes; the names that none has; and the bytes
+        of the zips that would be fetched whole, since what they hold is known only then.
+        """
         result: dict[str, tuple[int, int]] = {}
+        whole: dict[str, int] = {}
+        left = dict.fromkeys(names)
         for origin in self.origins:
-            if not names:
-                break
-            try:
-                facts = origin.facts(names)
-            except CocomineError as error:
-                log.warning("%s: %s", origin.label, without_secrets(error.message))
-                continue
-            if facts:
-                result[origin.label] = (len(facts), sum(max(0, f.bytes) for f in facts.values()))
-            names = [name for name in names if name not in facts]
-        return result, names
+            for place, there in by_place(origin, left):
+                try:
+                    facts = _facts_of(place, there)
+                except UnseenError as error:
+                    whole[place.label] = error.bytes
+                    result[place.label] = (len(there), error.bytes)
+                    found: Iterable[str] = there
+                except CocomineError as error:
+                    log.warning("%s: %s", place.label, without_secrets(error.message))
+                    continue
+                else:
+                    if facts:
+                        result[place.label] = (len(facts), sum(max(0, fact.bytes) for fact in facts.values()))
+                    found = facts
+                for name in found:
+                    left.pop(name)
+        return result, list(left), whole
 
     def _check_disk(self, wants: list[Want]) -> None:
         """Raise CocomineError when the files will not fit. Sizes of a sample settle it unless it is close."""
@@ -258,11 +284,11 @@ class Store:
             return
         if len(names) > SAMPLE:
             step = len(names) / SAMPLE
-            sizes, _ = self._sizes([names[int(number * step)] for number in range(SAMPLE)])
+            sizes, *_ = self._sizes([names[int(number * step)] for number in range(SAMPLE)])
             total = sum(count for _, count in sizes.values()) * len(names) // SAMPLE
             if total * 2 < free:
                 return
-        sizes, _ = self._sizes(names)
+        sizes, *_ = self._sizes(names)
         total = sum(count for _, count in sizes.values())
         if total > free:
             raise CocomineError(
@@ -297,7 +323,7 @@ class Store:
                             del remaining[outcome.name]
                             progress.advance(1, size(moved))
                             progress.count(f"from {outcome.origin}")
-                        else:
+                        elif outcome.name in remaining:
                             last[outcome.name] = outcome
                 except CocomineError as error:
                     log.warning("%s: %s", origin.label, without_secrets(error.message))
@@ -359,25 +385,59 @@ class Store:
     # -- proof
 
     def _verify(self, outcomes: dict[str, Outcome]) -> None:
-        """Ask the origins whether they still hold the bytes recorded; what differs becomes a failure that says how."""
+        """Ask the places that served whether they still hold the bytes recorded.
+
+        What differs becomes a failure that says how, and so does what no place can be asked about.
+        """
         checked = {name: outcome for name, outcome in outcomes.items() if outcome.status == "ok"}
-        same = 0
+        unproven = {
+            name: f"cannot be proven: {o.origin or 'what'} served it, no longer an origin"
+            for name, o in checked.items()
+        }
         for origin in self.origins:
-            names = [name for name, outcome in checked.items() if outcome.origin.startswith(origin.label)]
-            if not names:
-                continue
-            facts = origin.facts(names)
-            for name in names:
-                difference = differs(checked[name], facts.get(name))
-                if difference:
-                    outcomes[name] = Outcome(name, "failed", f"{origin.label}: {difference}", origin=origin.label)
-                else:
-                    same += 1
-        log.info("origins still hold %d of %d files as recorded", same, len(checked))
+            for place, there in by_place(origin, list(unproven)):
+                asked = {
+                    name: remote
+                    for name, remote in there.items()
+                    if checked[name].origin in (place.label, origin.label)
+                }
+                if not asked:
+                    continue
+                try:
+                    facts = _facts_of(place, asked, read=True)
+                except CocomineError as error:
+                    unproven |= dict.fromkeys(asked, f"cannot be proven: {without_secrets(error.message)}")
+                    continue
+                for name in asked:
+                    difference = differs(checked[name], facts.get(name))
+                    if difference:
+                        unproven[name] = f"{place.label}: {difference}"
+                    else:
+                        del unproven[name]
+        for name, reason in unproven.items():
+            outcomes[name] = Outcome(name, "failed", reason, origin=checked[name].origin)
+        log.info("origins still hold %d of %d files as recorded", len(checked) - len(unproven), len(checked))
+
+
+def _facts_of(place: Place, there: Mapping[str, str], read: bool = False) -> dict[str, Facts]:
+    """Return what a place says of files, by our names; `there` gives the place's. `read` reads a folder's files."""
+    remotes = list(dict.fromkeys(there.values()))
+    facts = place.facts_by_reading(remotes) if read and isinstance(place, FolderOrigin) else place.facts(remotes)
+    return {name: facts[remote] for name, remote in there.items() if remote in facts}
+
+
+def _facts_quietly(place: Place, there: Mapping[str, str]) -> dict[str, Facts]:
+    try:
+        return _facts_of(place, there)
+    except CocomineError:
+        return {}
 
 
 def differs(pin: Outcome, fact: Facts | None) -> str:
-    """Return how an origin's word of a file differs from what was pinned, or an empty string."""
+    """Return how an origin's word of a file differs from what was pinned, or that it does not suffice to tell.
+
+    Empty when it is the same.
+    """
     if fact is None:
         return "changed at the origin: no longer there"
     if fact.bytes >= 0 and fact.bytes != pin.bytes:
@@ -389,7 +449,7 @@ def differs(pin: Outcome, fact: Facts | None) -> str:
     now, then = fact.generation or fact.etag, pin.generation or pin.etag
     if now and then and now != then:
         return f"changed at the origin: {now} instead of {then}"
-    return ""
+    return "" if now and then else "cannot be proven: the origin names neither a checksum nor a version"
 
 
 def replace_reason(outcome: Outcome | None, name: str, reason: str) -> Outcome:

@@ -13,8 +13,10 @@ from pathlib import Path
 import msgspec
 
 from cocomine.base.errors import CocomineError
+from cocomine.base.files import atomic_path
 from cocomine.sources.behaviour import Behaviour
-from cocomine.sources.byte_source import ByteSource, FileSource, PartSource, SeekableSource
+from cocomine.sources.byte_source import ByteSource, FileSource, LazySource, PartSource, SeekableSource
+from cocomine.sources.origins import UnseenError
 from cocomine.sources.records import Facts, Outcome, Want
 from cocomine.sources.transfer import ChangedError, CorruptedError, Target, receive
 from cocomine.sources.web import NotServedError, persist
@@ -49,7 +51,7 @@ class Directory:
             with zipfile.ZipFile(file) as archive:
                 infos = [info for info in archive.infolist() if not info.is_dir()]
                 start = archive.start_dir
-        except zipfile.BadZipFile as error:
+        except (zipfile.BadZipFile, NotImplementedError, ValueError, OverflowError, struct.error) as error:
             raise NotServedError("failed", f"not a zip, or a truncated one: {error}") from error
         self.moved = file.moved
         offsets = [*sorted({info.header_offset for info in infos}), start]
@@ -102,18 +104,34 @@ class ZipOrigin:
         self._source: ByteSource | None = None
         self._directory: Directory | None = None
 
-    def _open(self) -> tuple[ByteSource, Directory]:
-        if self._directory is None:
+    def _bytes(self) -> ByteSource:
+        if self._source is None:
             try:
                 self._source = self._opener()
-                self._directory = persist(self._behaviour, lambda: Directory(self._source))  # type: ignore[arg-type]
             except NotServedError as error:
                 raise CocomineError(f"{self.label}: {error}", "check the address, or add another origin") from error
-        assert self._source is not None
-        return self._source, self._directory
+        return self._source
+
+    def _open(self) -> tuple[ByteSource, Directory]:
+        source = self._bytes()
+        while self._directory is None:
+            try:
+                self._directory = persist(self._behaviour, lambda: Directory(source))
+            except NotServedError as error:
+                if not (isinstance(source, LazySource) and not source.unseen and source.discard()):
+                    raise CocomineError(f"{self.label}: {error}", "check the address, or add another origin") from error
+        return source, self._directory
+
+    @property
+    def unseen(self) -> int:
+        """Bytes that must be moved before the directory can be read: 0 where it can be read by ranges, or is here."""
+        source = self._bytes()
+        return source.unseen if isinstance(source, LazySource) else 0
 
     def facts(self, names: Sequence[str]) -> dict[str, Facts]:
-        """Return what the directory says of sizes."""
+        """Return what the directory says of sizes. Raises UnseenError when the zip would have to be fetched first."""
+        if self.unseen:
+            raise UnseenError(self.label, self.unseen)
         _, directory = self._open()
         result: dict[str, Facts] = {}
         for name in names:
@@ -126,7 +144,28 @@ class ZipOrigin:
         return result
 
     def fetch(self, wants: Iterable[Want], target: Target) -> Iterator[Outcome]:
-        """Fetch members: neighbours by one request, each verified by its CRC-32 and size."""
+        """Fetch members: neighbours by one request, each verified by its CRC-32 and size.
+
+        Where members of a zip that was fetched whole are damaged, it is fetched again, unless it comes the same.
+        """
+        left = list(wants)
+        while left:
+            damaged: list[Outcome] = []
+            for outcome in self._fetch(left, target):
+                if outcome.status == "failed" and outcome.reason.startswith("corrupted"):
+                    damaged.append(outcome)
+                else:
+                    yield outcome
+            source = self._bytes()
+            if damaged and isinstance(source, LazySource) and source.discard():
+                self._directory = None
+                names = {outcome.name for outcome in damaged}
+                left = [want for want in left if want.name in names]
+            else:
+                yield from damaged
+                return
+
+    def _fetch(self, wants: Iterable[Want], target: Target) -> Iterator[Outcome]:
         source, directory = self._open()
         chosen: list[tuple[Want, Member]] = []
         for want in wants:
@@ -165,7 +204,7 @@ class ZipOrigin:
                     outcomes.append(_receive(reader, want, member, target))
                 reader.go_to(group[-1][1].end)
                 reader.close()
-            except (ChangedError, CorruptedError, NotServedError):
+            except (ChangedError, CorruptedError, NotServedError, OSError):
                 pass
         for want, member in group[len(outcomes) :]:
             outcomes.append(self._single(source, want, member, target))
@@ -182,17 +221,25 @@ class ZipOrigin:
                 reader.close()
 
         try:
-            return persist(target.behaviour, attempt)
+            return attempt() if isinstance(source, LazySource) else persist(target.behaviour, attempt)
+        except CorruptedError as error:
+            return Outcome(want.name, "failed", str(error))
+        except ChangedError as error:
+            return Outcome(want.name, "refused", str(error))
         except NotServedError as error:
             return Outcome(want.name, error.status, str(error))  # type: ignore[arg-type]
         except OSError as error:
             return Outcome(want.name, "failed", error.strerror or str(error))
 
-    def nested(self, member_name: str, staging: Callable[[], Path]) -> ByteSource:
+    def nested(self, member_name: str, folder: Path) -> ByteSource:
         """Return the bytes of a zip that is a member of this one.
 
-        One that is stored is read through; one that is compressed is extracted to the path that `staging` gives.
+        One that is stored is read through; one that is compressed is extracted into `folder`, on first use.
         """
+        if self.unseen:
+            return LazySource(
+                self.unseen, lambda: not self.unseen, lambda: self.nested(member_name, folder), self._discard
+            )
         source, directory = self._open()
         member = directory.find(member_name)
         if member is None:
@@ -202,17 +249,35 @@ class ZipOrigin:
             start = member.offset + _skip_header(reader)
             reader.close()
             return PartSource(source, start, member.compressed)
-        path = staging()
+        path = folder / f"{Path(member_name).stem}.{member.crc32:08x}-{member.bytes}.zip"
 
-        def attempt() -> None:
-            reader = Reader(source, member.offset, member.end)
-            _skip_header(reader)
-            with open(path, "wb") as out:
-                for piece in _content(reader, member):
-                    out.write(piece)
+        extracted = False
 
-        persist(self._behaviour, attempt)
-        return FileSource(path)
+        def discard() -> bool:
+            if not extracted:  # it was damaged on this disk since
+                path.unlink(missing_ok=True)
+            return not extracted
+
+        def bring() -> ByteSource:
+            nonlocal extracted
+            if not path.exists():
+                extracted = True
+                persist(self._behaviour, lambda: self._extract(source, member, path))
+            return FileSource(path)
+
+        return LazySource(member.compressed, path.exists, bring, discard)
+
+    def _discard(self) -> bool:
+        source, self._directory = self._bytes(), None
+        return isinstance(source, LazySource) and source.discard()
+
+    @staticmethod
+    def _extract(source: ByteSource, member: Member, path: Path) -> None:
+        reader = Reader(source, member.offset, member.end)
+        _skip_header(reader)
+        with atomic_path(path) as temporary, open(temporary, "wb") as out:
+            for piece in _content(reader, member):
+                out.write(piece)
 
 
 class Reader:

@@ -1,6 +1,7 @@
 """Publishing with a manifest, locks of whole prefixes, presets, credentials and scarce disks, on loopback."""
 
 import dataclasses
+import hashlib
 import json
 import threading
 import urllib.parse
@@ -15,7 +16,7 @@ from cocomine.sources import annotations as annotations_module
 from cocomine.sources import bucket_sync
 from cocomine.sources.behaviour import Behaviour
 from cocomine.sources.gcs import Bucket
-from cocomine.sources.presets import preset
+from cocomine.sources.presets import PresetFile, preset
 from cocomine.sources.settings import OriginSettings, SourceSettings
 from cocomine.sources.store import Options as StoreOptions
 from cryptography.hazmat.primitives import serialization
@@ -178,12 +179,17 @@ def public(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[RangeSer
     cert = make_certificate(tmp_path / "tls")
     monkeypatch.setenv("REQUESTS_CA_BUNDLE", str(cert[0]))
     with RangeServer(served, cert) as made:
-        files = tuple(
-            dataclasses.replace(f, url=f"{made.url}/{Path(urllib.parse.urlsplit(f.url).path).name}") for f in row.files
-        )
-        here = dataclasses.replace(row, files=files)
+        here = dataclasses.replace(row, files=tuple(_served_here(file, made) for file in row.files))
         monkeypatch.setattr(annotations_module, "preset", lambda name: here)
         yield made
+
+
+def _served_here(file: PresetFile, server: RangeServer) -> PresetFile:
+    """Return a preset's file with the address, the size and the SHA-256 of its zip on loopback."""
+    path = server.folder / Path(urllib.parse.urlsplit(file.url).path).name
+    data = path.read_bytes() if path.exists() else b""
+    sha256 = hashlib.sha256(data).hexdigest()
+    return dataclasses.replace(file, url=f"{server.url}/{path.name}", bytes=len(data), sha256=sha256, md5="")
 
 
 def bring(out: Path, tasks: list[str]) -> None:
@@ -211,6 +217,29 @@ def test_a_preset_whose_zip_is_gone_names_the_file_and_why(tmp_path: Path, publi
         path.unlink()
     with pytest.raises(CocomineError, match=r"instances_train2017\.json: .*HTTP 404"):
         bring(tmp_path / "out", ["instances"])
+
+
+def test_a_public_zip_of_another_size_than_published_is_refused(tmp_path: Path, public: RangeServer) -> None:
+    path = public.folder / "annotations_trainval2017.zip"
+    published = path.stat().st_size
+    with zipfile.ZipFile(path, "a") as archive:
+        archive.writestr("more.txt", b"more")
+    found = path.stat().st_size
+    with pytest.raises(CocomineError, match=f"{found} bytes, not the {published} that are published"):
+        bring(tmp_path / "out", ["instances"])
+
+
+def test_a_public_zip_that_is_fetched_whole_must_have_the_published_checksum(
+    tmp_path: Path, public: RangeServer
+) -> None:
+    public.ranges = False
+    bring(tmp_path / "first", ["captions"])
+    path = public.folder / "annotations_trainval2017.zip"
+    data = bytearray(path.read_bytes())
+    data[100] ^= 255  # of the instances, so that the captions' own CRC-32 is right
+    path.write_bytes(data)
+    with pytest.raises(CocomineError, match="sha256 is"):
+        bring(tmp_path / "out", ["captions"])
 
 
 # -- credentials
