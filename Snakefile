@@ -34,6 +34,7 @@ wildcard_constraints:
     store=plan.pattern(plan.stores),
     subset=plan.pattern(plan.subsets),
     run=plan.pattern(plan.runs),
+    comparison=plan.pattern(plan.comparisons),
 
 
 report: "workflow/report/workflow.rst"

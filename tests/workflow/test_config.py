@@ -43,6 +43,28 @@ def test_every_example_can_be_planned(example: Path) -> None:
     assert make_plan(loaded(example.read_text(encoding="utf-8"))).subsets
 
 
+def test_sources_are_set_side_by_side_where_the_config_asks_for_it() -> None:
+    plan = make_plan(loaded((ROOT / "config" / "examples" / "sama-against-coco.yaml").read_text(encoding="utf-8")))
+    compared = plan.comparisons["coco-and-sama"]
+    assert set(compared.splits) == {"train2017", "val2017"}
+    assert "data/annotations/sama/index/instances_val2017/index.json" in compared.indexes
+    assert "results/comparisons/coco-and-sama/comparison.md" in plan.locked_outputs
+    assert "compare_sources" in plan.scripts
+
+
+@pytest.mark.parametrize(
+    ("given", "message"),
+    [
+        ({"first": "coco", "second": "sama"}, "comparisons.c.second: no source is called 'sama'"),
+        ({"first": "coco", "second": "coco", "splits": ["x"]}, "comparisons.c.splits: .* has no instances of 'x'"),
+        ({"first": "coco", "second": "coco", "task": "stuff"}, "comparisons.c: .* share no split of stuff"),
+    ],
+)
+def test_a_comparison_that_cannot_be_made_is_refused(given: dict, message: str) -> None:
+    with pytest.raises(CocomineError, match=message):
+        make_plan(loaded(SHORT) | {"comparisons": {"c": given}})
+
+
 def test_the_readme_of_the_config_is_the_schemas(tmp_path: Path) -> None:
     assert (ROOT / "config" / "README.md").read_text(encoding="utf-8") == document(), (
         "run: ./run python scripts/document_config.py --out config/README.md"

@@ -15,6 +15,7 @@ from safetensors.torch import save_file
 SMALL = {
     "sources": {"synthetic-demo": {"synthetic": {"images": 48, "twins": 2, "broken": 1, "width": 160, "height": 120}}},
     "subsets": {"small": {"categories": ["person", "giraffe", "bus", "laptop"]}},
+    "comparisons": {"itself": {"first": "synthetic-demo", "second": "synthetic-demo", "splits": ["val"]}},
     "tensors": {"size": 32},
     "exports": ["coco"],
     "experiments": {

@@ -1,7 +1,8 @@
-"""Annotations: state the facts of every record once, for every subset to use.
+"""Annotations: state the facts of every record once, for every subset to use; set two sources side by side.
 
 reads   data/annotations/{source}/{task}_{split}.json
 writes  data/annotations/{source}/index/{task}_{split}/: every record's facts, reason codes, byte offset and length
+        results/comparisons/{comparison}/: the counts of two sources, in all and by class
 """
 
 
@@ -34,3 +35,45 @@ rule index_annotations:
     shell:
         "python {input.script:q} --task {wildcards.task:q} --split {wildcards.split:q} --annotations {params.file:q} "
         "--out-dir {params.folder:q} --threads {threads} --log {log:q}"
+
+
+rule compare_sources:
+    input:
+        indexes=lambda wildcards: plan.comparisons[wildcards.comparison].indexes,
+        script=ancient(script("compare_sources")),
+    output:
+        page="results/comparisons/{comparison}/comparison.md",
+        json="results/comparisons/{comparison}/comparison.json",
+        table="results/comparisons/{comparison}/comparison.tsv",
+        classes="results/comparisons/{comparison}/classes.tsv",
+        picture=report(
+            "results/comparisons/{comparison}/comparison.png",
+            category="sources",
+            labels={"what": "{comparison}"},
+            caption="../report/comparison.rst",
+        ),
+    log:
+        "logs/compare_sources/{comparison}.log",
+    benchmark:
+        "benchmarks/compare_sources/{comparison}.tsv"
+    conda:
+        "../../envs/data.yaml"
+    threads: 1
+    resources:
+        mem_mb=2000,
+        runtime=30,
+    params:
+        code=code("compare_sources"),
+        first=lambda wildcards: plan.comparisons[wildcards.comparison].first.index_folder,
+        first_name=lambda wildcards: plan.comparisons[wildcards.comparison].first.name,
+        second=lambda wildcards: plan.comparisons[wildcards.comparison].second.index_folder,
+        second_name=lambda wildcards: plan.comparisons[wildcards.comparison].second.name,
+        splits=lambda wildcards: plan.comparisons[wildcards.comparison].splits,
+        task=lambda wildcards: plan.comparisons[wildcards.comparison].task,
+        folder=lambda wildcards, output: str(Path(output.page).parent),
+    message:
+        "Set {params.first_name} and {params.second_name} side by side"
+    shell:
+        "python {input.script:q} --first {params.first:q} --first-name {params.first_name:q} "
+        "--second {params.second:q} --second-name {params.second_name:q} "
+        "--splits {params.splits:q} --task {params.task:q} --out-dir {params.folder:q} --log {log:q}"

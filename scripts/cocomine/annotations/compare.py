@@ -243,9 +243,11 @@ def write_comparison(document: Mapping[str, Any], out_dir: Path) -> None:
             for row in document["classes"]
         ],
     )
-    write_text(out_dir / "comparison.md", markdown(document))
+    page = markdown(document)
+    write_text(out_dir / "comparison.md", page)
     draw(document, out_dir / "comparison.png")
-    log.info("compare_sources: %s and %s: %s", first, second, out_dir / "comparison.md")
+    log.info("%s", page.partition("\n## ")[0])
+    log.info("compare_sources: %s and %s, by class: %s", first, second, out_dir / "comparison.md")
 
 
 def _cells(pair: Mapping[str, Any]) -> list[Any]:

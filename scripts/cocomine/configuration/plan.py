@@ -294,6 +294,34 @@ class PlannedRun:
 
 
 @dataclass(frozen=True)
+class Comparison:
+    """Two sources of annotations set side by side."""
+
+    name: str
+    first: Source
+    second: Source
+    splits: tuple[str, ...]
+    task: str
+
+    @property
+    def folder(self) -> str:
+        """Where it is written."""
+        return f"results/comparisons/{self.name}"
+
+    @property
+    def indexes(self) -> list[str]:
+        """The indexes that it reads, those of the two sources."""
+        folders = dict.fromkeys((self.first.index_folder, self.second.index_folder))
+        return [f"{folder}/{self.task}_{split}/index.json" for folder in folders for split in self.splits]
+
+    @property
+    def outputs(self) -> list[str]:
+        """Every file of it."""
+        files = ("comparison.md", "comparison.json", "comparison.tsv", "classes.tsv", "comparison.png")
+        return [f"{self.folder}/{file}" for file in files]
+
+
+@dataclass(frozen=True)
 class Plan:
     """What a config asks for."""
 
@@ -302,6 +330,7 @@ class Plan:
     sources: Mapping[str, Source]
     subsets: Mapping[str, Subset]
     runs: Mapping[str, PlannedRun]
+    comparisons: Mapping[str, Comparison]
 
     @staticmethod
     def pattern(names: Iterable[str]) -> str:
@@ -315,10 +344,10 @@ class Plan:
 
     @property
     def used_sources(self) -> list[Source]:
-        """The sources that a subset uses."""
-        return [
-            source for name, source in self.sources.items() if name in {s.source.name for s in self.subsets.values()}
-        ]
+        """The sources that a subset or a comparison uses."""
+        names = {subset.source.name for subset in self.subsets.values()}
+        names |= {side.name for one in self.comparisons.values() for side in (one.first, one.second)}
+        return [source for name, source in self.sources.items() if name in names]
 
     @property
     def evaluations(self) -> list[str]:
@@ -338,6 +367,7 @@ class Plan:
         outputs += [path for run in self.runs.values() for path in run.outputs]
         if self.runs:
             outputs += [*(f"results/experiments/comparison.{kind}" for kind in ("tsv", "json", "html"))]
+        outputs += [path for comparison in self.comparisons.values() for path in comparison.outputs]
         return [*outputs, "results/index.html", "results/index.json"]
 
     @property
@@ -350,6 +380,8 @@ class Plan:
             names.add("export_dataset")
         if self.runs:
             names |= {"pack_tensors", "train_model", "evaluate_model", "compare_experiments"}
+        if self.comparisons:
+            names.add("compare_sources")
         return sorted(names)
 
     @cached_property
@@ -387,7 +419,42 @@ def make_plan(config: Mapping[str, Any]) -> Plan:
         "subsets": {name: _resolved(subset) for name, subset in subsets.items()},
         "experiments": {name: {**run.run.settings, "evaluate_on": run.run.evaluate_on} for name, run in runs.items()},
     }
-    return Plan(resolved, stores | {s.store.name: s.store for s in sources.values()}, sources, subsets, runs)
+    compared = {
+        name: _comparison(
+            name, schema.with_defaults(given, whole["properties"]["comparisons"]["additionalProperties"]), sources
+        )
+        for name, given in config.get("comparisons", {}).items()
+    }
+    if compared:
+        resolved["comparisons"] = {
+            name: {"first": one.first.name, "second": one.second.name, "splits": one.splits, "task": one.task}
+            for name, one in compared.items()
+        }
+    every_store = stores | {source.store.name: source.store for source in sources.values()}
+    return Plan(resolved, every_store, sources, subsets, runs, compared)
+
+
+def _comparison(name: str, settings: Mapping[str, Any], sources: Mapping[str, Source]) -> Comparison:
+    where, task = f"comparisons.{name}", settings["task"]
+    for side in ("first", "second"):
+        if settings[side] not in sources:
+            raise CocomineError(
+                f"{where}.{side}: no source is called {settings[side]!r}",
+                f"sources in this config: {', '.join(sources) or 'none'}",
+            )
+    first, second = sources[settings["first"]], sources[settings["second"]]
+    there = [[split for kind, split in source.files if kind == task] for source in (first, second)]
+    splits = settings["splits"] or [split for split in there[0] if split in there[1]]
+    for source, known in zip((first, second), there, strict=True):
+        lacking = [split for split in splits if split not in known]
+        if lacking or not splits:
+            raise CocomineError(
+                f"{where}: the sources {first.name} and {second.name} share no split of {task}"
+                if not splits
+                else f"{where}.splits: the source {source.name} has no {task} of {lacking[0]!r}",
+                f"{first.name} has {', '.join(there[0]) or 'none'}; {second.name} has {', '.join(there[1]) or 'none'}",
+            )
+    return Comparison(name, first, second, tuple(splits), task)
 
 
 def _resolved(subset: Subset) -> dict[str, Any]:

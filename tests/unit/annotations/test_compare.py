@@ -1,4 +1,6 @@
 import json
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -101,3 +103,16 @@ def test_splits_are_taken_together(tmp_path):
     labels = read_labels("a", index, ["train2017", "val2017"], "instances")
     assert labels.image_ids.tolist() == [1, 5]
     assert int(labels.counts["objects"].sum()) == 2
+
+
+def test_the_program_prints_the_table_and_writes_every_form_of_it(tmp_path: Path):
+    first = source(tmp_path / "one", document(thing(1)))
+    second = source(tmp_path / "two", document(thing(1), thing(2, bbox=[10, 10, 9, 10])))
+    script = Path(__file__).parents[3] / "scripts" / "compare_sources.py"
+    arguments = ["--first", first, "--second", second, "--out-dir", tmp_path / "out"]
+    done = subprocess.run([sys.executable, script, *arguments], capture_output=True, text=True, check=True)
+    assert "| | " in done.stderr
+    assert "| objects, crowds included | 1 | 2 | +1 (×2.00) |" in done.stderr
+    assert sorted(path.name for path in (tmp_path / "out").iterdir()) == [
+        "classes.tsv", "comparison.json", "comparison.md", "comparison.png", "comparison.tsv",
+    ]  # fmt: skip
