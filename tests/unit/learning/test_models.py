@@ -50,6 +50,77 @@ def test_every_family_scores_each_pixel_and_learns(keys):
     assert all(p.grad is None or torch.isfinite(p.grad).all() for p in network.parameters())
 
 
+SMALL_MASKFORMER = {"family": "maskformer", "options": {"queries": 6, "decoder_layers": 1, "width": 32}}
+
+
+def outputs_and_masks(size=32):
+    """Random outputs of a MaskFormer at the masks' own size, as leaves, and masks of 9 labels."""
+    generator = torch.Generator().manual_seed(3)
+    drawn = torch.randn(3, 6, size, size, generator=generator, requires_grad=True)
+    classes = torch.randn(3, 6, 10, generator=generator, requires_grad=True)
+    coarse = torch.randint(0, 4, (3, 4, 4), generator=generator)
+    return drawn, classes, coarse.repeat_interleave(size // 4, 1).repeat_interleave(size // 4, 2)
+
+
+def test_maskformers_loss_without_void_is_the_librarys_own():
+    network = build(**SMALL_MASKFORMER).network.eval()
+    images, (_, _, masks) = torch.randn(3, 3, 64, 64), outputs_and_masks(64)
+    present = [torch.unique(mask) for mask in masks]
+    targets = [(mask[None] == labels[:, None, None]).float() for mask, labels in zip(masks, present, strict=True)]
+    theirs = network.network(pixel_values=images, mask_labels=targets, class_labels=present).loss
+    assert float(network.loss(images, masks, None).detach()) == pytest.approx(float(theirs.detach()), rel=1e-5)
+
+
+def test_maskformers_loss_leaves_void_out():
+    network = build(**SMALL_MASKFORMER).network
+    drawn, classes, masks = outputs_and_masks()
+    masks[:, 5:11, 3:20] = 255
+    loss = network.loss_of(drawn, classes, masks)
+    loss.backward()
+    void = (masks == 255)[:, None].expand_as(drawn)
+    assert not drawn.grad[void].any()
+    assert drawn.grad[~void].any()
+    other = drawn.detach().clone()
+    other[void] = 50.0
+    assert torch.equal(network.loss_of(other, classes, masks), loss)
+
+
+def test_image_of_void_alone_takes_no_part_in_maskformers_loss():
+    network = build(**SMALL_MASKFORMER).network
+    drawn, classes, masks = outputs_and_masks()
+    masks[1] = 255
+    loss = network.loss_of(drawn, classes, masks)
+    assert torch.equal(loss, network.loss_of(drawn[[0, 2]], classes[[0, 2]], masks[[0, 2]]))
+    nothing = network.loss_of(drawn, classes, torch.full_like(masks, 255))
+    nothing.backward()
+    assert float(nothing.detach()) == 0.0
+    assert not drawn.grad.any()
+
+
+def test_maskformer_learns_in_bf16_with_an_image_of_void_in_the_batch():
+    network = build(**SMALL_MASKFORMER).network.train()
+    images, (_, _, masks) = torch.randn(3, 3, 64, 64), outputs_and_masks(64)
+    masks[0] = 255
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        loss = network.loss(images, masks, None)
+    loss.backward()
+    assert torch.isfinite(loss)
+    assert all(p.grad is None or torch.isfinite(p.grad).all() for p in network.parameters())
+
+
+@pytest.mark.parametrize("kind", ["folder", "list", "bytes"])
+def test_weights_that_are_no_file_or_no_tensors_are_named(tmp_path, kind):
+    path = tmp_path / "w.pth"
+    if kind == "folder":
+        path.mkdir()
+    elif kind == "list":
+        torch.save({"state_dict": [1, 2]}, path)
+    else:
+        path.write_bytes(b"")
+    with pytest.raises(CocomineError, match=r"w\.pth"):
+        encoders.read_weights(path)
+
+
 def test_seed_decides_the_random_weights():
     first, again, other = (registry.build_model(ModelSettings(), 3, seed).network.state_dict() for seed in (0, 0, 1))
     key = "backbone.encoder.stages.3.layers.0.layer.0.convolution.weight"

@@ -1,8 +1,8 @@
 """MaskFormer (Cheng et al. 2021, arXiv 2107.06278) of transformers, with a ResNet encoder, for semantic masks.
 
-Each label that an image shows, background included, is one mask to be matched. The library's loss has no way to leave
-pixels out, so void pixels belong to no mask: they count against every mask there (its mask and dice losses), and are
-left out of all metrics as everywhere.
+Each label that an image shows, background included, is one mask to be matched. The loss is put together from the
+library's own parts, image by image, since its whole has no way to leave pixels out: void takes no part in matching,
+mask and dice losses, and an image of void alone takes no part at all.
 """
 
 from dataclasses import dataclass, field
@@ -11,7 +11,11 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 from transformers.models.maskformer.configuration_maskformer import MaskFormerConfig, MaskFormerDetrConfig
-from transformers.models.maskformer.modeling_maskformer import MaskFormerForInstanceSegmentation
+from transformers.models.maskformer.modeling_maskformer import (
+    MaskFormerForInstanceSegmentation,
+    dice_loss,
+    sigmoid_focal_loss,
+)
 
 from cocomine.learning.data import VOID
 from cocomine.learning.models.base import Criterion, Segmenter
@@ -72,9 +76,39 @@ class MaskFormer(Segmenter):
         return scores.clamp_min(1e-8).log()
 
     def loss(self, images: Tensor, masks: Tensor, criterion: Criterion) -> Tensor:  # noqa: ARG002 - has its own
-        """Return the library's own loss: Hungarian matching, cross-entropy, focal and dice."""
-        present = [torch.unique(mask[mask != VOID]) for mask in masks]
-        mask_labels = [(mask[None] == found[:, None, None]).float() for mask, found in zip(masks, present, strict=True)]
-        output = self.network(pixel_values=images, mask_labels=mask_labels, class_labels=present)
-        loss: Tensor = output.loss
-        return loss.reshape(())
+        """Return the family's loss: Hungarian matching, cross-entropy, focal and dice, over the pixels without void."""
+        output = self.network(pixel_values=images)
+        with torch.autocast(images.device.type, enabled=False):
+            return self.loss_of(output.masks_queries_logits.float(), output.class_queries_logits.float(), masks)
+
+    def loss_of(self, drawn: Tensor, classes: Tensor, masks: Tensor) -> Tensor:
+        """Return the loss of mask scores (b, q, y, x) and class scores (b, q, n + 1) for masks (b, h, w) with void."""
+        shown = [image for image, mask in enumerate(masks) if bool((mask != VOID).any())]
+        if not shown:
+            return (drawn.sum() + classes.sum()) * 0.0
+        parts = self.network.criterion
+        present = [torch.unique(masks[image][masks[image] != VOID]) for image in shown]
+        count = float(sum(len(labels) for labels in present))
+        indices, focal, dice = [], [], []
+        for image, labels in zip(shown, present, strict=True):
+            mask = masks[image]
+            small = functional.interpolate(mask[None, None].float(), drawn.shape[-2:], mode="nearest")[0, 0].long()
+            # The pixels without void as one line, which the matcher takes for an image of height 1.
+            line, wanted = drawn[image][:, None, small != VOID], small[small != VOID] == labels[:, None]
+            (pairs,) = parts.matcher([line], [classes[image]], [wanted[:, None].float()], [labels])
+            indices.append(pairs)
+            large = functional.interpolate(
+                drawn[image][pairs[0]][None], mask.shape, mode="bilinear", align_corners=False
+            )
+            valid = mask != VOID
+            found, truth = large[0][:, valid], (mask[valid] == labels[pairs[1]][:, None]).float()
+            focal.append(sigmoid_focal_loss(found, truth, count))
+            dice.append(dice_loss(found, truth, count))
+        named = parts.loss_labels(classes[shown], present, indices)["loss_cross_entropy"]
+        weights = self.network.weight_dict
+        total: Tensor = (
+            weights["loss_cross_entropy"] * named
+            + weights["loss_mask"] * torch.stack(focal).sum()
+            + weights["loss_dice"] * torch.stack(dice).sum()
+        )
+        return total
