@@ -2,7 +2,8 @@ r"""Score your own model's predictions on a subset's validation images, so that 
 
 Give --masks, a folder of 8-bit PNGs, one for each image whose split is val in the subset's split.tsv, named as it
 (000000000044.png for 000000000044.jpg), of its size, with a label for each pixel; or --results, a COCO results file of
-boxes, masks or keypoints, which pycocotools scores. Writes metrics.json (with slices) into --out-dir.
+boxes, masks or keypoints, which pycocotools scores. Writes metrics.json (with slices) into --out-dir; for masks it holds
+the trivial baselines, and per_image.tsv and pictures/ of the worst and the best images are written too.
 
 Examples:
   python scripts/evaluate_predictions.py --masks my_masks --subset-dir results/animals --out-dir results/mine
@@ -38,6 +39,7 @@ def build_parser() -> argparse.ArgumentParser:
         metavar="FILE",
         help="COCO file of the split (default: the one in --subset-dir)",
     )
+    parser.add_argument("--store-dir", type=Path, metavar="DIR", help="image store, for the photographs in pictures/")
     parser.add_argument("--out-dir", type=Path, required=True, metavar="DIR", help="where metrics.json goes")
     return parser
 
@@ -60,10 +62,12 @@ def main(options: argparse.Namespace) -> int:
             options.subset_dir / "masks",
             settings,
             options.out_dir,
+            options.store_dir,
         )
         figure = result["full_resolution"]["iou"]["mean_foreground"]
         shown = figure if figure is None else round(figure, 4)
-        print(f"mean foreground IoU {shown} over {verdict.counted(result['images'])}")
+        beside = verdict.beside_baseline(figure, predictions.better_baseline(result), result["baselines"]["ratio"])
+        print(f"mean foreground IoU {shown} over {verdict.counted(result['images'])}; {beside}")
         print(result["slices"]["finding"])
     else:
         annotations = options.annotations or predictions.annotation_file(

@@ -1,18 +1,19 @@
 """Two predictions that look at no image; a model that does not beat them has learnt nothing."""
 
+from collections.abc import Iterable
+
 import numpy as np
 import numpy.typing as npt
 
-from cocomine.learning.data import Bytes, Rows, TensorSet
+from cocomine.learning.data import Bytes
 
 Counts = npt.NDArray[np.int64]
 
 
-def label_frequency(tensors: TensorSet, rows: Rows, labels: int) -> Counts:
-    """Return how often each label stands at each pixel over `rows`, as (n, h, w)."""
-    counts = np.zeros((labels, *tensors.size), dtype=np.int64)
-    for row in rows:
-        mask = tensors.masks[row]
+def label_frequency(masks: Iterable[Bytes], size: tuple[int, int], labels: int) -> Counts:
+    """Return how often each label stands at each pixel over masks (h, w) of one `size`, as (n, h, w)."""
+    counts = np.zeros((labels, *size), dtype=np.int64)
+    for mask in masks:
         for label in np.unique(mask):
             if label < labels:
                 counts[label] += mask == label

@@ -380,7 +380,8 @@ def _ids_digest(ids: Sequence[int]) -> str:
 
 
 def _baselines(job: Job, rows: Rows, full: bool) -> dict[str, Any]:
-    counts = baselines.label_frequency(job.tensors, job.tensors.rows_of("train"), len(job.labels))
+    seen = (job.tensors.masks[row] for row in job.tensors.rows_of("train"))
+    counts = baselines.label_frequency(seen, job.tensors.size, len(job.labels))
     constant = {
         "all_background": np.zeros(job.tensors.size, np.uint8),
         "most_frequent_place": baselines.most_frequent_place(counts),
@@ -442,33 +443,17 @@ def _write_per_image(job: Job, rows: Rows, predicted: Predicted, attributes: Seq
 
 def _write_pictures(job: Job, rows: Rows, predicted: Predicted, errors: metrics.Floats) -> None:
     """Write the worst and the best of the images that show a class at all."""
-    shown = np.flatnonzero(predicted.small.truth[:, 1:].sum(1) > 0)
-    order = shown[np.argsort(-errors[shown], kind="stable")]
-    number = min(job.settings.pictures, len(order) // 2)
-    for kind, some in (("worst", order[:number]), ("best", order[::-1][:number])):
-        for place, i in enumerate(some, 1):
-            row = int(rows[i])
-            image = _photograph(job, row)
-            truth = job.tensors.masks[row]
-            pictures.write_panel(
-                job.out_dir / "pictures" / f"{kind}_{place}.png",
-                image,
-                baselines.enlarged(truth, *image.shape[:2]),
-                baselines.enlarged(predicted.masks[i], *image.shape[:2]),
-                job.labels,
-                f"{job.tensors.file_names[row]}: photograph, truth, prediction; mean IoU {1 - errors[i]:.2f}",
-            )
-
-
-def _photograph(job: Job, row: int) -> Bytes:
-    """Return the photograph from the store, or its packed form where there is no store."""
-    if job.store_dir is not None and (job.subset_dir / "images.tsv").exists():
-        wanted = str(job.tensors.image_ids[row])
-        path = next(
-            (r["store_path"] for r in read_table(job.subset_dir / "images.tsv") if r["image_id"] == wanted), None
+    shown = predicted.small.truth[:, 1:].sum(1) > 0
+    for stem, i in pictures.extremes(errors, shown, job.settings.pictures):
+        row = int(rows[i])
+        image = pictures.photograph(job.subset_dir, job.store_dir, int(job.tensors.image_ids[row]))
+        if image is None:
+            image = job.tensors.images[row]
+        pictures.write_panel(
+            job.out_dir / "pictures" / f"{stem}.png",
+            image,
+            baselines.enlarged(job.tensors.masks[row], *image.shape[:2]),
+            baselines.enlarged(predicted.masks[i], *image.shape[:2]),
+            job.labels,
+            f"{job.tensors.file_names[row]}: photograph, truth, prediction; mean IoU {1 - errors[i]:.2f}",
         )
-        if path is not None and (job.store_dir / path).exists():
-            with Image.open(job.store_dir / path) as picture:
-                return np.asarray(picture.convert("RGB"))
-    packed: Bytes = job.tensors.images[row]
-    return packed

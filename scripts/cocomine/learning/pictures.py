@@ -3,13 +3,38 @@
 from pathlib import Path
 
 import numpy as np
+import numpy.typing as npt
 from PIL import Image, ImageDraw
 
-from cocomine.base.files import atomic_path
+from cocomine.base.files import atomic_path, read_table
 from cocomine.learning.data import VOID, Bytes, Labels
 
 WIDTH = 256  # of one of the three panels, in pixels
 GREY = (120, 120, 120)
+
+
+def extremes(errors: npt.NDArray[np.float64], shown: npt.NDArray[np.bool_], number: int) -> list[tuple[str, int]]:
+    """Return the stems of the pictures to draw and the image of each: worst_1, …, best_1, …, at most `number` of both.
+
+    `errors` and `shown` (i,): only images that show a class are chosen, and none twice.
+    """
+    images = np.flatnonzero(shown)
+    order = images[np.argsort(-errors[images], kind="stable")].tolist()
+    number = min(number, len(order) // 2)
+    some = (("worst", order[:number]), ("best", order[::-1][:number]))
+    return [(f"{kind}_{place}", i) for kind, part in some for place, i in enumerate(part, 1)]
+
+
+def photograph(subset_dir: Path, store_dir: Path | None, image_id: int) -> Bytes | None:
+    """Return an image of a subset from the image store as (h, w, 3), None where it is not to be had."""
+    if store_dir is None or not (subset_dir / "images.tsv").exists():
+        return None
+    rows = read_table(subset_dir / "images.tsv")
+    path = next((row["store_path"] for row in rows if row["image_id"] == str(image_id)), None)
+    if path is None or not (store_dir / path).exists():
+        return None
+    with Image.open(store_dir / path) as picture:
+        return np.asarray(picture.convert("RGB"))
 
 
 def painted(image: Bytes, mask: Bytes, labels: Labels) -> Bytes:

@@ -9,7 +9,7 @@ import io
 import json
 import logging
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -23,7 +23,7 @@ from pycocotools.cocoeval import COCOeval
 from cocomine.base.errors import CocomineError
 from cocomine.base.files import read_table, write_json, write_table
 from cocomine.base.progress import Progress
-from cocomine.learning import metrics, slices
+from cocomine.learning import baselines, metrics, pictures, slices
 from cocomine.learning.attributes import read_attributes
 from cocomine.learning.data import Bytes, Labels
 from cocomine.learning.evaluation import full_mask
@@ -32,6 +32,8 @@ from cocomine.learning.settings import EvaluationSettings
 log = logging.getLogger("cocomine")
 
 MISSING_NAMED = 5
+PLACES = 128  # the grid's side on which the usual places of classes are counted
+GREY = 200  # stands for a photograph that is not to be had
 TASKS = {"bbox": "bbox", "segm": "segmentation", "keypoints": "keypoints"}
 # What COCOeval.summarize puts into `stats`, by its own order.
 STATS = ("AP", "AP50", "AP75", "AP_small", "AP_medium", "AP_large",
@@ -89,8 +91,11 @@ def score_masks(
     masks_dir: Path,
     settings: EvaluationSettings,
     out_dir: Path,
+    store_dir: Path | None = None,
 ) -> dict[str, Any]:
     """Score `folder/{stem}.png` against the subset's full-size masks; write and return metrics.json.
+
+    The trivial baselines stand beside, and the worst and the best images are drawn (over grey without a store).
 
     `values` says what the PNGs' pixels are: "labels" of labels.json, or COCO "categories" (any id that is not one of
     the subset's is background). Raises CocomineError for a missing image, another size, a value that is no label, or
@@ -103,7 +108,9 @@ def score_masks(
         for label, category in enumerate(labels.category_ids):
             if category is not None and category < 256:
                 table[category] = label
-    parts = []
+    constant = _trivial(subset_dir, masks_dir, labels)
+    parts: list[metrics.Sums] = []
+    trivial: dict[str, list[metrics.Sums]] = {name: [] for name in constant}
     values_seen: npt.NDArray[np.bool_] = np.zeros(256, dtype=bool)
     with Progress("score masks", len(split.file_names), "images") as progress:
         for name in split.file_names:
@@ -118,6 +125,9 @@ def score_masks(
                     "pixels are the labels of labels.json; give --values categories if they are COCO category ids",
                 )
             parts.append(metrics.measure_labels(found, truth, len(labels)))
+            for kind, mask in constant.items():
+                large = baselines.enlarged(mask, *truth.shape)
+                trivial[kind].append(metrics.measure_labels(large, truth, len(labels)))
             progress.advance()
             progress.count("scored")
     if values == "categories":
@@ -126,21 +136,78 @@ def score_masks(
     errors = 1.0 - metrics.image_scores(sums)
     attributes = read_attributes(subset_dir, list(split.image_ids))
     bootstrap, confidence = settings.bootstrap, settings.confidence
-    result = {
+    result: dict[str, Any] = {
         "kind": "masks",
         "subset": subset_dir.name,
         "images": len(split.image_ids),
         "labels": labels.as_mapping(),
         "full_resolution": metrics.summary(sums, labels.names)
         | {"intervals": metrics.bootstrap(sums, labels.names, bootstrap, confidence, 0)},
+        "baselines": {
+            kind: {"full_resolution": metrics.summary(metrics.joined(some), labels.names)}
+            for kind, some in trivial.items()
+        },
         "slices": slices.analyse(attributes, sums, errors, settings.slice_images, bootstrap, confidence, 0),
     }
+    result["baselines"]["ratio"] = _ratio_to_baseline(result)
     write_json(out_dir / "metrics.json", result)
     write_table(
         out_dir / "per_image.tsv",
-        ("image_id", "file_name", "iou_mean_foreground"),
-        zip(split.image_ids, split.file_names, (1.0 - errors).tolist(), strict=True),
+        ("image_id", "file_name", "iou_mean_foreground", *(f"iou {name}" for name in labels.names)),
+        (
+            (image, name, *(metrics.number(value) for value in scores))
+            for image, name, *scores in zip(
+                split.image_ids,
+                split.file_names,
+                1.0 - errors,
+                *metrics.iou(sums.inter, sums.predicted, sums.truth).T,
+                strict=True,
+            )
+        ),
     )
+    for stem, i in pictures.extremes(errors, sums.truth[:, 1:].sum(1) > 0, settings.pictures):
+        truth = full_mask(masks_dir, split.file_names[i], len(labels))
+        image = pictures.photograph(subset_dir, store_dir, split.image_ids[i])
+        fits = image is not None and image.shape[:2] == truth.shape
+        pictures.write_panel(
+            out_dir / "pictures" / f"{stem}.png",
+            image if image is not None and fits else np.full((*truth.shape, 3), GREY, np.uint8),
+            truth,
+            table[_read_prediction(folder / _mask_name(split.file_names[i]), truth.shape)],
+            labels,
+            f"{split.file_names[i]}: photograph, truth, prediction; mean IoU {1 - errors[i]:.2f}",
+        )
+    return result
+
+
+def better_baseline(result: Mapping[str, Any]) -> float:
+    """Return the mean foreground IoU of the better baseline of what `score_masks` returned."""
+    return max(
+        float(entry["full_resolution"]["iou"]["mean_foreground"] or 0.0)
+        for name, entry in result["baselines"].items()
+        if name != "ratio"
+    )
+
+
+def _ratio_to_baseline(result: Mapping[str, Any]) -> float | None:
+    own, best = result["full_resolution"]["iou"]["mean_foreground"], better_baseline(result)
+    return None if own is None or best == 0.0 else float(own / best)
+
+
+def _trivial(subset_dir: Path, masks_dir: Path, labels: Labels) -> dict[str, Bytes]:
+    """Return the two predictions that look at no image, on a grid of PLACES × PLACES, from the training masks."""
+    result = {"all_background": np.zeros((PLACES, PLACES), np.uint8)}
+    names = [row["file_name"] for row in read_table(subset_dir / "split.tsv") if row["split"] == "train"]
+    if names:
+        with Progress("read training masks", len(names), "images") as progress:
+
+            def masks() -> Iterator[Bytes]:
+                for name in names:
+                    yield baselines.enlarged(full_mask(masks_dir, name, len(labels)), PLACES, PLACES)
+                    progress.advance()
+
+            counts = baselines.label_frequency(masks(), (PLACES, PLACES), len(labels))
+        result["most_frequent_place"] = baselines.most_frequent_place(counts)
     return result
 
 

@@ -266,6 +266,17 @@ def test_labels_that_share_nothing_or_clash_are_refused():
         evaluation.label_map(labels(("car", 3)), labels(("bus", 3)))
 
 
+def test_run_that_was_trained_on_a_gpu_is_evaluated_on_a_cpu(trained, tmp_path, monkeypatch, caplog):
+    root, *_ = trained
+    facts = json.loads((root / "run/training.json").read_text())
+    facts["settings"]["train"]["device"] = facts["resolved"]["device"] = "cuda"
+    (tmp_path / "training.json").write_text(json.dumps(facts))
+    (tmp_path / "model.safetensors").write_bytes((root / "run/model.safetensors").read_bytes())
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    assert evaluation.load_run(tmp_path).machine.device == "cpu"
+    assert "trained on a GPU, and there is none here" in caplog.text
+
+
 def test_weights_of_another_model_are_refused(trained, tmp_path):
     root, *_ = trained
     facts = json.loads((root / "run/training.json").read_text())

@@ -71,6 +71,63 @@ def test_masks_that_do_not_fit_are_named(subset, tmp_path, change, words):
     assert ".png" in str(caught.value)
 
 
+def test_baselines_stand_beside_masks_at_full_size_and_on_the_terminal(subset, tmp_path, capsys):
+    for name in predictions.read_split(subset, "train").file_names:
+        path = subset / "masks/semantic" / name.replace(".jpg", ".png")
+        mask = np.zeros_like(np.array(Image.open(path)))
+        mask[: len(mask) // 2, : mask.shape[1] // 2] = 1  # in training, a dog is always at the top left
+        Image.fromarray(mask).save(path)
+    folder = write_predictions(subset, tmp_path / "p", without_void)
+    options = ["--masks", str(folder), "--subset-dir", str(subset), "--out-dir", str(tmp_path / "out")]
+    assert evaluate_predictions.main(evaluate_predictions.build_parser().parse_args(options)) == 0
+    result = json.loads((tmp_path / "out/metrics.json").read_text())
+    nothing = result["baselines"]["all_background"]["full_resolution"]
+    assert nothing["iou"]["mean_foreground"] == 0.0
+    assert nothing["pixels"] == result["full_resolution"]["pixels"]
+    usual = result["baselines"]["most_frequent_place"]["full_resolution"]["iou"]["mean_foreground"]
+    assert 0.0 < usual < 1.0
+    assert result["baselines"]["ratio"] == pytest.approx(1.0 / usual)
+    assert "times the better trivial baseline" in capsys.readouterr().out
+
+
+def test_worst_and_best_predictions_are_drawn_over_photographs_or_grey(tmp_path):
+    made = make_small_subset(tmp_path / "work")
+    for name in ("000000000058",):  # shows no class but a crowd: another image with one makes two to draw
+        path = made.folder / "masks/semantic" / f"{name}.png"
+        mask = np.array(Image.open(path))
+        mask[30:40, 30:40] = 1
+        Image.fromarray(mask).save(path)
+    folder = write_predictions(made.folder, tmp_path / "p", without_void)
+    Image.fromarray(np.zeros((48, 64), np.uint8)).save(folder / "000000000058.png")
+    drawn = {}
+    for kind, store in (("grey", []), ("photographs", ["--store-dir", str(made.store)])):
+        out = tmp_path / kind
+        options = ["--masks", str(folder), "--subset-dir", str(made.folder), "--out-dir", str(out), *store]
+        assert evaluate_predictions.main(evaluate_predictions.build_parser().parse_args(options)) == 0
+        assert {path.name for path in (out / "pictures").iterdir()} == {"worst_1.png", "best_1.png"}
+        drawn[kind] = np.array(Image.open(out / "pictures/worst_1.png"))
+    assert (drawn["grey"][20, 20] == 200).all()
+    assert (drawn["photographs"] != drawn["grey"]).any()
+    lines = (tmp_path / "grey/per_image.tsv").read_text().splitlines()
+    assert lines[0].split("\t")[2:] == ["iou_mean_foreground", "iou background", "iou dog", "iou giraffe"]
+    assert lines[2].split("\t")[2:] == ["0.0", lines[2].split("\t")[3], "0.0", ""]
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [{"score": "0.9"}, {"score": None}, {"score": float("nan")}, {"image_id": [44]}, {"category_id": {}},
+     {"image_id": True}],
+)  # fmt: skip
+def test_results_whose_numbers_are_none_are_named(subset, tmp_path, wrong):
+    entries = results_of(subset, "bbox")
+    entries[1] |= wrong
+    (tmp_path / "r.json").write_text(json.dumps(entries))
+    split = predictions.read_split(subset, "val")
+    path = predictions.annotation_file(subset, "val", "bbox")
+    with pytest.raises(CocomineError, match=f"result 1: its {next(iter(wrong))} is"):
+        predictions.score_results(tmp_path / "r.json", "bbox", path, split, subset, SETTINGS, tmp_path / "out")
+
+
 def test_true_masks_of_values_past_the_labels_are_named_and_not_left_out(subset, tmp_path):
     folder = write_predictions(subset, tmp_path / "p", without_void)
     bad = subset / "masks/semantic/000000000044.png"
