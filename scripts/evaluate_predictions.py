@@ -2,7 +2,7 @@ r"""Score your own model's predictions on a subset's validation images, so that 
 
 Give --masks, a folder of 8-bit PNGs, one for each image whose split is val in the subset's split.tsv, named as it
 (000000000044.png for 000000000044.jpg), of its size, with a label for each pixel; or --results, a COCO results file of
-boxes, masks or keypoints, which pycocotools scores. Writes metrics.json (with slices) into --out-dir; for masks it holds
+boxes, masks or keypoints, which pycocotools scores. Writes metrics.json (with slices) into --out-dir; for masks it has
 the trivial baselines, and per_image.tsv and pictures/ of the worst and the best images are written too.
 
 Examples:
