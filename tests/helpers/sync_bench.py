@@ -70,6 +70,7 @@ class SyncBench:
         self.env: dict[str, str] = {"NO_PROXY": "127.0.0.1,localhost"}
         self.spans: dict[str, tuple[int, int]] = {}  # of members in the zip, header and all
         self.quick = QUICK
+        self.query = ""  # behind the URL of a zip, where it tells two runs apart
         folder.mkdir(parents=True, exist_ok=True)
         if kind in (*GS, "annotations", "publish"):
             self.server = self._bucket()
@@ -124,7 +125,7 @@ class SyncBench:
         client = boto3.client("s3", endpoint_url=url, **keys)
         client.create_bucket(Bucket=bucket)
         for name, data in self.truth.items():
-            client.put_object(Bucket=bucket, Key=f"coco/{name}", Body=data)
+            client.put_object(Bucket=bucket, Key=f"coco/{name}", Body=data, ACL="public-read")
         self.bucket = bucket
         self.env |= AWS
         return url
@@ -149,8 +150,8 @@ class SyncBench:
         """What stands in the settings."""
         return {
             "https": {"url": self.proxy.url},
-            "zip": {"url": f"{self.proxy.url}/v.zip"},
-            "whole": {"url": f"{self.proxy.url}/v.zip", "whole": True},
+            "zip": {"url": f"{self.proxy.url}/v.zip{self.query}"},
+            "whole": {"url": f"{self.proxy.url}/v.zip{self.query}", "whole": True},
             "s3": {"url": f"s3://{getattr(self, 'bucket', '')}/coco", "endpoint": self.proxy.url},
         }.get(self.kind, {"url": "gs://b/coco"})
 
