@@ -390,10 +390,11 @@ def _draw_all(
                 "check that the annotations and images.tsv belong together",
             )
         if drawn and not asked and len(records):
-            raise CocomineError(
-                f"none of {len(records)} annotations of {', '.join(records.names)} was drawn: none has a category "
-                "with a label and an image of the subset",
-                "check masks.draw_from, masks.stuff_categories and the subset's categories",
+            log.warning(
+                "rasterize_masks: none of %d annotations of %s was drawn: none has a category with a label and an image of "
+                "the subset. Check masks.draw_from, masks.stuff_categories and the subset's categories",
+                len(records),
+                ", ".join(records.names),
             )
         if "panoptic" in settings.outputs:
             segments.seek(0)

@@ -1,6 +1,7 @@
 """Annotation records by image, read from disk only when their image is drawn, so that memory does not hold them all."""
 
 import mmap
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -44,6 +45,9 @@ class _Head(msgspec.Struct):
     annotations: msgspec.Raw
     categories: list[dict[str, Any]] = msgspec.field(default_factory=list)
 
+
+PIECE = 1 << 21
+"""Bytes of records that are looked through at once."""
 
 OBJECTS = msgspec.json.Decoder(list[ObjectRecord])
 PANOPTIC = msgspec.json.Decoder(list[PanopticRecord])
@@ -91,21 +95,59 @@ def _scan(path: Path) -> tuple[Integers, Integers, Integers, list[dict[str, Any]
 def _scan_mapped(path: Path, content: mmap.mmap) -> tuple[Integers, Integers, Integers, list[dict[str, Any]]]:
     try:
         head = msgspec.json.decode(content, type=_Head)
-        texts = msgspec.json.decode(head.annotations, type=list[msgspec.Raw])
-        # A Raw is a view of the map, so addresses say where it lies; its records follow one another from there.
-        place = _address(head.annotations) - _address(content)
-        owners = msgspec.json.decode(head.annotations, type=list[_ImageOf])
-        image_ids = np.fromiter((owner.image_id for owner in owners), np.int64, len(owners))
+        # A Raw is a view of the map, so addresses say where it lies; between its brackets stand the records.
+        begin = _address(head.annotations) - _address(content) + 1
+        pieces = list(_pieces(content, begin, begin + len(memoryview(head.annotations)) - 2))
     except (msgspec.DecodeError, UnicodeDecodeError, OverflowError) as error:
         hint = "if it is one of cocomine's results, delete it and run snakemake again"
         raise CocomineError(f"{path}: not a COCO document: {error}", hint) from error
+    none = np.zeros(0, np.int64)
+    image_ids, offsets, lengths = (np.concatenate(column) for column in zip((none,) * 3, *pieces, strict=True))
+    return image_ids, offsets, lengths, head.categories
+
+
+def _pieces(content: mmap.mmap, begin: int, end: int) -> Iterator[tuple[Integers, Integers, Integers]]:
+    """Yield image ids, offsets and lengths of the records between `begin` and `end`, some megabytes at a time.
+
+    A piece is cut where a record may end. If that was inside a record, the piece is no JSON, and the next such place is
+    tried. So memory holds the records of one piece, not those of the file.
+    """
+    begin = _skipped(content, begin, end)
+    while begin < end:
+        cut = min(begin + PIECE, end)
+        while True:
+            found = content.find(b"},", cut, end)
+            cut = end if found < 0 else found + 1
+            piece = b"[" + content[begin:cut] + b"]"
+            try:
+                texts = msgspec.json.decode(piece, type=list[msgspec.Raw])
+            except msgspec.DecodeError:
+                if cut == end:
+                    raise
+            else:
+                break
+        yield _located(piece, texts, begin - 1)
+        begin = _skipped(content, cut, end)
+
+
+def _skipped(content: mmap.mmap, place: int, end: int) -> int:
+    """Return the next place that holds neither a comma nor a space."""
+    while place < end and content[place] in b", \t\r\n":
+        place += 1
+    return place
+
+
+def _located(piece: bytes, texts: list[msgspec.Raw], start: int) -> tuple[Integers, Integers, Integers]:
+    owners = msgspec.json.decode(piece, type=list[_ImageOf])
+    image_ids = np.fromiter((owner.image_id for owner in owners), np.int64, len(owners))
     offsets, lengths = np.empty_like(image_ids), np.empty_like(image_ids)
+    place = 0
     for number, text in enumerate(texts):
         record = bytes(text)
-        place = content.find(record, place)
-        offsets[number], lengths[number] = place, len(record)
+        place = piece.find(record, place)
+        offsets[number], lengths[number] = start + place, len(record)
         place += len(record)
-    return image_ids, offsets, lengths, head.categories
+    return image_ids, offsets, lengths
 
 
 def _address(buffer: Any) -> int:

@@ -6,6 +6,7 @@ the header of 128 bytes plus the product of their shape, however many processes 
 one-hot, which would take as many bytes again for each class.
 """
 
+import collections
 import dataclasses
 import functools
 import itertools
@@ -103,7 +104,7 @@ def pack_tensors(
         assert header == _create(masks_file, shape)
         job = Job(store_dir, masks_dir / "semantic", images_file, masks_file, header, settings.size,
                   settings.image_filter)  # fmt: skip
-        refused, pixels = _pack_all(rows, job, threads, settings.bad_images == "stop")
+        refused, pixels = _pack_all(rows, sides, job, threads, settings.bad_images == "stop")
         kept = [number for number, row in enumerate(rows) if row.image_id not in refused]
         if not kept:
             first = next(iter(refused.values()))
@@ -157,15 +158,15 @@ def _create(path: Path, shape: tuple[int, ...]) -> int:
 
 
 def _pack_all(
-    rows: Sequence[ImageRow], job: Job, threads: int, stop: bool
-) -> tuple[dict[int, Refusal], dict[int, npt.NDArray[np.int64]]]:
-    """Write every row's tensors; return the refusals by image id and each packed image's pixels by label (256,)."""
+    rows: Sequence[ImageRow], sides: Mapping[int, tuple[str, str]], job: Job, threads: int, stop: bool
+) -> tuple[dict[int, Refusal], dict[str, npt.NDArray[np.int64]]]:
+    """Write every row's tensors; return the refusals by image id and each side's pixels by label (256,)."""
     starts = range(0, len(rows), IMAGES_IN_A_PIECE)
     pieces: Iterator[tuple[int, Sequence[ImageRow]]] = (
         (start, rows[start : start + IMAGES_IN_A_PIECE]) for start in starts
     )
     refused: dict[int, Refusal] = {}
-    pixels: dict[int, npt.NDArray[np.int64]] = {}
+    pixels: dict[str, npt.NDArray[np.int64]] = {}
     with Progress("pack_tensors", len(rows), "image") as progress:
         for done in in_order(functools.partial(_pack_piece, job), pieces, threads):
             for outcome in done:
@@ -176,7 +177,7 @@ def _pack_all(
                     refused[outcome.image_id] = outcome
                     progress.count(f"refused: {outcome.reason}")
                 else:
-                    pixels[outcome[0]] = outcome[1]
+                    pixels.setdefault(sides[outcome[0]][0], np.zeros(256, np.int64))[:] += outcome[1]
                     progress.count("packed")
             progress.advance(len(done))
     return refused, pixels
@@ -263,18 +264,15 @@ def _manifest(
     kept: Sequence[int],
     refused: Mapping[int, Refusal],
     sides: Mapping[int, tuple[str, str]],
-    pixels: Mapping[int, npt.NDArray[np.int64]],
+    pixels: Mapping[str, npt.NDArray[np.int64]],
     images_file: Path,
     masks_file: Path,
 ) -> dict[str, Any]:
-    by_split: dict[str, dict[str, Any]] = {}
-    for number in kept:
-        image_id = rows[number].image_id
-        part = by_split.setdefault(sides[image_id][0], {"images": 0, "pixels": np.zeros(256, np.int64)})
-        part["images"] += 1
-        part["pixels"] += pixels[image_id]
-    for part in by_split.values():
-        part["pixels"] = {str(label): int(n) for label, n in enumerate(part["pixels"]) if n}
+    images = collections.Counter(sides[rows[number].image_id][0] for number in kept)
+    by_split = {
+        side: {"images": images[side], "pixels": {str(label): int(n) for label, n in enumerate(pixels[side]) if n}}
+        for side in images
+    }
     reasons = sorted(refusal.reason for refusal in refused.values())
     return {
         "settings": dataclasses.asdict(settings),

@@ -1,0 +1,44 @@
+import json
+from pathlib import Path
+
+import pytest
+from cocomine.base.errors import CocomineError
+from cocomine.masks import records
+from cocomine.masks.records import RecordsByImage
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+TEXTS = st.text('},{[]\\"ä \n', max_size=8)
+RECORDS = st.lists(
+    st.fixed_dictionaries(
+        {"image_id": st.integers(0, 4), "note": TEXTS},
+        optional={
+            "segments_info": st.lists(st.fixed_dictionaries({"id": TEXTS}), max_size=3),
+            "size": st.just({"a": {}}),
+        },
+    ),
+    max_size=12,
+)
+
+
+@settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(RECORDS, st.integers(1, 60), st.sampled_from([None, 1]))
+def test_records_are_found_by_image_however_the_file_is_cut(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, content: list[dict], piece: int, indent: int | None
+) -> None:
+    monkeypatch.setattr(records, "PIECE", piece)
+    file = tmp_path / "subset.json"
+    file.write_text(json.dumps({"annotations": content, "categories": [{"id": 1}]}, indent=indent), "utf-8")
+    found = RecordsByImage(file)
+    for image in range(5):
+        expected = [record for record in content if record["image_id"] == image]
+        assert [json.loads(text) for text in found.of_image(image)] == expected
+    assert len(found) == len(content)
+    found.close()
+
+
+def test_a_record_without_an_image_is_an_error(tmp_path: Path) -> None:
+    file = tmp_path / "subset.json"
+    file.write_text(json.dumps({"annotations": [{"id": 1}], "categories": []}))
+    with pytest.raises(CocomineError, match="not a COCO document"):
+        RecordsByImage(file)
