@@ -13,6 +13,7 @@ import pyarrow.parquet as pq
 import pytest
 from cocomine.annotations.build import build_index
 from cocomine.annotations.layout import TASKS
+from cocomine.base.errors import CocomineError
 from cocomine.base.files import read_table
 from cocomine.mining import clauses
 from cocomine.mining.assemble import assemble
@@ -86,44 +87,87 @@ def test_any_and_all_agree_with_pycocotools_on_every_category_and_pair(index_dir
         assert set(ids[clauses.holding_all(pairs, [[a], [b]], len(ids))].tolist()) == both
 
 
+@pytest.mark.parametrize("split", ["train2017", "val2017"])
 @pytest.mark.parametrize("match", ["any", "all"])
-def test_a_whole_selection_agrees_with_pycocotools_on_pairs(index_dir, match):
-    for split in ("train2017", "val2017"):
-        truth = coco(coco_mini() / "annotations" / f"instances_{split}.json")
-        source = read_source(index_dir, [split])
-        some = truth.getCatIds()[::7]
-        for a, b in itertools.combinations(some, 2):
-            with_a, with_b = set(truth.getImgIds(catIds=[a])), set(truth.getImgIds(catIds=[b]))
-            expected = with_a & with_b if match == "all" else with_a | with_b
-            if not expected:
-                continue
-            query = SubsetSettings.from_mapping({"categories": [a, b], "match": match})
-            selection = select(source, query)
-            assert set(source.images["id"][selection.chosen.rows].tolist()) == expected
-            written = source.annotations["id"][selection.funnel.annotation_alive]
-            assert set(written.tolist()) == set(truth.getAnnIds(imgIds=sorted(expected), catIds=[a, b]))
+def test_a_whole_selection_agrees_with_pycocotools_on_every_category_and_pair(index_dir, split, match):
+    truth = coco(coco_mini() / "annotations" / f"instances_{split}.json")
+    source = read_source(index_dir, [split])
+    ids, owners = source.images["id"], source.annotations["id"]
+    with_category = {identity: set(truth.getImgIds(catIds=[identity])) for identity in truth.getCatIds()}
+    annotations = {identity: truth.getAnnIds(catIds=[identity]) for identity in with_category}
+    image_of = {record["id"]: record["image_id"] for record in truth.anns.values()}
+    empty = 0
+    for a, b in itertools.combinations_with_replacement(with_category, 2):
+        expected = with_category[a] & with_category[b] if match == "all" else with_category[a] | with_category[b]
+        query = SubsetSettings.from_mapping({"categories": sorted({a, b}), "match": match})
+        if not expected:
+            with pytest.raises(CocomineError, match="no image is left after the clause 'categories'"):
+                select(source, query)
+            empty += 1
+            continue
+        selection = select(source, query)
+        assert set(ids[selection.chosen.rows].tolist()) == expected
+        written = {record for identity in {a, b} for record in annotations[identity] if image_of[record] in expected}
+        assert set(owners[selection.funnel.annotation_alive].tolist()) == written
+    assert empty > 100 or match == "any"
 
 
-def records(path, key):
-    return {record["id"]: record for record in json.loads(path.read_text())[key]}
+def test_panoptic_agrees_with_a_plain_reading_on_every_category_and_pair(index_dir):
+    document = json.loads((coco_mini() / "annotations" / "panoptic_train2017.json").read_text())
+    truth = {category["id"]: set() for category in document["categories"]}
+    for record in document["annotations"]:
+        for segment in record["segments_info"]:
+            truth[segment["category_id"]].add(record["image_id"])
+    source = read_source(index_dir, ["train2017"], "panoptic")
+    assert [category.id for category in source.categories] == sorted(truth)
+    pairs = clauses.pairs_of(source.image_row, source.class_of, source.images.rows, len(source.categories))
+    ids = source.images["id"]
+    for a, b in itertools.combinations_with_replacement(range(len(truth)), 2):
+        with_a, with_b = truth[source.categories[a].id], truth[source.categories[b].id]
+        assert set(ids[clauses.holding(pairs, [a, b], len(ids))].tolist()) == with_a | with_b
+        assert set(ids[clauses.holding_all(pairs, [[a], [b]], len(ids))].tolist()) == with_a & with_b
+    assert len(source.annotations["id"]) == sum(len(record["segments_info"]) for record in document["annotations"])
 
 
-def test_kept_records_stand_in_the_subset_byte_for_byte(index_dir, tmp_path):
+@pytest.mark.parametrize("split", ["train2017", "val2017"])
+def test_captions_agree_with_pycocotools(index_dir, split):
+    truth = coco(coco_mini() / "annotations" / f"captions_{split}.json")
+    source = read_source(index_dir, [split], "captions")
+    assert source.images["id"].tolist() == list(truth.imgs)
+    assert source.annotations["id"].tolist() == list(truth.anns)
+    assert source.images["id"][source.image_row].tolist() == [record["image_id"] for record in truth.anns.values()]
+
+
+def raw_records(content, key):
+    """The bytes of each record of a top-level array, found by json's own scanner."""
+    text = content.decode("utf-8")
+    at = text.index("[", text.index(f'"{key}":')) + 1
+    scan = json.JSONDecoder().raw_decode
+    while True:
+        while text[at] in ", \n\r\t":
+            at += 1
+        if text[at] == "]":
+            return
+        record, end = scan(text, at)
+        yield record, text[at:end].encode()
+        at = end
+
+
+@pytest.mark.parametrize("task", ["instances", "captions", "person_keypoints", "panoptic"])
+def test_kept_records_stand_byte_for_byte_and_in_order(index_dir, tmp_path, task):
     build(index_dir, tmp_path, categories=["giraffe", "person"], keep_other_annotations=True)
-    written = (tmp_path / "subset.json").read_bytes()
-    found = 0
-    for split in ("train2017", "val2017"):
-        source = read_source(index_dir, [split])
-        raw = (coco_mini() / "annotations" / f"instances_{split}.json").read_bytes()
-        chosen = records(tmp_path / "subset.json", "images")
-        for table in (source.images, source.annotations):
-            owners = source.images["id"] if table is source.images else table["image_id"]
-            for row in np.flatnonzero(np.isin(owners, sorted(chosen))).tolist():
-                offset, length = int(table["offset"][row]), int(table["length"][row])
-                assert raw[offset : offset + length] in written
-                found += 1
-    document = json.loads(written)
-    assert found == len(document["images"]) + len(document["annotations"]) > 1000
+    path = tmp_path / "subset.json" if task == "instances" else tmp_path / "tasks" / f"{task}.json"
+    written = path.read_bytes()
+    chosen = {record["id"] for record, _ in raw_records((tmp_path / "subset.json").read_bytes(), "images")}
+    for key, owner in (("images", "id"), ("annotations", "image_id")):
+        expected = [
+            raw
+            for source in sorted((coco_mini() / "annotations").glob(f"{task}_*.json"))
+            for record, raw in raw_records(source.read_bytes(), key)
+            if record[owner] in chosen
+        ]
+        assert [raw for _, raw in raw_records(written, key)] == expected
+        assert len(expected) > 20
 
 
 def test_every_file_of_the_subset_loads_with_pycocotools_and_holds_its_images_only(index_dir, tmp_path):

@@ -73,9 +73,13 @@ def mine(document, query, bad_images=(), bad_annotations=()):
     def no_forbidden(image):
         return not any(a["category_id"] in query.get("none", []) for a in all_annotations[image["id"]])
 
+    def captioned(image):
+        captions = document.get("captions", {}).get(image["id"], [])
+        return not query.get("caption") or any(query["caption"] in caption for caption in captions)
+
     matching, free = [], []
     for image in document["images"]:
-        if not image_passes(image):
+        if not image_passes(image) or not captioned(image):
             continue
         here = all_annotations[image["id"]]
         if no_forbidden(image) and not any(a["category_id"] in wanted for a in here):

@@ -114,6 +114,17 @@ def test_policy_decides_what_a_reason_means_without_indexing_again(tmp_path, pol
         assert found[1] == records[1]
 
 
+def test_numbers_are_written_as_the_source_wrote_them(tmp_path):
+    text = json.dumps(document([annotation(1), annotation(2, image_id=2)]), indent=1)
+    text = text.replace('"area": 400.0', '"area": 4e2', 1).replace('"area": 400.0', '"area":\t400.50', 1)
+    build(tmp_path, {"instances_a": text})
+    written = (tmp_path / "out" / "subset.json").read_text()
+    for record in (text[text.index('{\n   "id": 1,\n   "image_id"') :].split("\n  },")[0],):
+        assert record in written
+    assert '"area": 4e2' in written
+    assert '"area":\t400.50' in written
+
+
 def test_policy_stop_names_the_record_and_the_remedy(tmp_path):
     records = [annotation(1), annotation(2, bbox=[10, 10, 0, 20])]
     with pytest.raises(CocomineError, match=r"instances_a\.json: annotation 2 has the reason box-zero-side") as caught:

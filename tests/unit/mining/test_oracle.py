@@ -1,15 +1,19 @@
 """The miner against a naive oracle, on random documents and random queries."""
 
 import json
+import operator
 import random
 import tempfile
 from pathlib import Path
 
 import numpy as np
 import pytest
+from cocomine.annotations.build import build_index
 from cocomine.annotations.reasons import Reason
 from cocomine.base.errors import CocomineError
+from cocomine.mining.count import count_expression
 from cocomine.mining.index import read_source
+from cocomine.mining.mine import read_source_of
 from cocomine.mining.select import NEGATIVE, SPARE, WANTED, select
 from cocomine.mining.settings import SubsetSettings
 from hypothesis import HealthCheck, given, settings
@@ -117,9 +121,9 @@ def index_of(document, folder, reasons=None):
     return read_source(folder / "index", ["a"])
 
 
-def run_miner(source, query):
-    """Return what the oracle returns, and the selection; (None, clause) when no image is left."""
-    chosen = select(source, SubsetSettings.from_mapping(query))
+def run_miner(source, query, index_dir=None):
+    """Return what the oracle returns: ids of wanted images, of negatives, and of written annotations."""
+    chosen = select(source, SubsetSettings.from_mapping(query), index_dir)
     ids = source.images["id"]
     by_role = {role: [] for role in (WANTED, NEGATIVE, SPARE)}
     for row, role in zip(chosen.chosen.rows.tolist(), chosen.chosen.roles, strict=True):
@@ -201,3 +205,116 @@ def test_an_unusable_object_speaks_against_only_and_none_but_for_nothing(tmp_pat
     assert wanted == [1]
     with pytest.raises(CocomineError, match="no image is left after the clause 'categories'"):
         run_miner(source, {"categories": ["person"], "match": match})
+
+
+def named(draw, identity):
+    """One of the ways in which a query may name a category."""
+    category = next(one for one in CATEGORIES if one["id"] == identity)
+    name = category["name"]
+    ways = [identity, name, {"name": name}, {"id": identity}, {"supercategory": category["supercategory"]}]
+    return draw(st.sampled_from(ways))
+
+
+def without_damage(document):
+    """The document without annotations of no image or category, or that equal an earlier one but for the id."""
+    seen, annotations = set(), []
+    images = {image["id"] for image in document["images"]}
+    for record in document["annotations"]:
+        key = json.dumps({**record, "id": 0})
+        if record["image_id"] in images and record["category_id"] in IDS and key not in seen:
+            annotations.append(record)
+        seen.add(key)
+    return {**document, "annotations": annotations}
+
+
+def split_in_two(document, first):
+    """Two documents: the first holds the first so many images with their annotations."""
+    for images in (document["images"][:first], document["images"][first:]):
+        ids = {image["id"] for image in images}
+        annotations = [record for record in document["annotations"] if record["image_id"] in ids]
+        yield {**document, "images": images, "annotations": annotations}
+
+
+@settings(max_examples=80, deadline=None, suppress_health_check=list(HealthCheck))
+@given(seed=st.integers(0, 10_000), query=queries(), data=st.data())
+def test_the_same_holds_from_real_indexes_of_two_splits_by_any_name_and_caption(seed, query, data):
+    document = without_damage(random_document(seed))
+    dice = random.Random(seed)
+    days = {image["id"]: [dice.choice(["by day", "by night"]) for _ in range(2)] for image in document["images"]}
+    captions = [(identity, text) for identity, texts in days.items() for text in texts]
+    given_query = dict(query)
+    for key in ("categories", "none"):
+        if key in query:
+            given_query[key] = [named(data.draw, identity) for identity in query[key]]
+    if data.draw(st.integers(0, 3)) == 3:
+        query["caption"] = given_query["caption"] = "night"
+    if data.draw(st.booleans()):
+        given_query["source_splits"] = [data.draw(st.sampled_from(["a", "b"]))]
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        parts = dict(zip("ab", split_in_two(document, data.draw(st.integers(0, len(days)))), strict=True))
+        for split, part in parts.items():
+            ids = {image["id"] for image in part["images"]}
+            words = [{"id": n, "image_id": i, "caption": c} for n, (i, c) in enumerate(captions) if i in ids]
+            for task, content in (("instances", part), ("captions", {"images": part["images"], "annotations": words})):
+                (folder / f"{task}_{split}.json").write_text(json.dumps(content))
+                build_index(folder / f"{task}_{split}.json", task, split, folder / "index" / f"{task}_{split}")
+        chosen = SubsetSettings.from_mapping(given_query)
+        source = read_source_of(chosen, folder / "index", [])
+        used = given_query.get("source_splits", ["a", "b"])
+        whole = {
+            **document,
+            "images": [image for split in used for image in parts[split]["images"]],
+            "annotations": [record for split in used for record in parts[split]["annotations"]],
+            "captions": days,
+        }
+        expected = oracle.mine(whole, query)
+        try:
+            found = run_miner(source, given_query, folder / "index")
+        except CocomineError as error:
+            found = error.message
+    if isinstance(found, str):
+        assert "no image is left after the clause" in found
+        assert expected[0] == []
+    else:
+        assert found == expected
+
+
+TERMS = [("giraffe", 25), ('"stop sign"', 13), ("toothbrush", 90), ("person", 1)]
+COMPARE = {">=": operator.ge, "<=": operator.le, ">": operator.gt, "<": operator.lt, "=": operator.eq}
+
+
+def term(draw):
+    (name, identity), how = draw(st.sampled_from(TERMS)), draw(st.sampled_from([None, *COMPARE]))
+    if how is None:
+        return name, lambda here: identity in here
+    number = draw(st.integers(0, 3))
+    return f"{name} {how} {number}", lambda here: COMPARE[how](here.count(identity), number)
+
+
+def expression(draw, depth=3):
+    """A random expression, and what it says of the list of an image's category ids."""
+    kind = draw(st.sampled_from(["term", "not", "and", "or"])) if depth else "term"
+    if kind == "term":
+        return term(draw)
+    text, holds = expression(draw, depth - 1)
+    if kind == "not":
+        return f"not ({text})", lambda here: not holds(here)
+    other, also = expression(draw, depth - 1)
+    if kind == "and":
+        return f"({text}) and ({other})", lambda here: holds(here) and also(here)
+    return f"({text}) or ({other})", lambda here: holds(here) or also(here)
+
+
+@settings(max_examples=80, deadline=None, suppress_health_check=list(HealthCheck))
+@given(seed=st.integers(0, 10_000), data=st.data())
+def test_any_expression_counts_the_images_for_which_it_is_true(seed, data):
+    document = without_damage(random_document(seed))
+    text, holds = expression(data.draw)
+    here = {image["id"]: [] for image in document["images"]}
+    for record in document["annotations"]:
+        here[record["image_id"]].append(record["category_id"])
+    with tempfile.TemporaryDirectory() as name:
+        (Path(name) / "x.json").write_text(json.dumps(document))
+        build_index(Path(name) / "x.json", "instances", "a", Path(name) / "index" / "instances_a")
+        assert count_expression(text, Path(name) / "index").images == sum(map(holds, here.values()))
