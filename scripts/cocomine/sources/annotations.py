@@ -31,7 +31,7 @@ from cocomine.sources.pins import add_pins, how_to_accept, read_pins
 from cocomine.sources.presets import Preset, preset
 from cocomine.sources.records import Outcome, Want
 from cocomine.sources.settings import OriginSettings, SourceSettings, StoreSettings
-from cocomine.sources.store import Options, Store, report_lacking, shown
+from cocomine.sources.store import Options, Store, failures_beside, report_lacking, shown
 from cocomine.sources.transfer import Target
 from cocomine.sources.zips import ZipOrigin
 
@@ -429,10 +429,10 @@ def _row(outcome: Outcome) -> dict[str, Any]:
 
 def _complain(job: Job, outcomes: Mapping[str, Outcome], settings: SourceSettings) -> None:
     lacking = [outcome for outcome in outcomes.values() if outcome.status != "ok"]
-    report_lacking(lacking)
+    where = report_lacking(lacking, failures_beside(job.lock))
     if lacking:
         raise CocomineError(
-            f"{len(lacking)} annotation files could not be had: {shown((o.name for o in lacking), 5)}: "
+            f"{len(lacking)} annotation files could not be had (named {where}): {shown((o.name for o in lacking), 5)}: "
             f"{lacking[0].reason}",
             how_to_accept(lacking, job.against or job.lock, job.pins)
             or "check the source's splits and tasks; where the files are named otherwise, say so in "

@@ -99,7 +99,8 @@ class Known:
 class Tally:
     """Keeps what went wrong, and what is no longer at the source."""
 
-    def __init__(self) -> None:
+    def __init__(self, failures: Path | None = None) -> None:
+        self.failures = failures  # where all of them are named; without it the log names all
         self.lacking: list[Outcome] = []
         self.removed: list[str] = []
 
@@ -122,13 +123,13 @@ class Tally:
         try:
             yield
         except BaseException:
-            report_lacking(self.lacking)
+            report_lacking(self.lacking, self.failures)
             raise
+        where = report_lacking(self.lacking, self.failures)
         if self.lacking:
-            report_lacking(self.lacking)
             first = self.lacking[0]
             raise CocomineError(
-                f"{len(self.lacking)} files could not be synced (named above), the first: {plain(first.name)}: "
+                f"{len(self.lacking)} files could not be synced (named {where}), the first: {plain(first.name)}: "
                 f"{first.reason}",
                 "everything else is done; run it again for those that failed, rename or --exclude those refused",
             )
@@ -176,7 +177,7 @@ def download(settings: OriginSettings, root: Path, options: Options) -> None:
         raise CocomineError(f"{root}: not a folder", "give a folder to sync into")
     if not options.only_looks:
         root.mkdir(parents=True, exist_ok=True)
-    tally = Tally()
+    tally = Tally(None if options.only_looks else root / FOLDER / "failures.tsv")
     lock = PrefixLock(options.lock, options.locked)
     label = public_label(settings.url)
     with tally.naming(), contextlib.closing(Ledger(root / FOLDER / "ledger.jsonl")) as ledger:

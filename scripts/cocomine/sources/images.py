@@ -6,11 +6,12 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from cocomine.base.errors import CocomineError
+from cocomine.sources.names import plain
 from cocomine.sources.pins import add_pins, how_to_accept, read_pins
 from cocomine.sources.records import Outcome
 from cocomine.sources.selection import Selected, read_lock, read_selection, write_lock
 from cocomine.sources.settings import StoreSettings
-from cocomine.sources.store import Options, Store, report_lacking
+from cocomine.sources.store import Options, Store, failures_beside, report_lacking
 
 log = logging.getLogger("cocomine")
 
@@ -81,12 +82,16 @@ def _pins(job: Job) -> dict[str, Outcome]:
 
 
 def _complain(job: Job, outcomes: list[Outcome], fatal: list[Outcome], hints: Sequence[str]) -> None:
-    report_lacking(outcomes)
-    if fatal:
+    failures = failures_beside(job.lock)
+    if not fatal:
+        failures.unlink(missing_ok=True)
+        report_lacking(outcomes)
+    else:
+        where = report_lacking(outcomes, failures)
         first = fatal[0]
         raise CocomineError(
-            f"{len(fatal)} of {len(outcomes)} images could not be had (named above and in the lock), "
-            f"the first: {first.name}: {first.reason}",
+            f"{len(fatal)} of {len(outcomes)} images could not be had (named {where}), "
+            f"the first: {plain(first.name)}: {first.reason}",
             how_to_accept(fatal, job.against or job.lock, job.pins)
             or " ".join(hints)
             or "run it again: what has arrived is kept. Add another origin to the store; if the images are truly gone, "
