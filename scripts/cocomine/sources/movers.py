@@ -13,6 +13,7 @@ from cocomine.sources import spares
 from cocomine.sources.mover import Order, Report, Setup, packed
 
 AHEAD = 4  # orders that a process holds for each of its connections, so that none waits for the parent
+SHARE = 32  # orders that each process is given in turn at first, so that few files are shared out evenly
 
 
 Answers = queue.SimpleQueue[tuple["_Process", tuple[list[tuple[Any, ...]], int] | None]]
@@ -85,10 +86,10 @@ def move(
     seen_twice: set[int] = set()
     exhausted = False
 
-    def fill(worker: _Process) -> None:
+    def fill(worker: _Process, most: int = ahead) -> None:
         nonlocal exhausted
         batch: list[Order] = []
-        while len(worker.pending) + len(batch) < ahead:
+        while len(worker.pending) + len(batch) < most:
             if again:
                 batch.append(again.pop())
                 continue
@@ -101,8 +102,9 @@ def move(
             worker.send(batch, authorization(False))
 
     try:
-        for worker in workers:
-            fill(worker)
+        for most in range(min(SHARE, ahead), ahead + SHARE, SHARE):
+            for worker in workers:
+                fill(worker, min(most, ahead))
         while any(worker.pending for worker in workers) or again:
             worker, answer = answers.get()
             if answer is None:
