@@ -44,7 +44,7 @@ def bench(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[SyncBench]
 # What is mended, as (faults, times of each, whose requests): `any` for any file's bytes, `victim` for those of one.
 MENDED: dict[str, tuple[tuple[Fault, ...], int, str]] = {
     "a burst of 503": ((Fault("503", status=503),), 4, "any"),
-    "500, 502, 504 and 408": (tuple(Fault(str(code), status=code) for code in (500, 502, 504, 408)), 1, "any"),
+    "500, 502, 529 and 408": (tuple(Fault(str(code), status=code) for code in (500, 502, 529, 408)), 1, "any"),
     "resets before any answer": ((Fault("silent", silent=True),), 2, "victim"),
     "a reset in the middle of a body": ((Fault("reset", reset_at=MIDDLE),), 1, "victim"),
     "a reset late in a large body": ((Fault("reset late", reset_at=LATE),), 1, "victim"),
@@ -54,12 +54,12 @@ MENDED: dict[str, tuple[tuple[Fault, ...], int, str]] = {
     "a stall in the middle": ((Fault("stall", stall_at=MIDDLE, seconds=3 * STALL),), 1, "victim"),
     "a first byte that comes too late": ((Fault("late", wait=3 * STALL),), 1, "victim"),
 }
-UPLOADS = ("a burst of 503", "500, 502, 504 and 408", "resets before any answer")
+UPLOADS = ("a burst of 503", "500, 502, 529 and 408", "resets before any answer")
 PUBLISHED: dict[str, tuple[tuple[Fault, ...], int, str]] = {
     "an answer lost after the object was stored": ((Fault("lost", after_work=True),), 2, "any"),
 }
 PAIRS = [
-    *((kind, name) for kind in FETCHED for name in MENDED if (kind, name) != ("whole", "a flipped byte")),
+    *((kind, name) for kind in FETCHED for name in MENDED),
     *(("publish", name) for name in (*UPLOADS, *PUBLISHED)),
 ]
 
