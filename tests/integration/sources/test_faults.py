@@ -57,6 +57,7 @@ MENDED: dict[str, tuple[tuple[Fault, ...], int, str]] = {
 UPLOADS = ("a burst of 503", "500, 502, 529 and 408", "resets before any answer")
 PUBLISHED: dict[str, tuple[tuple[Fault, ...], int, str]] = {
     "an answer lost after the object was stored": ((Fault("lost", after_work=True),), 2, "any"),
+    "an answer that comes too late": ((Fault("late", wait=3 * STALL),), 1, "any"),
 }
 PAIRS = [
     *((kind, name) for kind in FETCHED for name in MENDED),
@@ -149,6 +150,37 @@ def test_what_breaks_off_each_time_is_named_and_never_kept(bench: SyncBench) -> 
 @pytest.mark.parametrize("bench", ["zip"], indirect=True)
 def test_a_member_that_arrives_flipped_each_time_is_named_and_never_kept(bench: SyncBench) -> None:
     final(bench, Fault("flip", flip_at=MIDDLE))
+
+
+@pytest.mark.parametrize("bench", ["whole"], indirect=True)
+def test_a_whole_zip_that_arrives_flipped_each_time_names_what_is_broken_and_keeps_none_of_it(bench: SyncBench) -> None:
+    begin, end = bench.spans[bench.victim]
+    bench.proxy.inject("/v.zip", Fault("flip", flip_at=(begin + end) // 2), 10_000)
+    result = bench.run()
+    assert result.code == 1
+    bench.judge(result)
+    assert bench.victim not in bench.held()
+    bench.proxy.clear()
+    bench.run().ok()
+    assert bench.held() == bench.truth
+
+
+@pytest.mark.parametrize("bench", ["publish"], indirect=True)
+@pytest.mark.parametrize(
+    "fault",
+    [Fault("503", status=503), Fault("silent", silent=True), Fault("lost", after_work=True)],
+    ids=["503", "reset", "answer lost"],
+)
+def test_a_large_upload_that_breaks_is_finished(bench: SyncBench, fault: Fault) -> None:
+    """Above 8 MiB objects go up in a session of their own: its beginning and its bytes break, one after the other."""
+    name = "val2017/large.bin"
+    bench.truth[name] = os.urandom(9 << 20)
+    (bench.folder / "in" / name).write_bytes(bench.truth[name])
+    begins = bench.proxy.inject("uploadType=resumable", fault, method="POST")
+    sends = bench.proxy.inject("upload_id=", fault, method="PUT")
+    bench.run().ok()
+    assert bench.held() == bench.truth
+    assert begins.given == sends.given == 1
 
 
 @pytest.mark.parametrize("bench", ["publish"], indirect=True)
