@@ -15,6 +15,7 @@ from cocomine.annotations.reasons import policies
 from cocomine.base.errors import CocomineError
 from cocomine.base.files import canonical_json, write_json, write_table
 from cocomine.mining.index import Source, bad_categories_under, read_source, splits_of
+from cocomine.mining.outputs import MOST_LABELS, too_many_labels
 from cocomine.mining.select import NEGATIVE, SPARE, WANTED, Selection, select
 from cocomine.mining.settings import SubsetSettings
 
@@ -41,9 +42,14 @@ def mine(
     funnel_path: Path,
     images_from: Path | None = None,
 ) -> Selection:
-    """Select a subset and write its selection and funnel. Returns the selection."""
+    """Select a subset and write its selection and funnel. Returns the selection.
+
+    Raises CocomineError when nothing is left, or more categories are wanted than labels.json can hold.
+    """
     source = read_source_of(query, index_dir, splits)
     selection = select(source, query, index_dir, images_from)
+    if len(selection.wanted.classes) > MOST_LABELS:
+        raise too_many_labels(len(selection.wanted.classes))
     write_table(selection_path, SELECTION_COLUMNS, selection_rows(source, selection))
     write_json(funnel_path, funnel_document(source, selection))
     roles = selection.chosen.roles

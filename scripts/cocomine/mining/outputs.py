@@ -17,6 +17,7 @@ from cocomine.mining.index import Array, Category, Licence, Rows, Source
 
 IMAGE_COLUMNS = ("image_id", "source_split", "file_name", "store_path", "width", "height", "license", "role")
 VOID = 255
+MOST_LABELS = VOID - 1
 GOLDEN_RATIO = 0.6180339887498949
 
 
@@ -28,16 +29,22 @@ def color_of(category_id: int) -> tuple[int, int, int]:
     return round(red * 255), round(green * 255), round(blue * 255)
 
 
+def too_many_labels(categories: int) -> CocomineError:
+    """The error of a subset with more categories than labels."""
+    return CocomineError(
+        f"subset: {categories} categories, but the byte of a mask's pixel tells at most {MOST_LABELS} apart",
+        f"name at most {MOST_LABELS} under `categories`, by name, id or supercategory; with keep_other_annotations "
+        "those that share their images count too",
+    )
+
+
 def labels_document(categories: Sequence[Category]) -> dict[str, Any]:
     """Return labels.json: labels 0..n with 0 = background, by ascending category id, and both maps.
 
     Raises CocomineError for more than 254 categories, since a mask's pixel is one byte and 255 means void.
     """
-    if len(categories) >= VOID:
-        raise CocomineError(
-            f"subset: {len(categories)} categories, but a mask's byte tells at most {VOID - 1} apart",
-            "name fewer categories",
-        )
+    if len(categories) > MOST_LABELS:
+        raise too_many_labels(len(categories))
     ordered = sorted(categories, key=lambda category: category.id)
     background = {"label": 0, "name": "background", "category_id": None, "supercategory": None, "color": [0, 0, 0]}
     labels: list[dict[str, Any]] = [background]

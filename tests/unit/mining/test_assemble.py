@@ -7,6 +7,7 @@ import tempfile
 import time
 from pathlib import Path
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
@@ -21,6 +22,7 @@ from cocomine.mining.mine import mine
 from cocomine.mining.settings import SubsetSettings
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from pycocotools import mask as coco_mask
 
 SQUARE = [[10, 10, 30, 10, 30, 30, 10, 30]]
 
@@ -370,6 +372,109 @@ def test_other_tasks_follow_the_subset_and_its_policy(tmp_path):
     }  # fmt: skip
     (line,) = lines(tmp_path, "quarantine")
     assert (line["task"], line["id"], line["reason"]) == ("captions", "2", "no-caption")
+
+
+COMPRESSED = {"size": [80, 100], "counts": coco_mask.encode(np.ones((80, 100), np.uint8, order="F"))["counts"].decode()}
+
+
+def lvis():
+    """LVIS: no file names, no crowds, no supercategories, much that COCO does not have."""
+    content = document([annotation(1, iscrowd="absent"), annotation(2, image_id=2, category_id=1, iscrowd="absent")])
+    for image in content["images"]:
+        name = f"{image.pop('file_name').removesuffix('.jpg'):0>12}"
+        image |= {"coco_url": f"http://images.cocodataset.org/train2017/{name}.jpg", "neg_category_ids": [1, 2]}
+    for category in content["categories"]:
+        del category["supercategory"]
+        category |= {"synset": f"{category['name']}.n.01", "frequency": "f", "def": 'a "thing"'}
+    return content
+
+
+def sama():
+    """Sama-COCO: huge ids, crowds as polygons, areas as fractions, no licences."""
+    content = document([annotation(10**12, area=399.5), annotation(10**12 + 1, iscrowd=1, category_id=1)])
+    del content["licenses"]
+    return content
+
+
+def coco_rem():
+    """COCO-ReM: run lengths for single objects, keys of its own."""
+    content = document([annotation(1, segmentation=COMPRESSED, area=8000, bbox=[0, 0, 100, 80], lvis_id=7)])
+    return {**content, "info": {"version": "ReM"}}
+
+
+def coco_2014():
+    """COCO 2014: file names with the split in them."""
+    content = document([annotation(1)])
+    for image in content["images"]:
+        image["file_name"] = f"COCO_train2014_{image['id']:012d}.jpg"
+    return content
+
+
+@pytest.mark.parametrize(
+    ("content", "path", "repaired", "facts"),
+    [
+        (lvis(), "train2017/000000000001.jpg", {"no-iscrowd": 1, "no-file-name": 1}, {}),
+        (sama(), "a/1.jpg", {}, {"polygon-crowd": 1}),
+        (coco_rem(), "a/1.jpg", {}, {"rle-not-crowd": 1}),
+        (coco_2014(), "a/COCO_train2014_000000000001.jpg", {}, {}),
+    ],
+    ids=["LVIS", "Sama-COCO", "COCO-ReM", "COCO 2014"],
+)
+def test_relabels_of_coco_are_read_reported_and_carried_through(tmp_path, content, path, repaired, facts):
+    statistics = build(tmp_path, {"instances_a": content}, {"categories": ["giraffe"]})
+    assert [row["store_path"] for row in lines(tmp_path, "images")] == [path]
+    assert statistics["repaired"] == repaired
+    assert statistics["quarantined"] == {}
+    manifest = json.loads((tmp_path / "index" / "instances_a" / "index.json").read_text())
+    assert facts.items() <= manifest["reasons"]["annotation"].items()
+    (record,) = subset(tmp_path)["annotations"]
+    source = next(one for one in content["annotations"] if one["category_id"] == 25)
+    assert record == {**source, "iscrowd": source.get("iscrowd", 0)}
+    assert subset(tmp_path)["categories"] == [content["categories"][1]]
+
+
+def test_stuff_is_restricted_to_the_subset(tmp_path):
+    stuff = document([annotation(n, image_id=n, category_id=157, segmentation=COMPRESSED) for n in (1, 2)])
+    stuff["categories"] = [{"id": 157, "name": "sky-other", "supercategory": "sky"}]
+    build(tmp_path, {"instances_a": document([annotation(1)]), "stuff_a": stuff}, {"categories": ["giraffe"]})
+    written = json.loads((tmp_path / "out/tasks/stuff.json").read_text())
+    assert written["annotations"] == stuff["annotations"][:1]
+    assert written["images"] == stuff["images"][:1]
+    assert written["categories"] == stuff["categories"]
+
+
+def test_more_categories_than_a_mask_has_labels_are_refused_before_an_image_is_fetched(tmp_path):
+    categories = [{"id": n, "name": f"kind {n}", "supercategory": "x" if n < 9 else "y"} for n in range(1, 301)]
+    content = document([annotation(1, category_id=3), annotation(2, category_id=299)], categories=categories)
+    with pytest.raises(
+        CocomineError, match="300 categories, but the byte of a mask's pixel tells at most 254"
+    ) as caught:
+        build(tmp_path, {"instances_a": content})
+    assert "under `categories`" in caught.value.hint
+    assert not (tmp_path / "out" / "selection.tsv").exists()
+    folder = tmp_path / "some"
+    folder.mkdir()
+    build(folder, {"instances_a": content}, {"categories": [{"supercategory": "x"}]})
+    assert len(json.loads((folder / "out" / "labels.json").read_text())["labels"]) == 9
+
+
+@pytest.mark.parametrize("reason", ["image-exif-rotated", "image-undecodable", "image-truncated", "image-size-differs"])
+@pytest.mark.parametrize("policy", ["keep", "quarantine", "stop", None])
+def test_what_was_measured_of_an_image_is_judged_by_policy(tmp_path, reason, policy):
+    measured = {
+        "image-exif-rotated": {"exif_orientation": 6},
+        "image-size-differs": {"width": 80, "height": 100},
+    }.get(reason, {"status": reason})
+    content = document([annotation(1), annotation(2, image_id=2)])
+    arguments = (tmp_path, {"instances_a": content}, {"policy": {reason: policy} if policy else {}}, {2: measured})
+    if policy == "stop":
+        with pytest.raises(CocomineError, match=f"image 2 has the reason {reason} .*policy says stop"):
+            build(*arguments)
+        return
+    build(*arguments)
+    kept = policy == "keep" or (policy is None and reason == "image-exif-rotated")
+    assert [image["id"] for image in subset(tmp_path)["images"]] == ([1, 2] if kept else [1])
+    assert {line["reason"] for line in lines(tmp_path, "quarantine")} == (set() if kept else {reason})
 
 
 def test_a_panoptic_record_is_written_whole_or_not_at_all(tmp_path):
