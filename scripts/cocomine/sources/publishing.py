@@ -232,7 +232,8 @@ class _Publication:
         done = Outcome(
             name, "ok", "", digest.bytes, digest.md5, digest.sha256, digest.crc32c, mtime_ns=before.st_mtime_ns
         )
-        options: dict[str, Any] = {"if_generation_match": generation, "checksum": "crc32c"}
+        stall = self.options.behaviour.stall_seconds
+        options: dict[str, Any] = {"if_generation_match": generation, "checksum": "crc32c", "timeout": stall}
         if before.st_size <= IN_ONE_PIECE:
             options["retry"] = None
         try:
@@ -267,7 +268,8 @@ class _Publication:
     def _delete(self, facts: Facts) -> Outcome:
         with _in_our_words():
             blob = self.bucket.writable.blob(self.bucket.prefix + facts.name)
-            blob.delete(if_generation_match=int(facts.generation or 0) or None, retry=None)
+            stall = self.options.behaviour.stall_seconds
+            blob.delete(if_generation_match=int(facts.generation or 0) or None, retry=None, timeout=stall)
         return Outcome(facts.name, "ok")
 
     # -- the manifest
