@@ -580,7 +580,9 @@ def test_fields_that_a_policy_keeps_do_not_stop_later_stages(tmp_path):
 
 
 POLICIES = st.dictionaries(
-    st.sampled_from([str(rule.reason) for rule in TABLE]), st.sampled_from(["keep", "repair", "quarantine"]), max_size=8
+    st.sampled_from([str(rule.reason) for rule in TABLE]),
+    st.sampled_from(["keep", "repair", "quarantine", "keep", "quarantine", "stop"]),
+    max_size=8,
 )
 
 
@@ -610,3 +612,60 @@ def test_damage_never_gives_a_traceback_or_a_broken_sum(content, policy, keep_ot
             of_kind = [line for line in lines(folder, "quarantine") if line["kind"] == kind]
             assert counted[kind]["quarantined"] == len(of_kind)
         assert len(lines(folder, "images")) == len(written["images"])
+
+
+MEASURED = st.sampled_from(
+    [{}, {}, {"status": "image-missing"}, {"status": "image-undecodable"}, {"width": 3}, {"exif_orientation": 8}]
+)
+
+
+@st.composite
+def damaged_captions(draw):
+    """Captions of three images, a few of them damaged."""
+    records = [{"id": n, "image_id": 1 + n % 3, "caption": f"caption {n}"} for n in range(1, 7)]
+    for _ in range(draw(st.integers(0, 4))):
+        at = draw(st.integers(0, len(records) - 1))
+        if isinstance(records[at], dict) and draw(st.booleans()):
+            records[at][draw(st.sampled_from(["id", "image_id", "caption"]))] = draw(STRANGE)
+        else:
+            records[at] = draw(STRANGE)
+    return {"images": document([], images=3)["images"], "annotations": records}
+
+
+@settings(max_examples=100, deadline=None, suppress_health_check=list(HealthCheck))
+@given(
+    parts=st.lists(st.tuples(damaged(), damaged_captions()), min_size=2, max_size=2), policy=POLICIES, data=st.data()
+)
+def test_damage_in_two_splits_captions_and_pictures_is_accounted_for(parts, policy, data):
+    repairable = {str(rule.reason) for rule in TABLE if rule.repair}
+    policy = {code: what for code, what in policy.items() if what != "repair" or code in repairable}
+    policy = {code: what for code, what in policy.items() if what != "keep" or code not in NEVER_KEPT}
+    files = {f"{task}_{split}": json.dumps(part) for split, pair in zip("ab", parts, strict=True)
+             for task, part in zip(("instances", "captions"), pair, strict=True)}  # fmt: skip
+    measured = data.draw(st.dictionaries(st.integers(1, 3), MEASURED))
+    query = {"categories": ["giraffe"], "policy": policy, "negatives": data.draw(st.integers(0, 3))}
+    query |= {"refill": data.draw(st.booleans()), "max_images": data.draw(st.sampled_from([None, 1, 2]))}
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        try:
+            statistics = build(folder, files, query, measured)
+        except CocomineError as error:
+            assert error.hint  # noqa: PT017 - advice is as good an outcome as a subset
+            return
+        counted = statistics["conservation"]
+        for kind, task, key in (
+            ("image", "instances", "images"),
+            ("annotation", "instances", "annotations"),
+            ("category", "instances", "categories"),
+            ("caption", "captions", "annotations"),
+        ):
+            path = folder / "out" / ("subset.json" if task == "instances" else f"tasks/{task}.json")
+            written = load_document(path)
+            sums = counted[kind][task]
+            assert sums["in"] == sum(len(json.loads(files[f"{task}_{split}"])[key]) for split in "ab")
+            assert sums["in"] == sums["kept"] + sums["repaired"] + sums["quarantined"] + sums["left_out"]
+            assert sums["kept"] + sums["repaired"] == len(getattr(written, key))
+        ids = [image.id for image in load_document(folder / "out/subset.json").images]
+        rows = lines(folder, "images")
+        assert sorted(ids) == [int(row["image_id"]) for row in rows]
+        assert not any(measured.get(number, {}).get("status") for number in ids) or policy
