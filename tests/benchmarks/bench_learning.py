@@ -3,22 +3,30 @@
     ./run python tests/benchmarks/bench_learning.py [--full] [--device cpu|cuda]
 
 Training: iterations from packed tensors (read, augment, normalise, step) against the same model stepping on one random
-batch, in turn A B A B …; `ratio_vs_bare` is images/s of ours over bare, the median of the pairs. Evaluation: the
-measuring at training size as a share of the forward pass, and at full resolution against torchmetrics. The last line is
-one JSON. Needs a quiet machine: two compute threads wait for each other when something else runs.
+batch, in turn A B A B …; `ratio_vs_bare` is images/s of ours over bare, the median of the pairs. On a GPU nvidia-smi
+says how busy it was meanwhile. Evaluation at training size: everything that evaluate_model does of its own (reading,
+measuring, mapping of classes, baselines, bootstrap, slices, writing) as a share of the forward pass alone; at full
+resolution against torchmetrics. The last line is one JSON. Needs a quiet machine: two compute threads wait for each
+other when something else runs.
 """
 
 import argparse
+import dataclasses
 import json
+import logging
 import platform
 import resource
+import shutil
 import statistics
+import subprocess
 import sys
 import tempfile
 import time
 from pathlib import Path
 
 import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
 import torch
 from PIL import Image
 from safetensors.torch import save_file
@@ -27,10 +35,11 @@ from torchmetrics.classification import MulticlassJaccardIndex
 ROOT = Path(__file__).resolve().parents[2]
 sys.path[:0] = [str(ROOT / "scripts"), str(ROOT / "tests")]
 
+from cocomine.base.files import write_table  # noqa: E402
 from cocomine.learning import data, evaluation, hardware, metrics, training  # noqa: E402
 from cocomine.learning.losses import Loss  # noqa: E402
 from cocomine.learning.models import encoders, registry  # noqa: E402
-from cocomine.learning.settings import RunSettings  # noqa: E402
+from cocomine.learning.settings import EvaluationSettings, RunSettings  # noqa: E402
 
 SIZE, BATCH, CLASSES, FULL_IMAGES = 128, 32, 9, 16
 
@@ -59,6 +68,7 @@ class Trainer:
         self.optimiser = training.make_optimiser(self.network, self.settings.train)
         self.loss = Loss(None, 0.0, self.machine.device)
         tensors = data.read_tensors(folder)
+        self.feeder_normalisation = built.encoder.normalisation
         self.feeder = training.Feeder(
             tensors, tensors.rows_of("train"), built.encoder.normalisation, self.machine.device
         )
@@ -78,8 +88,7 @@ class Trainer:
             value = training.training_step(self.network, self.optimiser, batch, self.loss, self.machine, None)
             self.step += 1
         assert torch.isfinite(value)
-        if self.machine.device == "cuda":
-            torch.cuda.synchronize()
+        synchronise(self.machine.device)
         return steps * BATCH / (time.perf_counter() - started)
 
 
@@ -98,30 +107,87 @@ def compare_training(trainer: Trainer, pairs: int, steps: int) -> dict:
     }
 
 
-def compare_small_evaluation(trainer: Trainer, pairs: int) -> dict:
-    """Measuring a batch at training size, as a share of its forward pass (softmax included in the measuring)."""
+def gpu_busy(trainer: Trainer, steps: int) -> float | None:
+    """The GPU's mean utilisation in percent over `steps` iterations of ours, by nvidia-smi; None without a GPU."""
+    if trainer.machine.device != "cuda" or shutil.which("nvidia-smi") is None:
+        return None
+    command = ["nvidia-smi", "--query-gpu=utilization.gpu", "--format=csv,noheader,nounits", "-lms", "100"]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as watching:
+        trainer.run(steps, True)
+        watching.terminate()
+        samples = [int(line) for line in watching.communicate()[0].split() if line.isdigit()]
+    return statistics.mean(samples[len(samples) // 4 :]) if samples else None  # the first ones are of starting
+
+
+def write_subset(folder: Path, tensors: data.TensorSet) -> Path:
+    """What slices are made of: a subset's images.tsv and images.parquet."""
+    generator = np.random.default_rng(1)
+    folder.mkdir()
+    count = len(tensors.image_ids)
+    measured = {name: generator.random(count) for name in ("brightness", "contrast", "blur")}
+    pq.write_table(pa.table({"image_id": tensors.image_ids} | measured), folder / "images.parquet")
+    licences = generator.integers(1, 9, count).tolist()
+    rows = ((int(image), "train2017", licence) for image, licence in zip(tensors.image_ids, licences, strict=True))
+    write_table(folder / "images.tsv", ("image_id", "source_split", "license"), rows)
+    return folder
+
+
+def compare_small_evaluation(trainer: Trainer, folder: Path, pairs: int) -> dict:
+    """All that evaluation does at training size, less the forward pass, as a share of the forward pass alone.
+
+    The model knows one class more than it is scored on, so that mapping is in it.
+    """
+    tensors = data.read_tensors(folder)
+    names = ("background", *(f"c{i}" for i in range(1, CLASSES)))
+    known = data.Labels(names, (None, *range(1, CLASSES)), ((0, 0, 0),) * CLASSES)
+    wanted = data.Labels(names[:-1], known.category_ids[:-1], known.colours[:-1])
+    masks = np.where(tensors.masks == CLASSES - 1, 0, tensors.masks).astype(np.uint8)
+    tensors = dataclasses.replace(tensors, masks=masks)
+    settings = EvaluationSettings.from_mapping({"split": "all", "full_resolution": False, "pictures": 0})
+    subset = write_subset(folder.parent / "subset", tensors)
+    job = evaluation.Job(settings, folder, tensors, wanted, subset, folder.parent / "out", None, "bench")
     trainer.network.eval()
-    images = trainer.random[0]
-    masks = trainer.random[1].to(torch.uint8)
-    shares, times = [], []
-    for _ in range(pairs + 1):
+    machine = trainer.machine
+    trained = evaluation.Trained(
+        trainer.network, {"labels": known.as_mapping()}, machine, trainer.feeder_normalisation, sha256=""
+    )
+    rows = tensors.rows_of("all")
+    batches = len(rows) // BATCH
+    logging.getLogger("cocomine").setLevel("ERROR")
+
+    def forward() -> float:
         started = time.perf_counter()
-        with torch.no_grad(), hardware.computing(trainer.machine):
-            scores = trainer.network(images)
-        middle = time.perf_counter()
-        metrics.measure(scores.float().contiguous().softmax(1), masks)
-        done = time.perf_counter()
-        shares.append((done - middle) / (middle - started))
-        times.append(((middle - started) / BATCH, (done - middle) / BATCH))
-    forward, measuring = (statistics.median(column) for column in zip(*times[1:], strict=True))
-    return {"forward_s": forward, "measuring_s": measuring, "share": statistics.median(shares[1:])}
+        for _ in range(batches):
+            training.probabilities_of(trainer.network, trainer.random[0], machine)
+        synchronise(machine.device)
+        return time.perf_counter() - started
+
+    def everything() -> float:
+        started = time.perf_counter()
+        predicted = evaluation.predict(trained, job, rows)
+        evaluation.write_evaluation(job, rows, predicted, {"seed": 0})
+        return time.perf_counter() - started
+
+    forward(), everything()
+    runs = [(forward(), everything()) for _ in range(pairs)]
+    return {
+        "forward_s": statistics.median(bare for bare, _ in runs) / len(rows),
+        "rest_s": statistics.median(whole - bare for bare, whole in runs) / len(rows),
+        "share": statistics.median((whole - bare) / bare for bare, whole in runs),
+    }
 
 
-def compare_full_evaluation(folder: Path, threads: int, pairs: int) -> dict:
+def synchronise(device: str) -> None:
+    """Wait for the GPU, which computes behind the clock's back."""
+    if device == "cuda":
+        torch.cuda.synchronize()
+
+
+def compare_full_evaluation(folder: Path, threads: int, pairs: int, device: str) -> dict:
     """A batch: reading the mask, enlarging, argmax and counting at 480 × 640, against torchmetrics on the same."""
     torch.set_num_threads(threads)
     generator = torch.Generator().manual_seed(0)
-    small = torch.randn(FULL_IMAGES, CLASSES, SIZE, SIZE, generator=generator).softmax(1)
+    small = torch.randn(FULL_IMAGES, CLASSES, SIZE, SIZE, generator=generator).softmax(1).to(device)
     masks = torch.randint(0, CLASSES, (FULL_IMAGES, 480 // 8, 640 // 8), generator=generator, dtype=torch.uint8)
     masks = masks.repeat_interleave(8, 1).repeat_interleave(8, 2)
     masks[:, :20] = 255
@@ -129,7 +195,7 @@ def compare_full_evaluation(folder: Path, threads: int, pairs: int) -> dict:
     names = [f"{i}.jpg" for i in range(FULL_IMAGES)]
     for name, mask in zip(names, masks, strict=True):
         Image.fromarray(mask.numpy()).save(folder / "semantic" / name.replace("jpg", "png"))
-    theirs = MulticlassJaccardIndex(CLASSES, average=None, ignore_index=255)
+    theirs = MulticlassJaccardIndex(CLASSES, average=None, ignore_index=255).to(device)
     runs = []
     for _ in range(pairs + 1):
         theirs.reset()
@@ -139,12 +205,13 @@ def compare_full_evaluation(folder: Path, threads: int, pairs: int) -> dict:
         for i, name in enumerate(names):
             mask = evaluation.full_mask(folder, name, CLASSES)
             large = torch.nn.functional.interpolate(small[i : i + 1], mask.shape, mode="bilinear", align_corners=False)
-            theirs.update(large, torch.from_numpy(mask)[None].long())
+            theirs.update(large, torch.from_numpy(mask)[None].long().to(device))
+        synchronise(device)
         seconds = (middle - started, time.perf_counter() - middle, between - used, time.process_time() - between)
         runs.append([value / FULL_IMAGES for value in seconds])
     inter, predicted, truth = (part.sum(0) for part in (sums.inter, sums.predicted, sums.truth))
     ours = metrics.iou(inter, predicted, truth)
-    np.testing.assert_allclose(ours, theirs.compute().numpy(), atol=1e-6)  # both did the same work
+    np.testing.assert_allclose(ours, theirs.compute().cpu().numpy(), atol=1e-6)  # both did the same work
     ratios = [run[1] / run[0] for run in runs[1:]]
     return {
         "ours_s": statistics.median(run[0] for run in runs[1:]),
@@ -161,7 +228,8 @@ def main() -> None:
     parser.add_argument("--full", action="store_true", help="all recipes, more pairs (about ten minutes on two cores)")
     parser.add_argument("--device", default="auto", choices=("auto", "cpu", "cuda"))
     options = parser.parse_args()
-    pairs, steps = (9, 6) if options.full else (5, 1)
+    on_gpu = options.device == "cuda" or (options.device == "auto" and torch.cuda.is_available())
+    pairs, steps = (9 if options.full else 5, 100 if on_gpu else 6 if options.full else 4)
     with tempfile.TemporaryDirectory() as temporary:
         folder = write_tensors(Path(temporary) / "tensors", 256 if options.full else 96)
         # Speed does not depend on what the weights are; frozen stages need some.
@@ -180,9 +248,10 @@ def main() -> None:
             trainer = Trainer(folder, name, model, train)
             rows[name] = compare_training(trainer, pairs, steps) | {"precision": trainer.machine.precision}
             if name.startswith("resnet50, frozen"):
-                small = compare_small_evaluation(trainer, pairs)
+                busy = gpu_busy(trainer, 10 * steps)
+                small = compare_small_evaluation(trainer, folder, pairs)
                 machine = trainer.machine
-        full = compare_full_evaluation(Path(temporary) / "full", machine.threads, pairs)
+        full = compare_full_evaluation(Path(temporary) / "full", machine.threads, pairs, machine.device)
     device = torch.cuda.get_device_name() if machine.device == "cuda" else f"{platform.machine()} CPU"
     print(f"{device}, {machine.threads} threads, batch {BATCH} at {SIZE} × {SIZE}, {pairs} pairs of {steps} iterations")
     print(f"{'training, images/s':44} {'ours':>8} {'bare':>8} {'ratio':>7}  spread")
@@ -192,8 +261,10 @@ def main() -> None:
         print(f"{label:44} {row['ours']:8.1f} {row['bare']:8.1f} {row['ratio']:7.3f}  {low:.3f} to {high:.3f}")
     print(
         f"evaluation at {SIZE} × {SIZE}, an image: forward {small['forward_s'] * 1e3:.2f} ms, "
-        f"measuring {small['measuring_s'] * 1e3:.2f} ms ({small['share']:.0%} of it)"
+        f"all the rest {small['rest_s'] * 1e3:.2f} ms ({small['share']:.0%} of it)"
     )
+    if busy is not None:
+        print(f"GPU busy while training: {busy:.0f} %")
     print(
         f"evaluation at 480 × 640, an image: ours {full['ours_s'] * 1e3:.1f} ms, torchmetrics "
         f"{full['torchmetrics_s'] * 1e3:.1f} ms ({full['ratio']:.1f} times; {full['cpu_ratio']:.1f} times in CPU time)"
@@ -213,6 +284,7 @@ def main() -> None:
                 "images_per_second": round(first["ours"], 1),
                 "images_per_second_bare": round(first["bare"], 1),
                 "ratio_vs_bare": round(first["ratio"], 4),
+                "gpu_busy_percent": None if busy is None else round(busy, 1),
                 "evaluation_share_of_forward": round(small["share"], 3),
                 "full_resolution_ratio_vs_torchmetrics": round(full["ratio"], 2),
                 "full_resolution_cpu_ratio_vs_torchmetrics": round(full["cpu_ratio"], 2),
