@@ -70,6 +70,7 @@ from cocomine.mining.statistics import Facts, describe
 log = logging.getLogger("cocomine")
 
 OTHER_TASKS: Final = ("captions", "person_keypoints", "stuff", "panoptic")
+DRAWN_TASKS: Final = ("person_keypoints", "stuff")
 KIND_OF_TASK: Final = {"captions": "caption", "panoptic": "segment"}
 
 
@@ -214,7 +215,7 @@ class _Assembly:
         self.images_quarantined, self.annotations_quarantined = quarantined_by_policy(source, query)
         self.objects: Objects = judge_objects(source, query, self.wanted, self.annotations_quarantined)
         self.names = [category.name for category in source.categories]
-        self.ledger = ledger
+        self.ledger, self.threads = ledger, 1
         self.conservation: dict[str, dict[str, dict[str, int]]] = {}
         self.outcomes = {
             "image": Outcomes("image", "instances", source.images.rows),
@@ -224,7 +225,7 @@ class _Assembly:
         self.outcomes["annotation"].decide(self.annotations_quarantined, QUARANTINED)
 
     def run(self, picked: Picked, measures_path: Path | None, threads: int = 1) -> dict[str, Any]:
-        source = self.source
+        source, self.threads = self.source, threads
         self.ledger.quarantined += quarantined_lines("image", "instances", source, self.images_quarantined, self.query)
         self.ledger.quarantined += quarantined_lines(
             "annotation", "instances", source, self.annotations_quarantined, self.query, self.images_quarantined
@@ -557,7 +558,9 @@ class _Assembly:
         rest &= ~siblings
 
         label_rows = np.unique(lead[rest])
-        labels = examine(kind, task, other, label_rows, *arguments)
+        mends_areas = policies(dict(self.query.policy))[Reason.AREA_MISMATCH] != "keep"
+        draw = self.query.check_areas and mends_areas and task in DRAWN_TASKS
+        labels = examine(kind, task, other, label_rows, *arguments, draw=draw, threads=self.threads)
         failed = clauses.marked(label_rows[~labels.keep], len(rest))
         outcomes.decide(failed, QUARANTINED)
         siblings = rest & failed[lead] & ~failed

@@ -6,6 +6,7 @@ tables themselves are written by `index_annotations`; `cocomine.annotations.sche
 
 from __future__ import annotations
 
+import logging
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -25,6 +26,8 @@ from cocomine.annotations.reasons import Reason, mask_of, masks_by_policy, polic
 from cocomine.annotations.records import LARGEST_SIDE, as_id, as_integer
 from cocomine.annotations.schema import open_index
 from cocomine.base.errors import CocomineError
+
+log = logging.getLogger("cocomine")
 
 Array = npt.NDArray[Any]
 Mask = npt.NDArray[np.bool_]
@@ -245,6 +248,12 @@ class Source:
                     f"category {record.id}: '{known.name}' in {self.splits[split].source_file}, '{category.name}' in "
                     f"{self.splits[record.split].source_file}",
                     "put splits with different categories into sources of their own",
+                )
+            if known.supercategory != category.supercategory and split != record.split:
+                log.warning(
+                    "note: category %d (%s) is of '%s' in %s and of '%s' in %s; the former counts",
+                    *(record.id, record.name, known.supercategory, self.splits[split].source_file),
+                    *(category.supercategory, self.splits[record.split].source_file),
                 )
         return _told_apart([found[identity][1] for identity in sorted(found)])
 

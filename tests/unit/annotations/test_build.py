@@ -104,6 +104,7 @@ CASES: list[tuple[str, Any, str, int, set[str]]] = [
         {"no-iscrowd"},
     ),
     ("run lengths of one object", document(thing(segmentation=RLE)), "annotations", 0, {"rle-not-crowd"}),
+    ("several run lengths", document(thing(segmentation=[RLE, RLE])), "annotations", 0, {"bad-segmentation"}),
     ("a crowd", document(thing(segmentation=RLE, iscrowd=1)), "annotations", 0, set()),
     ("a crowd of polygons", document(thing(iscrowd=1)), "annotations", 0, {"polygon-crowd"}),
     ("no box", document(thing(bbox=None)), "annotations", 0, {"no-box"}),

@@ -477,6 +477,32 @@ def test_what_was_measured_of_an_image_is_judged_by_policy(tmp_path, reason, pol
     assert {line["reason"] for line in lines(tmp_path, "quarantine")} == (set() if kept else {reason})
 
 
+def test_an_area_is_mended_alike_in_every_file(tmp_path):
+    person = annotation(1, category_id=1, area=900.0)
+    points = document([{**person, "keypoints": [12, 12, 2], "num_keypoints": 1}])
+    stuff = document([annotation(5, category_id=157, segmentation=COMPRESSED, area=1.0)])
+    stuff["categories"] = [{"id": 157, "name": "sky-other"}]
+    files = {"instances_a": document([person]), "person_keypoints_a": points, "stuff_a": stuff}
+    statistics = build(tmp_path, files, {"policy": {"area-mismatch": "repair"}})
+    assert statistics["repaired"] == {"area-mismatch": 3}
+    areas = [
+        json.loads((tmp_path / "out" / path).read_text())["annotations"][0]["area"]
+        for path in ("subset.json", "tasks/person_keypoints.json", "tasks/stuff.json")
+    ]
+    assert areas == [400, 400, 8000]
+
+
+def test_splits_that_disagree_on_a_supercategory_or_info_are_told_of(tmp_path, caplog):
+    one, two = document([annotation(1)], info={"year": 1}), document([annotation(2, image_id=11)], info={"year": 2})
+    two["images"] = [{**i, "id": i["id"] + 10, "file_name": f"b{i['id']}.jpg"} for i in two["images"]]
+    two["categories"][1]["supercategory"] = "mammal"
+    with caplog.at_level("INFO", "cocomine"):
+        build(tmp_path, {"instances_a": one, "instances_b": two})
+    assert "category 25 (giraffe) is of 'animal' in instances_a.json and of 'mammal' in instances_b.json" in caplog.text
+    assert "that of instances_b.json differs and is left out" in caplog.text
+    assert subset(tmp_path)["info"] == {"year": 1}
+
+
 def test_a_panoptic_record_is_written_whole_or_not_at_all(tmp_path):
     def segment(identity, **changes):
         return {"id": identity, "category_id": 25, "iscrowd": 0, "bbox": [1, 1, 5, 5], "area": 20} | changes
