@@ -12,10 +12,12 @@ and the subsets are checked to hold the same images and annotations.
   all 80   the same for all classes, against a copy of the file (`copy`); both write a new file and wait for no disk
   processor  seconds of processor time in the program and its children, which another load disturbs less
   programs index_annotations, mine_subset and assemble_subset one after the other, with all files that they write
+  count    count_subset.py 'giraffe and not person' from the index, from the program's start to its end
 
   python tests/benchmarks/bench_mine.py [--full] [--pairs N]
 
-The last line is one JSON object: sizes, median seconds, `peak_mb` of the process tree, `ratio_vs_pycocotools` (cold),
+The last line is one JSON object: sizes, median seconds, `peak_mb` of the process tree (`programs_peak_mb` the largest
+of the three programs), `ratio_vs_pycocotools` (cold), `ratio_vs_pycocotools_programs` (the three programs),
 `ratio_vs_pycocotools_index` (from the index; above 1: ours is faster), `copy_ratio` (all classes, in copies of the
 file) and `flatness` (microseconds of index an annotation at the full size over those at 40,000; 1 is flat).
 """
@@ -41,6 +43,7 @@ from helpers.measured import run_measured  # noqa: E402
 from helpers.shared import coco_mini  # noqa: E402
 
 CLASSES = ["giraffe", "bus", "broccoli", "laptop"]
+QUESTION = "giraffe and not person"
 IMAGES, ANNOTATIONS = 118_287, 1_026_726
 
 PEER = """
@@ -212,7 +215,11 @@ def measure(folder: Path, part: int, pairs: int) -> None:
         note("copy", time.perf_counter() - started)
         _, _, inner = run(program(OURS, source, all_80, everything, index, "select"), environment)
         note("all_80", inner["select"])
-    note("programs", run_programs(folder, source, index, environment))
+        question = [sys.executable, str(ROOT / "scripts/count_subset.py"), QUESTION, "--index-dir", str(index)]
+        note("count", run(question, environment)[0])
+    seconds, peak = run_programs(folder, source, index, environment)
+    note("programs", seconds)
+    note("programs_mb", peak)
     report(figures, flat, source.stat().st_size, count)
 
 
@@ -221,8 +228,8 @@ def program(code: str, source: Path, target: Path, names: list[str], *more: obje
     return [sys.executable, "-c", code, str(source), str(target), json.dumps(names), *map(str, more)]
 
 
-def run_programs(folder: Path, source: Path, index: Path, environment: dict[str, str]) -> float:
-    """Run the three programs as the workflow does, drawing aside; return their seconds together."""
+def run_programs(folder: Path, source: Path, index: Path, environment: dict[str, str]) -> tuple[float, float]:
+    """Run the three programs as the workflow does, drawing aside; return their seconds together, and the peak in MB."""
     scripts = ROOT / "scripts"
     settings = json.dumps({"categories": CLASSES, "check_areas": False})
     selection, funnel = folder / "selection.tsv", folder / "funnel.json"
@@ -233,7 +240,8 @@ def run_programs(folder: Path, source: Path, index: Path, environment: dict[str,
         ["mine_subset.py", *both, "--splits", "train2017"],
         ["assemble_subset.py", *both, "--annotations-dir", str(source.parent), "--out-dir", str(folder / "subset")],
     ]
-    return sum(run([sys.executable, str(scripts / name), *rest], environment)[0] for name, *rest in commands)
+    runs = [run([sys.executable, str(scripts / name), *rest], environment) for name, *rest in commands]
+    return sum(seconds for seconds, _, _ in runs), max(peak for _, peak, _ in runs)
 
 
 def report(figures: dict[str, list[float]], flat: dict[int, float], size: int, count: int) -> None:
@@ -252,8 +260,10 @@ def report(figures: dict[str, list[float]], flat: dict[int, float], size: int, c
         "pairs": len(figures["cold"]),
         "seconds": {key: round(value, 3) for key, value in middle.items() if not key.endswith("_mb")},
         "peak_mb": round(max(figures["cold_mb"])),
+        "programs_peak_mb": round(max(figures["programs_mb"])),
         "pycocotools_peak_mb": round(max(figures["pycocotools_mb"])),
         "ratio_vs_pycocotools": round(middle["pycocotools"] / middle["cold"], 2),
+        "ratio_vs_pycocotools_programs": round(middle["pycocotools"] / middle["programs"], 2),
         "ratio_vs_pycocotools_index": round(middle["pycocotools_inner"] / middle["select"], 1),
         "copy_ratio": round(middle["all_80"] / middle["copy"], 2),
         "flatness": round(flat[largest] / flat[smallest], 2),
