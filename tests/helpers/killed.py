@@ -1,6 +1,7 @@
 """A sync killed with SIGKILL at a random moment, and what must hold then and after the next run."""
 
 import contextlib
+import itertools
 import os
 import random
 import signal
@@ -38,11 +39,11 @@ class Moment:
     share: float
 
 
-def moments(seed: int, count: int) -> Iterator[Moment]:
-    """Draw so many moments, uniformly over the whole of a run."""
+def moments(seed: int) -> Iterator[Moment]:
+    """Draw moments without end, uniformly over the whole of a run."""
     pick = random.Random(seed)
-    for number in range(count):
-        yield Moment(*CASES[number % len(CASES)], pick.random())
+    for case in itertools.cycle(CASES):
+        yield Moment(*case, pick.random())
 
 
 class Killer:
@@ -75,7 +76,7 @@ class Killer:
         return self.lasts[kind]
 
     def kill(self, moment: Moment) -> str:
-        """Let one sync die and hold it to what is promised. Return `died`, or `ended` when it was over before."""
+        """Let one sync die and hold it to what is promised. Return `died`, or `not alive` if nobody was there."""
         wait = moment.share * self.lasting(moment.kind)
         with self.bench(moment.kind) as bench:
             program, environment = bench.program()
@@ -95,7 +96,7 @@ class Killer:
                 assert child.returncode == -signal.SIGKILL
             time.sleep(0.02)
             self._go_on(bench)
-        return "died" if died else "ended"
+        return "died" if died else "not alive"
 
     def _go_on(self, bench: SyncBench) -> None:
         """Hold what is there to the truth, and the next run to fetching the rest and nothing else."""

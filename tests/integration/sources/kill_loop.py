@@ -18,22 +18,24 @@ from helpers.killed import Killer, moments  # noqa: E402
 def main() -> None:
     """Run the loop and print what happened."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--rounds", type=int, default=50, help="moments (default: 50)")
+    parser.add_argument("--rounds", type=int, default=50, help="deaths (default: 50)")
     parser.add_argument("--seed", type=int, default=secrets.randbelow(1 << 32), help="of the moments (default: random)")
     options = parser.parse_args()
     print(f"--rounds {options.rounds} --seed {options.seed}", flush=True)
     counts: Counter[tuple[str, str, str]] = Counter()
     with tempfile.TemporaryDirectory() as folder:
         killer = Killer(Path(folder))
-        for moment in moments(options.seed, options.rounds):
+        for moment in moments(options.seed):
+            if sum(count for (_, _, ending), count in counts.items() if ending == "died") == options.rounds:
+                break
             ending = killer.kill(moment)
             counts[moment.kind, moment.victim, ending] += 1
             print(f"{moment.kind}, {moment.victim} at {moment.share:.2f} of the run: {ending}", flush=True)
     for (kind, victim, ending), count in sorted(counts.items()):
-        print(f"{kind:8}{victim:8}{ending:6}{count:4}")
-    died = sum(count for (_, _, ending), count in counts.items() if ending == "died")
+        print(f"{kind:8}{victim:8}{ending:10}{count:4}")
+    drawn = sum(counts.values())
     print(
-        f"{died} deaths in {options.rounds} moments drawn uniformly over whole runs. Nothing partial was at its place"
+        f"{options.rounds} deaths at {drawn} moments drawn uniformly over whole runs. Nothing partial was at its place"
     )
     print("after any; every next run completed the tree as at the origin, and fetched nothing that was complete.")
 

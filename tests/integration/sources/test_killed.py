@@ -1,5 +1,6 @@
 """Syncs that die: of SIGKILL at a random moment, and movers that die of the same file twice. kill_loop.py does more."""
 
+import itertools
 import re
 import secrets
 import subprocess
@@ -16,7 +17,7 @@ def test_killed_at_random_moments_nothing_is_lost_partial_or_fetched_twice(tmp_p
     seed = secrets.randbelow(1 << 32)
     print(f"again: ./run python tests/integration/sources/kill_loop.py --rounds {len(CASES)} --seed {seed}")
     killer = Killer(tmp_path)
-    for moment in moments(seed, len(CASES)):
+    for moment in itertools.islice(moments(seed), len(CASES)):
         print(moment)
         print(killer.kill(moment))
 
