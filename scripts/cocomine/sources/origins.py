@@ -1,5 +1,6 @@
 """The places that files come from, behind one small interface: say what is there, and fetch."""
 
+import hashlib
 import logging
 import re
 import urllib.parse
@@ -9,6 +10,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Protocol, runtime_checkable
 
 from cocomine.base.errors import CocomineError
+from cocomine.base.files import atomic_path
+from cocomine.base.progress import Progress
 from cocomine.sources.behaviour import Behaviour
 from cocomine.sources.records import Facts, Outcome, Want
 from cocomine.sources.settings import OriginSettings
@@ -177,7 +180,9 @@ def open_bytes(
     elif url.startswith("s3://"):
         from cocomine.sources.s3_origin import S3, S3Source
 
-        return S3Source(S3(settings, behaviour))
+        stored = S3Source(S3(settings, behaviour))
+        hold_to_size(stored.size, published)
+        return copied_whole(stored, url, kept) if settings.whole else stored
     elif url.startswith(("http://", "https://")):
         web = Web(behaviour)
     else:
@@ -191,6 +196,35 @@ def open_bytes(
     from cocomine.sources.https_origin import whole_file
 
     return whole_file(web, url, kept, public_label(settings.url), published)
+
+
+def copied_whole(source: "ByteSource", url: str, kept: Path) -> "ByteSource":
+    """Return a source's bytes, copied into `kept` on first use; they stay there, named by their version."""
+    from cocomine.sources.byte_source import FileSource, LazySource
+
+    key = hashlib.sha256(f"{url} {source.validator} {source.size}".encode()).hexdigest()[:24]
+    path = kept / f"{key}.zip"
+    copied = 0
+
+    def bring() -> "ByteSource":
+        nonlocal copied
+        if not path.exists():
+            copied += 1
+            with (
+                atomic_path(path) as temporary,
+                open(temporary, "wb") as out,
+                Progress(f"fetch {public_label(url)} whole", source.size, "B", scale=True) as progress,
+            ):
+                for piece in source.stream(0, source.size):
+                    out.write(piece)
+                    progress.advance(len(piece))
+        return FileSource(path)
+
+    def discard() -> bool:
+        path.unlink(missing_ok=True)
+        return copied < 2
+
+    return LazySource(source.size, path.exists, bring, discard)
 
 
 def hold_to_size(found: int, published: Want | None) -> None:

@@ -3,6 +3,7 @@
 import logging
 import os
 import stat
+import time
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -303,6 +304,7 @@ class Store:
         reasons: dict[str, list[str]] = {}
         remaining = {want.name: want for want in wants}
         moved = 0
+        started = time.monotonic() - 1e-3  # never a rate out of nothing
         with Progress(f"sync {self.what}", len(wants), "file") as progress:
 
             def count(amount: int) -> None:
@@ -322,7 +324,7 @@ class Store:
                             outcome.origin = outcome.origin or origin.label
                             outcomes[outcome.name] = outcome
                             del remaining[outcome.name]
-                            progress.advance(1, size(moved))
+                            progress.advance(1, f"{size(moved)}, {size(moved / (time.monotonic() - started))}/s")
                             progress.count(f"from {outcome.origin}")
                         elif outcome.name in remaining:
                             last[outcome.name] = outcome

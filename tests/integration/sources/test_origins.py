@@ -325,14 +325,16 @@ def test_s3_serves_files_and_zips(tmp_path: Path, s3_url: str, pictures: dict[st
         for name, data in pictures.items():
             archive.writestr(name, data)
     client.put_object(Bucket="coco", Key="zips/val2017.zip", Body=(tmp_path / "v.zip").read_bytes())
-    for number, url in enumerate(["s3://coco/mirror", "s3://coco/zips/{split}.zip"]):
+    zips = "s3://coco/zips/{split}.zip"
+    for number, (url, whole) in enumerate([("s3://coco/mirror", False), (zips, False), (zips, True)]):
         folder = tmp_path / str(number)
         folder.mkdir()
-        origin = {"url": url, "endpoint": s3_url}
+        origin = {"url": url, "endpoint": s3_url, "whole": whole}
         result, store = images(folder, [origin], [*pictures, "val2017/absent.jpg"], "--missing", "record", env=env)
         result.ok()
         assert tree(store) == pictures
         assert lock(folder)["val2017/absent.jpg"]["status"] == "missing"
+        assert len(list((store / ".cocomine").glob("whole/*.zip"))) == whole
     result, _ = images(tmp_path, [{"url": "s3://nowhere/x", "endpoint": s3_url}], list(pictures)[:1], env=env)
     assert result.code == 1
     assert "no such bucket" in result.err

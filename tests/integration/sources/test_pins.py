@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 import yaml
+from cocomine.base.files import read_table
 from helpers.gcs_server import GcsServer
 from helpers.shared import coco_mini
 from helpers.sync import Result, script, tree, write_selection
@@ -152,25 +153,34 @@ def test_pins_outlive_the_lock_and_are_only_added_to(tmp_path: Path) -> None:
 @pytest.mark.timeout(300)
 def test_the_workflow_finds_changed_bytes_though_snakemake_removes_its_locks(tmp_path: Path) -> None:
     from_disk = disk(tmp_path / "disk")
+    shutil.copytree(coco_mini() / "val2017", from_disk / "val2017")
     config = {
         "stores": {"ours": {"folder": str(from_disk), "use": "in-place"}},
         "sources": {"coco": {"store": "ours", "splits": ["val2017"]}},
         "subsets": {"people": {"categories": ["person"]}},
     }
     (tmp_path / "config.yaml").write_text(yaml.safe_dump(config))
-    lock = "data/annotations/coco/sync.lock.json"
+    annotations_lock, images_lock = "data/annotations/coco/sync.lock.json", "results/people/images.lock.tsv"
 
-    def build(*more: str) -> subprocess.CompletedProcess[str]:
+    def build(lock: str, *more: str) -> subprocess.CompletedProcess[str]:
         return snakemake(tmp_path, lock, "--configfile", str(tmp_path / "config.yaml"), *more)
 
-    done = build()
+    done = build(images_lock)
     assert done.returncode == 0, done.stderr
-    change(from_disk / "annotations" / INSTANCES)
-    for _ in range(2):
-        done = build("--forcerun", "sync_annotations")
+    name = next(row["store_path"] for row in read_table(tmp_path / images_lock) if row["status"] == "ok")
+    for rule, lock, path, downloads, pins in (
+        ("sync_images", images_lock, name, "data/images", "data/locks/images/ours.jsonl"),
+        (
+            "sync_annotations", annotations_lock, f"annotations/{INSTANCES}", "data/annotations",
+            "data/locks/annotations/coco.jsonl",
+        ),
+    ):  # fmt: skip
+        change(from_disk / path)
+        shutil.rmtree(tmp_path / downloads)
+        done = build(lock, "--forcerun", rule)
         assert done.returncode != 0
-        assert f"{INSTANCES}: folder: changed at the origin" in done.stderr
-        assert "data/locks/annotations/coco.jsonl" in done.stderr
-        shutil.rmtree(tmp_path / "data" / "annotations", ignore_errors=True)
-    (tmp_path / "data/locks/annotations/coco.jsonl").unlink()
-    assert build().returncode == 0
+        assert not (tmp_path / lock).exists(), "Snakemake removed it: it pins nothing"
+        assert f"{path.removeprefix('annotations/')}: folder: changed at the origin" in done.stderr
+        assert pins in done.stderr
+    (tmp_path / pins).unlink()
+    assert build(lock).returncode == 0, "deleting the pins accepts the new bytes"
