@@ -185,7 +185,7 @@ def test_any_5xx_is_tried_again(tmp_path: Path, server: GcsServer, status: int) 
 
 def test_a_body_of_another_length_uses_up_the_tries(tmp_path: Path, server: GcsServer) -> None:
     put_all(server, {f"{number:02d}": os.urandom(100) for number in range(20)})
-    server.fault = lambda asked: {"short": 10} if asked.name == "p/19" and asked.kind == "media" else None
+    server.fault = lambda asked: {"short": 100} if asked.name == "p/19" and asked.kind == "media" else None
     assert sync(server, "gs://b/p", tmp_path / "out", "--connections", "1", "--threads", "1").code == 1
     assert server.requests("media").count("p/19") == 3
     assert len(tree(tmp_path / "out")) == 19
