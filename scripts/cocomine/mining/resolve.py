@@ -12,7 +12,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from cocomine.annotations.arrow import flags
-from cocomine.annotations.records import LARGEST_ID, as_integer
+from cocomine.annotations.records import FIRST_WORD_ID, LARGEST_ID, as_id, as_integer
 from cocomine.base.errors import CocomineError
 from cocomine.base.files import read_table
 from cocomine.mining.index import Mask, Source, licences_of_split, nearest
@@ -100,6 +100,8 @@ def find_category(ref: CategoryRef, source: Source, key: str) -> tuple[int, ...]
         word = str(ref.text)
         found = _equal(names, word) or _equal(own, word)
         found = found or _equal([category.supercategory for category in categories], word)
+        if not found and as_id(word)[0] >= FIRST_WORD_ID:
+            found = [i for i, category in enumerate(categories) if category.id == as_id(word)[0]]
         known = own + [name for name in supers if name not in own]
     if not found:
         what = "supercategory" if ref.supercategory is not None else "category"
@@ -147,14 +149,14 @@ def image_list_mask(source: Source, items: Sequence[int | str] | str, key: str, 
     wanted = read_image_list(Path(items), key) if isinstance(items, str) else list(items)
     ids = {item for item in wanted if isinstance(item, int)}
     texts = {item for item in wanted if isinstance(item, str)}
-    # A text of digits may be an id that was read from a file, or a name without its suffix.
-    numbers = {text: as_integer(text)[0] for text in texts if as_integer(text)[0] >= 0}
+    # A text of digits may be an id that was read from a file, or a name without its suffix; any other may be an id too.
+    numbers = {text: as_id(text)[0] for text in texts if as_id(text)[0] >= 0}
     column = source.images["id"]
     possible = {number for number in ids | set(numbers.values()) if 0 <= number <= LARGEST_ID}  # no image has another
     result: Mask = np.isin(column, np.array(sorted(possible), dtype=np.int64))
     seen: set[int | str] = set(column[result].tolist())
     seen |= {text for text, number in numbers.items() if number in seen}
-    names = texts - set(numbers)
+    names = texts - {text for text in numbers if as_integer(text)[0] >= 0}
     if names:
         value_set = pa.array(sorted(names), pa.string())
         parts = [part.arrow("file_name") for part in source.images.parts]

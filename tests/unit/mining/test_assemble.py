@@ -339,6 +339,11 @@ def test_a_file_whose_ids_are_words_is_mined_like_any_other(tmp_path):
     assert before["annotation"] == {"id": "a-1", "image_id": "img é", "category_id": "cat-x"}
     assert (before["image"], before["category"]) == ({"id": "img é"}, {"id": "cat-x"})
     assert statistics["conservation"]["annotation"]["instances"]["repaired"] == 1
+    folder = tmp_path / "by id"
+    folder.mkdir()
+    query = {"categories": ["cat-x"], "include_images": ["img é"]}
+    build(folder, {"instances_a": content, "captions_a": captions}, query)
+    assert subset(folder) == subset(tmp_path)
     # The numbers are those of any other day: a built subset's ids must not move.
     assert image.id == 2**52 + int.from_bytes(hashlib.sha256("img é".encode()).digest()[:8], "big") % 2**52
 
@@ -695,3 +700,11 @@ def test_damage_in_two_splits_captions_and_pictures_is_accounted_for(parts, poli
         rows = lines(folder, "images")
         assert sorted(ids) == [int(row["image_id"]) for row in rows]
         assert not any(measured.get(number, {}).get("status") for number in ids) or policy
+
+
+def test_images_that_would_share_a_mask_are_named_before_anything_is_drawn(tmp_path):
+    content = document([annotation(1), annotation(2, image_id=2)])
+    content["images"][1]["file_name"] = "val/1.png"
+    content["images"][0]["file_name"] = "train/1.jpg"
+    with pytest.raises(CocomineError, match=r"train/1\.jpg and val/1\.png would share one mask, 1\.png"):
+        build(tmp_path, {"instances_a": content})
