@@ -25,6 +25,9 @@ def build_parser() -> argparse.ArgumentParser:
     parser.add_argument("--store-dir", type=Path, required=True, metavar="DIR", help="the store that holds the images")
     parser.add_argument("--masks-dir", type=Path, required=True, metavar="DIR", help="the folder that holds semantic/")
     parser.add_argument("--split", type=Path, metavar="TSV", help="split.tsv; without it the split column is empty")
+    parser.add_argument(
+        "--labels", type=Path, metavar="JSON", help="labels.json; a mask that holds a label which it lacks is refused"
+    )
     parser.add_argument("--out-dir", type=Path, required=True, metavar="DIR", help="where the tensors go")
     parser.add_argument("--threads", type=int, default=1, metavar="N", help="working processes (default: 1)")
     return parser
@@ -34,7 +37,14 @@ def main(options: argparse.Namespace) -> None:
     """Pack the tensors that `options` asks for."""
     settings = TensorSettings.from_mapping(options.settings)
     pack_tensors(
-        settings, options.images, options.store_dir, options.masks_dir, options.split, options.out_dir, options.threads
+        settings,
+        options.images,
+        options.store_dir,
+        options.masks_dir,
+        options.split,
+        options.out_dir,
+        options.threads,
+        options.labels,
     )
 
 

@@ -61,7 +61,8 @@ def draw(
     number = 0
     for item in found:
         number += bool(item["label"])
-        item["number"] = number if item["label"] else 0
+        item["segment"] = number if item["label"] else 0
+        item["number"] = 0 if item["layer"] == 2 else item["segment"]
     smaller = settings.overlap == "smaller-on-top"
     found.sort(key=lambda o: (-o["layer"], -o["area"] if smaller else 0, o["order"]))
     owner = np.full((height, width), -1, np.int32)
@@ -85,18 +86,19 @@ def draw(
         semantic[own] = 255 if void else item["label"]
         semantic[other] = 255
         instance[own] = 65535 if void else item["number"]
-        instance[rival] = 65535
-        panoptic[own] = item["number"]
+        instance[rival] = 0 if item["layer"] == 2 else 65535
+        panoptic[own] = item["segment"]
         panoptic[rival] = 0
         if item["label"]:
             objects.append(
-                {"number": item["number"], "label": item["label"], "crowd": item["layer"] == 1, "area": item["area"],
+                {"number": item["number"], "segment": item["segment"],
+                 "label": item["label"], "crowd": item["layer"] == 1, "area": item["area"],
                  "uncovered": int((own & ~rival).sum())}
             )  # fmt: skip
     if settings.border:
         voids = (255, 65535, 0)
         pictures = tuple(bordered(*pair) for pair in zip(pictures, [settings.border] * 3, voids, strict=True))
-    return Expected(*pictures, sorted(objects, key=lambda item: item["number"]))
+    return Expected(*pictures, sorted(objects, key=lambda item: item["segment"]))
 
 
 def bordered(values: np.ndarray, width: int, void: int) -> np.ndarray:

@@ -35,4 +35,5 @@ rule pack_tensors:
     shell:
         "python {input.script:q} --settings {params.settings:q} --images {input.images:q} "
         "--store-dir {params.store:q} --masks-dir {input.masks:q} --split {input.split:q} "
+        "--labels {input.labels:q} "
         "--out-dir {output.folder:q} --threads {threads} --log {log:q}"

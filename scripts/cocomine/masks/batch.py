@@ -26,6 +26,7 @@ from cocomine.masks.compose import (
     NOBODY,
     OBJECT,
     STUFF,
+    UNLABELLED,
     UNWANTED,
     Flags,
     Objects,
@@ -152,8 +153,8 @@ def _gather(
     if task.panoptic is not None:
         _gather_segments(labels, png_dirs, task, image, result)
         result.first_object.append(first)
-        return result
-    for texts, layer in ((task.objects, OBJECT), (task.stuff, STUFF)):
+    layer_of_objects = STUFF if settings.draw_from == "stuff" else OBJECT
+    for texts, layer in ((task.objects, layer_of_objects), (task.stuff, STUFF)):
         if texts:
             _gather_records(settings, labels, row, (texts, layer), (image, first), result)
     wanted = sum(label > 0 for _, label, *_ in result.rows)
@@ -220,7 +221,7 @@ def _blaming(record: ObjectRecord) -> Iterator[None]:
 
 
 def _gather_segments(labels: Labels, png_dirs: Sequence[Path], task: Task, image: int, result: _Gathered) -> None:
-    """Add the segments of a panoptic PNG, wanted or not; unwanted ones become the lowest layer."""
+    """Add the segments of a panoptic PNG, wanted or not, and as one more object what it gives to none."""
     assert task.panoptic is not None
     if len(task.panoptic) != 1:
         raise UnusableMaskError("no-panoptic-record", f"it has {len(task.panoptic)} panoptic annotations, 1 is needed")
@@ -231,7 +232,8 @@ def _gather_segments(labels: Labels, png_dirs: Sequence[Path], task: Task, image
     ids = read_panoptic(png_dirs, PurePosixPath(record.file_name).name, task.row)
     for segment in record.segments_info:
         label = labels.category_to_label.get(segment.category_id, 0)
-        layer = UNWANTED if not label else CROWD if segment.iscrowd else OBJECT
+        kind = STUFF if segment.category_id in labels.stuff else OBJECT
+        layer = UNWANTED if not label else CROWD if segment.iscrowd else kind
         result.rows.append((image, label, layer, segment.id, segment.id, segment.category_id))
     known = np.array([0, *(segment.id for segment in record.segments_info)], np.int64)
     order = np.argsort(known, kind="stable")
@@ -243,7 +245,11 @@ def _gather_segments(labels: Labels, png_dirs: Sequence[Path], task: Task, image
     if unknown.any():
         detail = f"its PNG has {int(unknown.sum())} pixels of id {int(ids[unknown][0])}, which no segment has"
         raise UnusableMaskError("segment-unknown", detail)
-    result.pictures.append(found - 1)
+    owner = found - 1
+    if (owner < 0).any():
+        owner[owner < 0] = len(record.segments_info)
+        result.rows.append((image, 0, UNLABELLED, 0, 0, 0))
+    result.pictures.append(owner)
 
 
 def read_panoptic(png_dirs: Sequence[Path], name: str, row: ImageRow) -> Integers:
@@ -270,8 +276,9 @@ def read_panoptic(png_dirs: Sequence[Path], name: str, row: ImageRow) -> Integer
 def _compose(settings: MaskSettings, rows: tuple[ImageRow, ...], gathered: _Gathered) -> Batch:
     table = np.array(gathered.rows, np.int64).reshape(-1, 6)
     image, label, layer, segment, annotation_id, category_id = np.ascontiguousarray(table.T)
-    number = _numbers(image, label)
-    segment = np.where(segment == SAME, number, segment)
+    # Stuff stands behind the objects of its image, so both numberings agree on these.
+    segment = np.where(segment == SAME, _numbers(image, label > 0), segment)
+    number = _numbers(image, (label > 0) & (layer != STUFF))
     columns = {
         "image": image,
         "label": label,
@@ -296,11 +303,11 @@ def _compose(settings: MaskSettings, rows: tuple[ImageRow, ...], gathered: _Gath
     return Batch(rows, objects, overlay(merged, objects, left, rank, settings.overlap in ("void", "refuse")))
 
 
-def _numbers(image: Integers, label: Integers) -> Integers:
-    """Return 1, 2, 3, … for the objects of each image that have a label, 0 for the others."""
-    wanted = np.cumsum(label > 0)
+def _numbers(image: Integers, counted: Flags) -> Integers:
+    """Return 1, 2, 3, … for the objects of each image that are counted, 0 for the others."""
+    wanted = np.cumsum(counted)
     before = np.append(0, wanted)[np.searchsorted(image, image)]
-    return np.where(label > 0, wanted - before, 0)
+    return np.where(counted, wanted - before, 0)
 
 
 def _boundaries(gathered: _Gathered, heights: Integers, widths: Integers) -> tuple[Boundaries, Integers]:
@@ -343,21 +350,32 @@ def owner_sums(owner: Integers, amounts: Integers, objects: int) -> Integers:
 
 def semantic_values(settings: MaskSettings, batch: Batch) -> Integers:
     """Return the label that each run shows: 0 background, 255 void."""
-    layer, label = batch.objects.layer, batch.objects.label
-    void = (layer == UNWANTED) & (settings.unwanted == "void") | (layer == CROWD) & (settings.crowds == "void")
+    label, void = batch.objects.label, _is_void(settings, batch)
     return _shown(batch.runs, np.where(void, VOID, label), batch.runs.rival_label, VOID)
 
 
 def instance_values(settings: MaskSettings, batch: Batch) -> Integers:
-    """Return the instance number that each run shows: 0 none, 65535 void."""
+    """Return the instance number that each run shows: 0 none or stuff, 65535 void."""
     layer, number = batch.objects.layer, batch.objects.number
-    void = (layer == UNWANTED) & (settings.unwanted == "void") | (layer == CROWD) & (settings.crowds == "void")
-    return _shown(batch.runs, np.where(void, INSTANCE_VOID, number), batch.runs.rival, INSTANCE_VOID)
+    value = np.where(_is_void(settings, batch), INSTANCE_VOID, number)
+    stuff = np.append(layer == STUFF, False)[batch.runs.owner]
+    return np.where(stuff, 0, _shown(batch.runs, value, batch.runs.rival, INSTANCE_VOID))
+
+
+def _is_void(settings: MaskSettings, batch: Batch) -> Flags:
+    """Return which objects are void in semantic and instance masks."""
+    layer = batch.objects.layer
+    void: Flags = layer == UNLABELLED
+    if settings.unwanted == "void":
+        void = void | (layer == UNWANTED)
+    if settings.crowds == "void":
+        void = void | (layer == CROWD)
+    return void
 
 
 def panoptic_values(batch: Batch) -> Integers:
     """Return the segment id that each run shows; background, void and unwanted objects are all 0 in COCO's form."""
-    return _shown(batch.runs, np.where(batch.objects.layer == UNWANTED, 0, batch.objects.segment), batch.runs.rival, 0)
+    return _shown(batch.runs, np.where(batch.objects.layer >= UNWANTED, 0, batch.objects.segment), batch.runs.rival, 0)
 
 
 def _shown(runs: Runs, value: Integers, rival: Integers, void: int) -> Integers:

@@ -20,17 +20,20 @@ NOBODY = -1
 BITS = 64
 KEY_BITS = 63
 
-OBJECT, CROWD, STUFF, UNWANTED = range(4)
-"""Layers, the topmost first. A lower layer never takes a pixel from a higher one, and only yields to it."""
+OBJECT, CROWD, STUFF, UNWANTED, UNLABELLED = range(5)
+"""Layers, the topmost first. A lower layer never takes a pixel from a higher one, and only yields to it.
+
+UNLABELLED is what a panoptic PNG gives to no segment.
+"""
 
 
 @dataclasses.dataclass(frozen=True)
 class Objects:
     """The objects of a batch, one entry each; those of one image stand together, in the order of the annotations.
 
-    `image` counts from 0 within the batch; `label` is 0 for unwanted objects; `layer` one of the four above; `number`
-    names the object in its image's instance mask, from 1, 0 for unwanted ones; `segment` is its id in panoptic masks;
-    `annotation_id` and `category_id` are the source's.
+    `image` counts from 0 within the batch; `label` is 0 for unwanted objects; `layer` one of those above; `number`
+    names the object in its image's instance mask, from 1, 0 for stuff and unwanted ones; `segment` is its id in
+    panoptic masks; `annotation_id` and `category_id` are the source's.
     """
 
     image: Integers

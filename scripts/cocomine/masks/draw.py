@@ -36,7 +36,7 @@ from cocomine.masks.batch import (
     void_border,
 )
 from cocomine.masks.boundaries import Integers
-from cocomine.masks.compose import NOBODY, UNWANTED
+from cocomine.masks.compose import NOBODY, STUFF, UNWANTED
 from cocomine.masks.folder import replaced_folder
 from cocomine.masks.grid import nearest_indices, taken_before
 from cocomine.masks.inputs import VOID, ImageRow, Labels, read_images, read_labels
@@ -162,7 +162,9 @@ def _count_runs(batch: Batch, values: Mapping[str, Integers], size: int) -> list
     lengths, number = runs.lengths(), len(batch.objects)
     heights, widths = batch.heights(), batch.widths()
     owned = runs.owner != NOBODY
-    shown = owned & (values["instance"] == np.append(objects.number, 0)[runs.owner])
+    is_number = values["instance"] == np.append(objects.number, 0)[runs.owner]
+    is_segment = values["panoptic"] == np.append(objects.segment, 0)[runs.owner]
+    shown = owned & np.where(np.append(objects.layer == STUFF, False)[runs.owner], is_segment, is_number)
     segments = owned & (values["panoptic"] != 0)
     down_start, across_start = np.cumsum(heights + 1) - (heights + 1), np.cumsum(widths + 1) - (widths + 1)
     down = np.concatenate([taken_before(height, size) for height in heights.tolist()])
@@ -192,10 +194,12 @@ def _count_pictures(batch: Batch, pictures: Mapping[str, list[png.Picture]], siz
     box = np.zeros((number, 4), np.int64)
     by_label = np.zeros((len(batch.rows), 256), np.int64)
     # Owner 0 is nobody here, and object i is i + 1.
-    numbers = np.concatenate([[0], batch.objects.number])
+    numbers, ids = np.concatenate([[0], batch.objects.number]), np.concatenate([[0], batch.objects.segment])
+    stuff = np.concatenate([[False], batch.objects.layer == STUFF])
     for image, (row, owner) in enumerate(zip(batch.rows, fill(batch, runs.owner + 1, np.uint32), strict=True)):
         by_label[image] = np.bincount(pictures["semantic"][image].ravel(), minlength=256)
-        shown = np.where(pictures["instance"][image] == numbers[owner], owner, 0)
+        is_number, is_segment = pictures["instance"][image] == numbers[owner], pictures["panoptic"][image] == ids[owner]
+        shown = np.where(np.where(stuff[owner], is_segment, is_number), owner, 0)
         sampled = shown[np.ix_(nearest_indices(row.height, size), nearest_indices(row.width, size))]
         segments = np.where(pictures["panoptic"][image] != 0, owner, 0)
         for name, picture in (("pixels", shown), ("training", sampled), ("segment_pixels", segments)):
@@ -218,7 +222,7 @@ def _by_image(batch: Batch, by_label: Integers, columns: Mapping[str, Integers],
         own = table[first:last]
         present = np.flatnonzero(by_label[image]).tolist()
         pixels = dict(zip(present, by_label[image][present].tolist(), strict=True))
-        result.append(ImageCounts(pixels, own[objects.layer[first:last] != UNWANTED]))
+        result.append(ImageCounts(pixels, own[objects.layer[first:last] < UNWANTED]))
     return result
 
 
@@ -321,6 +325,8 @@ def rasterize_masks(
     records = Records(settings, sources)
     with contextlib.closing(records), replaced_folder(out_dir / "masks", "refused.tsv") as folder:
         records.check(labels)
+        stuff = frozenset(category for category, thing in records.isthing.items() if not thing)
+        labels = dataclasses.replace(labels, stuff=stuff)
         if settings.unwanted == "void" and records.category_ids <= labels.category_to_label.keys():
             log.warning(
                 "masks.unwanted is void, and every category of %s has a label: nothing becomes void by it. "
@@ -372,7 +378,8 @@ def _draw_all(
                     progress.count(f"refused: {outcome.reason}")
                     continue
                 drawn.append(row)
-                asked += len(outcome.objects)
+                # A panoptic annotation is one record for all segments of its image.
+                asked += 1 if settings.draw_from == "panoptic" else len(outcome.objects)
                 hashes += [f"{value}  {name}/{row.stem}.png\n" for name, value in outcome.files.items()]
                 for line in label_lines(row, outcome, labels):
                     add_label(line)
@@ -391,8 +398,8 @@ def _draw_all(
             )
         if drawn and not asked and len(records):
             log.warning(
-                "rasterize_masks: none of %d annotations of %s was drawn: none has a category with a label and an image of "
-                "the subset. Check masks.draw_from, masks.stuff_categories and the subset's categories",
+                "rasterize_masks: none of %d annotations of %s was drawn: none has a category with a label and an "
+                "image of the subset. Check masks.draw_from, masks.stuff_categories and the subset's categories",
                 len(records),
                 ", ".join(records.names),
             )

@@ -29,12 +29,16 @@ class ImageRow:
 
 @dataclasses.dataclass(frozen=True)
 class Labels:
-    """The classes of a subset: label i (0 is the background) has `names[i]` and the colour `colors[i]`."""
+    """The classes of a subset: label i (0 is the background) has `names[i]` and the colour `colors[i]`.
+
+    `stuff` are the ids of the categories that have regions and no objects.
+    """
 
     names: tuple[str, ...]
     supercategories: tuple[str, ...]
     colors: tuple[tuple[int, int, int], ...]
     category_to_label: dict[int, int]
+    stuff: frozenset[int] = frozenset()
 
     def palette(self) -> bytes:
         """Return 256 RGB triples: each label's colour, black where there is no label, near-white for void."""

@@ -34,7 +34,7 @@ def write_contact_sheet(
     """Write a PNG of up to `most` of the images, spread evenly over the subset in the order of their ids.
 
     Each is shown dimmed, with its classes in their colours, their edges drawn, and void hatched; the legend lists the
-    classes that occur on the sheet. An image that the store lacks is left out.
+    classes that occur on the sheet. An image that the store lacks, or has in another size, is left out.
     """
     cells = []
     for row in _spread(rows, most):
@@ -85,6 +85,8 @@ def _cell(row: ImageRow, labels: Labels, store: Path, masks: Path) -> tuple[Imag
     """Return the image with its mask over it, at the size of a cell, and its labels, the largest first."""
     try:
         with Image.open(store / row.store_path) as image, Image.open(masks / f"{row.stem}.png") as picture:
+            if image.size != picture.size:
+                return None
             mask = np.asarray(picture)
             scale = min(CELL[0] / row.width, CELL[1] / row.height)
             size = max(1, round(row.width * scale)), max(1, round(row.height * scale))

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from cocomine.masks.boundaries import Integers
-from cocomine.masks.compose import CROWD
+from cocomine.masks.compose import CROWD, STUFF
 from cocomine.masks.inputs import VOID, ImageRow, Labels
 
 LABEL_COLUMNS = ("image_id", "file_name", "label", "name", "pixels", "instances", "hidden", "vanished", "empty")
@@ -29,8 +29,8 @@ INSTANCE_FIELDS = [
     for name in ("number", "annotation_id", "category_id", "label", "layer", "area", "pixels", "training", "state")
 ]
 
-STATES = ("visible", "hidden", "vanished", "empty", "crowd")
-VISIBLE, HIDDEN, VANISHED, EMPTY, CROWDED = range(5)
+STATES = ("visible", "hidden", "vanished", "empty", "crowd", "stuff")
+VISIBLE, HIDDEN, VANISHED, EMPTY, CROWDED, REGION = range(6)
 SIZES = ("small", "medium", "large")
 SIZE_LIMITS = (32 * 32, 96 * 96)
 """COCO's size classes, by the pixels of an object's own mask: small below 32², large from 96² on."""
@@ -59,13 +59,14 @@ class ImageCounts:
 def state_numbers(layer: Integers, area: Integers, uncovered: Integers, training: Integers) -> Integers:
     """Return what became of each object, as places in STATES.
 
-    crowd: it is a region of many. empty: it covers no pixel even alone. hidden: others cover all of it. vanished: it
-    has pixels, but none of them is left at the training size. visible: all others.
+    crowd: it is a region of many. stuff: it is a region of stuff. empty: it covers no pixel even alone. hidden: others
+    cover all of it. vanished: it has pixels, but none of them is left at the training size. visible: all others.
     """
     state = np.where(training == 0, VANISHED, VISIBLE)
     state[uncovered == 0] = HIDDEN
     state[area == 0] = EMPTY
     state[layer == CROWD] = CROWDED
+    state[layer == STUFF] = REGION
     return state
 
 
@@ -77,7 +78,7 @@ def label_lines(row: ImageRow, counts: ImageCounts, labels: Labels) -> Iterator[
     for label, states in sorted(numbers.items()):
         yield (
             row.image_id, row.file_name, label, labels.names[label], counts.by_label.get(label, 0),
-            sum(states) - states[CROWDED], states[HIDDEN], states[VANISHED], states[EMPTY],
+            sum(states) - states[CROWDED] - states[REGION], states[HIDDEN], states[VANISHED], states[EMPTY],
         )  # fmt: skip
 
 
@@ -136,8 +137,8 @@ class Totals:
     @staticmethod
     def _objects(states: Integers) -> dict[str, int]:
         numbers = dict(zip(STATES, states.tolist(), strict=True))
-        crowds = numbers.pop("crowd")
-        return {"instances": sum(numbers.values()), **numbers, "crowds": crowds}
+        crowds, stuff = numbers.pop("crowd"), numbers.pop("stuff")
+        return {"instances": sum(numbers.values()), **numbers, "crowds": crowds, "stuff": stuff}
 
 
 def panoptic_annotation(row: ImageRow, counts: ImageCounts) -> dict[str, Any]:

@@ -48,6 +48,7 @@ from cocomine.mining.funnel import Funnel
 from cocomine.mining.index import Array, Mask, Rows, Source, licence_names, licences_of, read_source, splits_of
 from cocomine.mining.mine import query_values, read_source_of
 from cocomine.mining.outputs import (
+    check_stems,
     write_attribution,
     write_dictionary,
     write_images,
@@ -424,6 +425,7 @@ class _Assembly:
         by_id = image_rows[np.lexsort((image_rows, source.images["id"][image_rows]))]
         category_ids = self._category_ids(annotation_rows)
         self._document(out / "subset.json", "instances", source, images, labels, category_ids)
+        check_stems(source, by_id)
         write_images(out / "images.tsv", source, by_id, [roles[row] for row in by_id.tolist()])
         kept = [category for category in source.categories if category.id in category_ids]
         write_labels(out / "labels.json", drawn_categories(self.drawn, source, self.index_dir, kept))

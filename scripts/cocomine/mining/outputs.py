@@ -5,7 +5,7 @@ from __future__ import annotations
 import colorsys
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import Any
 
 import msgspec
@@ -69,6 +69,18 @@ def labels_document(categories: Sequence[Category]) -> dict[str, Any]:
 def write_labels(path: Path, categories: Sequence[Category]) -> None:
     """Write labels.json."""
     write_json(path, labels_document(categories))
+
+
+def check_stems(source: Source, rows: Rows) -> None:
+    """Raise CocomineError when two images have one file name up to its folder and ending: they would share a mask."""
+    seen: dict[str, str] = {}
+    for name in source.images.texts("file_name", rows):
+        other = seen.setdefault(PurePosixPath(name or "").stem, name or "")
+        if other != name:
+            raise CocomineError(
+                f"subset: {other} and {name} would share one mask, {PurePosixPath(other).stem}.png",
+                "mine them into two subsets (source_splits, exclude_images), or rename one of them at the source",
+            )
 
 
 def write_images(path: Path, source: Source, rows: Rows, roles: Sequence[str]) -> None:

@@ -23,7 +23,7 @@ from cocomine.base.errors import CocomineError
 from cocomine.base.files import atomic_path, read_table, sha256_of_file, write_json, write_table
 from cocomine.base.progress import Progress
 from cocomine.masks.grid import nearest_indices
-from cocomine.masks.inputs import ImageRow, read_images
+from cocomine.masks.inputs import VOID, ImageRow, read_images, read_labels
 from cocomine.masks.pool import in_order
 from cocomine.tensors.settings import TensorSettings
 
@@ -62,6 +62,7 @@ class Job:
     header: int
     size: int
     image_filter: str
+    largest_label: int = VOID - 1
 
 
 def resize_mask(mask: Bytes, size: int) -> Bytes:
@@ -86,12 +87,14 @@ def pack_tensors(
     split: Path | None,
     out_dir: Path,
     threads: int = 1,
+    labels: Path | None = None,
 ) -> dict[str, Any]:
     """Write images.npy, masks.npy, index.tsv, refused.tsv and manifest.json to `out_dir`; return the manifest.
 
     `images` is the subset's images.tsv, `store_dir` holds its store paths, `masks_dir` the folder `semantic`, and
-    `split` the split.tsv that names each image's side and fold. Raises CocomineError when an image is in no split,
-    when every image is refused, or for the first refused one if the settings say stop.
+    `split` the split.tsv that names each image's side and fold. `labels` is labels.json: a mask that holds a label
+    which it lacks is refused. Raises CocomineError when an image is in no split, when every image is refused, or for
+    the first refused one if the settings say stop.
     """
     rows = read_images(images)
     sides = _sides(split, rows)
@@ -102,8 +105,9 @@ def pack_tensors(
     with atomic_path(out_dir / "images.npy") as images_file, atomic_path(out_dir / "masks.npy") as masks_file:
         header = _create(images_file, (*shape, 3))
         assert header == _create(masks_file, shape)
+        largest = VOID - 1 if labels is None else len(read_labels(labels).names) - 1
         job = Job(store_dir, masks_dir / "semantic", images_file, masks_file, header, settings.size,
-                  settings.image_filter)  # fmt: skip
+                  settings.image_filter, largest)  # fmt: skip
         refused, pixels = _pack_all(rows, sides, job, threads, settings.bad_images == "stop")
         kept = [number for number, row in enumerate(rows) if row.image_id not in refused]
         if not kept:
@@ -233,6 +237,10 @@ def _pack_one(job: Job, row: ImageRow, image_out: Bytes, mask_out: Bytes) -> Ref
         return refuse("mask-missing", f"{row.stem}.png was not drawn")
     except UNREADABLE as error:
         return refuse("mask-undecodable", f"{row.stem}.png: {error}")
+    known = mask[mask != VOID]
+    if known.max(initial=0) > job.largest_label:
+        detail = f"{row.stem}.png holds {known.max()}, the largest label is {job.largest_label}"
+        return refuse("mask-label-unknown", detail)
     if mask.shape != (row.height, row.width):
         found = f"{mask.shape[1]} × {mask.shape[0]}"
         return refuse("mask-size-differs", f"the mask is {found}, the image {row.width} × {row.height}")

@@ -70,6 +70,14 @@ def test_panoptic_masks_of_a_mined_subset_equal_the_official_pngs_and_json(tmp_p
             [s[k] for k in keys] for s in record["segments_info"]
         ]
     assert drawn == len(official["annotations"]) == 100
+    things = {category["id"] for category in official["categories"] if category["isthing"]}
+    segments = [segment for record in official["annotations"] for segment in record["segments_info"]]
+    manifest = read_json(folder / "masks.json")
+    assert manifest["counts"]["annotations"] == {"in": 100, "drawn": 100, "not_drawn": 0}
+    assert manifest["all"]["instances"] == sum(s["category_id"] in things and not s["iscrowd"] for s in segments)
+    assert manifest["all"]["stuff"] == sum(s["category_id"] not in things for s in segments)
+    for line in read_table(folder / "masks" / "instances.tsv"):
+        assert (line["number"] == "0") == (line["state"] == "stuff") == (int(line["category_id"]) not in things)
 
 
 def test_a_panoptic_subset_of_one_class_keeps_all_stuff_and_of_the_things_only_that_class(tmp_path: Path) -> None:
@@ -144,7 +152,13 @@ def test_stuff_of_a_mined_subset_is_drawn_with_labels_of_its_own(
         assert np.array_equal(picture(folder / f"masks/semantic/{image:012}.png"), expected.semantic)
         assert set(np.unique(expected.semantic)) - {0} == set(label_of.values())
         assert np.array_equal(segment_ids(folder / f"masks/panoptic/{image:012}.png"), expected.panoptic)
-    assert {row["name"] for row in read_table(folder / "masks.tsv")} >= set(names)
+        assert np.array_equal(picture(folder / f"masks/instance/{image:012}.png"), expected.instance)
+    lines = list(read_table(folder / "masks.tsv"))
+    assert {row["name"] for row in lines} >= set(names)
+    assert {row["instances"] for row in lines if row["name"] != "dog"} == {"0"}
+    things = 2 if "dog" in names else 0
+    whole = read_json(folder / "masks.json")["all"]
+    assert (whole["instances"], whole["stuff"]) == (things, 2 * (len(names) - bool(things)))
 
 
 def test_a_stuff_category_that_is_not_there_is_named_with_the_nearest(annotations: Path, tmp_path: Path) -> None:

@@ -202,7 +202,15 @@ def test_hidden_vanished_and_empty_instances_are_counted_apart(tmp_path: Path) -
     states = [row["state"] for row in read_table(tmp_path / "masks" / "instances.tsv")]
     assert states == ["hidden", "visible", "vanished", "empty"]
     summary = read_json(tmp_path / "masks.json")
-    assert summary["all"] == {"instances": 4, "visible": 1, "hidden": 1, "vanished": 1, "empty": 1, "crowds": 0}
+    assert summary["all"] == {
+        "instances": 4,
+        "visible": 1,
+        "hidden": 1,
+        "vanished": 1,
+        "empty": 1,
+        "crowds": 0,
+        "stuff": 0,
+    }
     assert summary["classes"][0]["by_size"]["small"]["vanished"] == 1
     assert sum(summary["pixels"].values()) == 20 * 30
 
@@ -252,6 +260,21 @@ def test_stuff_lies_beneath_objects_and_counts_as_no_thing(tmp_path: Path) -> No
     kinds = {c["id"]: c["isthing"] for c in read_json(tmp_path / "masks" / "panoptic.json")["categories"]}
     assert kinds[90] == 0
     assert kinds[1] == 1
+    assert mask(tmp_path, "instance")[0, 0] == 0
+    assert mask(tmp_path, "instance")[8, 8] == 1
+    lines = {row["label"]: row for row in read_table(tmp_path / "masks.tsv")}
+    assert (lines["3"]["instances"], lines["1"]["instances"]) == ("0", "1")
+    states = [row["state"] for row in read_table(tmp_path / "masks" / "instances.tsv")]
+    assert states == ["visible", "stuff"]
+
+
+@pytest.mark.parametrize("stated", [None, "yes", 2, 0.5])
+def test_a_category_that_says_nothing_usable_of_being_a_thing_counts_as_one(tmp_path: Path, stated: object) -> None:
+    content = document([thing(1, 3, box(2, 2, 9, 9))])
+    content["categories"] = [dict(category, isthing=stated) for category in content["categories"]]
+    drawn(tmp_path, content, MaskSettings(outputs=ALL, contact_sheet=0))
+    kinds = read_json(tmp_path / "masks" / "panoptic.json")["categories"]
+    assert {category["isthing"] for category in kinds} == {1}
 
 
 @pytest.mark.parametrize(

@@ -1,4 +1,5 @@
 import dataclasses
+import json
 from pathlib import Path
 from typing import Any
 
@@ -214,3 +215,25 @@ def test_the_manifest_names_the_interpolation(subset: Subset) -> None:
     manifest = read_json(subset.out / "manifest.json")
     assert manifest["images"]["interpolation"] == "box, antialiased"
     assert manifest["masks"]["interpolation"] == "nearest"
+
+
+def test_a_mask_with_a_label_that_the_table_lacks_is_set_aside(subset: Subset) -> None:
+    entries = [{"label": n, "name": f"class {n}", "color": [n, n, n]} for n in range(4)]
+    content = {"labels": entries, "category_to_label": {str(n): n for n in range(1, 4)}}
+    labels = subset.folder / "labels.json"
+    labels.write_text(json.dumps(content))
+    mask = np.asarray(Image.open(subset.mask(8))).copy()
+    mask[0, :2] = 4, 255
+    Image.fromarray(mask).save(subset.mask(8))
+    files = (
+        subset.folder / "images.tsv",
+        subset.folder / "store",
+        subset.folder / "masks",
+        subset.folder / "split.tsv",
+    )
+    manifest = pack_tensors(TensorSettings(size=16), *files, subset.out, labels=labels)
+    (row,) = read_table(subset.out / "refused.tsv")
+    assert (row["reason"], row["detail"]) == ("mask-label-unknown", f"{8:012}.png holds 4, the largest label is 3")
+    assert manifest["counts"] == {"in": 5, "packed": 4, "refused": 1}
+    masks = np.load(subset.out / "masks.npy")
+    assert sum(sum(side["pixels"].values()) for side in manifest["splits"].values()) == masks.size
