@@ -9,7 +9,7 @@ from cocomine.sources.digests import Digester
 Status = Literal["ok", "missing", "refused", "failed"]
 
 
-class Want(msgspec.Struct, frozen=True):
+class Want(msgspec.Struct, frozen=True, gc=False):
     """One file that is wanted: its name below the target folder and its name in the origin (a path or object name).
 
     `bytes` is -1, and each checksum empty, where nothing is known beforehand. Checksums are lower-case hex; an origin's
@@ -45,7 +45,7 @@ class Outcome(msgspec.Struct):
     moved: int = 0
 
 
-class Facts(msgspec.Struct, frozen=True):
+class Facts(msgspec.Struct, frozen=True, gc=False):
     """What an origin says about one file without sending it. Checksums are lower-case hex, empty where not said.
 
     `dated` says that `mtime_ns` is the time of the file that was published, not that of its publication.
