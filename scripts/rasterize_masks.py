@@ -8,6 +8,7 @@ writes below --out-dir
     masks/semantic/*.png   with a palette: 0 background, 1..n the labels of labels.json, 255 void
     masks/instance/*.png   16-bit: the number of the object in the image, 65535 void   (if asked for)
     masks/panoptic/*.png   COCO's panoptic form, with masks/panoptic.json              (if asked for)
+    masks/images.tsv       per image: the number of classes that have a pixel, pixels of background and of void
     masks/instances.tsv    every object drawn: its number, pixels, and whether it is hidden or vanishes
     masks/refused.tsv      images that could not be drawn, and why
     masks.tsv              per image and label: pixels, instances, hidden, vanished at the training size

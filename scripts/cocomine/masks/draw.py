@@ -46,11 +46,13 @@ from cocomine.masks.settings import MaskSettings
 from cocomine.masks.sheet import write_contact_sheet
 from cocomine.masks.tables import (
     FIELDS,
+    IMAGE_COLUMNS,
     INSTANCE_COLUMNS,
     LABEL_COLUMNS,
     REFUSED_COLUMNS,
     ImageCounts,
     Totals,
+    image_line,
     instance_lines,
     label_lines,
     panoptic_annotation,
@@ -359,6 +361,7 @@ def _draw_all(
     with contextlib.ExitStack() as open_files:
         add_label = open_files.enter_context(open_table(label_table, LABEL_COLUMNS))
         add_instance = open_files.enter_context(open_table(folder / "instances.tsv", INSTANCE_COLUMNS))
+        add_image = open_files.enter_context(open_table(folder / "images.tsv", IMAGE_COLUMNS))
         add_refused = open_files.enter_context(open_table(folder / "refused.tsv", REFUSED_COLUMNS))
         # The panoptic records are put by until the images, which stand before them in the file, are known.
         segments = open_files.enter_context(tempfile.TemporaryFile(dir=folder))
@@ -381,6 +384,7 @@ def _draw_all(
                 # A panoptic annotation is one record for all segments of its image.
                 asked += 1 if settings.draw_from == "panoptic" else len(outcome.objects)
                 hashes += [f"{value}  {name}/{row.stem}.png\n" for name, value in outcome.files.items()]
+                add_image(image_line(row, outcome))
                 for line in label_lines(row, outcome, labels):
                     add_label(line)
                 for line in instance_lines(row, outcome):

@@ -11,6 +11,7 @@ from cocomine.masks.compose import CROWD, STUFF
 from cocomine.masks.inputs import VOID, ImageRow, Labels
 
 LABEL_COLUMNS = ("image_id", "file_name", "label", "name", "pixels", "instances", "hidden", "vanished", "empty")
+IMAGE_COLUMNS = ("image_id", "file_name", "classes", "background", "void")
 INSTANCE_COLUMNS = (
     "image_id", "number", "annotation_id", "category_id", "label", "iscrowd", "area", "pixels", "training_pixels",
     "state",
@@ -80,6 +81,13 @@ def label_lines(row: ImageRow, counts: ImageCounts, labels: Labels) -> Iterator[
             row.image_id, row.file_name, label, labels.names[label], counts.by_label.get(label, 0),
             sum(states) - states[CROWDED] - states[REGION], states[HIDDEN], states[VANISHED], states[EMPTY],
         )  # fmt: skip
+
+
+def image_line(row: ImageRow, counts: ImageCounts) -> tuple[object, ...]:
+    """Return the image's line of images.tsv: how many classes have a pixel in it, and the pixels of none of them."""
+    background, void = counts.by_label.get(0, 0), counts.by_label.get(VOID, 0)
+    classes = len(counts.by_label) - (background > 0) - (void > 0)
+    return (row.image_id, row.file_name, classes, background, void)
 
 
 def instance_lines(row: ImageRow, counts: ImageCounts) -> Iterator[tuple[object, ...]]:

@@ -68,6 +68,8 @@ def test_every_image_under_every_policy_equals_the_composition_of_pycocotools_ma
         for line in read_table(folder / "masks" / "instances.tsv"):
             lines.setdefault(int(line["image_id"]), []).append(line)
         drawings.append((settings, folder / "masks", lines))
+    present = {int(row["image_id"]): row for row in read_table(drawings[0][1] / "images.tsv")}
+    assert sorted(present) == sorted(image["id"] for image in document(name)["images"])
     for image in document(name)["images"]:
         decoded: dict[int, np.ndarray] = {}
         for settings, masks, lines in drawings:
@@ -78,6 +80,12 @@ def test_every_image_under_every_policy_equals_the_composition_of_pycocotools_ma
                 np.asarray(Image.open(masks / output / f"{where[0]}.png")) for output in ("semantic", "instance")
             )
             assert np.array_equal(semantic, expected.semantic), where
+            if masks == drawings[0][1]:
+                values, pixels = np.unique(semantic, return_counts=True)
+                counts = dict(zip(values.tolist(), pixels.tolist(), strict=True))
+                row = present[image["id"]]
+                assert (int(row["background"]), int(row["void"])) == (counts.pop(0, 0), counts.pop(255, 0))
+                assert int(row["classes"]) == len(counts)
             assert np.array_equal(instance, expected.instance), where
             assert np.array_equal(segment_ids(masks / "panoptic" / f"{where[0]}.png"), expected.panoptic), where
             shown = np.bincount(expected.instance.ravel(), minlength=1000)
@@ -195,3 +203,26 @@ def test_the_bytes_do_not_depend_on_the_number_of_processes(tmp_path: Path) -> N
     assert contents[0].keys() == contents[1].keys()
     assert [key for key in contents[0] if contents[0][key] != contents[1][key]] == []
     assert sum(key.endswith(".png") for key in contents[0]) == 3 * 79 + 1
+
+
+def test_refuse_sets_aside_exactly_the_images_in_which_two_objects_claim_a_pixel(tmp_path: Path) -> None:
+    name = "instances_val2017"
+    write_subset(tmp_path, document(name))
+    settings = MaskSettings(outputs=ALL, overlap="refuse", contact_sheet=0)
+    rasterize_masks(settings, sources(tmp_path), tmp_path, 128, 2)
+    refused = {int(row["image_id"]) for row in read_table(tmp_path / "masks" / "refused.tsv")}
+    label_of = {c["id"]: n for n, c in enumerate(sorted(document(name)["categories"], key=lambda c: c["id"]), 1)}
+    for image in document(name)["images"]:
+        annotations = by_image(name)[image["id"]]
+        height, width = image["height"], image["width"]
+        decoded = {a["id"]: ann_to_mask(a["segmentation"], height, width) for a in annotations}
+        objects = [decoded[a["id"]].astype(int) for a in annotations if not a["iscrowd"]]
+        overlap = bool(objects) and int(np.sum(objects, axis=0).max()) > 1
+        assert (image["id"] in refused) == overlap
+        stem = Path(image["file_name"]).stem
+        if not overlap:
+            expected = draw(settings, height, width, annotations, label_of, decoded=decoded)
+            assert np.array_equal(np.asarray(Image.open(tmp_path / f"masks/semantic/{stem}.png")), expected.semantic)
+        else:
+            assert not (tmp_path / f"masks/semantic/{stem}.png").exists()
+    assert 0 < len(refused) < len(document(name)["images"])
