@@ -1,4 +1,4 @@
-"""What the stages share: where a script lies, and the digest of the code that its result depends on.
+"""What the stages share: where a script lies, the digest of the code that it runs, where first checksums are kept.
 
 reads   scripts/
 writes  nothing
@@ -13,3 +13,8 @@ def script(rule):
 
 def code(rule):
     return code_digest(Path(script(rule)))
+
+
+def pins(kind, source):
+    name = source.name if kind == "annotations" else source.store.name
+    return "" if source.bucket else f"--pins data/locks/{kind}/{name}.jsonl"

@@ -18,11 +18,6 @@ localrules:
     sync_images,
 
 
-def pins(kind, source):
-    name = source.name if kind == "annotations" else source.store.name
-    return "" if source.bucket else f"--pins data/locks/{kind}/{name}.jsonl"
-
-
 rule make_demo_bucket:
     input:
         script=ancient(script("make_demo_bucket")),

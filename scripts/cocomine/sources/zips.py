@@ -16,6 +16,7 @@ from cocomine.base.errors import CocomineError
 from cocomine.base.files import atomic_path
 from cocomine.sources.behaviour import Behaviour
 from cocomine.sources.byte_source import ByteSource, FileSource, LazySource, PartSource, SeekableSource
+from cocomine.sources.names import plain
 from cocomine.sources.origins import UnseenError
 from cocomine.sources.records import Facts, Outcome, Want
 from cocomine.sources.transfer import ChangedError, CorruptedError, Target, receive
@@ -89,7 +90,7 @@ class Directory:
                 if name.endswith("/" + wanted) or wanted.endswith("/" + name)
             ]
         if len(found) > 1:
-            raise NotServedError("refused", f"{len(found)} members fit {wanted}: {', '.join(sorted(found)[:5])}")
+            raise NotServedError("refused", f"{len(found)} members fit {wanted}: {', '.join(map(plain, sorted(found)[:5]))}")
         return self.members[found[0]] if found else None
 
 
