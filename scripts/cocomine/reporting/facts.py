@@ -16,6 +16,9 @@ from cocomine.base.files import read_json, read_table
 MOST_IN_A_MATRIX = 20
 """Classes that a matrix shows at most; the others stand in the stage's own file."""
 
+SIZE_NAMES = ("small", "medium", "large")
+"""COCO's size classes, as masks.json names them."""
+
 Facts = dict[str, Any]
 
 
@@ -301,6 +304,11 @@ def mask_facts(folder: Path, labels: Sequence[Mapping[str, Any]]) -> Facts | Non
         ],
         "training_size": manifest.get("training_size"),
         "sizes": _mask_sizes(manifest.get("classes", [])),
+        "class_sizes": [
+            {"name": entry["name"], "cells": [_vanished(entry["by_size"].get(size, {})) for size in SIZE_NAMES]}
+            for entry in manifest.get("classes", [])
+            if entry.get("by_size") and entry.get("instances")
+        ],
         "areas": [
             {"name": name, "pixels": count, "share": count / total}
             for total in [sum(manifest.get("pixels", {}).values())]
@@ -311,19 +319,25 @@ def mask_facts(folder: Path, labels: Sequence[Mapping[str, Any]]) -> Facts | Non
     }
 
 
+def _vanished(counts: Mapping[str, int]) -> str:
+    """How many of a class's objects of one size vanish at the training size, as "3 of 12"; a dash where it has none."""
+    return f"{counts['vanished']} of {counts['instances']}" if counts.get("instances") else "–"
+
+
 def _mask_sizes(classes: Sequence[Mapping[str, Any]]) -> list[Facts]:
     """Instances, hidden and vanished ones by size, over all classes; a size without instances is left out."""
     sums: dict[str, Counter[str]] = {}
     for entry in classes:
         for size, counts in entry.get("by_size", {}).items():
             sums.setdefault(size, Counter()).update(counts)
-    order = ["small", "medium", "large"]
+    order = list(SIZE_NAMES)
     return [
         {
             "name": size,
             "instances": sums[size]["instances"],
             "hidden": sums[size]["hidden"],
             "vanished": sums[size]["vanished"],
+            "empty": sums[size]["empty"],
             "share": sums[size]["vanished"] / sums[size]["instances"],
         }
         for size in sorted(sums, key=lambda size: (order.index(size) if size in order else len(order), size))
