@@ -20,6 +20,7 @@ faster: `ratio_vs_pycocotools` (files), `ratio_vs_pycocotools_draw`.
 import argparse
 import contextlib
 import io
+import itertools
 import json
 import logging
 import os
@@ -356,10 +357,15 @@ def main() -> None:
             f"{images} images of {WIDTH} × {HEIGHT}, {OBJECTS} objects each; images/s, median of {options.pairs} pairs"
         )
         print(f"{'':34} {'theirs':>9} {'ours':>9} {'ratio':>7}")
-        theirs = Path(name) / "theirs"
+        # Each run writes into a new folder: a file system looks long for a place where files were deleted just before.
+        theirs, run = Path(name) / "theirs", itertools.count()
         files = in_turn(
-            lambda: their_files(coco, theirs), lambda: rasterize_masks(SETTINGS, sources(folder), folder), options.pairs
+            lambda: their_files(coco, Path(name) / f"their-{next(run)}"),
+            lambda: rasterize_masks(SETTINGS, sources(folder), Path(name) / f"our-{next(run)}"),
+            options.pairs,
         )
+        their_files(coco, theirs)
+        rasterize_masks(SETTINGS, sources(folder), folder)
         ratio_files = report("annotations to PNG files", *files, images)
         their_bytes, our_bytes = check_same(folder, theirs)
         assert our_bytes <= their_bytes, "our files are larger"
