@@ -464,6 +464,12 @@ class _Run:
             self.apply("max_images", words, images=clauses.marked(taken, self.size))
         negatives, spare_negatives = self._negatives(negatives_from, spares)
         spare = self._spares(order, taken, pairs) if spares and drawn else order[:0]
+        return self._in_row_order(order, taken, negatives, spare, spare_negatives), caps
+
+    def _in_row_order(self, order: Rows, taken: Rows, negatives: Rows, spare: Rows, spare_negatives: Rows) -> Chosen:
+        """Put all images that were drawn into one list by row; ranks are places in the order of drawing."""
+        if len(taken) == len(order) and not len(negatives) and not len(spare_negatives) and (np.diff(taken) > 0).all():
+            return Chosen(taken, (WANTED,) * len(taken), np.arange(len(taken)), ("",) * len(taken))
         place = np.full(self.size, -1, dtype=np.int64)
         place[order] = np.arange(len(order))
         rows = np.concatenate([taken, negatives, spare, spare_negatives])
@@ -475,7 +481,7 @@ class _Run:
         ordered = kinds[by_row].tolist()
         roles = tuple(map((WANTED, NEGATIVE, SPARE, SPARE).__getitem__, ordered))
         replaces = tuple(map(("", "", WANTED, NEGATIVE).__getitem__, ordered))
-        return Chosen(rows[by_row], roles, ranks[by_row], replaces), caps
+        return Chosen(rows[by_row], roles, ranks[by_row], replaces)
 
     def _wanted_pairs(self, pairs: Pairs) -> Pairs:
         chosen = np.isin(pairs.cls, np.array(self.wanted.classes, dtype=np.int64))

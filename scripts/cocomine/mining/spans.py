@@ -20,7 +20,7 @@ LONG_BLOCK = 1 << 14
 BLOCKS_A_JOIN = 2048
 # A piece stays in the processor's cache between being read and being written. Copying within the kernel (sendfile,
 # copy_file_range) takes half as long again for blocks that begin anywhere in a page.
-PIECE = 1 << 18
+PIECE = 1 << 19
 
 
 class SpanFile:
