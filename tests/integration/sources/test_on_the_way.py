@@ -160,7 +160,7 @@ def through(bench: SyncBench, proxy: ForwardProxy, **more: str) -> Result:
     return script(*bench.command(), env=env)
 
 
-@pytest.mark.parametrize("kind", ["mirror", "list", "https", "zip", "whole", "annotations"])
+@pytest.mark.parametrize("kind", ["mirror", "https", "zip", "annotations"])
 def test_all_goes_through_the_proxy_that_the_environment_names(tmp_path: Path, kind: str) -> None:
     with SyncBench(kind, tmp_path) as bench, ForwardProxy() as proxy:
         through(bench, proxy).ok()
