@@ -90,7 +90,8 @@ class Directory:
                 if name.endswith("/" + wanted) or wanted.endswith("/" + name)
             ]
         if len(found) > 1:
-            raise NotServedError("refused", f"{len(found)} members fit {wanted}: {', '.join(map(plain, sorted(found)[:5]))}")
+            some = ", ".join(map(plain, sorted(found)[:5]))
+            raise NotServedError("refused", f"{len(found)} members fit {wanted}: {some}")
         return self.members[found[0]] if found else None
 
 
