@@ -299,6 +299,9 @@ def measure(bench: Bench, full: bool, figures: dict[str, object]) -> None:
             later = (lambda: bench.ours(slow.port), lambda: bench.rclone(slow.port, 64))
             got = bench.pairs("rclone, 40 ms later", *later, count, times)
             figures["ratio_vs_rclone_40ms"] = got["ratio"]
+            later = (lambda: bench.ours(slow.port), lambda: bench.rclone(slow.port, 128))
+            got = bench.pairs("rclone with 128, 40 ms later", *later, count, times)
+            figures["ratio_vs_rclone_128_40ms"] = got["ratio"]
             bench.bucket.describe()
         else:
             print("not run: rclone is not installed (apt-get install rclone)", flush=True)
@@ -326,6 +329,7 @@ TARGETS: list[tuple[str, str, str, Callable[[Any], bool]]] = [
     ("ratio_vs_gsutil", "times `gsutil -m rsync`", "at least 14", lambda value: value >= 14),
     ("ratio_vs_rclone", "times `rclone copy`", "at least 1", lambda value: value >= 1),
     ("ratio_vs_rclone_40ms", "the same, each answer 40 ms later", "at least 1", lambda value: value >= 1),
+    ("ratio_vs_rclone_128_40ms", "the same, rclone with 128 transfers instead of 64", "", lambda value: True),
     ("ratio_vs_transfer_manager", "times google-cloud-storage's transfer_manager", "", lambda value: True),
     ("zip_bytes_ratio", "bytes moved for members of a zip, over theirs", "at most 1.05", lambda value: value <= 1.05),
     (

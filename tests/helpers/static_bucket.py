@@ -141,7 +141,7 @@ http {{
   map $object $hashes {{ include {folder}/hashes.conf; }}
   server {{
     listen 127.0.0.1:{port} ssl backlog=1024;
-    ssl_certificate {cert}; ssl_certificate_key {key};
+    ssl_certificate {cert}; ssl_certificate_key {key}; ssl_protocols TLSv1.2 TLSv1.3;
     location ~ ^/download/storage/v1/b/bkt/o/(?<object>.+)$ {{
       add_header x-goog-hash $hashes;
       alias {folder}/objects/$object;

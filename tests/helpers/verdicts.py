@@ -52,7 +52,9 @@ def _first_clause(trace: Trace, kind: str, row: int) -> str:
 def assert_task_agreement(trace: Trace, task: str, statistics: dict[str, Any]) -> None:
     """Assert that verdicts on all records of another task add up to the conservation's counts."""
     (counted,) = (
-        tasks[task] for kind, tasks in statistics["conservation"].items() if kind not in ("image", "category") and task in tasks
+        tasks[task]
+        for kind, tasks in statistics["conservation"].items()
+        if kind not in ("image", "category") and task in tasks
     )
     table = trace.source_of(task).annotations
     verdicts = [trace.other_at(task, row) for row in range(table.rows)]

@@ -13,7 +13,7 @@ class Behaviour:
     """
 
     processes: int = 2
-    connections: int = 64
+    connections: int = 128
     tries: int = 6
     first_wait: float = 0.5
     stall_seconds: float = 30.0

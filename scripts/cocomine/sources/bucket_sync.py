@@ -15,6 +15,7 @@ from cocomine.sources.behaviour import Behaviour
 from cocomine.sources.compare import Filter, LocalFile, side_by_side, walk
 from cocomine.sources.gcs import Bucket
 from cocomine.sources.ledger import FOLDER, Entry, Ledger, worth_compacting
+from cocomine.sources.movers import Crew
 from cocomine.sources.names import FolderGuard, Taken, plain, refusal
 from cocomine.sources.origins import public_label
 from cocomine.sources.prefix_lock import PrefixLock, agree
@@ -180,7 +181,11 @@ def download(settings: OriginSettings, root: Path, options: Options) -> None:
     tally = Tally(None if options.only_looks else root / FOLDER / "failures.tsv")
     lock = PrefixLock(options.lock, options.locked)
     label = public_label(settings.url)
-    with tally.naming(), contextlib.closing(Ledger(root / FOLDER / "ledger.jsonl")) as ledger:
+    with contextlib.ExitStack() as stack:
+        stack.enter_context(tally.naming())
+        ledger = stack.enter_context(contextlib.closing(Ledger(root / FOLDER / "ledger.jsonl")))
+        ahead = not (options.only_looks or bucket.behind_proxy)
+        crew = stack.enter_context(bucket.crew(options.behaviour)) if ahead else None  # it connects meanwhile
         with Progress(f"list {label}", None, "object") as progress:
             wants = list(_wanted(bucket, root, options, ledger, tally, progress, lock))
         needed, free = sum(want.bytes for want in wants), free_bytes(root)
@@ -194,7 +199,7 @@ def download(settings: OriginSettings, root: Path, options: Options) -> None:
             )
         with Progress(f"sync from {label}", len(wants), "file") as progress:
             if wants:
-                _fetch(bucket, root, options, ledger, tally, progress, wants, Moved(needed))
+                _fetch(bucket, root, options, ledger, tally, progress, wants, Moved(needed), crew)
             _remove_extras(root, options, tally, progress)
         if not (options.locked or tally.failed):
             lock.write(root, ledger, f"gs://{bucket.name}/{bucket.prefix}")
@@ -329,6 +334,7 @@ def _fetch(
     progress: Progress,
     wants: Iterable[Want],
     moved: Moved,
+    crew: Crew | None,
 ) -> None:
     guard = FolderGuard(root)
 
@@ -350,7 +356,7 @@ def _fetch(
             origin=f"gs://{bucket.name}/{bucket.prefix}",
             sha256=options.lock is not None,
         )
-        for outcome in bucket.fetch(prepared(), target):
+        for outcome in bucket.fetch(prepared(), target, crew):
             if outcome.status == "ok":
                 progress.advance(1, str(moved))
                 progress.count("copied")

@@ -1,5 +1,6 @@
 """Google Cloud Storage: credentials, listing and metadata by its library, many small files by the lean movers."""
 
+import contextlib
 import functools
 import os
 import threading
@@ -17,13 +18,13 @@ import msgspec
 from cocomine.base.errors import CocomineError
 from cocomine.sources.behaviour import Behaviour
 from cocomine.sources.digests import Digester, hex_of_base64
-from cocomine.sources.mover import Order, Report, Setup
-from cocomine.sources.movers import move
+from cocomine.sources.mover import Order, Place, Report, Setup
+from cocomine.sources.movers import Crew
 from cocomine.sources.presets import advice_for_dead_bucket
 from cocomine.sources.records import Facts, Outcome, Want, mismatch
 from cocomine.sources.settings import OriginSettings
 from cocomine.sources.transfer import CorruptedError, Target, in_threads, receive
-from cocomine.sources.web import PIECE, NotServedError, Web, persist, proxy_of
+from cocomine.sources.web import PIECE, Line, NotServedError, Web, persist, proxy_of
 
 SCOPE = "https://www.googleapis.com/auth/devstorage.read_write"
 PAGE = 1000  # objects; the most that the API gives at once
@@ -90,27 +91,32 @@ class Bucket:
         query |= {"startOffset": self.prefix + start} if start else {}
         query |= {"endOffset": self.prefix + end} if end else {}
         skip = len(self.prefix)
-        with ThreadPoolExecutor(1) as pool:
-            pending: Future[_Page] | None = pool.submit(self._page, query)
+        line = None if self.behind_proxy else Line(self.behaviour)
+        with contextlib.closing(line) if line else contextlib.nullcontext(), ThreadPoolExecutor(1) as pool:
+            pending: Future[_Page] | None = pool.submit(self._page, query, line)
             while pending is not None:
                 page = pending.result()
                 token = page.nextPageToken
-                pending = pool.submit(self._page, {**query, "pageToken": token}) if token else None
+                pending = pool.submit(self._page, {**query, "pageToken": token}, line) if token else None
                 for row in page.items:
                     yield row.facts(skip)
 
-    def _page(self, query: dict[str, str]) -> "_Page":
-        return _PAGES.decode(self._asked("/o", query))
+    def _page(self, query: dict[str, str], line: Line | None) -> "_Page":
+        return _PAGES.decode(self._asked("/o", query, line))
 
-    def _asked(self, path: str, query: dict[str, str]) -> bytes:
+    def _asked(self, path: str, query: dict[str, str], line: Line | None = None) -> bytes:
         """Return the JSON API's answer about the bucket. Raises CocomineError when it says no, with advice.
 
-        NotServedError is raised for an object that is not there.
+        `line` is tried first; the pool takes over what is more than a plain answer. NotServedError is raised for an
+        object that is not there.
         """
         query = query | ({"userProject": self.requester_pays} if self.requester_pays else {})
         address = f"{self.base}/storage/v1/b/{self.name}{path}?{urllib.parse.urlencode(query)}"
 
         def attempt() -> bytes:
+            body = line.get(address, self.authorization(False)) if line is not None else None
+            if body is not None:
+                return body
             answer = self.web.ask("GET", address, explain=True)
             try:
                 return bytes(answer.read())
@@ -173,11 +179,9 @@ class Bucket:
                 self._renewed = time.monotonic()
         return f"Bearer {self.credentials.token}"
 
-    def fetch(self, wants: Iterable[Want], target: Target) -> Iterator[Outcome]:
-        """Fetch objects into `target` by the lean movers; yields an outcome each."""
-        known: dict[int, Want] = {}
+    def crew(self, behaviour: Behaviour) -> Crew:
+        """Return movers that connect to the bucket at once. The caller ends them."""
         base = urllib.parse.urlsplit(self.base)
-        behaviour = target.behaviour
         processes = max(1, min(behaviour.processes, behaviour.connections))
         setup = Setup(
             host=base.hostname or "",
@@ -185,14 +189,29 @@ class Bucket:
             tls=base.scheme == "https",
             host_header=base.netloc,
             headers="Accept-Encoding: gzip\r\nUser-Agent: cocomine\r\n",
-            root=str(target.root),
-            staging=str(target.staging),
             connections=max(1, behaviour.connections // processes),
             tries=behaviour.tries,
             stall_seconds=behaviour.stall_seconds,
             first_wait=behaviour.first_wait,
-            sha256=target.sha256,
             cafile=os.environ.get("REQUESTS_CA_BUNDLE", ""),
+        )
+        return Crew(setup, processes, self.authorization)
+
+    @property
+    def behind_proxy(self) -> bool:
+        """Whether the environment names a proxy for the bucket; movers do not speak to proxies."""
+        return bool(proxy_of(self.base))
+
+    def fetch(self, wants: Iterable[Want], target: Target, crew: Crew | None = None) -> Iterator[Outcome]:
+        """Fetch objects into `target` by the lean movers, those of `crew` if given; yields an outcome each."""
+        if self.behind_proxy:
+            yield from self._fetch_by_web(wants, target)
+            return
+        known: dict[int, Want] = {}
+        place = Place(
+            root=str(target.root),
+            staging=str(target.staging),
+            sha256=target.sha256,
             ledger=str(target.ledger.path) if target.ledger is not None else "",
             origin=target.origin,
         )
@@ -213,16 +232,15 @@ class Bucket:
                     want.etag,
                 )
 
-        if proxy_of(self.base):
-            yield from self._fetch_by_web(wants, target)  # the movers do not speak to proxies
-            return
         unusual: list[Want] = []
-        for report in move(orders(), setup, processes, self.authorization, target.moved):
-            want = known.pop(report.number)
-            if report.status == "unusual":
-                unusual.append(want)
-            else:
-                yield _outcome(want, report)
+        with contextlib.ExitStack() as stack:
+            movers = crew or stack.enter_context(self.crew(target.behaviour))
+            for report in movers.move(orders(), place, target.moved):
+                want = known.pop(report.number)
+                if report.status == "unusual":
+                    unusual.append(want)
+                else:
+                    yield _outcome(want, report)
         yield from self._fetch_by_web(unusual, target)
 
     def _fetch_by_web(self, wants: Iterable[Want], target: Target) -> Iterator[Outcome]:

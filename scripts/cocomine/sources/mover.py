@@ -18,11 +18,11 @@ import selectors
 import socket
 import ssl
 import struct
-import sys
 import time
+import traceback
 from collections import deque
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, NoReturn
 
 from cocomine.sources.digests import Digester, changed, hex_of_base64
 
@@ -34,6 +34,7 @@ LONGEST_RETRY_AFTER = 300.0
 KEEP_FROM = 1 << 20  # a broken body is continued, not begun again, from this many bytes on
 FIRST_CONNECTIONS = 8  # more are opened only while waiting for the network is what takes the time
 WORTH_MORE = 0.01  # seconds without any answer, while files wait for a connection, that double the connections
+FAR = 0.02  # seconds that a connection took to open which tell of a network where all connections are worth it
 HOPELESS = 40  # after so many failures in a row, and a file's last try among them, a file gets one try only
 
 
@@ -67,28 +68,33 @@ class Report(NamedTuple):
 
 
 class Setup(NamedTuple):
-    """What holds for all orders of a process. `headers` are complete header lines; `authorization` may change."""
+    """What a process must know to connect. `headers` are complete header lines; `authorization` comes with orders."""
 
     host: str
     port: int
     tls: bool
     host_header: str
     headers: str
-    root: str
-    staging: str
     connections: int
     tries: int
     stall_seconds: float
     first_wait: float
-    sha256: bool
     cafile: str = ""
+
+
+class Place(NamedTuple):
+    """Where files go: the folder, where they lie before they are complete, and the ledger that notes them."""
+
+    root: str
+    staging: str
+    sha256: bool
     ledger: str = ""
     origin: str = ""
 
 
 # Messages are tuples of plain values: a length (four bytes, big-endian), then Python's marshal form. Both ends are the
 # same interpreter, and nothing that starts faster reads them faster.
-#   parent to process: (orders, authorization or None, whether these are the last)
+#   parent to process: the setup; then (orders, authorization or None, whether these are the last, a place or None)
 #   process to parent: (reports, bytes of unfinished files that arrived since the last answer)
 
 
@@ -182,8 +188,8 @@ class Mover:
         self.fatal = ""  # why nothing at all can come from this origin
         self.context = _context(setup.cafile) if setup.tls else None
         self.addresses: list[tuple[int, str, int]] = []
-        append = os.O_WRONLY | os.O_CREAT | os.O_APPEND
-        self.ledger = os.open(setup.ledger, append, 0o666) if setup.ledger else -1
+        self.place = Place("", "", False)
+        self.ledger = -1
 
     # -- the loop
 
@@ -233,9 +239,15 @@ class Mover:
             return min(0.5, self.gate - now)
         return 0.5
 
-    def _take(self, orders: list[tuple[Any, ...]], authorization: str | None, last: bool) -> None:
+    def _take(
+        self, orders: list[tuple[Any, ...]], authorization: str | None, last: bool, place: tuple[Any, ...] | None
+    ) -> None:
         if authorization is not None:
             self.authorization = authorization
+        if place is not None:
+            self.place = Place(*place)
+            if self.place.ledger:
+                self.ledger = os.open(self.place.ledger, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o666)
         self.ready.extend(Job(Order(*order)) for order in orders)
         self.closing = self.closing or last
 
@@ -268,9 +280,10 @@ class Mover:
                 self._failed(connection, _words(error))
 
     def _connect_ahead(self, now: float) -> None:
-        """Open the first connections while the parent is still listing; what fails here fails anew with an order."""
-        for _ in range(self.limit):
-            connection = self.idle.pop(0)
+        """Open connections while the parent is still listing; what fails here fails anew with an order."""
+        closed = [connection for connection in self.idle if connection.state == "closed"]
+        for connection in closed[: self.limit - self.setup.connections + len(closed)]:
+            self.idle.remove(connection)
             connection.last_heard = now
             self.busy.add(connection)
             try:
@@ -370,6 +383,9 @@ class Mover:
 
     def _ready(self, connection: Connection) -> None:
         """Use a connection that is open now, or keep it for the next order."""
+        if self.limit < self.setup.connections and self.now - connection.last_heard > FAR:
+            self.limit = self.setup.connections
+            self._connect_ahead(self.now)
         if connection.job is None:
             self._want(connection, selectors.EVENT_READ)
             self._release(connection, True)
@@ -498,7 +514,7 @@ class Mover:
             self._report(job, "unusual", "the origin sends no checksum along")
             return
         if not job.kept:
-            job.digest = Digester(self.setup.sha256, crc32c=self.setup.sha256 or not job.md5)
+            job.digest = Digester(self.place.sha256, crc32c=self.place.sha256 or not job.md5)
         connection.left = int(length)
         connection.total = int(length) + job.kept
         if job.order.bytes >= 0 and connection.total != job.order.bytes:
@@ -528,7 +544,7 @@ class Mover:
         assert job.digest is not None
         if job.descriptor < 0:
             self.ordinal += 1
-            job.staged = f"{self.setup.staging}/{os.getpid()}-{self.ordinal}"
+            job.staged = f"{self.place.staging}/{os.getpid()}-{self.ordinal}"
             job.descriptor = os.open(job.staged, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o666)
         piece = connection.view[: connection.fill]
         job.digest.update(piece)
@@ -558,7 +574,7 @@ class Mover:
             self._report(job, "refused", changed(digest.sha256, order.sha256))
             return
         self._answered()
-        source = (job.generation, order.etag, self.setup.origin)
+        source = (job.generation, order.etag, self.place.origin)
         try:
             if order.mtime_ns:
                 os.utime(job.descriptor, ns=(order.mtime_ns, order.mtime_ns))
@@ -568,7 +584,7 @@ class Mover:
             entry = (order.target, digest.bytes, mtime_ns, digest.md5, digest.sha256, digest.crc32c)
             if self.ledger >= 0:  # before the rename: whoever finds the file finds its checksums
                 os.write(self.ledger, b"\n" + json.dumps(entry + source, ensure_ascii=False).encode() + b"\n")
-            os.replace(job.staged, f"{self.setup.root}/{order.target}")
+            os.replace(job.staged, f"{self.place.root}/{order.target}")
         except (OSError, OverflowError) as error:
             self._report(job, "failed", f"cannot be put in place: {_words(error)}")
             return
@@ -638,7 +654,7 @@ class Mover:
     def _on_disk(self, job: Job) -> bool:
         """Report a full disk as such: trying again would not help."""
         try:
-            stat = os.statvfs(self.setup.staging)
+            stat = os.statvfs(self.place.staging)
         except OSError:
             return True
         if stat.f_bavail * stat.f_frsize < PIECE:
@@ -791,8 +807,18 @@ def main() -> int:
     return 0
 
 
-if __name__ == "__main__":
+def run() -> NoReturn:
+    """Be a mover from now on, until the parent has no more for it."""
+    code = 1
     try:
-        sys.exit(main())
+        code = main()
     except (KeyboardInterrupt, BrokenPipeError):
-        os._exit(130)
+        code = 130
+    except Exception:  # noqa: BLE001 - a forked process must not go on with what its parent was doing
+        traceback.print_exc()
+    finally:
+        os._exit(code)
+
+
+if __name__ == "__main__":
+    run()

@@ -7,10 +7,10 @@ import queue
 import struct
 import threading
 from collections.abc import Callable, Iterable, Iterator
-from typing import Any
+from typing import Any, Self
 
 from cocomine.sources import spares
-from cocomine.sources.mover import Order, Report, Setup, packed
+from cocomine.sources.mover import Order, Place, Report, Setup, packed
 
 AHEAD = 4  # orders that a process holds for each of its connections, so that none waits for the parent
 SHARE = 32  # orders that each process is given in turn at first, so that few files are shared out evenly
@@ -34,16 +34,18 @@ class _Process:
         """Send orders; a dead process is noticed by its listener."""
         for order in orders:
             self.pending[order.number] = order
-        self._write(packed(([tuple(order) for order in orders], authorization, False)))
+        self._write(packed(([tuple(order) for order in orders], authorization, False, None)))
+
+    def begin(self, place: Place, authorization: str) -> None:
+        """Say where files go, before any order."""
+        self._write(packed(([], authorization, False, tuple(place))))
 
     def _write(self, payload: bytes) -> None:
-        assert self.child.stdin is not None
         with contextlib.suppress(BrokenPipeError, ValueError):
             self.child.stdin.write(payload)
             self.child.stdin.flush()
 
     def _listen(self) -> None:
-        assert self.child.stdout is not None
         stream = self.child.stdout
         while len(header := stream.read(4)) == 4:
             (length,) = struct.unpack(">I", header)
@@ -55,58 +57,67 @@ class _Process:
 
     def stop(self) -> None:
         """End the process, whatever it is doing."""
-        assert self.child.stdin is not None
         with contextlib.suppress(BrokenPipeError):
             self.child.stdin.close()
-        if self.alive:
-            self.child.terminate()
-        self.child.wait()
+        self.child.end(kill=self.alive)
 
 
-def move(
-    orders: Iterable[Order],
-    setup: Setup,
-    processes: int,
-    authorization: Callable[[bool], str],
-    moved: Callable[[int], None],
-) -> Iterator[Report]:
-    """Carry out `orders` and yield a report for each, in the order in which they end.
+class Crew:
+    """So many movers, which connect at once and wait for orders. A context manager."""
 
-    `authorization(renew)` returns the Authorization header's value, renewed when the origin refused the last;
-    `moved` is told of bytes as they arrive. A process that dies has its orders given to a new one, once each.
-    """
-    answers: Answers = queue.SimpleQueue()
-    source = iter(orders)
-    ahead = setup.connections * AHEAD
-    token = authorization(False)
-    workers = [_Process(setup, answers) for _ in range(processes)]
-    for worker in workers:
-        worker.send([], token)
-    again: list[Order] = []
-    seen_twice: set[int] = set()
-    exhausted = False
+    def __init__(self, setup: Setup, processes: int, authorization: Callable[[bool], str]) -> None:
+        """Start them. `authorization(renew)` returns the Authorization header's value.
 
-    def fill(worker: _Process, most: int = ahead) -> None:
-        nonlocal exhausted
-        batch: list[Order] = []
-        while len(worker.pending) + len(batch) < most:
-            if again:
-                batch.append(again.pop())
-                continue
-            order = next(source, None) if not exhausted else None
-            if order is None:
-                exhausted = True
-                break
-            batch.append(order)
-        if batch:
-            worker.send(batch, authorization(False))
+        It is renewed when the origin refused the last.
+        """
+        self._setup = setup
+        self._authorization = authorization
+        self._answers: Answers = queue.SimpleQueue()
+        self._workers = [_Process(setup, self._answers) for _ in range(processes)]
 
-    try:
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        for worker in self._workers:
+            worker.stop()
+        self._workers.clear()
+
+    def move(self, orders: Iterable[Order], place: Place, moved: Callable[[int], None]) -> Iterator[Report]:
+        """Carry out `orders` and yield a report for each, in the order in which they end. To be called once.
+
+        `moved` is told of bytes as they arrive. A process that dies has its orders given to a new one, once each.
+        """
+        authorization = self._authorization
+        source = iter(orders)
+        ahead = self._setup.connections * AHEAD
+        workers = self._workers
+        for worker in workers:
+            worker.begin(place, authorization(False))
+        again: list[Order] = []
+        seen_twice: set[int] = set()
+        exhausted = False
+
+        def fill(worker: _Process, most: int = ahead) -> None:
+            nonlocal exhausted
+            batch: list[Order] = []
+            while len(worker.pending) + len(batch) < most:
+                if again:
+                    batch.append(again.pop())
+                    continue
+                order = next(source, None) if not exhausted else None
+                if order is None:
+                    exhausted = True
+                    break
+                batch.append(order)
+            if batch:
+                worker.send(batch, authorization(False))
+
         for most in range(min(SHARE, ahead), ahead + SHARE, SHARE):
             for worker in workers:
                 fill(worker, min(most, ahead))
         while any(worker.pending for worker in workers) or again:
-            worker, answer = answers.get()
+            worker, answer = self._answers.get()
             if answer is None:
                 worker.alive = False
                 lost, worker.pending = list(worker.pending.values()), {}
@@ -118,9 +129,9 @@ def move(
                         seen_twice.add(order.number)
                         again.append(order)
                 if again or not exhausted:
-                    replacement = _Process(setup, answers)
+                    replacement = _Process(self._setup, self._answers)
                     workers.append(replacement)
-                    replacement.send([], authorization(False))
+                    replacement.begin(place, authorization(False))
                     fill(replacement)
                 continue
             reports, count = answer
@@ -135,6 +146,3 @@ def move(
                 yield report
             if len(worker.pending) < ahead // 2 or again:
                 fill(worker)
-    finally:
-        for worker in workers:
-            worker.stop()

@@ -10,8 +10,8 @@ from pathlib import Path
 import pytest
 from cocomine.base.errors import CocomineError
 from cocomine.sources import bucket_sync, publishing
-from cocomine.sources.mover import HOPELESS, Order, Setup
-from cocomine.sources.movers import move
+from cocomine.sources.mover import HOPELESS, Order, Place, Setup
+from cocomine.sources.movers import Crew
 from cocomine.sources.settings import OriginSettings
 from helpers.gcs_server import GcsServer
 from helpers.sync import Result, script, tree
@@ -157,19 +157,18 @@ def test_a_time_that_a_disk_cannot_hold_fails_its_own_file_only(tmp_path: Path, 
         tls=False,
         host_header="127.0.0.1",
         headers="",
-        root=str(tmp_path),
-        staging=str(tmp_path / "staging"),
         connections=2,
         tries=2,
         stall_seconds=5,
         first_wait=0.01,
-        sha256=False,
     )
+    place = Place(str(tmp_path), str(tmp_path / "staging"), sha256=False)
     orders = [
         Order(number, name, f"/storage/v1/b/b/o/p%2F{name}?alt=media", mtime_ns=2**100 if name == "7" else 0)
         for number, name in enumerate(names)
     ]
-    reports = {report.number: report for report in move(orders, setup, 1, lambda renew: "", lambda count: None)}
+    with Crew(setup, 1, lambda renew: "") as crew:
+        reports = {report.number: report for report in crew.move(orders, place, lambda count: None)}
     assert len(reports) == 20
     assert "cannot be put in place" in reports.pop(7).reason
     assert {report.status for report in reports.values()} == {"ok"}
