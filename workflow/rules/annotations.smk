@@ -64,9 +64,13 @@ rule compare_sources:
         runtime=30,
     params:
         code=code("compare_sources"),
-        first=lambda wildcards: plan.comparisons[wildcards.comparison].first.index_folder,
+        first=lambda wildcards: plan.comparisons[
+            wildcards.comparison
+        ].first.index_folder,
         first_name=lambda wildcards: plan.comparisons[wildcards.comparison].first.name,
-        second=lambda wildcards: plan.comparisons[wildcards.comparison].second.index_folder,
+        second=lambda wildcards: plan.comparisons[
+            wildcards.comparison
+        ].second.index_folder,
         second_name=lambda wildcards: plan.comparisons[wildcards.comparison].second.name,
         splits=lambda wildcards: plan.comparisons[wildcards.comparison].splits,
         task=lambda wildcards: plan.comparisons[wildcards.comparison].task,
