@@ -1,15 +1,16 @@
 """The split as files: slices byte for byte, nothing lost or doubled, the audit true, the same bytes each time."""
 
 import json
+from pathlib import Path
 
 import pytest
 from cocomine.base.errors import CocomineError
 from cocomine.base.files import read_table
 from cocomine.reporting.splits import _audit_facts
-from cocomine.splits.documents import read
+from cocomine.splits.documents import SIDES, read
 from cocomine.splits.settings import SplitSettings
 from cocomine.splits.split import split
-from helpers.splits_subsets import write_subset
+from helpers.splits_subsets import TASKS, write_subset
 
 STRATEGIES = {
     "hash": {},
@@ -18,6 +19,13 @@ STRATEGIES = {
     "kfold": {"folds": 3, "fold": 1},
     "lists": {"val_list": tuple(range(1, 90, 9)), "unlisted": "train"},
 }
+FOLDS = 4
+PARTITIONS = (
+    {strategy: (strategy, more, False) for strategy, more in STRATEGIES.items() if strategy != "kfold"}
+    | {f"kfold, fold {fold}": ("kfold", {"folds": FOLDS, "fold": fold}, False) for fold in range(FOLDS)}
+    | {f"inherited from {strategy}": (strategy, more, True) for strategy, more in STRATEGIES.items()}
+)
+"""Strategy and further settings of each way to part a subset, and whether it is inherited from another subset's."""
 
 
 def run(folder, out=None, like=None, previous=None, **settings):
@@ -26,28 +34,75 @@ def run(folder, out=None, like=None, previous=None, **settings):
     return json.loads((out / "split_audit.json").read_text()), list(read_table(out / "split.tsv"))
 
 
-@pytest.mark.parametrize("strategy", STRATEGIES)
-def test_both_sides_are_the_subset_and_share_nothing(tmp_path, strategy):
-    ids = write_subset(tmp_path, 60, twins=[(0, 1), (5, 20), (7, 41)])
-    audit, rows = run(tmp_path, strategy=strategy, **STRATEGIES[strategy])
-    assert [int(row["image_id"]) for row in rows] == ids
-    whole = read(tmp_path / "subset.json")
-    sides = [read(tmp_path / f"{side}.json") for side in ("train", "val")]
-    images = [{image for image, _ in side.images} for side in sides]
-    assert images[0] | images[1] == set(ids)
-    assert not images[0] & images[1]
-    assert images[1] == {int(row["image_id"]) for row in rows if row["split"] == "val"}
+def assert_parts(whole_file: Path, part_files: list[Path], images: list[set[int]]) -> list[int]:
+    """Assert that the files are a COCO file's train and val, record by record; return their numbers of annotations."""
+    whole, *parts = (json.loads(file.read_text("utf-8")) for file in (whole_file, *part_files))
+    texts, *parts_texts = (read(file) for file in (whole_file, *part_files))
     for field in ("images", "annotations"):
-        texts = [bytes(record[-1]) for side in sides for record in getattr(side, field)]
-        assert sorted(texts) == sorted(bytes(record[-1]) for record in getattr(whole, field))
-    assert [bytes(raw) for raw in sides[0].categories] == [bytes(raw) for raw in whole.categories]
-    captions = read(tmp_path / "tasks/captions.json")
-    parts = [read(tmp_path / f"split_tasks/{side}_captions.json") for side in ("train", "val")]
-    assert sorted(a for part in parts for a in part.annotations) == sorted(captions.annotations)
-    assert all({a[0] for a in part.annotations} <= side for part, side in zip(parts, images, strict=True))
-    assert parts[0].categories is None
+        # A panoptic record is known by its image.
+        every, *ids = ([r.get("id", r.get("image_id")) for r in document[field]] for document in (whole, *parts))
+        assert not set(ids[0]) & set(ids[1])
+        assert sorted(ids[0] + ids[1]) == sorted(every)
+        assert len(set(every)) == len(every) > 0
+        for part, own in zip(parts_texts, images, strict=True):
+            expected = [bytes(record[-1]) for record in getattr(texts, field) if record[0] in own]
+            assert [bytes(record[-1]) for record in getattr(part, field)] == expected
+    for part, part_texts, own in zip(parts, parts_texts, images, strict=True):
+        assert {record["id"] for record in part["images"]} <= own
+        assert {record["image_id"] for record in part["annotations"]} <= {record["id"] for record in part["images"]}
+        rest = set(whole) - {"images", "annotations"}
+        assert set(part) == set(whole)
+        assert {key: part[key] for key in rest} == {key: whole[key] for key in rest}
+        categories = [
+            None if one.categories is None else [bytes(raw) for raw in one.categories] for one in (part_texts, texts)
+        ]
+        assert categories[0] == categories[1]
+    return [len(part["annotations"]) for part in parts]
+
+
+@pytest.mark.parametrize("case", PARTITIONS)
+def test_both_sides_of_every_task_are_the_subset_and_share_nothing(tmp_path, case):
+    strategy, more, parent = PARTITIONS[case]
+    twins = [(0, 1), (5, 20), (7, 41)]
+    settings = {"strategy": strategy, **more}
+    like = None
+    if parent:
+        # A quarter of the images are new to the split that is inherited.
+        write_subset(tmp_path / "parent", 45, twins=twins)
+        run(tmp_path / "parent", **settings)
+        like, settings = tmp_path / "parent/split.tsv", {}
+    folder = tmp_path / "subset"
+    ids = write_subset(folder, 60, twins=twins)
+    audit, rows = run(folder, like=like, **settings)
+    assert audit["strategy"] == ("inherited" if parent else strategy)
+    assert [int(row["image_id"]) for row in rows] == ids
+    images = [{int(row["image_id"]) for row in rows if row["split"] == side} for side in SIDES]
+    assert images[0] | images[1] == set(ids)
+    assert all(images)
+    for side, own in zip(SIDES, images, strict=True):
+        assert {record["id"] for record in json.loads((folder / f"{side}.json").read_text())["images"]} == own
+    files = {"instances": (folder / "subset.json", [folder / f"{side}.json" for side in SIDES])}
+    for task in TASKS:
+        parts = [folder / f"split_tasks/{side}_{task}.json" for side in SIDES]
+        files[task] = folder / f"tasks/{task}.json", parts
+    assert sorted(path.name for path in (folder / "split_tasks").iterdir()) == sorted(
+        part.name for task in TASKS for part in files[task][1]
+    )
+    counts = {task: assert_parts(whole, parts, images) for task, (whole, parts) in files.items()}
+    assert audit["annotations"] == {task: dict(zip(SIDES, both, strict=True)) for task, both in counts.items()}
+    assert all(min(both) > 0 for both in counts.values())
     assert audit["images"] == {"all": 60, "train": len(images[0]), "val": len(images[1])}
     assert audit["links_across_sides"] == []
+
+
+def test_every_image_is_in_val_of_one_fold_only(tmp_path):
+    ids = write_subset(tmp_path, 60, twins=[(0, 1), (5, 20), (7, 41)])
+    in_val = []
+    for fold in range(FOLDS):
+        _, rows = run(tmp_path, tmp_path / str(fold), strategy="kfold", folds=FOLDS, fold=fold)
+        in_val += [int(row["image_id"]) for row in rows if row["split"] == "val"]
+        assert all((row["split"] == "val") == (row["fold"] == str(fold)) for row in rows)
+    assert sorted(in_val) == ids
 
 
 @pytest.mark.parametrize("strategy", STRATEGIES)
@@ -56,7 +111,7 @@ def test_the_same_subset_gives_the_same_bytes(tmp_path, strategy):
     for name in ("a", "b"):
         run(tmp_path, tmp_path / name, strategy=strategy, **STRATEGIES[strategy])
     files = [path.relative_to(tmp_path / "a") for path in (tmp_path / "a").rglob("*") if path.is_file()]
-    assert len(files) == 6
+    assert len(files) == 4 + 2 * len(TASKS)
     assert all((tmp_path / "a" / file).read_bytes() == (tmp_path / "b" / file).read_bytes() for file in files)
 
 
@@ -163,7 +218,9 @@ def test_one_image_cannot_be_split(tmp_path):
         run(tmp_path)
 
 
-@pytest.mark.parametrize("broken", ["subset.json", "images.tsv", "images.parquet", "tasks/captions.json"])
+@pytest.mark.parametrize(
+    "broken", ["subset.json", "images.tsv", "images.parquet", *(f"tasks/{task}.json" for task in TASKS)]
+)
 def test_a_damaged_input_is_an_error_that_names_it(tmp_path, broken):
     write_subset(tmp_path, 10)
     (tmp_path / broken).write_text("neither\nthis\nnor that\n")
