@@ -1,14 +1,16 @@
 """Every image of the real slice, under every policy, against pycocotools."""
 
 import functools
+import hashlib
 import json
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 from cocomine.base.files import read_json, read_table
 from cocomine.masks.draw import Sources, rasterize_masks
-from cocomine.masks.settings import MaskSettings
+from cocomine.masks.settings import CHOICES, MaskSettings
 from helpers.mask_oracle import ann_to_mask, draw, labels_of, write_subset
 from helpers.shared import coco_mini
 from PIL import Image
@@ -38,30 +40,49 @@ def by_image(name: str) -> dict[int, list[dict]]:
     return result
 
 
-# Every image is drawn under every overlap policy; crowds and unwanted classes take both of their settings in each file.
-POLICIES = {
-    "instances_train2017": [
-        ("annotation-order", "class", "void"),
-        ("smaller-on-top", "void", "background"),
-        ("void", "class", "background"),
-    ],
-    "instances_val2017": [
-        ("annotation-order", "void", "background"),
-        ("smaller-on-top", "class", "void"),
-        ("void", "void", "void"),
-    ],
-}
+EVERY_POLICY = [
+    (overlap, crowds, unwanted)
+    for overlap in CHOICES["overlap"]
+    if overlap != "refuse"
+    for crowds in CHOICES["crowds"]
+    for unwanted in CHOICES["unwanted"]
+]
+"""Each way to draw. What is refused is not drawn: that has a test of its own."""
+
+EVERY_OVERLAP = [
+    ("annotation-order", "class", "void"),
+    ("smaller-on-top", "void", "background"),
+    ("void", "class", "background"),
+]
+DRAWINGS = [
+    ("instances_val2017", 1, EVERY_POLICY),
+    ("instances_train2017", 10, EVERY_POLICY),
+    # The larger file's images under all policies would take over half a minute: each value of each policy comes here.
+    ("instances_train2017", 1, EVERY_OVERLAP),
+]
 
 
-@pytest.mark.parametrize("name", POLICIES)
-def test_every_image_under_every_policy_equals_the_composition_of_pycocotools_masks(tmp_path: Path, name: str) -> None:
+def every(step: int, name: str) -> dict[str, Any]:
+    """Return the document with each `step`-th of its images, beginning with the first."""
+    images = document(name)["images"][::step]
+    annotations = [annotation for image in images for annotation in by_image(name)[image["id"]]]
+    return document(name) | {"images": images, "annotations": annotations}
+
+
+@pytest.mark.parametrize(
+    ("name", "step", "policies"), DRAWINGS, ids=[f"{d[0]}-every-{d[1]}-{len(d[2])}-policies" for d in DRAWINGS]
+)
+def test_every_image_under_every_policy_equals_the_composition_of_pycocotools_masks(
+    tmp_path: Path, name: str, step: int, policies: list[tuple[str, str, str]]
+) -> None:
+    content = every(step, name)
     # Half of the classes are wanted, so that the other half can become background or void.
     labels = labels_of(document(name)["categories"][::2])
     label_of = {int(category): label for category, label in labels["category_to_label"].items()}
     drawings = []
-    for number, (overlap, crowds, unwanted) in enumerate(POLICIES[name]):
+    for number, (overlap, crowds, unwanted) in enumerate(policies):
         folder = tmp_path / str(number)
-        write_subset(folder, document(name), labels)
+        write_subset(folder, content, labels)
         settings = MaskSettings(outputs=ALL, overlap=overlap, crowds=crowds, unwanted=unwanted, contact_sheet=0)
         rasterize_masks(settings, sources(folder), folder, 128, 2)
         lines: dict[int, list[dict[str, str]]] = {}
@@ -69,10 +90,11 @@ def test_every_image_under_every_policy_equals_the_composition_of_pycocotools_ma
             lines.setdefault(int(line["image_id"]), []).append(line)
         drawings.append((settings, folder / "masks", lines))
     present = {int(row["image_id"]): row for row in read_table(drawings[0][1] / "images.tsv")}
-    assert sorted(present) == sorted(image["id"] for image in document(name)["images"])
-    for image in document(name)["images"]:
+    assert sorted(present) == sorted(image["id"] for image in content["images"])
+    pictures = [hashlib.sha256() for _ in drawings]
+    for image in content["images"]:
         decoded: dict[int, np.ndarray] = {}
-        for settings, masks, lines in drawings:
+        for (settings, masks, lines), picture in zip(drawings, pictures, strict=True):
             annotations = by_image(name)[image["id"]]
             expected = draw(settings, image["height"], image["width"], annotations, label_of, decoded=decoded)
             where = Path(image["file_name"]).stem, settings
@@ -80,6 +102,7 @@ def test_every_image_under_every_policy_equals_the_composition_of_pycocotools_ma
                 np.asarray(Image.open(masks / output / f"{where[0]}.png")) for output in ("semantic", "instance")
             )
             assert np.array_equal(semantic, expected.semantic), where
+            picture.update(semantic.tobytes())
             if masks == drawings[0][1]:
                 values, pixels = np.unique(semantic, return_counts=True)
                 counts = dict(zip(values.tolist(), pixels.tolist(), strict=True))
@@ -95,6 +118,7 @@ def test_every_image_under_every_policy_equals_the_composition_of_pycocotools_ma
                 assert int(line["pixels"]) == shown[item["number"]]
                 hidden = not item["crowd"] and item["area"] > 0 and item["uncovered"] == 0
                 assert (line["state"] == "hidden") == hidden
+    assert len({picture.digest() for picture in pictures}) == len(policies), "the images tell the policies apart"
 
 
 @pytest.mark.parametrize("border", [1, 3])
@@ -137,7 +161,7 @@ def test_panoptic_output_of_the_panoptic_source_equals_the_official_pngs_and_jso
         assert np.array_equal(theirs, drawn)
         mine = ours[record["image_id"]]
         assert mine["file_name"] == record["file_name"]
-        keys = ("id", "category_id", "iscrowd", "area")
+        keys = ("id", "category_id", "iscrowd", "area", "bbox")
         assert [[s[k] for k in keys] for s in mine["segments_info"]] == [
             [s[k] for k in keys] for s in record["segments_info"]
         ]

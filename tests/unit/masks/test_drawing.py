@@ -16,6 +16,7 @@ from helpers.mask_oracle import draw, labels_of, write_subset
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
+from pycocotools import mask as coco_mask
 
 ALL = ("semantic", "instance", "panoptic")
 CATEGORIES = [{"id": 1, "name": "cat"}, {"id": 3, "name": "dog"}, {"id": 90, "name": "bus"}]
@@ -52,8 +53,39 @@ def mask(folder: Path, output: str = "semantic", image: int = 1) -> np.ndarray:
 
 COORDINATES = st.one_of(st.floats(-8, 40), st.integers(-40, 200).map(lambda n: n / 5), st.integers(-8, 40).map(float))
 POLYGONS = st.lists(COORDINATES, min_size=6, max_size=12).map(lambda numbers: numbers[: len(numbers) // 2 * 2])
-SHAPES = st.lists(POLYGONS, min_size=1, max_size=3)
-THINGS = st.tuples(SHAPES, st.sampled_from([1, 3, 90, 91]), st.sampled_from([0, 0, 0, 1]))
+SIDES = st.integers(1, 36)
+CATEGORY = st.sampled_from([1, 3, 90, 91])
+CROWD = st.sampled_from([0, 0, 0, 1])
+
+
+def run_lengths(height: int, width: int) -> st.SearchStrategy[dict[str, Any]]:
+    """Masks of an image's size as run lengths, as a list of numbers or packed to a text."""
+    pixels = height * width
+    # Places at which the mask switches, column by column; two at one place make a run of none, as does one at the edge.
+    switches = st.lists(st.integers(0, pixels), max_size=12).map(sorted)
+    grains = st.integers(0, 2**32).map(lambda seed: np.flatnonzero(np.random.default_rng(seed).random(pixels) < 0.5))
+
+    def packed(places: list[int], text: bool) -> dict[str, Any]:
+        plain = {"size": [height, width], "counts": np.diff(np.array([0, *places, pixels])).tolist()}
+        return plain | {"counts": coco_mask.frPyObjects(plain, height, width)["counts"].decode()} if text else plain
+
+    return st.builds(packed, st.one_of(switches, grains), st.booleans())
+
+
+@st.composite
+def scenes(draw_one: st.DrawFn) -> dict[str, Any]:
+    """Return a document of one to three images of one size, objects and crowds of polygons and of run lengths."""
+    height, width = draw_one(SIDES), draw_one(SIDES)
+    shapes = st.one_of(st.lists(POLYGONS, min_size=1, max_size=3), run_lengths(height, width))
+    found = draw_one(st.lists(st.lists(st.tuples(shapes, CATEGORY, CROWD), max_size=7), min_size=1, max_size=3))
+    annotations = [
+        thing(10 * image + number, category, image=image, crowd=crowd) | {"segmentation": shape}
+        for image, scene in enumerate(found, 1)
+        for number, (shape, category, crowd) in enumerate(scene)
+    ]
+    return document(annotations, height, width, len(found))
+
+
 CHOICES = st.builds(
     MaskSettings,
     outputs=st.just(ALL),
@@ -65,23 +97,20 @@ CHOICES = st.builds(
 )
 
 
-@settings(max_examples=80, deadline=None)
-@given(st.lists(st.lists(THINGS, max_size=7), min_size=1, max_size=3), st.integers(1, 36), st.integers(1, 36), CHOICES)
+@settings(max_examples=120, deadline=None)
+@given(scenes(), CHOICES)
 def test_random_scenes_equal_the_composition_of_pycocotools_masks(
-    scenes: list[list[tuple[list[list[float]], int, int]]], height: int, width: int, wanted: MaskSettings
+    content: dict[str, Any], wanted: MaskSettings
 ) -> None:
-    annotations = [
-        {**thing(10 * image + number, category, *shapes, image=image), "iscrowd": crowd}
-        for image, scene in enumerate(scenes, 1)
-        for number, (shapes, category, crowd) in enumerate(scene)
-    ]
+    annotations = content["annotations"]
+    height, width = (content["images"][0][side] for side in ("height", "width"))
     label_of = {1: 1, 3: 2, 90: 3}
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
-        drawn(folder, document(annotations, height, width, len(scenes)), wanted, 8)
+        drawn(folder, content, wanted, 8)
         lines = list(read_table(folder / "masks" / "instances.tsv"))
         table = {(line["image_id"], line["label"]): line for line in read_table(folder / "masks.tsv")}
-        for image in range(1, len(scenes) + 1):
+        for image in range(1, len(content["images"]) + 1):
             own = [a for a in annotations if a["image_id"] == image]
             expected = draw(wanted, height, width, own, label_of)
             assert np.array_equal(mask(folder, "semantic", image), expected.semantic)
