@@ -118,17 +118,11 @@ class Killer:
 
 
 def movers_of(pid: int) -> list[psutil.Process]:
-    """Return the processes that move files for a command."""
+    """Return the processes that move files for a command: it has no others, and those forked bear its own name."""
     try:
-        children = psutil.Process(pid).children()
+        return psutil.Process(pid).children()
     except psutil.NoSuchProcess:
         return []
-    found = []
-    for child in children:
-        with contextlib.suppress(psutil.Error):
-            if "cocomine.sources.mover" in child.cmdline():
-                found.append(child)
-    return found
 
 
 def _kill(child: "subprocess.Popen[str]", movers: list[psutil.Process], victim: str) -> bool:
