@@ -69,11 +69,13 @@ class FileBlock:
     number: int
     begin: int
     end: int
+    buffer: memoryview
+    """Of PIECE bytes, lent to every block of a file: a new one each would cost more than the copying."""
 
     def copy_to(self, out: BinaryIO) -> None:
         """Append the block to `out`."""
         out.flush()
-        target, buffer = out.fileno(), memoryview(bytearray(min(PIECE, self.end - self.begin)))
+        target, buffer = out.fileno(), self.buffer
         begin = self.begin
         while begin < self.end:
             found = os.preadv(self.number, [buffer[: self.end - begin]], begin)
@@ -104,6 +106,7 @@ def coalesce(rows: Rows, offsets: Array, lengths: Array) -> tuple[Array, Array]:
 def copied(file: SpanFile, begins: Array, ends: Array) -> Iterator[bytes | FileBlock]:
     """Yield blocks of a file as pieces of a JSON array, to be joined by separators."""
     short: list[bytes] = []
+    buffer = memoryview(bytearray(PIECE))
     for begin, end in zip(begins.tolist(), ends.tolist(), strict=True):
         if end - begin < LONG_BLOCK:
             short.append(file.raw(begin, end - begin))
@@ -114,6 +117,6 @@ def copied(file: SpanFile, begins: Array, ends: Array) -> Iterator[bytes | FileB
         if short:
             yield SEPARATOR.join(short)
             short = []
-        yield FileBlock(file.number, begin, end)
+        yield FileBlock(file.number, begin, end, buffer)
     if short:
         yield SEPARATOR.join(short)
