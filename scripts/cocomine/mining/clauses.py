@@ -40,7 +40,8 @@ def pairs_of(image_row: Rows, class_of: Array, images: int, classes: int) -> Pai
     good = (image_row >= 0) & (class_of >= 0)
     if not good.all():
         image_row, class_of = image_row[good], class_of[good]
-    key = image_row * max(classes, 1) + class_of
+    key = image_row * max(classes, 1)
+    key += class_of
     if images * classes <= DENSE_CELLS:
         cells = np.zeros(images * classes, dtype=bool)
         cells[key] = True
