@@ -175,7 +175,8 @@ def spans_of(table: Any, rows: Rows) -> Spans:
     split = table.split_of(rows)
     return Spans(
         file=split,
-        sequence=rows if len(table.parts) == 1 else rows - table.starts[split],
+        # a copy, since repaired records are given places of their own in it
+        sequence=rows.copy() if len(table.parts) == 1 else rows - table.starts[split],
         offset=table["offset"][rows].astype(np.int64, copy=False),
         length=table["length"][rows].astype(np.int64, copy=False),
     )
