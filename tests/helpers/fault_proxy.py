@@ -13,9 +13,10 @@ import time
 import urllib.parse
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from types import TracebackType
-from typing import Any, Self
+from http.server import BaseHTTPRequestHandler
+from typing import Any
+
+from helpers.loopback import Loopback, QuietServer
 
 HOP = frozenset({"connection", "keep-alive", "transfer-encoding", "proxy-connection", "expect", "te", "upgrade"})
 
@@ -86,7 +87,7 @@ class Rule:
     given: int = 0
 
 
-class FaultProxy:
+class FaultProxy(Loopback):
     """The proxy; use as a context manager. `url` stands for the server's."""
 
     def __init__(self, server: str, delay: float = 0.0) -> None:
@@ -102,18 +103,8 @@ class FaultProxy:
         class Handler(_Handler):
             owner = proxy
 
-        self.httpd = _Server(("127.0.0.1", 0), Handler)
+        self.httpd = QuietServer(("127.0.0.1", 0), Handler)
         self.url = f"http://127.0.0.1:{self.httpd.server_address[1]}"
-
-    def __enter__(self) -> Self:
-        threading.Thread(target=self.httpd.serve_forever, args=(0.02,), daemon=True).start()
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self.httpd.shutdown()
-        self.httpd.server_close()
 
     def inject(self, pattern: str, fault: Fault, times: int = 1, first: int = 0, method: str = "GET") -> Rule:
         """Break `times` of the requests whose method and text fit, from the one of number `first` on."""
@@ -145,18 +136,6 @@ class FaultProxy:
                     asked.fault = rule.fault.name
                     return rule.fault
         return None
-
-
-class _Server(ThreadingHTTPServer):
-    daemon_threads = True
-    request_queue_size = 256
-
-    def handle_error(self, request: Any, client_address: Any) -> None:
-        """Connections that clients cut are part of the tests."""
-
-    def shutdown_request(self, request: Any) -> None:
-        """Close at once, without the end in good order that would hide a reset."""
-        self.close_request(request)
 
 
 class _Handler(BaseHTTPRequestHandler):

@@ -3,14 +3,14 @@
 import http.client
 import selectors
 import socket
-import threading
 import urllib.parse
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from types import TracebackType
-from typing import Any, Self
+from http.server import BaseHTTPRequestHandler
+from typing import Any
+
+from helpers.loopback import Loopback, QuietServer
 
 
-class ForwardProxy:
+class ForwardProxy(Loopback):
     """The proxy; use as a context manager. `log` holds what it was asked: (method, target)."""
 
     def __init__(self) -> None:
@@ -20,25 +20,8 @@ class ForwardProxy:
         class Handler(_Handler):
             owner = proxy
 
-        self.httpd = _Server(("127.0.0.1", 0), Handler)
+        self.httpd = QuietServer(("127.0.0.1", 0), Handler)
         self.url = f"http://127.0.0.1:{self.httpd.server_address[1]}"
-
-    def __enter__(self) -> Self:
-        threading.Thread(target=self.httpd.serve_forever, args=(0.02,), daemon=True).start()
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self.httpd.shutdown()
-        self.httpd.server_close()
-
-
-class _Server(ThreadingHTTPServer):
-    daemon_threads = True
-
-    def handle_error(self, request: Any, client_address: Any) -> None:
-        """Connections that clients cut are part of the tests."""
 
 
 class _Handler(BaseHTTPRequestHandler):

@@ -19,12 +19,13 @@ import urllib.parse
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from http.server import BaseHTTPRequestHandler
 from pathlib import Path
-from types import TracebackType
-from typing import Any, Self
+from typing import Any
 
 import google_crc32c
+
+from helpers.loopback import Loopback, QuietServer
 
 
 @dataclass
@@ -61,7 +62,7 @@ class Request:
 Fault = Callable[[Request], dict[str, Any] | None]
 
 
-class GcsServer:
+class GcsServer(Loopback):
     """The server; use as a context manager. `url` is for STORAGE_EMULATOR_HOST."""
 
     def __init__(self, page: int = 1000, tls: tuple[Path, Path] | None = None) -> None:
@@ -81,7 +82,7 @@ class GcsServer:
         class Handler(_Handler):
             gcs = server
 
-        self.httpd = _Server(("127.0.0.1", 0), Handler)
+        self.httpd = QuietServer(("127.0.0.1", 0), Handler)
         self.scheme = "http"
         if tls:
             context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
@@ -90,17 +91,6 @@ class GcsServer:
             self.scheme = "https"
         self.port = self.httpd.server_address[1]
         self.url = f"{self.scheme}://127.0.0.1:{self.port}"
-
-    def __enter__(self) -> Self:
-        self.thread = threading.Thread(target=self.httpd.serve_forever, args=(0.02,), daemon=True)
-        self.thread.start()
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self.httpd.shutdown()
-        self.httpd.server_close()
 
     def put(self, bucket: str, name: str, data: bytes, **more: Any) -> Blob:
         """Put an object, with a new generation."""
@@ -127,14 +117,6 @@ class GcsServer:
     def requests(self, kind: str = "") -> list[str]:
         """Return the names asked for, of one kind or all."""
         return [request.name for request in self.log if not kind or request.kind == kind]
-
-
-class _Server(ThreadingHTTPServer):
-    daemon_threads = True
-    request_queue_size = 256
-
-    def handle_error(self, request: Any, client_address: Any) -> None:
-        """Connections that clients cut are part of the tests."""
 
 
 class _Handler(BaseHTTPRequestHandler):

@@ -3,16 +3,16 @@
 import hashlib
 import re
 import ssl
-import threading
 import urllib.parse
 from collections.abc import Callable
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from http.server import BaseHTTPRequestHandler
 from pathlib import Path
-from types import TracebackType
-from typing import Any, Self
+from typing import Any
+
+from helpers.loopback import Loopback, QuietServer
 
 
-class RangeServer:
+class RangeServer(Loopback):
     """Serves `folder`; use as a context manager. `ranges` False ignores Range headers, as plain servers do."""
 
     def __init__(self, folder: Path, tls: tuple[Path, Path] | None = None) -> None:
@@ -28,7 +28,7 @@ class RangeServer:
         class Handler(_Handler):
             files = server
 
-        self.httpd = _Server(("127.0.0.1", 0), Handler)
+        self.httpd = QuietServer(("127.0.0.1", 0), Handler)
         scheme = "http"
         if tls:
             context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
@@ -36,24 +36,6 @@ class RangeServer:
             self.httpd.socket = context.wrap_socket(self.httpd.socket, server_side=True)
             scheme = "https"
         self.url = f"{scheme}://127.0.0.1:{self.httpd.server_address[1]}"
-
-    def __enter__(self) -> Self:
-        threading.Thread(target=self.httpd.serve_forever, args=(0.02,), daemon=True).start()
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self.httpd.shutdown()
-        self.httpd.server_close()
-
-
-class _Server(ThreadingHTTPServer):
-    daemon_threads = True
-    request_queue_size = 128
-
-    def handle_error(self, request: Any, client_address: Any) -> None:
-        """Connections that clients cut are part of the tests."""
 
 
 class _Handler(BaseHTTPRequestHandler):
