@@ -18,7 +18,7 @@ from pathlib import Path
 
 from cocomine.base import command
 from cocomine.base.errors import about
-from cocomine.masks.settings import TASK_OF
+from cocomine.coco.tasks import TASK_OF
 from cocomine.mining.assemble import assemble
 from cocomine.mining.drawn import Drawn
 from cocomine.mining.settings import SubsetSettings

@@ -11,7 +11,7 @@ import sys
 from pathlib import Path
 
 from cocomine.base import command
-from cocomine.learning import comparison
+from cocomine.evaluation import comparison
 
 
 def build_parser() -> argparse.ArgumentParser:

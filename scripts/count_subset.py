@@ -32,7 +32,7 @@ def build_parser() -> argparse.ArgumentParser:
 def main(options: argparse.Namespace) -> None:
     """Answer one question."""
     # Imported late, so that --help and a mistyped option answer at once.
-    from cocomine.mining import ask
+    from cocomine.inquiry import ask
 
     print(
         ask.answer(options.query, options.config, options.index_dir, options.splits, options.images_from, options.json)

@@ -43,7 +43,8 @@ def build_parser() -> argparse.ArgumentParser:
 
 def main(options: argparse.Namespace) -> int:
     """Evaluate."""
-    from cocomine.learning import data, evaluation
+    from cocomine.evaluation import evaluation
+    from cocomine.learning import data
     from cocomine.learning.settings import RunSettings
 
     settings = RunSettings.from_mapping(options.settings).evaluation

@@ -46,7 +46,8 @@ def build_parser() -> argparse.ArgumentParser:
 
 def main(options: argparse.Namespace) -> int:
     """Score and print the main figure."""
-    from cocomine.learning import data, predictions, verdict
+    from cocomine.evaluation import predictions, verdict
+    from cocomine.learning import data
     from cocomine.learning.settings import EvaluationSettings
 
     settings = EvaluationSettings.from_mapping(options.settings)

@@ -20,8 +20,8 @@ import sys
 from pathlib import Path
 
 from cocomine.base import command
-from cocomine.exports.export import Options, export_dataset
-from cocomine.exports.settings import FORMATS
+from cocomine.formats.export import Options, export_dataset
+from cocomine.formats.settings import FORMATS
 
 log = logging.getLogger("cocomine")
 

@@ -14,8 +14,8 @@ import sys
 from pathlib import Path
 
 from cocomine.base import command
-from cocomine.sources.demo import make_bucket
-from cocomine.sources.demo_settings import SyntheticSettings
+from cocomine.synthetic.bucket import make_bucket
+from cocomine.synthetic.settings import SyntheticSettings
 
 
 def build_parser() -> argparse.ArgumentParser:

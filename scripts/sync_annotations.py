@@ -15,9 +15,9 @@ from pathlib import Path
 
 from cocomine.base import command
 from cocomine.sources.annotations import Job, plan_annotations, sync_annotations
-from cocomine.sources.cli import add_behaviour, behaviour_of
 from cocomine.sources.settings import SourceSettings
 from cocomine.sources.store import Options
+from cocomine.transfer.cli import add_behaviour, behaviour_of
 
 
 def build_parser() -> argparse.ArgumentParser:

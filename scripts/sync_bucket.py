@@ -4,7 +4,7 @@ Like `gsutil rsync -r`, with its options by their meaning, and faster. A file is
 those that were recorded when its checksum was last compared, and that checksum is the bucket's of now; otherwise its
 bytes are read. Everything fetched is verified against the bucket's checksum and renamed into place when complete.
 The whole listing is read before the first byte moves: what does not fit on the disk is not begun.
-What is recorded lies in DIR/.cocomine/, which takes no part itself. docs/sync.md names the differences from gsutil.
+What is recorded lies in DIR/.cocomine/, which takes no part itself. docs/transfer.md names the differences from gsutil.
 
 Example:
   python scripts/sync_bucket.py gs://my-bucket/coco/val2017 /datasets/coco/val2017 --delete
@@ -17,8 +17,8 @@ from pathlib import Path
 
 from cocomine.base import command
 from cocomine.base.errors import CocomineError
-from cocomine.sources import spares
-from cocomine.sources.cli import add_behaviour, behaviour_of
+from cocomine.transfer import spares
+from cocomine.transfer.cli import add_behaviour, behaviour_of
 
 
 def build_parser() -> argparse.ArgumentParser:
@@ -72,9 +72,9 @@ def main(options: argparse.Namespace) -> None:
     behaviour = behaviour_of(options)
     if remote[0] and not (options.dry_run or options.plan):
         spares.start(min(behaviour.processes, behaviour.connections))  # they start while the rest is imported
-    from cocomine.sources.bucket_sync import Options, download
-    from cocomine.sources.compare import Filter
-    from cocomine.sources.settings import OriginSettings
+    from cocomine.transfer.bucket_sync import Options, download
+    from cocomine.transfer.listing import Filter
+    from cocomine.transfer.settings import OriginSettings
 
     how = Options(
         behaviour,
@@ -96,7 +96,7 @@ def main(options: argparse.Namespace) -> None:
     if remote[0]:
         download(settings, Path(options.destination), how)
     else:
-        from cocomine.sources.publishing import upload
+        from cocomine.transfer.publishing import upload
 
         upload(Path(options.source), settings, how)
 

@@ -44,7 +44,7 @@ def build_parser() -> argparse.ArgumentParser:
 def main(options: argparse.Namespace) -> None:
     """Answer one question."""
     # Imported late, so that --help and a mistyped option answer at once.
-    from cocomine.mining import trace
+    from cocomine.inquiry import trace
 
     opened = trace.open_trace(
         options.subset, options.config, options.settings, options.index_dir, options.subset_dir, options.images_from

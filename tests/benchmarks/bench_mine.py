@@ -38,7 +38,7 @@ ROOT = Path(__file__).resolve().parents[2]
 sys.path.insert(0, str(ROOT / "scripts"))
 sys.path.insert(0, str(ROOT / "tests"))
 
-from cocomine.annotations.reader import load_document  # noqa: E402
+from cocomine.coco.reader import load_document  # noqa: E402
 from helpers.measured import run_measured  # noqa: E402
 from helpers.shared import coco_mini  # noqa: E402
 
@@ -73,7 +73,7 @@ from pathlib import Path
 sys.path.insert(0, os.environ["SCRIPTS"])
 import numpy as np
 from cocomine.annotations.build import build_index
-from cocomine.annotations.writer import write_document
+from cocomine.coco.writer import write_document
 from cocomine.mining.examine import spans_of
 from cocomine.mining.index import read_source
 from cocomine.mining.select import select

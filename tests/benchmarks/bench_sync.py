@@ -8,7 +8,7 @@ where ours is faster. Every client verifies MD5 (rclone and ours) or CRC32C/MD5 
 user and system. Files are fetched into memory (/dev/shm) where it has room: on ext4, whatever is fetched soon after
 many files were deleted is slow for every program. --full takes eight to ten minutes, else it is a minute or two and the
 figures are rough. A peer that is not installed is named as not run. Each program has run once before it is timed.
-The figures come as a table too, each beside its target, as docs/sync.md has them.
+The figures come as a table too, each beside its target, as docs/transfer.md has them.
 """
 
 import argparse

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import numpy as np
 from cocomine.base.files import write_json, write_table
-from cocomine.exports.export import export_dataset
+from cocomine.formats.export import export_dataset
 from PIL import Image
 
 from helpers.small_subset import SmallSubset

@@ -4,7 +4,7 @@ from collections import Counter
 from typing import Any
 
 import numpy as np
-from cocomine.mining.trace import LEFT_OUT, Trace
+from cocomine.inquiry.trace import LEFT_OUT, Trace
 
 
 def assert_agreement(trace: Trace, statistics: dict[str, Any]) -> None:

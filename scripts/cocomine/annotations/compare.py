@@ -12,9 +12,9 @@ import numpy.typing as npt
 from cocomine.annotations.arrow import arrays
 from cocomine.annotations.records import as_id
 from cocomine.annotations.schema import NO_SEGMENTATION, POLYGONS, Index, open_index
-from cocomine.annotations.sizes import size_classes
 from cocomine.base.errors import CocomineError
 from cocomine.base.files import atomic_path, write_json, write_table, write_text
+from cocomine.coco.sizes import size_classes
 
 log = logging.getLogger("cocomine")
 

@@ -12,11 +12,11 @@ from typing import Any
 
 from cocomine.base.errors import CocomineError
 from cocomine.base.files import canonical_json
+from cocomine.coco.tasks import TASK_OF, TASKS
 from cocomine.configuration import schema
 from cocomine.learning import grid
-from cocomine.masks.settings import TASK_OF, MaskSettings
+from cocomine.masks.settings import MaskSettings
 from cocomine.mining.settings import SubsetSettings
-from cocomine.sources.presets import TASKS
 from cocomine.sources.settings import SourceSettings, StoreSettings
 from cocomine.splits.settings import SplitSettings
 

@@ -14,9 +14,9 @@ from PIL import Image
 
 from cocomine.base.errors import SYNC_IMAGES_AGAIN, CocomineError
 from cocomine.base.files import atomic_path, read_table
+from cocomine.base.pool import in_order
 from cocomine.base.progress import Progress
 from cocomine.images.descriptors import describe
-from cocomine.masks.pool import in_order
 
 log = logging.getLogger("cocomine")
 

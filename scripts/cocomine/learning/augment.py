@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from cocomine.learning.data import VOID
+from cocomine.coco.tasks import VOID
 from cocomine.learning.settings import AugmentSettings
 
 

@@ -12,10 +12,10 @@ import numpy.typing as npt
 
 from cocomine.base.errors import CocomineError
 from cocomine.base.files import rank, read_json, read_table, sha256_of_file
+from cocomine.coco.tasks import VOID
 
 log = logging.getLogger("cocomine")
 
-VOID = 255  # the mask value that is left out of every loss and every metric
 
 Rows = npt.NDArray[np.int64]
 Bytes = npt.NDArray[np.uint8]

@@ -9,7 +9,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from cocomine.base.errors import CocomineError
-from cocomine.learning.data import VOID
+from cocomine.coco.tasks import VOID
 
 
 def class_weights(

@@ -23,7 +23,7 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
-from cocomine.learning.data import VOID
+from cocomine.coco.tasks import VOID
 
 Floats = npt.NDArray[np.float64]
 Ints = npt.NDArray[np.int64]

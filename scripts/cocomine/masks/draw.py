@@ -16,10 +16,14 @@ from typing import Any
 
 import numpy as np
 
-from cocomine.annotations.writer import write_document
 from cocomine.base.errors import CocomineError
 from cocomine.base.files import canonical_json, open_table, write_json
+from cocomine.base.folder import replaced_folder
+from cocomine.base.pool import in_order
 from cocomine.base.progress import Progress
+from cocomine.coco.tasks import VOID
+from cocomine.coco.writer import write_document
+from cocomine.images.grid import nearest_indices, taken_before
 from cocomine.masks import png
 from cocomine.masks.batch import (
     INSTANCE_VOID,
@@ -37,10 +41,7 @@ from cocomine.masks.batch import (
 )
 from cocomine.masks.boundaries import Integers
 from cocomine.masks.compose import NOBODY, STUFF, UNWANTED
-from cocomine.masks.folder import replaced_folder
-from cocomine.masks.grid import nearest_indices, taken_before
-from cocomine.masks.inputs import VOID, ImageRow, Labels, read_images, read_labels
-from cocomine.masks.pool import in_order
+from cocomine.masks.inputs import ImageRow, Labels, read_images, read_labels
 from cocomine.masks.records import RecordsByImage
 from cocomine.masks.settings import MaskSettings
 from cocomine.masks.sheet import write_contact_sheet

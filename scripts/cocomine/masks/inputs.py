@@ -6,9 +6,9 @@ from pathlib import Path, PurePosixPath
 
 from cocomine.base.errors import CocomineError
 from cocomine.base.files import read_json, read_table
+from cocomine.coco.tasks import VOID
 
 MOST_CLASSES = 254
-VOID = 255
 
 
 @dataclasses.dataclass(frozen=True)

@@ -8,8 +8,8 @@ from typing import Any
 import msgspec
 import numpy as np
 
-from cocomine.annotations.reader import RecordFile
 from cocomine.base.errors import CocomineError
+from cocomine.coco.reader import RecordFile
 from cocomine.masks.boundaries import Integers
 
 

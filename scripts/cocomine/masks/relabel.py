@@ -20,11 +20,12 @@ from PIL import Image
 
 from cocomine.base.errors import CocomineError
 from cocomine.base.files import write_json
+from cocomine.base.folder import replaced_folder
+from cocomine.base.pool import in_order
 from cocomine.base.progress import Progress
+from cocomine.coco.tasks import VOID
 from cocomine.masks import png
-from cocomine.masks.folder import replaced_folder
-from cocomine.masks.inputs import MOST_CLASSES, VOID
-from cocomine.masks.pool import in_order
+from cocomine.masks.inputs import MOST_CLASSES
 
 Values = npt.NDArray[np.unsignedinteger]
 

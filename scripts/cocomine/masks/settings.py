@@ -14,11 +14,6 @@ CHOICES: dict[str, tuple[str, ...]] = {
     "unwanted": ("background", "void"),
     "bad_images": ("quarantine", "stop"),
 }
-TASK_OF: dict[str, str | None] = {
-    "instances": None, "stuff": "stuff", "instances+stuff": "stuff", "panoptic": "panoptic",
-}  # fmt: skip
-"""The annotation file that a choice of `draw_from` needs besides that of the instances."""
-
 RANGES: dict[str, tuple[int, int]] = {"border": (0, 255), "contact_sheet": (0, 400)}
 
 

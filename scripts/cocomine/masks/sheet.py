@@ -8,7 +8,8 @@ import numpy.typing as npt
 from PIL import Image, ImageDraw, ImageFont
 
 from cocomine.base.files import atomic_path
-from cocomine.masks.inputs import VOID, ImageRow, Labels
+from cocomine.coco.tasks import VOID
+from cocomine.masks.inputs import ImageRow, Labels
 
 Bytes = npt.NDArray[np.uint8]
 Color = tuple[int, int, int]

@@ -6,9 +6,10 @@ from typing import Any
 
 import numpy as np
 
+from cocomine.coco.tasks import VOID
 from cocomine.masks.boundaries import Integers
 from cocomine.masks.compose import CROWD, STUFF
-from cocomine.masks.inputs import VOID, ImageRow, Labels
+from cocomine.masks.inputs import ImageRow, Labels
 
 LABEL_COLUMNS = ("image_id", "file_name", "label", "name", "pixels", "instances", "hidden", "vanished", "empty")
 IMAGE_COLUMNS = ("image_id", "file_name", "classes", "background", "void")

@@ -23,9 +23,9 @@ from cocomine.annotations.reasons import Reason, masks_by_policy, policies, reas
 from cocomine.annotations.records import Facts as RecordFacts
 from cocomine.annotations.records import parse_patiently, replace_non_finite
 from cocomine.annotations.repairs import repair
-from cocomine.annotations.writer import write_document
 from cocomine.base.errors import CocomineError
 from cocomine.base.files import canonical_json, read_json, read_table, write_json, write_table
+from cocomine.coco.writer import write_document
 from cocomine.mining import clauses, interference
 from cocomine.mining.drawn import INSTANCES, Drawn, drawn_categories
 from cocomine.mining.examine import (

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Final
 
 from cocomine.base.errors import CocomineError
-from cocomine.masks.settings import TASK_OF
+from cocomine.coco.tasks import TASK_OF
 from cocomine.mining.index import Category, Source, nearest, read_source, splits_of
 
 

@@ -22,11 +22,11 @@ import numpy as np
 from cocomine.annotations.reasons import Reason, masks_by_policy, policies, reasons_of
 from cocomine.annotations.records import Facts, parse_patiently, replace_non_finite
 from cocomine.annotations.repairs import drawn_facts, repair
-from cocomine.annotations.writer import SEPARATOR
 from cocomine.base.errors import CocomineError
 from cocomine.base.files import canonical_json, write_table
+from cocomine.base.pool import in_order
 from cocomine.base.progress import Progress
-from cocomine.masks.pool import in_order
+from cocomine.coco.writer import SEPARATOR
 from cocomine.mining.index import Array, Mask, Rows, Source
 from cocomine.mining.settings import SubsetSettings
 from cocomine.mining.spans import SpanFile

@@ -13,10 +13,10 @@ import numpy as np
 
 from cocomine.base.errors import CocomineError
 from cocomine.base.files import atomic_path, write_json, write_table
+from cocomine.coco.tasks import VOID
 from cocomine.mining.index import Array, Category, Licence, Rows, Source
 
 IMAGE_COLUMNS = ("image_id", "source_split", "file_name", "store_path", "width", "height", "license", "role")
-VOID = 255
 MOST_LABELS = VOID - 1
 GOLDEN_RATIO = 0.6180339887498949
 

@@ -11,8 +11,8 @@ from typing import BinaryIO, Self
 
 import numpy as np
 
-from cocomine.annotations.writer import SEPARATOR
 from cocomine.base.errors import CocomineError
+from cocomine.coco.writer import SEPARATOR
 from cocomine.mining.index import Array, Rows
 
 # Blocks shorter than this are joined before they are written; longer ones are written piece by piece.

@@ -3,7 +3,7 @@
 Definitions: an *annotation* is a record; an *instance* is one whose `iscrowd` is not 1, a *crowd* one whose `iscrowd`
 is 1; a *multi-polygon* one has two polygons or more; *vertices* are the points of all polygons (run lengths have
 none). Size classes go by the stated area in square pixels (the box's where none is stated), crowds included, as
-`cocomine.annotations.sizes` has them; *no size* has neither area nor box. An image counts for a class if it has an
+`cocomine.coco.sizes` has them; *no size* has neither area nor box. An image counts for a class if it has an
 annotation of it.
 """
 
@@ -15,7 +15,7 @@ from typing import Any
 
 import numpy as np
 
-from cocomine.annotations.sizes import size_classes
+from cocomine.coco.sizes import size_classes
 from cocomine.mining.clauses import Pairs
 from cocomine.mining.index import Array, Mask
 

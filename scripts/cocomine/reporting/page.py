@@ -14,7 +14,7 @@ from typing import Any, Self
 import jinja2
 from markupsafe import Markup, escape
 
-from cocomine.learning.verdict import times
+from cocomine.evaluation.verdict import times
 
 TEMPLATES = Path(__file__).parent
 

@@ -7,9 +7,9 @@ from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import Any
 
-from cocomine.annotations.reader import Document, load_document
 from cocomine.base.errors import CocomineError
 from cocomine.base.files import read_json, read_table, write_json, write_text
+from cocomine.coco.reader import Document, load_document
 from cocomine.reporting import charts, facts, pictures
 from cocomine.reporting.page import render
 from cocomine.reporting.runs import Run, read_run

@@ -8,7 +8,7 @@ from typing import Any
 
 from cocomine.base.errors import CocomineError
 from cocomine.base.files import read_json
-from cocomine.learning.verdict import no_better, too_few
+from cocomine.evaluation.verdict import no_better, too_few
 from cocomine.reporting.charts import line_chart_facts
 from cocomine.reporting.pictures import embedded
 

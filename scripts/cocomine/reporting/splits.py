@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from cocomine.annotations.reader import Document
+from cocomine.coco.reader import Document
 from cocomine.reporting.facts import Facts, optional_json
 
 SIDES = (("train", "training"), ("val", "validation"))

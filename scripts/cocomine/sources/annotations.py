@@ -13,10 +13,14 @@ import msgspec
 
 from cocomine.base.errors import CocomineError
 from cocomine.base.files import atomic_path, read_json, read_table, write_json
-from cocomine.sources.behaviour import Behaviour
-from cocomine.sources.folder import FolderOrigin
-from cocomine.sources.ledger import FOLDER
-from cocomine.sources.origins import (
+from cocomine.sources.presets import Preset, preset
+from cocomine.sources.settings import SourceSettings, StoreSettings
+from cocomine.sources.store import Options, Store
+from cocomine.transfer.behaviour import Behaviour
+from cocomine.transfer.folder import FolderOrigin
+from cocomine.transfer.lacking import failures_beside, report_lacking, shown
+from cocomine.transfer.ledger import FOLDER
+from cocomine.transfer.origins import (
     Origin,
     Parted,
     Place,
@@ -27,13 +31,11 @@ from cocomine.sources.origins import (
     open_origin,
     public_label,
 )
-from cocomine.sources.pins import add_pins, how_to_accept, read_pins
-from cocomine.sources.presets import Preset, preset
-from cocomine.sources.records import Outcome, Want
-from cocomine.sources.settings import OriginSettings, SourceSettings, StoreSettings
-from cocomine.sources.store import Options, Store, failures_beside, report_lacking, shown
-from cocomine.sources.transfer import Target
-from cocomine.sources.zips import ZipOrigin
+from cocomine.transfer.pins import add_pins, how_to_accept, read_pins
+from cocomine.transfer.receiving import Target
+from cocomine.transfer.records import Outcome, Want
+from cocomine.transfer.settings import OriginSettings
+from cocomine.transfer.zips import ZipOrigin
 
 log = logging.getLogger("cocomine")
 

@@ -6,12 +6,13 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from cocomine.base.errors import CocomineError
-from cocomine.sources.names import plain
-from cocomine.sources.pins import add_pins, how_to_accept, read_pins
-from cocomine.sources.records import Outcome
 from cocomine.sources.selection import Selected, read_lock, read_selection, write_lock
 from cocomine.sources.settings import StoreSettings
-from cocomine.sources.store import Options, Store, failures_beside, report_lacking
+from cocomine.sources.store import Options, Store
+from cocomine.transfer.lacking import failures_beside, report_lacking
+from cocomine.transfer.names import plain
+from cocomine.transfer.pins import add_pins, how_to_accept, read_pins
+from cocomine.transfer.records import Outcome
 
 log = logging.getLogger("cocomine")
 

@@ -7,7 +7,6 @@ from pathlib import Path
 from cocomine.base.errors import CocomineError
 from cocomine.base.files import read_json
 
-TASKS = ("instances", "captions", "person_keypoints", "panoptic", "stuff")
 TABLE = Path(__file__).with_name("presets.json")
 
 
@@ -44,7 +43,7 @@ class Preset:
 
 
 @functools.cache
-def _table() -> tuple[dict[str, Preset], dict[str, str], dict[str, str]]:
+def _table() -> dict[str, Preset]:
     table = read_json(TABLE)
     archives = table["archives"]
     presets = {}
@@ -54,12 +53,12 @@ def _table() -> tuple[dict[str, Preset], dict[str, str], dict[str, str]]:
         )
         images = tuple(row["images"])
         presets[name] = Preset(name, row["description"], tuple(row["splits"]), images, files)
-    return presets, table["dead_buckets"], table["difficult_hosts"]
+    return presets
 
 
 def preset(name: str) -> Preset:
     """Return the preset called `name`. Raises CocomineError with the known names when there is none."""
-    presets = _table()[0]
+    presets = _table()
     if name not in presets:
         raise CocomineError(f"preset: unknown name {name!r}", f"choose from {', '.join(sorted(presets))}")
     return presets[name]
@@ -67,14 +66,4 @@ def preset(name: str) -> Preset:
 
 def preset_names() -> list[str]:
     """Return the names of all presets, sorted."""
-    return sorted(_table()[0])
-
-
-def advice_for_host(host: str) -> str:
-    """Return what to use instead of a host that is known to serve badly, or an empty string."""
-    return _table()[2].get(host, "")
-
-
-def advice_for_dead_bucket(bucket: str) -> str:
-    """Return what to use instead of a bucket that is known to be gone, or an empty string."""
-    return _table()[1].get(bucket, "")
+    return sorted(_table())

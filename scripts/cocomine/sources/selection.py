@@ -6,7 +6,7 @@ from pathlib import Path
 
 from cocomine.base.errors import CocomineError
 from cocomine.base.files import read_table, write_table
-from cocomine.sources.records import Outcome
+from cocomine.transfer.records import Outcome
 
 COLUMNS = ("image_id", "store_path", "status", "bytes", "md5", "sha256", "crc32c", "generation", "origin", "reason")
 SPARE = "spare"

@@ -1,46 +1,15 @@
 """The `stores` and `sources` sections of the config, checked and typed."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field
 from typing import Any, Self
 
 from cocomine.base.errors import CocomineError
-from cocomine.sources.presets import TASKS, preset
+from cocomine.coco.tasks import TASKS
+from cocomine.sources.presets import preset
+from cocomine.transfer.settings import OriginSettings, known_keys
 
 USES = ("in-place", "hardlink", "copy")
-
-
-@dataclass(frozen=True)
-class OriginSettings:
-    """One place that holds files, and how to be let in.
-
-    `url` is gs://bucket/prefix, s3://bucket/prefix, http(s)://host/folder/, http(s)://host/file.zip, or a local folder
-    or zip; `{split}` in it stands for the first folder of a file's name. `credentials` is `default` (application
-    default credentials; for s3 boto3's own search), `anonymous`, or a service account file. `requester_pays` is the
-    project that is billed. `endpoint` is another S3 or GCS endpoint. `whole` fetches a zip whole instead of by member.
-    """
-
-    url: str
-    credentials: str = "default"
-    requester_pays: str = ""
-    endpoint: str = ""
-    whole: bool = False
-
-    @classmethod
-    def from_value(cls, value: Any, where: str) -> Self:
-        """Read an origin: its URL, or a mapping with `url` and options."""
-        if isinstance(value, str):
-            return cls(_url(value, where))
-        checked = _known_keys(cls, value, where)
-        if "url" not in checked:
-            raise CocomineError(f"{where}: an origin without url", "write the URL itself, or {url: gs://bucket/prefix}")
-        _url(checked["url"], f"{where}.url")
-        for key in ("credentials", "requester_pays", "endpoint"):
-            if not isinstance(checked.get(key, ""), str):
-                raise CocomineError(f"{where}.{key}: {checked[key]!r} is not text", "put it in quotation marks")
-        if not isinstance(checked.get("whole", False), bool):
-            raise CocomineError(f"{where}.whole: {checked['whole']!r} is not true or false", "write true or false")
-        return cls(**checked)
 
 
 @dataclass(frozen=True)
@@ -55,7 +24,7 @@ class StoreSettings:
     @classmethod
     def from_mapping(cls, mapping: Mapping[str, Any]) -> Self:
         """Check and type the `store` section. Raises CocomineError naming the key that is wrong."""
-        values = _known_keys(cls, mapping, "store")
+        values = known_keys(cls, mapping, "store")
         result = cls(**_places(values, "store"))
         if result.preset and not result.origins and not result.folder:
             result = cls(
@@ -99,7 +68,7 @@ class SourceSettings:
     @classmethod
     def from_mapping(cls, mapping: Mapping[str, Any]) -> Self:
         """Check and type the `source` section. Raises CocomineError naming the key that is wrong."""
-        values = _places(_known_keys(cls, mapping, "source"), "source")
+        values = _places(known_keys(cls, mapping, "source"), "source")
         for key in ("splits", "tasks"):
             if key in values:
                 values[key] = _texts(values[key], f"source.{key}")
@@ -120,25 +89,6 @@ class SourceSettings:
                 "write origins: [gs://bucket/prefix], folder: /path/of/coco, or preset: coco2017",
             )
         return result
-
-
-def _known_keys(kind: type, value: Any, where: str) -> dict[str, Any]:
-    if not isinstance(value, Mapping):
-        raise CocomineError(f"{where}: expected a mapping of keys, got {value!r}", "see config/README.md")
-    known = [f.name for f in fields(kind)]
-    for key in value:
-        if key not in known:
-            raise CocomineError(f"{where}.{key}: unknown key", f"known keys: {', '.join(known)}")
-    return dict(value)
-
-
-def _url(value: Any, where: str) -> str:
-    if not isinstance(value, str) or not value.strip():
-        raise CocomineError(f"{where}: {value!r} is no URL or path", "for example gs://my-bucket/coco")
-    scheme = value.partition("://")[0] if "://" in value else ""
-    if scheme not in ("", "gs", "s3", "http", "https", "file"):
-        raise CocomineError(f"{where}: unknown scheme {scheme}://", "use gs://, s3://, https://, or a local path")
-    return value
 
 
 def _places(values: dict[str, Any], where: str) -> dict[str, Any]:

@@ -6,8 +6,8 @@ from pathlib import Path
 
 import msgspec
 
-from cocomine.annotations.writer import write_document
 from cocomine.base.errors import CocomineError
+from cocomine.coco.writer import write_document
 
 SIDES = ("train", "val")
 

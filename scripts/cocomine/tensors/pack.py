@@ -21,10 +21,11 @@ from PIL import Image
 
 from cocomine.base.errors import CocomineError
 from cocomine.base.files import atomic_path, read_table, sha256_of_file, write_json, write_table
+from cocomine.base.pool import in_order
 from cocomine.base.progress import Progress
-from cocomine.masks.grid import nearest_indices
-from cocomine.masks.inputs import VOID, ImageRow, read_images, read_labels
-from cocomine.masks.pool import in_order
+from cocomine.coco.tasks import VOID
+from cocomine.images.grid import nearest_indices
+from cocomine.masks.inputs import ImageRow, read_images, read_labels
 from cocomine.tensors.settings import TensorSettings
 
 Bytes = npt.NDArray[np.uint8]

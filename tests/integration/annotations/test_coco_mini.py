@@ -11,9 +11,9 @@ import numpy as np
 import pytest
 from cocomine.annotations.arrow import arrays
 from cocomine.annotations.build import build_index
-from cocomine.annotations.reader import RecordFile
 from cocomine.annotations.repairs import drawn_facts
 from cocomine.annotations.schema import Index, open_index
+from cocomine.coco.reader import RecordFile
 from helpers.shared import coco_mini
 from pycocotools.coco import COCO
 

@@ -1,8 +1,8 @@
 """Measuring real COCO photographs."""
 
 import pyarrow.parquet as pq
-from cocomine.annotations.reader import load_document
 from cocomine.base.files import write_table
+from cocomine.coco.reader import load_document
 from cocomine.images.measure import measure
 from helpers.shared import coco_mini
 

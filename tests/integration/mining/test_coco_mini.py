@@ -15,9 +15,9 @@ from cocomine.annotations.build import build_index
 from cocomine.annotations.layout import TASKS
 from cocomine.base.errors import CocomineError
 from cocomine.base.files import read_table
+from cocomine.inquiry.count import count_expression
 from cocomine.mining import clauses
 from cocomine.mining.assemble import assemble
-from cocomine.mining.count import count_expression
 from cocomine.mining.index import read_source
 from cocomine.mining.mine import mine
 from cocomine.mining.select import select

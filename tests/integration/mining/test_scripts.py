@@ -92,7 +92,7 @@ def test_a_wrong_question_is_answered_with_advice_and_no_traceback(work, argumen
 
 def test_the_answer_loads_no_library_that_it_does_not_need(work):
     code = (
-        "import sys; sys.path.insert(0, 'SCRIPTS'); from cocomine.mining.ask import answer; "
+        "import sys; sys.path.insert(0, 'SCRIPTS'); from cocomine.inquiry.ask import answer; "
         "answer('giraffe', None, None); "
         "print([name for name in ('pandas', 'torch', 'matplotlib', 'scipy', 'pycocotools') if name in sys.modules])"
     ).replace("SCRIPTS", str(ROOT / "scripts"))

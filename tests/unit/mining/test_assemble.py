@@ -12,47 +12,18 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 from cocomine.annotations.build import build_index
-from cocomine.annotations.reader import load_document
 from cocomine.annotations.reasons import NEVER_KEPT, TABLE
 from cocomine.base.errors import CocomineError
 from cocomine.base.files import read_table
+from cocomine.coco.reader import load_document
 from cocomine.mining import interference
 from cocomine.mining.assemble import assemble
 from cocomine.mining.mine import mine
 from cocomine.mining.settings import SubsetSettings
+from helpers.small_documents import annotation, document
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from pycocotools import mask as coco_mask
-
-SQUARE = [[10, 10, 30, 10, 30, 30, 10, 30]]
-
-
-def annotation(identity, image_id=1, category_id=25, **changes):
-    record = {
-        "id": identity,
-        "image_id": image_id,
-        "category_id": category_id,
-        "iscrowd": 0,
-        "area": 400.0,
-        "bbox": [10, 10, 20, 20],
-        "segmentation": SQUARE,
-    }
-    record |= changes
-    return {key: value for key, value in record.items() if value != "absent"}
-
-
-def document(annotations, images=2, **others):
-    return {
-        "licenses": [{"id": 1, "name": "Attribution", "url": "http://example.org/"}],
-        "images": [
-            {"id": n, "file_name": f"{n}.jpg", "width": 100, "height": 80, "license": 1} for n in range(1, images + 1)
-        ],
-        "annotations": annotations,
-        "categories": [
-            {"id": 1, "name": "person", "supercategory": "person"},
-            {"id": 25, "name": "giraffe", "supercategory": "animal"},
-        ],
-    } | others
 
 
 @pytest.fixture(autouse=True)

@@ -5,16 +5,15 @@ import json
 import numpy as np
 import pytest
 from cocomine.base.errors import CocomineError
+from cocomine.inquiry.count import count_expression, table
 from cocomine.mining import clauses, interference
 from cocomine.mining.clauses import Pairs
-from cocomine.mining.count import count_expression, table
 from cocomine.mining.index import licence_names, licences_of, read_source
 from cocomine.mining.resolve import image_list_mask
 from cocomine.mining.select import select
 from cocomine.mining.settings import SubsetSettings
-
-from .fake_index import make_index
-from .test_oracle import CATEGORIES, index_of
+from helpers.fake_index import make_index
+from helpers.random_queries import CATEGORIES, index_of
 
 
 def box(identity, image_id, category_id, area=100.0):

@@ -7,12 +7,12 @@ from pathlib import Path
 import pytest
 from cocomine.base.errors import CocomineError
 from cocomine.base.files import read_table
-from cocomine.sources.behaviour import Behaviour
-from cocomine.sources.origins import SplitOrigin, all_or_reason
-from cocomine.sources.records import Facts, Outcome, Want
-from cocomine.sources.settings import OriginSettings
-from cocomine.sources.store import report_lacking
-from cocomine.sources.transfer import Target
+from cocomine.transfer.behaviour import Behaviour
+from cocomine.transfer.lacking import report_lacking
+from cocomine.transfer.origins import SplitOrigin, all_or_reason
+from cocomine.transfer.receiving import Target
+from cocomine.transfer.records import Facts, Outcome, Want
+from cocomine.transfer.settings import OriginSettings
 
 
 class Breaking:

@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 from cocomine.base.errors import CocomineError
 from cocomine.base.files import read_json, read_table, write_table
+from cocomine.images.grid import nearest_indices, taken_before
 from cocomine.masks import png
-from cocomine.masks.grid import nearest_indices, taken_before
 from cocomine.tensors.pack import pack_tensors, resize_image, resize_mask
 from cocomine.tensors.settings import TensorSettings
 from hypothesis import given, settings

@@ -17,7 +17,7 @@ from transformers.models.maskformer.modeling_maskformer import (
     sigmoid_focal_loss,
 )
 
-from cocomine.learning.data import VOID
+from cocomine.coco.tasks import VOID
 from cocomine.learning.models.base import Criterion, Segmenter
 from cocomine.learning.models.encoders import resnet_config
 

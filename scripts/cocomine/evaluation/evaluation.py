@@ -1,0 +1,461 @@
+"""Evaluating a run: predictions of held-out images, measured at training and at full resolution."""
+
+import hashlib
+import logging
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+import pyarrow.parquet as pq
+import torch
+from PIL import Image
+from safetensors import SafetensorError
+from safetensors.torch import load_file
+from torch import Tensor
+from torch.nn import functional
+
+from cocomine.base.errors import CocomineError
+from cocomine.base.files import atomic_path, read_json, read_table, sha256_of_file, write_json
+from cocomine.base.progress import Progress
+from cocomine.coco.tasks import VOID
+from cocomine.evaluation import baselines, pictures, slices, verdict
+from cocomine.evaluation.attributes import read_attributes
+from cocomine.learning import hardware, metrics
+from cocomine.learning.data import Bytes, Labels, Rows, TensorSet, labels_from, pixel_counts
+from cocomine.learning.models.base import Normalisation, Segmenter
+from cocomine.learning.models.registry import build_model
+from cocomine.learning.settings import EvaluationSettings, ModelSettings, TrainSettings
+from cocomine.learning.training import Feeder, probabilities_of
+
+log = logging.getLogger("cocomine")
+
+PUBLISHED = (
+    # The paper's Table I, in percent, as published: other data, other classes, another measure. Not ours.
+    {"method": "Puri et al.", "iou_percent": 50.0},
+    {"method": "MaskFormer", "iou_percent": 37.1},
+    {"method": "LinkNet on mined images (the paper's)", "iou_percent": 89.6},
+)
+
+
+@dataclass(frozen=True)
+class Job:
+    """What evaluate_model was asked to do. `masks_dir` holds the full-size `semantic` masks, None to leave them out."""
+
+    settings: EvaluationSettings
+    run_dir: Path
+    tensors: TensorSet
+    labels: Labels
+    subset_dir: Path
+    out_dir: Path
+    masks_dir: Path | None
+    subset: str
+    store_dir: Path | None = None
+
+
+@dataclass(frozen=True)
+class Trained:
+    """A trained network, what it was trained with, and the hash of its weights."""
+
+    network: Segmenter
+    facts: dict[str, Any]
+    machine: hardware.Hardware
+    normalisation: Normalisation
+    sha256: str
+
+
+@dataclass(frozen=True)
+class Predicted:
+    """Sums at both resolutions (full is None when not asked for) and the labels at training size, (i, h, w)."""
+
+    small: metrics.Sums
+    full: metrics.Sums | None
+    masks: Bytes
+    added: metrics.Sums | None = None  # at training size, decided after adding up the probabilities of other classes
+
+
+def load_run(run_dir: Path) -> Trained:
+    """Load a run's network for prediction. Raises CocomineError when its files are missing or do not fit."""
+    facts = read_json(run_dir / "training.json")
+    settings = facts["settings"]
+    # Precision and threads as trained; the device is what the config asked for, so that `auto` finds what is here.
+    device = settings["train"]["device"]
+    if device == "cuda" and not torch.cuda.is_available():
+        log.warning("%s was trained on a GPU, and there is none here: evaluated on the CPU", settings["run"])
+        device = "cpu"
+    train = TrainSettings.from_mapping({**settings["train"], **facts["resolved"], "device": device})
+    machine = hardware.resolve(train)
+    hardware.apply(machine)
+    plain = {**settings["model"], "weights": "none", "freeze": "none"}
+    model = build_model(ModelSettings.from_mapping(plain), len(facts["labels"]), 0, load_weights=False)
+    path = run_dir / "model.safetensors"
+    try:
+        model.network.load_state_dict(load_file(path))
+    except FileNotFoundError as error:
+        raise CocomineError(f"{path}: no such file", "train the run first") from error
+    except (SafetensorError, RuntimeError) as error:
+        raise CocomineError(
+            f"{path} does not fit the model of training.json: {str(error).splitlines()[0]}", "train the run again"
+        ) from error
+    network = model.network.to(machine.device)
+    if machine.channels_last:
+        network = network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+    network.eval()
+    scale = facts["normalisation"]
+    normalisation = Normalisation(tuple(scale["mean"]), tuple(scale["std"]))
+    return Trained(network, facts, machine, normalisation, sha256_of_file(path))
+
+
+def label_map(trained: Labels, evaluated: Labels) -> list[int]:
+    """Return, for each label of the model, the label of the evaluated subset that has its category; 0 if none has.
+
+    A model of more classes is so scored on the wanted ones: a pixel that it gives to another class is background.
+    Raises CocomineError when no category is shared, or one id has two names.
+    """
+    place = {category: label for label, category in enumerate(evaluated.category_ids) if category is not None}
+    result = [0 if category is None else place.get(category, 0) for category in trained.category_ids]
+    for label, target in enumerate(result):
+        if target and trained.names[label] != evaluated.names[target]:
+            raise CocomineError(
+                f"category {trained.category_ids[label]} is {trained.names[label]!r} where the model was trained and "
+                f"{evaluated.names[target]!r} where it is evaluated",
+                "the two subsets number their categories differently; evaluate on a subset of the same numbering",
+            )
+    missing = [evaluated.names[label] for label in range(1, len(evaluated)) if label not in result]
+    if len(missing) == len(evaluated) - 1:
+        raise CocomineError(
+            f"the model knows none of {', '.join(evaluated.names[1:9])}",
+            f"evaluate it on a subset with any of: {', '.join(trained.names[1:9])}",
+        )
+    if missing:
+        log.warning("the model was never taught %s: its IoU there is 0", ", ".join(missing[:8]))
+    return result
+
+
+def predict(trained: Trained, job: Job, rows: Rows) -> Predicted:
+    """Predict `rows` of the tensors and measure them at training size and, if there are full masks, at full size.
+
+    At full size the probabilities are enlarged bilinearly before the highest is taken. A model of more classes decides
+    among all of its own before they are mapped: see `measure_mapped`.
+    """
+    mapping = label_map(labels_from(trained.facts["labels"]), job.labels)
+    merge = None
+    if mapping != list(range(len(job.labels))):
+        merge = torch.tensor(mapping, device=trained.machine.device)
+    feeder = Feeder(job.tensors, rows, trained.normalisation, trained.machine.device)
+    small, full, added = [], [], []
+    masks = np.empty((len(rows), *job.tensors.size), np.uint8)
+    wants_full = job.settings.full_resolution and job.masks_dir is not None
+    with Progress("evaluate", len(rows), "images") as progress:
+        for start in range(0, len(rows), job.settings.batch):
+            stop = min(start + job.settings.batch, len(rows))
+            images, truth = feeder.plain(np.arange(start, stop))
+            found = probabilities_of(trained.network, images, trained.machine)
+            sums, labels = measure_mapped(found, truth, merge, len(job.labels))
+            small.append(sums)
+            if merge is not None:
+                added.append(metrics.measure(merged(found, merge, len(job.labels)), truth)[0])
+            masks[start:stop] = labels.cpu().numpy()
+            if wants_full and job.masks_dir is not None:
+                names = [job.tensors.file_names[row] for row in rows[start:stop]]
+                full += measure_full_batch(found, job.masks_dir, names, trained.machine.threads, len(job.labels), merge)
+            progress.advance(stop - start)
+        progress.count("measured", len(rows))
+    return Predicted(
+        metrics.joined(small),
+        metrics.joined(full) if full else None,
+        masks,
+        metrics.joined(added) if added else None,
+    )
+
+
+def measure_mapped(
+    probabilities: Tensor, masks: Tensor, mapping: Tensor | None, labels: int
+) -> tuple[metrics.Sums, Tensor]:
+    """Return the sums of a batch and its labels (b, h, w), both in the labels that `mapping` (n,) leads to.
+
+    A pixel gets the model's own most probable label, which is mapped then: were the probabilities of unwanted classes
+    added to the background's first, a model of many classes would lose pixels that it rightly gives to a wanted one.
+    Soft figures and cross-entropy are those of the added probabilities, which are the right ones for a set of classes.
+    """
+    if mapping is None:
+        return metrics.measure(probabilities, masks)
+    own = mapping.to(torch.uint8)[metrics.highest(probabilities).long()]
+    return metrics.measure(merged(probabilities, mapping, labels), masks, own)
+
+
+def merged(probabilities: Tensor, mapping: Tensor, labels: int) -> Tensor:
+    """Return probabilities (b, labels, h, w): those of the model's labels added up under the labels they map to."""
+    result = torch.zeros((len(probabilities), labels, *probabilities.shape[2:]), device=probabilities.device)
+    return result.index_add_(1, mapping, probabilities)
+
+
+def measure_full(probabilities: Tensor, mask: Bytes, labels: int, mapping: Tensor | None = None) -> metrics.Sums:
+    """Return the sums of one image at the size of its full mask: (1, n, h, w) enlarged to it."""
+    enlarged = functional.interpolate(probabilities, size=mask.shape, mode="bilinear", align_corners=False)
+    return measure_mapped(enlarged, torch.from_numpy(mask)[None].to(probabilities.device), mapping, labels)[0]
+
+
+def measure_full_batch(
+    probabilities: Tensor,
+    folder: Path,
+    file_names: Sequence[str],
+    threads: int,
+    labels: int,
+    mapping: Tensor | None = None,
+) -> list[metrics.Sums]:
+    """Return the sums of each image of a batch at the size of its full mask in `folder`.
+
+    The operations on one image are too small to be shared between threads, which then wait for one another. So each
+    image is computed by one thread, `threads` images at a time: quicker, and no figure depends on how many there are.
+    """
+
+    def one(i: int) -> metrics.Sums:
+        return measure_full(probabilities[i : i + 1], full_mask(folder, file_names[i], labels), labels, mapping)
+
+    before = torch.get_num_threads()
+    # For this thread, and for those that start from here on: torch's number is one of each thread.
+    torch.set_num_threads(1)
+    try:
+        if threads == 1 or probabilities.is_cuda:
+            return [one(i) for i in range(len(file_names))]
+        with ThreadPoolExecutor(threads, initializer=torch.set_num_threads, initargs=(1,)) as pool:
+            return list(pool.map(one, range(len(file_names))))
+    finally:
+        torch.set_num_threads(before)
+
+
+def full_mask(folder: Path, file_name: str, labels: int) -> Bytes:
+    """Read an image's full-size semantic mask as (h, w) uint8.
+
+    Raises CocomineError without it, or where it is no 8-bit mask of values below `labels` and void.
+    """
+    path = folder / "semantic" / f"{Path(file_name).stem}.png"
+    try:
+        with Image.open(path) as picture:
+            mode, mask = picture.mode, np.array(picture)
+    except (OSError, SyntaxError, ValueError) as error:
+        raise CocomineError(
+            f"{path}: no readable mask: {error}", "run rasterize_masks again, or set evaluation.full_resolution: false"
+        ) from error
+    if mode not in ("L", "P") or mask.ndim != 2 or mask.dtype != np.uint8:
+        raise CocomineError(f"{path} has mode {mode}, and a mask has 8 bits a pixel", "run rasterize_masks again")
+    if ((mask >= labels) & (mask != VOID)).any():
+        wrong = np.unique(mask[(mask >= labels) & (mask != VOID)])
+        raise CocomineError(
+            f"{path} holds the values {wrong.tolist()[:8]}, but there are only {labels} labels",
+            "masks and labels.json come from different builds; run rasterize_masks again",
+        )
+    return mask
+
+
+def evaluate(job: Job) -> dict[str, Any]:
+    """Evaluate a run, write metrics.json, per_image.parquet and pictures/, return what metrics.json holds.
+
+    Raises CocomineError when validation images were trained on, and for files that are missing or do not fit. In other
+    splits such images are counted into `images_trained_on`, with a warning.
+    """
+    trained = load_run(job.run_dir)
+    rows = job.tensors.rows_of(job.settings.split)
+    if not len(rows):
+        raise CocomineError(f"{job.tensors.path}: no image in split {job.settings.split!r}", "check the split's shares")
+    if list(job.tensors.size) != trained.facts["size"]:
+        log.warning("trained at %s pixels, evaluated at %s", trained.facts["size"], list(job.tensors.size))
+    images = _trained_images(job.run_dir / "train_images.tsv")
+    seen = check_unseen(images, job.tensors, rows, job.settings.split)
+    pixel_counts(job.tensors, rows, job.labels)
+    predicted = predict(trained, job, rows)
+    origin = _origin(trained) | {"images_trained_sha256": _ids_digest(sorted(images)), "images_trained_on": seen}
+    return write_evaluation(job, rows, predicted, origin)
+
+
+def _trained_images(path: Path) -> frozenset[int]:
+    try:
+        return frozenset(int(row["image_id"]) for row in read_table(path))
+    except FileNotFoundError as error:
+        raise CocomineError(f"{path}: no such file", "train the run first") from error
+
+
+def _origin(trained: Trained) -> dict[str, Any]:
+    settings = trained.facts["settings"]
+    kept = {key: settings[key] for key in ("run", "experiment", "subset", "model_name", "arm", "seed")}
+    return {
+        **kept,
+        "model": settings["model"],
+        "train": settings["train"],
+        "resolved": trained.facts["resolved"],
+        "evaluated_with": vars(trained.machine),
+        "parameters": trained.facts["parameters"],
+        "images_trained": trained.facts["images"]["train"],
+        "iterations": trained.facts["iterations"],
+        "labels_trained": [entry["name"] for entry in trained.facts["labels"]],
+        "weights_sha256": trained.sha256,
+    }
+
+
+def check_unseen(seen: frozenset[int], tensors: TensorSet, rows: Rows, split: str) -> int:
+    """Return how many of the images in `rows` are in `seen`, those trained on, with a warning if there are any.
+
+    Raises CocomineError when there are any in the split `val`, which is there to be unseen.
+    """
+    both = [int(row) for row in rows if int(tensors.image_ids[row]) in seen]
+    if both and split != "val":
+        log.warning(
+            "%d of the %d images evaluated were trained on: what is measured there is how well they are remembered",
+            len(both),
+            len(rows),
+        )
+    elif both:
+        raise CocomineError(
+            f"{len(both)} of the {len(rows)} images to evaluate on were trained on "
+            f"(first: {tensors.file_names[both[0]]})",
+            "train with --evaluated-on and the tensors evaluated on, or let the subset take the other's images and "
+            "split (images_from)",
+        )
+    return len(both)
+
+
+def write_evaluation(job: Job, rows: Rows, predicted: Predicted, origin: dict[str, Any]) -> dict[str, Any]:
+    """Make and write every figure of predictions, ours or somebody else's."""
+    settings, names = job.settings, job.labels.names
+    seed = int(origin.get("seed", 0))
+    errors = 1.0 - metrics.image_scores(predicted.small)
+    ids = [int(image) for image in job.tensors.image_ids[rows]]
+    attributes = read_attributes(job.subset_dir, ids)
+    absent = [n for n, count in zip(names, predicted.small.truth.sum(0), strict=True) if not count]
+    result: dict[str, Any] = {
+        "run": origin,
+        "subset": job.subset,
+        "split": settings.split,
+        "labels": job.labels.as_mapping(),
+        "images": len(rows),
+        "images_sha256": _ids_digest(ids),
+        "images_trained_on": origin.pop("images_trained_on", 0),
+        "classes_without_pixels": absent,
+        "settings": vars(settings),
+        "training_resolution": _figures(predicted.small, job, seed)
+        | {"size": list(job.tensors.size), "iou_of_added_probabilities": _iou_of_added(predicted, names)},
+        "full_resolution": None if predicted.full is None else _figures(predicted.full, job, seed),
+        "baselines": _baselines(job, rows, predicted.full is not None),
+        "slices": slices.analyse(
+            attributes, predicted.small, errors, settings.slice_images, settings.bootstrap, settings.confidence, seed
+        ),
+        "published": list(PUBLISHED),
+    }
+    result["baselines"]["ratio"] = _ratio_to_baseline(result)
+    write_json(job.out_dir / "metrics.json", result)
+    _write_per_image(job, rows, predicted, attributes)
+    _write_pictures(job, rows, predicted, errors)
+    where = result["training_resolution"]["iou"]
+    ratio = result["baselines"]["ratio"]
+    log.info(
+        "mean foreground IoU %.3f, with background %.3f; %s. %s",
+        where["mean_foreground"] or 0.0,
+        where["mean_with_background"] or 0.0,
+        verdict.beside_baseline(where["mean_foreground"], _better_baseline(result), ratio),
+        result["slices"]["finding"],
+    )
+    if verdict.too_few(len(rows)):
+        log.warning("%s", verdict.of_few(len(rows)))
+    return result
+
+
+def _figures(sums: metrics.Sums, job: Job, seed: int) -> dict[str, Any]:
+    settings = job.settings
+    return metrics.summary(sums, job.labels.names) | {
+        "intervals": metrics.bootstrap(sums, job.labels.names, settings.bootstrap, settings.confidence, seed)
+    }
+
+
+def _iou_of_added(predicted: Predicted, names: Sequence[str]) -> dict[str, Any]:
+    """Return the IoU if the probabilities of unwanted classes were the background's before a pixel is decided."""
+    iou: dict[str, Any] = metrics.summary(predicted.added or predicted.small, names)["iou"]
+    return {key: iou[key] for key in ("mean_foreground", "mean_with_background", "per_class")}
+
+
+def _ids_digest(ids: Sequence[int]) -> str:
+    return hashlib.sha256(",".join(map(str, ids)).encode()).hexdigest()
+
+
+def _baselines(job: Job, rows: Rows, full: bool) -> dict[str, Any]:
+    seen = (job.tensors.masks[row] for row in job.tensors.rows_of("train"))
+    counts = baselines.label_frequency(seen, job.tensors.size, len(job.labels))
+    constant = {
+        "all_background": np.zeros(job.tensors.size, np.uint8),
+        "most_frequent_place": baselines.most_frequent_place(counts),
+    }
+    parts: dict[str, list[metrics.Sums]] = {f"{name}/{size}": [] for name in constant for size in ("small", "full")}
+    for row in rows:
+        truth = None
+        if full and job.masks_dir is not None:
+            truth = full_mask(job.masks_dir, job.tensors.file_names[row], len(job.labels))
+        for name, mask in constant.items():
+            parts[f"{name}/small"].append(metrics.measure_labels(mask, job.tensors.masks[row], len(job.labels)))
+            if truth is not None:
+                large = baselines.enlarged(mask, *truth.shape)
+                parts[f"{name}/full"].append(metrics.measure_labels(large, truth, len(job.labels)))
+    result: dict[str, Any] = {}
+    for name in constant:
+        small = metrics.summary(metrics.joined(parts[f"{name}/small"]), job.labels.names)
+        whole = metrics.summary(metrics.joined(parts[f"{name}/full"]), job.labels.names) if full else None
+        result[name] = {"training_resolution": small, "full_resolution": whole}
+    return result
+
+
+def _ratio_to_baseline(result: dict[str, Any]) -> float | None:
+    """Return model ÷ better baseline in mean foreground IoU; None where both baselines have 0."""
+    own, best = result["training_resolution"]["iou"]["mean_foreground"], _better_baseline(result)
+    return None if best == 0.0 or own is None else float(own / best)
+
+
+def _better_baseline(result: dict[str, Any]) -> float:
+    return max(
+        float(result["baselines"][name]["training_resolution"]["iou"]["mean_foreground"] or 0.0)
+        for name in ("all_background", "most_frequent_place")
+    )
+
+
+def _write_per_image(job: Job, rows: Rows, predicted: Predicted, attributes: Sequence[slices.Attribute]) -> None:
+    small = predicted.small
+    pixels = small.pixels
+    columns: dict[str, npt.NDArray[Any] | list[Any]] = {
+        "image_id": job.tensors.image_ids[rows],
+        "file_name": [job.tensors.file_names[row] for row in rows],
+        "iou_mean_foreground": metrics.image_scores(small),
+        "pixel_accuracy": metrics.ratio(small.inter.sum(1), pixels),
+    }
+    if small.log_loss is not None:
+        columns["cross_entropy"] = metrics.ratio(small.log_loss, pixels)
+    if predicted.full is not None:
+        columns["full_iou_mean_foreground"] = metrics.image_scores(predicted.full)
+    per_class = metrics.iou(small.inter, small.predicted, small.truth)
+    for label, name in enumerate(job.labels.names):
+        columns[f"iou {name}"] = per_class[:, label]
+    for attribute in attributes:
+        columns[attribute.name] = [attribute.cells[code] if code >= 0 else None for code in attribute.codes]
+    # What is not known is null, not NaN.
+    table = pa.table({name: pa.array(values, from_pandas=True) for name, values in columns.items()})
+    with atomic_path(job.out_dir / "per_image.parquet") as temporary:
+        pq.write_table(table, temporary, compression="zstd")
+
+
+def _write_pictures(job: Job, rows: Rows, predicted: Predicted, errors: metrics.Floats) -> None:
+    """Write the worst and the best of the images that show a class at all."""
+    shown = predicted.small.truth[:, 1:].sum(1) > 0
+    for stem, i in pictures.extremes(errors, shown, job.settings.pictures):
+        row = int(rows[i])
+        image = pictures.photograph(job.subset_dir, job.store_dir, int(job.tensors.image_ids[row]))
+        if image is None:
+            image = job.tensors.images[row]
+        pictures.write_panel(
+            job.out_dir / "pictures" / f"{stem}.png",
+            image,
+            baselines.enlarged(job.tensors.masks[row], *image.shape[:2]),
+            baselines.enlarged(predicted.masks[i], *image.shape[:2]),
+            job.labels,
+            f"{job.tensors.file_names[row]}: photograph, truth, prediction; mean IoU {1 - errors[i]:.2f}",
+        )

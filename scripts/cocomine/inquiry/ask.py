@@ -1,0 +1,73 @@
+"""Where `count_subset` finds what it is asked about: an expression, or a subset of a config."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from cocomine.base.errors import CocomineError
+from cocomine.base.files import canonical_json
+from cocomine.inquiry.count import Count, count_expression, count_query, document, table
+from cocomine.mining.index import nearest, splits_of
+from cocomine.mining.settings import SubsetSettings
+
+
+def answer(
+    query: str,
+    config: Path | None,
+    index_dir: Path | None,
+    splits: Sequence[str] = (),
+    images_from: Path | None = None,
+    as_json: bool = False,
+) -> str:
+    """Return the answer to a question as text, or as JSON."""
+    if config is not None:
+        count = _count_of_config(query, config, index_dir, splits, images_from)
+    else:
+        count = count_expression(query, index_dir or _only_index(), splits)
+    return canonical_json(document(count), indent=1) if as_json else table(count)
+
+
+def _count_of_config(
+    name: str, config: Path, index_dir: Path | None, splits: Sequence[str], images_from: Path | None
+) -> Count:
+    settings, source = subset_of_config(config, name)
+    query = SubsetSettings.from_mapping(settings)
+    if query.images_from is not None and images_from is None:
+        images_from = Path("results") / query.images_from / "images.tsv"
+    return count_query(name, query, index_dir or Path("data/annotations") / source / "index", splits, images_from)
+
+
+def subset_of_config(path: Path, name: str) -> tuple[dict[str, Any], str]:
+    """Return a subset's settings and its source's name, read straight from a config file.
+
+    The workflow checks the whole config; this reads one section, to be quick. Raises CocomineError when the file or the
+    subset is not there.
+    """
+    import yaml
+
+    try:
+        content = yaml.load(path.read_bytes(), Loader=getattr(yaml, "CSafeLoader", yaml.SafeLoader))  # noqa: S506
+    except OSError as error:
+        raise CocomineError(f"{path}: {error.strerror or error}", "give the path of a config file") from error
+    except yaml.YAMLError as error:
+        raise CocomineError(f"{path}: not YAML: {error}", "mend the file") from error
+    subsets = content.get("subsets") if isinstance(content, Mapping) else None
+    if not isinstance(subsets, Mapping) or not isinstance(subsets.get(name), Mapping):
+        known = list(map(str, subsets)) if isinstance(subsets, Mapping) else []
+        raise CocomineError(f"{path}: has no subset '{name}'", nearest(name, known) if known else "add it to `subsets`")
+    settings = {"seed": content.get("seed", 0)} | dict(subsets[name])
+    sources = content.get("sources") or {}
+    source = settings.get("source") or (next(iter(sources)) if len(sources) == 1 else None)
+    if not isinstance(source, str):
+        raise CocomineError(f"{path}: subsets.{name} names no source", f"add source: {' or '.join(map(str, sources))}")
+    return settings | {"source": source}, source
+
+
+def _only_index() -> Path:
+    found = sorted(path for path in Path("data/annotations").glob("*/index") if splits_of(path))
+    if len(found) == 1:
+        return found[0]
+    there = ", ".join(map(str, found)) or "none in data/annotations"
+    raise CocomineError(f"which index to count in? There: {there}", "name one with --index-dir")

@@ -1,0 +1,499 @@
+"""Where did it go? What became of one annotation or image of the source, and why.
+
+The selection is made again from the index by the miner itself, with a funnel that remembers rows; what came after it
+(images that turned out broken, repairs, late checks) is read from the subset's tables. Nothing else is opened.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import re
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any, Final
+
+import numpy as np
+import pyarrow.compute as pc
+
+from cocomine.annotations.arrow import flags
+from cocomine.base.errors import CocomineError
+from cocomine.base.files import canonical_json, read_json, row_of
+from cocomine.inquiry.explain import Explainer, TracedFunnel
+from cocomine.mining.assemble import KIND_OF_TASK, OTHER_TASKS
+from cocomine.mining.examine import quarantined_lines
+from cocomine.mining.index import Rows, Source, read_source, read_split, splits_of
+from cocomine.mining.mine import query_values, read_source_of
+from cocomine.mining.select import SPARE, quarantined_by_policy, select
+from cocomine.mining.settings import SubsetSettings
+
+log = logging.getLogger("cocomine")
+
+KEPT, REPAIRED, QUARANTINED, LEFT_OUT = "kept", "repaired", "quarantined", "left out"
+TASKS: Final = ("instances", *OTHER_TASKS)
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """What became of one record; empty fields do not apply.
+
+    `outcome` is kept, repaired, quarantined or left out. `clause` is the clause of the query that left it out and `why`
+    the figures that decided; `reason` and `detail` are those of quarantine.tsv or repairs.tsv; `before` and `after` the
+    values that a repair changed. `returned` names the clause that took an image back which `clause` had left out.
+    `side` is the side of the split, `label` the label in masks.
+    """
+
+    kind: str
+    task: str
+    source_split: str
+    id: int
+    image_id: int
+    file_name: str
+    outcome: str
+    category: str = ""
+    clause: str = ""
+    why: str = ""
+    reason: str = ""
+    detail: str = ""
+    before: dict[str, Any] | None = None
+    after: dict[str, Any] | None = None
+    returned: str = ""
+    role: str = ""
+    side: str = ""
+    label: int | None = None
+
+
+class Lines:
+    """A table of the subset, searched for the lines that begin with some cells; it is not parsed as a whole."""
+
+    def __init__(self, path: Path) -> None:
+        """Read the table. Raises CocomineError when the subset has not been built so far."""
+        try:
+            self._content = path.read_bytes()
+        except OSError as error:
+            raise CocomineError(
+                f"{path}: {error.strerror or error}",
+                "build the subset first; what a query would select, count_subset.py says without a build",
+            ) from error
+        self._columns = self._content[: self._content.find(b"\n")].decode().split("\t")
+
+    def starting(self, *cells: object) -> Iterator[dict[str, str]]:
+        """Yield the rows whose first cells are these."""
+        key = b"\n" + "".join(f"{cell}\t" for cell in cells).encode()
+        at = self._content.find(key)
+        while at >= 0:
+            end = self._content.find(b"\n", at + 1)
+            end = len(self._content) if end < 0 else end
+            yield row_of(self._columns, self._content[at + 1 : end].decode())
+            at = self._content.find(key, end)
+
+
+class Trace:
+    """A built subset that can be asked about records of its source."""
+
+    def __init__(
+        self, query: SubsetSettings, index_dir: Path, subset_dir: Path, images_from: Path | None = None
+    ) -> None:
+        """Select again, as the build did.
+
+        `images_from` is images.tsv of the subset that the query's key names; without it, it is looked for beside
+        `subset_dir`. Raises CocomineError when the subset is not built, or was built by another query or index.
+        """
+        self.query, self.index_dir, self.subset_dir = query, index_dir, subset_dir
+        if not (subset_dir / "funnel.json").is_file():
+            raise CocomineError(
+                f"{subset_dir}: holds no funnel.json, so no subset was built there",
+                "build the subset first, or name its folder with --subset-dir",
+            )
+        built = read_json(subset_dir / "funnel.json")
+        if built.get("query") != query_values(query):
+            raise CocomineError(
+                f"{subset_dir / 'funnel.json'}: was made by another query than the settings given",
+                "give the settings of the build, or build the subset again",
+            )
+        if query.images_from is not None and images_from is None:
+            images_from = subset_dir.parent / query.images_from / "images.tsv"
+        self.source = read_source_of(query, index_dir, built["splits"])
+        with _quiet():  # the build has told the notes
+            self.selection = select(self.source, query, index_dir, images_from, funnel_type=TracedFunnel)
+        assert isinstance(self.selection.funnel, TracedFunnel)
+        self.funnel = self.selection.funnel
+        if self.funnel.as_dict() != built["funnel"]:
+            raise CocomineError(
+                f"{subset_dir / 'funnel.json'}: the index, selected from again, gives another funnel",
+                "the index or a list of images changed since: build the subset again",
+            )
+        self.images_quarantined, self.annotations_quarantined = quarantined_by_policy(self.source, query)
+        self.explainer = Explainer(self.source, self.selection, self._captions)
+        self.quarantine, self.repairs, self.images, self.selected = (
+            Lines(subset_dir / f"{name}.tsv") for name in ("quarantine", "repairs", "images", "selection")
+        )
+
+    # -- questions ------------------------------------------------------------------------------------------------
+
+    def annotation(self, identity: int, task: str = "instances") -> list[Verdict]:
+        """Say what became of the annotations that have an id: usually one, none or several in a damaged source.
+
+        Raises CocomineError, with the nearest remedy, when there is none.
+        """
+        source = self.source_of(task)
+        rows = np.flatnonzero(source.annotations["id"] == identity)
+        if not len(rows):
+            raise self._unknown(KIND_OF_TASK.get(task, "annotation"), identity, task, source)
+        if task == "instances":
+            return [self.annotation_at(row) for row in rows.tolist()]
+        return [self.other_at(task, row) for row in rows.tolist()]
+
+    def image(self, which: str, task: str = "instances") -> list[tuple[Verdict, list[Verdict]]]:
+        """Say what became of the images with an id or a file name, and of each one's annotations.
+
+        Raises CocomineError, with the nearest remedy, when there is none.
+        """
+        images = self.source.images
+        rows = np.zeros(0, dtype=np.int64)
+        if which.isascii() and which.isdigit() and len(which) < 19 and str(int(which)) == which:
+            rows = np.flatnonzero(images["id"] == int(which))
+        if not len(rows):
+            # Arrow imports pandas, where that is installed, to make a value of a text; a pattern stays as it is.
+            holds = [flags(pc.match_substring(part.arrow("file_name"), pattern=which)) for part in images.parts]
+            rows = np.flatnonzero(np.concatenate(holds))
+            rows = rows[[name == which for name in images.texts("file_name", rows)]]
+        if not len(rows):
+            raise self._unknown("image", which, "instances", self.source)
+        return [(self.image_at(row), list(self._annotations_of(row, task))) for row in rows.tolist()]
+
+    def _annotations_of(self, row: int, task: str) -> Iterator[Verdict]:
+        if task == "instances":
+            yield from map(self.annotation_at, self.explainer.annotations_of(row).tolist())
+            return
+        other = self._other(task)[0]
+        split = self._split(self.source.images, row, self.source)
+        for found in np.flatnonzero(other.annotations["image_id"] == self.source.images["id"][row]).tolist():
+            if self._split(other.annotations, found, other) == split:
+                yield self.other_at(task, found)
+
+    # -- verdicts -------------------------------------------------------------------------------------------------
+
+    def image_at(self, row: int) -> Verdict:
+        """The verdict on the image at a global row."""
+        source = self.source
+        identity, split = int(source.images["id"][row]), self._split(source.images, row, source)
+        (name,) = source.images.texts("file_name", np.array([row]))
+        about: dict[str, Any] = {
+            "kind": "image", "task": "instances", "source_split": split, "id": identity, "image_id": identity,
+            "file_name": name or "",
+        }  # fmt: skip
+        if self.images_quarantined[row]:
+            return Verdict(**about, outcome=QUARANTINED, **self._early("image", row))
+        late = self._late("image", split, row)
+        written = next(self.images.starting(identity, split, name), None) if late is None else None
+        number = int(self._image_steps[row])
+        if written is not None:
+            first = self._first_removed(row)
+            if first is not None:
+                about["clause"] = self.funnel.steps[first].clause
+                about["why"] = self.explainer.why_image(first, row)
+                about["returned"] = "negatives" if number < 0 else "refill"
+            about |= {"role": written["role"], "side": self._side(identity)}
+            return Verdict(**about, **self._repair("image", "instances", split, identity))
+        if late is not None:
+            return Verdict(**about, outcome=QUARANTINED, reason=late["reason"], detail=late["detail"])
+        spare = any(line["role"] == SPARE for line in self.selected.starting(identity, split, name))
+        about |= {"role": SPARE} if spare else {}
+        clause, why = self.funnel.steps[number].clause, self.explainer.why_image(number, row)
+        return Verdict(**about, outcome=LEFT_OUT, clause=clause, why=why)
+
+    def annotation_at(self, row: int) -> Verdict:
+        """The verdict on the annotation of instances at a global row."""
+        source = self.source
+        table, owner = source.annotations, int(source.image_row[row])
+        identity, split = int(table["id"][row]), self._split(table, row, source)
+        (name,) = source.images.texts("file_name", np.array([owner])) if owner >= 0 else (None,)
+        about: dict[str, Any] = {
+            "kind": "annotation", "task": "instances", "source_split": split, "id": identity,
+            "image_id": int(table["image_id"][row]), "file_name": name or "", "category": self.explainer.name(row),
+        }  # fmt: skip
+        if self.annotations_quarantined[row]:
+            return Verdict(**about, outcome=QUARANTINED, **self._early("annotation", row))
+        late = self._late("annotation", split, row)
+        if late is not None:
+            return Verdict(**about, outcome=QUARANTINED, reason=late["reason"], detail=late["detail"])
+        cells = (about["image_id"], split, name)
+        written = next(self.images.starting(*cells), None)
+        if written is not None and self.selection.objects.written[row]:
+            about |= {"role": written["role"], "side": self._side(about["image_id"])}
+            about["label"] = self._labels.get(str(int(table["category_id"][row])))
+            return Verdict(**about, **self._repair("annotation", "instances", split, identity))
+        number = int(self._annotation_steps[row])
+        clause, why = self.funnel.steps[number].clause, self.explainer.why_annotation(number, row)
+        return Verdict(**about, outcome=LEFT_OUT, clause=clause, why=why)
+
+    def other_at(self, task: str, row: int) -> Verdict:
+        """The verdict on the annotation, caption or segment at a global row of another task."""
+        other, bad, images_bad = self._other(task)
+        table, kind = other.annotations, KIND_OF_TASK.get(task, "annotation")
+        identity, split = int(table["id"][row]), self._split(table, row, other)
+        image_id, cls = int(table["image_id"][row]), int(other.class_of[row])
+        owner = self._image_row(image_id, split)
+        (name,) = self.source.images.texts("file_name", np.array([owner])) if owner is not None else (None,)
+        about: dict[str, Any] = {
+            "kind": kind, "task": task, "source_split": split, "id": identity, "image_id": image_id,
+            "file_name": name or "", "category": other.categories[cls].name if cls >= 0 else "",
+        }  # fmt: skip
+        lines = self.quarantine.starting(kind, task, split, identity, image_id)
+        found = list(lines)
+        if found and bad[row]:
+            (line,) = quarantined_lines(kind, task, other, _only(row, table.rows), self.query, images_bad)
+            return Verdict(**about, outcome=QUARANTINED, reason=str(line.reason), detail=line.detail)
+        if found:
+            return Verdict(**about, outcome=QUARANTINED, reason=found[-1]["reason"], detail=found[-1]["detail"])
+        if owner is None:
+            why = f"its image {image_id} is not among the images of instances_{split}"
+            return Verdict(**about, outcome=LEFT_OUT, clause="image", why=why)
+        image = self.image_at(owner)
+        if image.outcome not in (KEPT, REPAIRED):
+            cause = image.why if image.outcome == LEFT_OUT else f"it is quarantined: {image.reason}"
+            why = f"its image {image_id} is not in the subset: {cause}"
+            return Verdict(**about, outcome=LEFT_OUT, clause=image.clause or "image", why=why)
+        if task == "person_keypoints":
+            away = self._object_away(identity, cls, other)
+            if away:
+                return Verdict(**about, outcome=LEFT_OUT, clause=away[0], why=away[1])
+        lead = row
+        if task == "panoptic":
+            record = table["record"]
+            splits = np.arange(table.rows) >= table.starts[int(table.split_of(np.array([row]))[0])]
+            lead = int(np.flatnonzero((record == record[row]) & splits)[0])
+        about |= {"role": image.role, "side": image.side}
+        return Verdict(**about, **self._repair(kind, task, split, int(table["id"][lead])))
+
+    def _object_away(self, identity: int, cls: int, other: Source) -> tuple[str, str] | None:
+        """The clause and the words for keypoints whose object the subset does not hold; None when they are written."""
+        rows = np.flatnonzero(self.source.annotations["id"] == identity).tolist()
+        verdicts = [self.annotation_at(row) for row in rows]
+        if any(verdict.outcome in (KEPT, REPAIRED) for verdict in verdicts):
+            return None
+        if verdicts:
+            cause = verdicts[0].why or f"it is quarantined: {verdicts[0].reason}"
+            return verdicts[0].clause or "object", f"its object {identity} is not in the subset: {cause}"
+        names = {self.source.categories[number].stated for number in self.selection.wanted.classes}
+        if self.query.keep_other_annotations or (cls >= 0 and other.categories[cls].stated in names):
+            return None
+        return "other_annotations", "its category is none of those wanted, and keep_other_annotations is false"
+
+    # -- looking up -----------------------------------------------------------------------------------------------
+
+    def _early(self, kind: str, row: int) -> dict[str, Any]:
+        """Reason and detail of a record that policy quarantines for what the index says of it."""
+        table = self.source.images if kind == "image" else self.source.annotations
+        owners = None if kind == "image" else self.images_quarantined
+        (line,) = quarantined_lines(kind, "instances", self.source, _only(row, table.rows), self.query, owners)
+        return {"reason": str(line.reason), "detail": line.detail}
+
+    def _late(self, kind: str, split: str, row: int) -> dict[str, str] | None:
+        """The line of a record that was quarantined after the selection, past those of early ones with its id."""
+        ids = (self.source.images if kind == "image" else self.source.annotations)["id"]
+        lines = list(self.quarantine.starting(kind, "instances", split, int(ids[row])))
+        if not lines:
+            return None
+        mask = self.images_quarantined if kind == "image" else self.annotations_quarantined
+        owners = None if kind == "image" else self.images_quarantined
+        twins = quarantined_lines(kind, "instances", self.source, (ids == ids[row]) & mask, self.query, owners)
+        early = {(str(line.reason), line.detail) for line in twins if line.source_split == split}
+        return next((line for line in lines if (line["reason"], line["detail"]) not in early), None)
+
+    def _repair(self, kind: str, task: str, split: str, identity: int) -> dict[str, Any]:
+        line = next(self.repairs.starting(kind, task, split, identity), None)
+        if line is None:
+            return {"outcome": KEPT}
+        before, after = (json.loads(line[name]) for name in ("before", "after"))
+        return {"outcome": REPAIRED, "reason": line["reason"], "before": before, "after": after}
+
+    @cached_property
+    def _image_steps(self) -> Any:
+        return self.funnel.last_removed("image")
+
+    @cached_property
+    def _annotation_steps(self) -> Any:
+        return self.funnel.last_removed("annotation")
+
+    def _first_removed(self, row: int) -> int | None:
+        removed = self.funnel.images_removed
+        return next((number for number, rows in enumerate(removed) if _holds(rows, row)), None)
+
+    @cached_property
+    def _labels(self) -> dict[str, int]:
+        path = self.subset_dir / "labels.json"
+        found: dict[str, int] = read_json(path)["category_to_label"] if path.is_file() else {}
+        return found
+
+    @cached_property
+    def _split_lines(self) -> Lines | None:
+        path = self.subset_dir / "split.tsv"
+        return Lines(path) if path.is_file() else None
+
+    def _side(self, image_id: int) -> str:
+        line = next(self._split_lines.starting(image_id), None) if self._split_lines is not None else None
+        return line["split"] if line is not None else ""
+
+    @staticmethod
+    def _split(table: Any, row: int, source: Source) -> str:
+        return source.splits[int(table.split_of(np.array([row]))[0])].name
+
+    def _image_row(self, image_id: int, split: str) -> int | None:
+        rows = np.flatnonzero((self.source.images["id"] == image_id) & (image_id >= 0))
+        return next((row for row in rows.tolist() if self._split(self.source.images, row, self.source) == split), None)
+
+    def source_of(self, task: str) -> Source:
+        """The index of a task for the subset's splits. Raises CocomineError when the source does not have it."""
+        return self.source if task == "instances" else self._other(task)[0]
+
+    def _other(self, task: str) -> tuple[Source, Any, Any]:
+        if task not in self._others:
+            there = splits_of(self.index_dir, task)
+            names = [split.name for split in self.source.splits if split.name in there]
+            if not names:
+                tasks = [name for name in TASKS if splits_of(self.index_dir, name)]
+                raise CocomineError(
+                    f"{self.index_dir}: the source has no {task} for the subset's splits", f"it has {', '.join(tasks)}"
+                )
+            other = read_source(self.index_dir, names, task, self.source.bad_categories)
+            images_bad, bad = quarantined_by_policy(other, self.query)
+            self._others[task] = (other, bad, images_bad)
+        return self._others[task]
+
+    @cached_property
+    def _others(self) -> dict[str, tuple[Source, Any, Any]]:
+        return {}
+
+    def _captions(self, row: int) -> int:
+        split = self._split(self.source.images, row, self.source)
+        if split not in splits_of(self.index_dir, "captions"):
+            return 0
+        ids = read_split(self.index_dir, "captions", split).annotations.numpy("image_id")
+        return int(np.count_nonzero(ids == self.source.images["id"][row]))
+
+    def _unknown(self, kind: str, which: int | str, task: str, source: Source) -> CocomineError:
+        """The error for a record that is not there, with where it is instead."""
+        splits = ", ".join(split.name for split in source.splits)
+        message = f"no {kind} {which} in {task} of {splits}"
+        number = int(which) if str(which).isascii() and str(which).isdigit() and len(str(which)) < 19 else None
+        for other in TASKS if number is not None else ():
+            for name in splits_of(self.index_dir, other):
+                split = read_split(self.index_dir, other, name)
+                if kind != "image" and other != task and (split.annotations.numpy("id") == number).any():
+                    return CocomineError(message, f"{other}_{name} has one: ask with --task {other}")
+                if (split.images.numpy("id") == number).any():
+                    among = " (a split that the subset does not use)" if name not in splits.split(", ") else ""
+                    if kind != "image":
+                        return CocomineError(
+                            message, f"an image of {name} has this id{among}: ask with --image {which}"
+                        )
+                    return CocomineError(message, f"it is an image of {name}, which the subset does not draw from")
+                if kind == "image" and other == "instances" and (split.annotations.numpy("id") == number).any():
+                    return CocomineError(message, f"an annotation has this id: ask with --annotation {which}")
+        ids = source.images["id"] if kind == "image" else source.annotations["id"]
+        near = ids[np.argsort(np.abs(ids - number), kind="stable")[:3]].tolist() if number is not None else []
+        if near:
+            return CocomineError(message, f"the nearest ids are {', '.join(map(str, sorted(near)))}")
+        digits = re.search(r"(\d{1,18})\.[A-Za-z]+$", str(which))
+        if kind == "image" and digits is not None and (ids == int(digits[1])).any():
+            return CocomineError(message, f"an image has the id {int(digits[1])}: ask with --image {int(digits[1])}")
+        return CocomineError(message, "give an image's id, or its file_name as the source has it, folder included")
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    level = log.level
+    log.setLevel(logging.ERROR)
+    try:
+        yield
+    finally:
+        log.setLevel(level)
+
+
+def _only(row: int, rows: int) -> Any:
+    mask = np.zeros(rows, dtype=bool)
+    mask[row] = True
+    return mask
+
+
+def _holds(rows: Rows, row: int) -> bool:
+    at = int(np.searchsorted(rows, row))
+    return at < len(rows) and int(rows[at]) == row
+
+
+# -- words --------------------------------------------------------------------------------------------------------
+
+
+def sentence(verdict: Verdict) -> str:
+    """Return a verdict in one line."""
+    of = f" ({verdict.category})" if verdict.category else ""
+    head = f"{verdict.kind} {verdict.id}{of}: {verdict.outcome}"
+    if verdict.outcome == LEFT_OUT:
+        spare = "; it is a spare that was not needed" if verdict.role == SPARE and verdict.kind == "image" else ""
+        return f"{head} by the clause '{verdict.clause}': {verdict.why}{spare}"
+    if verdict.outcome == QUARANTINED:
+        return f"{head}: {verdict.reason}" + (f" ({verdict.detail})" if verdict.detail else "")
+    where = [f"{verdict.side} side" if verdict.side else "", f"label {verdict.label}" if verdict.label else ""]
+    where += [verdict.role] if verdict.kind == "image" else []
+    tail = ", ".join(filter(None, where))
+    line = head + (f" ({tail})" if tail else "")
+    if verdict.outcome == REPAIRED:
+        line += f": {verdict.reason}; before {canonical_json(verdict.before)}, after {canonical_json(verdict.after)}"
+    if verdict.returned:
+        line += f"; left out by '{verdict.clause}' ({verdict.why}), then taken in by '{verdict.returned}'"
+    return line
+
+
+def document(verdict: Verdict) -> dict[str, Any]:
+    """Return a verdict as plain values, without the fields that do not apply."""
+    return {key: value for key, value in asdict(verdict).items() if value not in ("", None)}
+
+
+def answer_annotation(trace: Trace, identity: int, task: str, as_json: bool) -> str:
+    """Say what became of an annotation, as text or JSON."""
+    verdicts = trace.annotation(identity, task)
+    if as_json:
+        return canonical_json({"annotations": [document(verdict) for verdict in verdicts]}, indent=1)
+    lines = [f"of {item.task}_{item.source_split}, image {item.image_id} {item.file_name}" for item in verdicts]
+    return "\n".join(f"{sentence(verdict)}\n  {line}" for verdict, line in zip(verdicts, lines, strict=True))
+
+
+def answer_image(trace: Trace, which: str, task: str, as_json: bool) -> str:
+    """Say what became of an image and each of its annotations, as text or JSON."""
+    found = trace.image(which, task)
+    if as_json:
+        images = [
+            {**document(image), "annotations": [document(verdict) for verdict in verdicts]} for image, verdicts in found
+        ]
+        return canonical_json({"images": images}, indent=1)
+    blocks = []
+    for image, verdicts in found:
+        lines = [sentence(image), f"  of {image.source_split}, {image.file_name}"]
+        lines += [f"  {sentence(verdict)}" for verdict in verdicts] or [f"  it has no record in {task}"]
+        blocks.append("\n".join(lines))
+    return "\n".join(blocks)
+
+
+def open_trace(
+    name: str,
+    config: Path | None,
+    settings: dict[str, Any],
+    index_dir: Path | None,
+    subset_dir: Path | None,
+    images_from: Path | None = None,
+) -> Trace:
+    """Open a subset to be asked: by its name in a config, or by settings and paths."""
+    from cocomine.inquiry.ask import subset_of_config
+
+    if config is not None:
+        settings, source = subset_of_config(config, name)
+        index_dir = index_dir or Path("data/annotations") / source / "index"
+    elif index_dir is None:
+        raise CocomineError("where is the subset's query?", "give --config FILE, or --settings and --index-dir")
+    query = SubsetSettings.from_mapping(settings)
+    return Trace(query, index_dir, subset_dir or Path("results") / name, images_from)

@@ -1,0 +1,455 @@
+"""Google Cloud Storage: credentials, listing and metadata by its library, many small files by the lean movers."""
+
+import contextlib
+import functools
+import os
+import threading
+import time
+import urllib.parse
+import zlib
+from collections.abc import Iterable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from cocomine.base.errors import CocomineError
+from cocomine.transfer.advice import advice_for_dead_bucket
+from cocomine.transfer.behaviour import Behaviour
+from cocomine.transfer.digests import Digester, hex_of_base64
+from cocomine.transfer.mover import Order, Place, Report, Setup
+from cocomine.transfer.movers import Crew
+from cocomine.transfer.receiving import CorruptedError, Target, in_threads, receive
+from cocomine.transfer.records import Facts, Outcome, Want, mismatch
+from cocomine.transfer.settings import OriginSettings
+from cocomine.transfer.web import PIECE, Line, NotServedError, Web, persist, proxy_of
+
+SCOPE = "https://www.googleapis.com/auth/devstorage.read_write"
+PAGE = 1000  # objects; the most that the API gives at once
+ROW = "name,size,md5Hash,crc32c,generation,etag,timeCreated,metadata,contentEncoding"
+LATEST = 2**33  # seconds since 1970 (the year 2242): what is later is milliseconds, or nonsense
+LONGEST_TIME = 10  # digits of that
+FIELDS = f"items({ROW}),nextPageToken"
+RENEWAL_HOLDS = 20.0  # seconds for which a new token is not renewed again
+MTIME_KEY = "goog-reserved-file-mtime"  # seconds since 1970, as gsutil writes it
+
+
+def split_url(url: str) -> tuple[str, str]:
+    """Return bucket and prefix of gs://bucket/prefix; the prefix ends with a slash unless it is empty."""
+    bucket, _, prefix = url.removeprefix("gs://").partition("/")
+    if not bucket:
+        raise CocomineError(f"{url}: no bucket", "write gs://bucket or gs://bucket/prefix")
+    return bucket, prefix.rstrip("/") + "/" if prefix.strip("/") else ""
+
+
+class Bucket:
+    """One bucket as its owner lets us see it.
+
+    google-auth gives the credentials. Listings and metadata are asked of the JSON API over a pool that carries their
+    token, since the client library's objects cost ten times the decoding; what is written goes through the library.
+    """
+
+    def __init__(self, settings: OriginSettings, behaviour: Behaviour | None = None) -> None:
+        self.name, self.prefix = split_url(settings.url)
+        self.settings = settings
+        self.requester_pays = settings.requester_pays
+        self.endpoint = (settings.endpoint or os.environ.get("STORAGE_EMULATOR_HOST", "")).rstrip("/")
+        if self.endpoint and "://" not in self.endpoint:
+            self.endpoint = f"http://{self.endpoint}"
+        self.credentials = _credentials(settings, bool(self.endpoint))
+        self.base = self.endpoint or "https://storage.googleapis.com"
+        self.behaviour = behaviour or Behaviour()
+        self._media_base = f"{urllib.parse.urlsplit(self.base).path}/download/storage/v1/b/{self.name}/o/"
+        self._billed = f"&userProject={urllib.parse.quote_plus(self.requester_pays)}" if self.requester_pays else ""
+        self._renewing = threading.Lock()
+        self._renewed = -RENEWAL_HOLDS
+        self.web = Web(self.behaviour, self.authorization)
+
+    @functools.cached_property
+    def writable(self) -> Any:
+        """The bucket as google-cloud-storage sees it, for uploads and deletions."""
+        from google.auth.credentials import AnonymousCredentials
+        from google.cloud import storage
+
+        options = {"api_endpoint": self.endpoint} if self.endpoint else None
+        client = storage.Client(
+            project=self.requester_pays or "none",
+            credentials=self.credentials or AnonymousCredentials(),
+            client_options=options,
+        )
+        return client.bucket(self.name, user_project=self.requester_pays or None)
+
+    def listing(self, prefix: str = "", start: str = "", end: str = "") -> Iterator[Facts]:
+        """Yield what the bucket says of its objects below its prefix, sorted by name as bytes; names less the prefix.
+
+        The next page is fetched while this one is used. Raises CocomineError when the bucket does not exist or may not
+        be listed.
+        """
+        query = {"maxResults": str(PAGE), "prefix": self.prefix + prefix, "fields": FIELDS, "projection": "noAcl"}
+        query |= {"startOffset": self.prefix + start} if start else {}
+        query |= {"endOffset": self.prefix + end} if end else {}
+        skip = len(self.prefix)
+        line = None if self.behind_proxy else Line(self.behaviour)
+        with contextlib.closing(line) if line else contextlib.nullcontext(), ThreadPoolExecutor(1) as pool:
+            pending: Future[_Page] | None = pool.submit(self._page, query, line)
+            while pending is not None:
+                page = pending.result()
+                token = page.nextPageToken
+                pending = pool.submit(self._page, {**query, "pageToken": token}, line) if token else None
+                for row in page.items:
+                    yield row.facts(skip)
+
+    def _page(self, query: dict[str, str], line: Line | None) -> "_Page":
+        return _PAGES.decode(self._asked("/o", query, line))
+
+    def _asked(self, path: str, query: dict[str, str], line: Line | None = None) -> bytes:
+        """Return the JSON API's answer about the bucket. Raises CocomineError when it says no, with advice.
+
+        `line` is tried first; the pool takes over what is more than a plain answer. NotServedError is raised for an
+        object that is not there.
+        """
+        query = query | ({"userProject": self.requester_pays} if self.requester_pays else {})
+        address = f"{self.base}/storage/v1/b/{self.name}{path}?{urllib.parse.urlencode(query)}"
+
+        def attempt() -> bytes:
+            body = line.get(address, self.authorization(False)) if line is not None else None
+            if body is not None:
+                return body
+            answer = self.web.ask("GET", address, explain=True)
+            try:
+                return bytes(answer.read())
+            finally:
+                answer.release_conn()
+
+        try:
+            return persist(self.behaviour, attempt)
+        except NotServedError as error:
+            if error.status == "missing" and path.startswith("/o/"):
+                raise
+            raise self._explained(error) from error
+
+    def check(self) -> None:
+        """Raise CocomineError, with advice, when the bucket is not there or may not be read."""
+        try:
+            self._asked("/o", {"maxResults": "1", "prefix": self.prefix, "fields": "items(name)"})
+        except CocomineError as error:
+            if "access refused (HTTP 403)" not in error.message:
+                raise  # whoever may read objects need not be allowed to list them; the objects will tell
+
+    def facts_of(self, name: str) -> Facts | None:
+        """Return what the bucket says of one object, None when it has none of that name."""
+        try:
+            answer = self._asked("/o/" + urllib.parse.quote(self.prefix + name, safe=""), {"fields": ROW})
+        except NotServedError:
+            return None
+        return _ROWS.decode(answer).facts(len(self.prefix))
+
+    def _explained(self, error: NotServedError) -> CocomineError:
+        """Turn what the API said into advice."""
+        place = f"gs://{self.name}/{self.prefix}"
+        if error.status == "missing":
+            advice = advice_for_dead_bucket(self.name)
+            return CocomineError(
+                f"{place}: no such bucket (HTTP 404)",
+                advice or "check the name; `gcloud storage ls` lists the buckets that you may see",
+            )
+        if error.status == "refused":
+            return CocomineError(f"{place}: access refused ({error})", CREDENTIALS_HINT)
+        if "requester pays" in str(error):
+            return CocomineError(f"{place}: the bucket is requester pays", "set requester_pays: PROJECT at this origin")
+        return CocomineError(f"{place}: {error}", "try again later, or add another origin")
+
+    def authorization(self, renew: bool) -> str:
+        """Return the Authorization header's value, fetched or renewed as need be; empty for anonymous."""
+        if self.credentials is None:
+            return ""
+        with self._renewing:
+            # Many requests are under way when a token ends; each is refused, and one renewal serves them all.
+            fresh = time.monotonic() - self._renewed < RENEWAL_HOLDS
+            if not self.credentials.valid or (renew and not fresh):
+                from google.auth.exceptions import GoogleAuthError
+                from google.auth.transport.requests import Request
+
+                try:
+                    self.credentials.refresh(Request())
+                except GoogleAuthError as error:
+                    raise CocomineError(f"gs://{self.name}: the credentials were refused", CREDENTIALS_HINT) from error
+                self._renewed = time.monotonic()
+        return f"Bearer {self.credentials.token}"
+
+    def crew(self, behaviour: Behaviour) -> Crew:
+        """Return movers that connect to the bucket at once. The caller ends them."""
+        base = urllib.parse.urlsplit(self.base)
+        processes = max(1, min(behaviour.processes, behaviour.connections))
+        setup = Setup(
+            host=base.hostname or "",
+            port=base.port or (443 if base.scheme == "https" else 80),
+            tls=base.scheme == "https",
+            host_header=base.netloc,
+            headers="Accept-Encoding: gzip\r\nUser-Agent: cocomine\r\n",
+            connections=max(1, behaviour.connections // processes),
+            tries=behaviour.tries,
+            stall_seconds=behaviour.stall_seconds,
+            first_wait=behaviour.first_wait,
+            cafile=os.environ.get("REQUESTS_CA_BUNDLE", ""),
+        )
+        return Crew(setup, processes, self.authorization)
+
+    @property
+    def behind_proxy(self) -> bool:
+        """Whether the environment names a proxy for the bucket; movers do not speak to proxies."""
+        return bool(proxy_of(self.base))
+
+    def fetch(self, wants: Iterable[Want], target: Target, crew: Crew | None = None) -> Iterator[Outcome]:
+        """Fetch objects into `target` by the lean movers, those of `crew` if given; yields an outcome each."""
+        if self.behind_proxy:
+            yield from self._fetch_by_web(wants, target)
+            return
+        known: dict[int, Want] = {}
+        place = Place(
+            root=str(target.root),
+            staging=str(target.staging),
+            sha256=target.sha256,
+            ledger=str(target.ledger.path) if target.ledger is not None else "",
+            origin=target.origin,
+        )
+
+        def orders() -> Iterator[Order]:
+            for number, want in enumerate(wants):
+                known[number] = want
+                path = self.media_path(want.remote, want.generation)
+                yield Order(
+                    number,
+                    want.name,
+                    path,
+                    want.bytes,
+                    want.md5,
+                    want.crc32c,
+                    want.sha256,
+                    want.mtime_ns,
+                    want.etag,
+                )
+
+        unusual: list[Want] = []
+        with contextlib.ExitStack() as stack:
+            movers = crew or stack.enter_context(self.crew(target.behaviour))
+            for report in movers.move(orders(), place, target.moved):
+                want = known.pop(report.number)
+                if report.status == "unusual":
+                    unusual.append(want)
+                else:
+                    yield _outcome(want, report)
+        yield from self._fetch_by_web(unusual, target)
+
+    def _fetch_by_web(self, wants: Iterable[Want], target: Target) -> Iterator[Outcome]:
+        """Fetch what the movers leave alone: objects kept compressed, answers without checksums, or by a proxy."""
+        web = Web(target.behaviour, self.authorization)
+        base = urllib.parse.urlsplit(self.base)
+
+        def one(want: Want) -> Outcome:
+            def attempt() -> Outcome:
+                pinned = self._pinned(want)
+                address = f"{base.scheme}://{base.netloc}{self.media_path(want.remote, pinned.generation)}"
+                answer = web.ask("GET", address, {"Accept-Encoding": "gzip"})
+                try:
+                    pieces = answer.stream(PIECE, decode_content=False)
+                    return _receive_gzip(pinned, pieces, target) if pinned.gzipped else receive(pinned, pieces, target)
+                finally:
+                    answer.close()
+
+            try:
+                return persist(target.behaviour, attempt)
+            except NotServedError as error:
+                return Outcome(want.name, error.status, str(error))  # type: ignore[arg-type]
+            except CocomineError as error:
+                return Outcome(want.name, "failed", error.message)
+            except OSError as error:
+                return Outcome(want.name, "failed", error.strerror or str(error))
+
+        return in_threads(one, wants, 8)
+
+    def _pinned(self, want: Want) -> Want:
+        """Return `want` with the version and checksums that the bucket's metadata gives."""
+        facts = self.facts_of(want.remote)
+        if facts is None:
+            raise NotServedError("missing", "HTTP 404")
+        if want.generation and want.generation != facts.generation:
+            raise NotServedError("failed", "the object changed since it was listed")
+        return msgspec.structs.replace(
+            want,
+            bytes=facts.bytes,
+            md5=facts.md5,
+            crc32c=facts.crc32c,
+            generation=facts.generation,
+            gzipped=facts.gzipped,
+            etag=f"gzip:{facts.md5 or facts.crc32c}" if facts.gzipped else facts.etag,
+        )
+
+    def object_url(self) -> str:
+        """Return the address of the bytes of the object that the URL itself names (a zip), in its version of now."""
+        name, self.prefix = self.prefix.rstrip("/"), ""
+        facts = self.facts_of(name)
+        if facts is None:
+            raise NotServedError("missing", "no such object")
+        parts = urllib.parse.urlsplit(self.base)
+        return f"{parts.scheme}://{parts.netloc}{self.media_path(name, facts.generation)}"
+
+    def media_path(self, name: str, generation: str) -> str:
+        """Return the request target of an object's bytes (JSON API, objects: get, alt=media)."""
+        quoted = urllib.parse.quote(self.prefix + name, safe="")
+        pinned = f"&generation={urllib.parse.quote(generation)}" if generation else ""
+        return f"{self._media_base}{quoted}?alt=media{pinned}{self._billed}"
+
+
+class _Row(msgspec.Struct):
+    """One object in a listing, by the names that the JSON API gives its fields."""
+
+    name: str
+    size: str = "0"
+    md5Hash: str = ""  # noqa: N815
+    crc32c: str = ""
+    generation: str = ""
+    etag: str = ""
+    timeCreated: datetime | None = None  # noqa: N815
+    contentEncoding: str = ""  # noqa: N815
+    metadata: dict[str, str] | None = None
+
+    def facts(self, skip: int) -> Facts:
+        """Return the same in our words; the first `skip` letters of the name are left out."""
+        return Facts(
+            self.name[skip:],
+            int(self.size),
+            hex_of_base64(self.md5Hash),
+            hex_of_base64(self.crc32c),
+            self.generation,
+            self.etag,
+            mtime_of(self.metadata, self.timeCreated),
+            self.contentEncoding == "gzip",
+            self.metadata is not None and own_time(self.metadata) >= 0,
+        )
+
+
+class _Page(msgspec.Struct):
+    items: list[_Row] = []
+    nextPageToken: str = ""  # noqa: N815
+
+
+_PAGES = msgspec.json.Decoder(_Page)
+_ROWS = msgspec.json.Decoder(_Row)
+
+CREDENTIALS_HINT = (
+    "for a public bucket set credentials: anonymous; otherwise run `gcloud auth application-default login`, or give "
+    "credentials: FILE of a service account that may read the bucket (and requester_pays: PROJECT if it asks for that)"
+)
+
+
+def _receive_gzip(want: Want, pieces: Iterable[bytes], target: Target) -> Outcome:
+    """Receive an object that is kept compressed: verify the compressed bytes, write the plain ones."""
+    digest = Digester(sha256=False)
+
+    def read() -> Iterator[bytes]:
+        for piece in pieces:
+            digest.update(piece)
+            yield piece
+
+    def plain() -> Iterator[bytes]:
+        try:
+            yield from inflated(read())
+        except zlib.error as error:
+            raise CorruptedError(f"corrupted: {error}") from error
+        wrong = mismatch(msgspec.structs.replace(want, sha256=""), digest)
+        if wrong:
+            raise CorruptedError(f"corrupted: {wrong}")
+
+    return receive(msgspec.structs.replace(want, bytes=-1, md5="", crc32c=""), plain(), target)
+
+
+def inflated(pieces: Iterable[bytes]) -> Iterator[bytes]:
+    """Yield what gzip members, one behind the other, hold, in pieces of bounded size.
+
+    Zero bytes behind the last member are padding (RFC 1952 allows members only; gzip writes such to tapes). Raises
+    zlib.error for what is no gzip and for what ends too early.
+    """
+    inflate = zlib.decompressobj(31)
+    begun = False  # the present member
+    for piece in pieces:
+        data = piece
+        while data:
+            if inflate.eof:
+                inflate, begun = zlib.decompressobj(31), False
+            if not begun:
+                data = data.lstrip(b"\0")
+                begun = bool(data)
+                continue
+            plain = inflate.decompress(data, PIECE)
+            if plain:
+                yield plain
+            data = inflate.unused_data if inflate.eof else inflate.unconsumed_tail
+        while not inflate.eof and len(plain := inflate.decompress(b"", PIECE)):
+            yield plain
+    if begun and not inflate.eof:
+        raise zlib.error("the compressed object ends too early")
+
+
+def mtime_of(metadata: dict[str, str] | None, created: datetime | None) -> int:
+    """Return a file's time in nanoseconds: gsutil's metadata where it is such a time, else when the object was made."""
+    seconds = own_time(metadata) if metadata else -1
+    if seconds >= 0:
+        return seconds * 10**9
+    return int(created.timestamp()) * 10**9 if created is not None else 0
+
+
+def own_time(metadata: dict[str, str]) -> int:
+    """Return the seconds that gsutil's metadata gives as the file's time, -1 for none or what is no such time."""
+    text = metadata.get(MTIME_KEY, "")
+    if text.isascii() and text.isdigit() and len(text) <= LONGEST_TIME and int(text) <= LATEST:
+        return int(text)
+    return -1
+
+
+def _outcome(want: Want, report: Report) -> Outcome:
+    status = report.status if report.status in ("ok", "missing", "refused") else "failed"
+    reason = report.reason
+    if report.status == "unauthorized":
+        status = "refused"
+    if report.status == "missing" and want.generation:
+        reason = "changed or deleted since it was listed"
+    return Outcome(
+        want.name,
+        status,  # type: ignore[arg-type]
+        reason,
+        report.bytes,
+        report.md5,
+        report.sha256,
+        report.crc32c,
+        report.generation or want.generation,
+        want.etag,
+        report.mtime_ns,
+    )
+
+
+def _credentials(settings: OriginSettings, emulator: bool) -> Any:
+    """Return google-auth's credentials, None for anonymous."""
+    chosen = settings.credentials
+    if chosen == "anonymous" or (chosen == "default" and emulator):
+        return None
+    if chosen == "default":
+        import google.auth
+        from google.auth.exceptions import DefaultCredentialsError
+
+        try:
+            return google.auth.default(scopes=[SCOPE], quota_project_id=settings.requester_pays or None)[0]
+        except DefaultCredentialsError as error:
+            raise CocomineError(f"{settings.url}: no application default credentials", CREDENTIALS_HINT) from error
+    from google.oauth2 import service_account
+
+    path = Path(chosen)
+    try:
+        return service_account.Credentials.from_service_account_file(str(path), scopes=[SCOPE])
+    except (OSError, ValueError) as error:
+        raise CocomineError(
+            f"{settings.url}: credentials: {path.name} is not a readable service account file",
+            "give the path of the JSON key file, or `default`, or `anonymous`",
+        ) from error

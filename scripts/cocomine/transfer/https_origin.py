@@ -1,0 +1,255 @@
+"""A folder behind HTTP as an origin of single files, and a zip behind HTTP fetched whole."""
+
+import fcntl
+import hashlib
+import logging
+import re
+import urllib.parse
+from collections.abc import Iterable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from pathlib import Path
+
+import msgspec
+import urllib3
+
+from cocomine.base.errors import CocomineError
+from cocomine.base.files import sha256_of_file, write_text
+from cocomine.base.progress import Progress
+from cocomine.transfer.behaviour import Behaviour
+from cocomine.transfer.byte_source import ByteSource, FileSource, LazySource
+from cocomine.transfer.digests import Digester, changed, hex_of_base64
+from cocomine.transfer.origins import hold_to_size
+from cocomine.transfer.receiving import CorruptedError, Target, digest_of_file, in_threads, receive
+from cocomine.transfer.records import Facts, Outcome, Want, mismatch
+from cocomine.transfer.web import PIECE, AgainError, NotServedError, Web, persist
+
+log = logging.getLogger("cocomine")
+
+THREADS = 16
+
+
+class HttpsOrigin:
+    """Files below https://host/folder/. A query in the URL (a signature) is sent with each request, shown to nobody."""
+
+    def __init__(self, url: str, label: str, behaviour: Behaviour) -> None:
+        self.label = label
+        self.web = Web(behaviour, connections=max(THREADS, behaviour.connections))
+        self._parts = urllib.parse.urlsplit(url)
+
+    def _address(self, name: str) -> str:
+        path = self._parts.path.rstrip("/") + "/" + urllib.parse.quote(name)
+        return urllib.parse.urlunsplit((self._parts.scheme, self._parts.netloc, path, self._parts.query, ""))
+
+    def facts(self, names: Sequence[str]) -> dict[str, Facts]:
+        """Ask for each file's header. Raises CocomineError when the host cannot be reached."""
+        with ThreadPoolExecutor(THREADS) as pool:
+            found = pool.map(self._facts, names)
+            return {facts.name: facts for facts in found if facts is not None}
+
+    def _facts(self, name: str) -> Facts | None:
+        def attempt() -> Facts:
+            answer = self.web.ask("HEAD", self._address(name))
+            answer.release_conn()
+            length = answer.headers.get("Content-Length", "")
+            known = promised(answer)
+            size = int(length) if length.isdigit() else -1
+            etag = answer.headers.get("ETag", "").strip('"')
+            return Facts(name, size, known.get("md5", ""), known.get("crc32c", ""), etag=etag)
+
+        try:
+            return persist(self.web.behaviour, attempt)
+        except NotServedError as error:
+            if error.status == "failed":
+                raise CocomineError(f"{self.label}: {error}", "check the address, or add another origin") from error
+            return None
+
+    def fetch(self, wants: Iterable[Want], target: Target) -> Iterator[Outcome]:
+        """Fetch by a pool of connections."""
+        return in_threads(lambda want: self._one(want, target), wants, min(THREADS, target.behaviour.connections))
+
+    def _one(self, want: Want, target: Target) -> Outcome:
+        def attempt() -> Outcome:
+            answer = self.web.ask("GET", self._address(want.remote))
+            try:
+                return receive(checked(want, answer), answer.stream(PIECE), target)
+            except BaseException:
+                answer.close()
+                raise
+            finally:
+                answer.release_conn()
+
+        try:
+            return persist(target.behaviour, attempt)
+        except NotServedError as error:
+            return Outcome(want.name, error.status, str(error))  # type: ignore[arg-type]
+        except OSError as error:
+            return Outcome(want.name, "failed", error.strerror or str(error))
+
+
+def checked(want: Want, answer: urllib3.BaseHTTPResponse) -> Want:
+    """Return `want` with what the answer promises of size and checksums.
+
+    Raises NotServedError when the answer is a web page, or when it does not say where the file ends.
+    """
+    kind = answer.headers.get("Content-Type", "").partition(";")[0].strip().lower()
+    if kind == "text/html" and not want.name.lower().endswith((".html", ".htm")):
+        raise NotServedError("refused", "a web page came instead of the file")
+    length = answer.headers.get("Content-Length", "")
+    if not length.isdigit() and "chunked" not in answer.headers.get("Transfer-Encoding", "").lower():
+        raise NotServedError("refused", "the server does not say how long the file is")
+    known = promised(answer)
+    size = int(length) if length.isdigit() and "Content-Encoding" not in answer.headers else want.bytes
+    if want.bytes >= 0 and size >= 0 and size != want.bytes:
+        raise AgainError(f"{size} bytes offered instead of {want.bytes}")
+    if want.sha256 and known.get("sha256", want.sha256) != want.sha256:
+        raise NotServedError("refused", changed(known["sha256"], want.sha256))
+    return msgspec.structs.replace(
+        want,
+        bytes=size,
+        md5=want.md5 or known.get("md5", ""),
+        crc32c=want.crc32c or known.get("crc32c", ""),
+        sha256=want.sha256 or known.get("sha256", ""),
+        etag=answer.headers.get("ETag", "").strip('"'),
+        generation=answer.headers.get("x-goog-generation", ""),
+    )
+
+
+def promised(answer: urllib3.BaseHTTPResponse) -> dict[str, str]:
+    """Return the checksums (hex) that an HTTP answer carries.
+
+    GCS: x-goog-hash. RFC 9530: Repr-Digest. RFC 1864: Content-MD5. S3: an ETag that is an MD5 (no part count behind a
+    dash) where the object is not encrypted by a key of its own.
+    """
+    result: dict[str, str] = {}
+    for part in answer.headers.get("x-goog-hash", "").split(","):
+        kind, _, value = part.strip().partition("=")
+        if kind in ("md5", "crc32c"):
+            result[kind] = hex_of_base64(value)
+    match = re.search(r"sha-256=:([^:]+):", answer.headers.get("Repr-Digest", ""))
+    if match:
+        result["sha256"] = hex_of_base64(match[1])
+    if "Content-MD5" in answer.headers:
+        result["md5"] = hex_of_base64(answer.headers["Content-MD5"])
+    etag = answer.headers.get("ETag", "").strip('"')
+    encrypted = answer.headers.get("x-amz-server-side-encryption", "AES256") != "AES256"
+    if "x-amz-request-id" in answer.headers and not encrypted and re.fullmatch("[0-9a-f]{32}", etag):
+        result.setdefault("md5", etag)
+    return {kind: value for kind, value in result.items() if value}
+
+
+def whole_file(web: Web, url: str, folder: Path, label: str, published: Want | None = None) -> LazySource:
+    """Return a large file's bytes, which are fetched whole into `folder` on first use and kept there.
+
+    A download goes on where an earlier run was killed, as long as the origin names the same version (ETag and size).
+    Raises NotServedError when the file is not there, or has not the size that is published.
+    """
+    kept = KeptFile(web, url, folder, label, published)
+    return LazySource(kept.size, kept.here, kept.bring, kept.discard)
+
+
+class KeptFile:
+    """A file of an origin, whole on disk: complete, with the checksums known of it, or absent.
+
+    Runs at the same time take turns: one fetches, the others find it done.
+    """
+
+    def __init__(self, web: Web, url: str, folder: Path, label: str, published: Want | None) -> None:
+        self.web = web
+        self.url = url
+        self.label = label
+        key = hashlib.sha256(url.partition("?")[0].encode()).hexdigest()[:24]
+        self.done, self.part, self.version, self.turn = (
+            folder / f"{key}.{kind}" for kind in ("zip", "part", "version", "turn")
+        )
+        self.size, self.etag, known = persist(web.behaviour, self._head)
+        hold_to_size(self.size, published)
+        theirs = {kind: text for kind in ("md5", "sha256") if published and (text := getattr(published, kind))}
+        self.promised = msgspec.structs.replace(Want(label, url, self.size), **(known | theirs))
+        self._discarded: set[str] = set()
+
+    def _head(self) -> tuple[int, str, dict[str, str]]:
+        answer = self.web.ask("HEAD", self.url)
+        answer.release_conn()
+        length = answer.headers.get("Content-Length", "")
+        return int(length) if length.isdigit() else -1, answer.headers.get("ETag", ""), promised(answer)
+
+    def here(self) -> bool:
+        """Say whether the origin's version is on disk, complete."""
+        try:
+            return self.done.exists() and self.version.read_text("utf-8") == f"{self.size} {self.etag}"
+        except FileNotFoundError:
+            return False
+
+    def bring(self) -> ByteSource:
+        """Fetch it unless it is here."""
+        with self._in_turn():
+            if not self.here():
+                self.part.parent.mkdir(parents=True, exist_ok=True)
+                wanted = f"{self.size} {self.etag}"
+                if not self.version.exists() or self.version.read_text("utf-8") != wanted:
+                    self.part.unlink(missing_ok=True)
+                    self.done.unlink(missing_ok=True)
+                    write_text(self.version, wanted)
+                persist(self.web.behaviour, self._fetch)
+                self.part.replace(self.done)
+            return FileSource(self.done)
+
+    def discard(self) -> bool:
+        """Throw it away, unless the origin sent these very bytes again; say whether fetching it again may help."""
+        with self._in_turn():
+            if not self.done.exists():
+                return True
+            found = sha256_of_file(self.done)
+            if found in self._discarded:
+                return False
+            log.warning("%s: damaged; it is fetched again", self.label)
+            self._discarded.add(found)
+            self.done.unlink()
+            return True
+
+    @contextmanager
+    def _in_turn(self) -> Iterator[None]:
+        self.turn.parent.mkdir(parents=True, exist_ok=True)
+        with open(self.turn, "w") as file:
+            fcntl.flock(file, fcntl.LOCK_EX)
+            yield
+
+    def _fetch(self) -> None:
+        """Fetch what is lacking of the part, and hold the whole to its checksums."""
+        start = self.part.stat().st_size if self.part.exists() else 0
+        if 0 <= self.size < start:
+            self.part.unlink()
+            start = 0
+        digest = digest_of_file(self.part) if start else Digester()
+        if start != self.size:
+            digest = self._append(start, digest)
+        if 0 <= self.size != digest.bytes:
+            raise AgainError(f"{digest.bytes} of {self.size} bytes arrived")
+        wrong = mismatch(self.promised, digest)
+        if wrong:
+            self.part.unlink()
+            raise CorruptedError(f"corrupted: {wrong}")
+
+    def _append(self, start: int, digest: Digester) -> Digester:
+        answer = self.web.ask("GET", self.url, {"Range": f"bytes={start}-"} if start else {})
+        total = self.size if self.size >= 0 else None
+        try:
+            if answer.headers.get("ETag", "") != self.etag:
+                raise NotServedError("failed", "the file changed while it was read")
+            if answer.status != 206:
+                start, digest = 0, Digester()
+            elif not answer.headers.get("Content-Range", "").startswith(f"bytes {start}-"):
+                raise AgainError("another range than the one asked for")
+            with (
+                open(self.part, "ab" if start else "wb") as out,
+                Progress(f"fetch {self.label} whole", total, "B", scale=True) as progress,
+            ):
+                progress.advance(start)
+                for piece in answer.stream(PIECE):
+                    out.write(piece)
+                    digest.update(piece)
+                    progress.advance(len(piece))
+        finally:
+            answer.close()
+        return digest

@@ -1,0 +1,148 @@
+"""The streaming of a body into a file that is complete or absent."""
+
+import os
+import random
+import secrets
+import shutil
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TypeVar
+
+import msgspec
+
+from cocomine.transfer.behaviour import Behaviour
+from cocomine.transfer.digests import Digester, changed
+from cocomine.transfer.ledger import Entry, Ledger
+from cocomine.transfer.records import Outcome, Want, mismatch
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True)
+class Target:
+    """Where files go: complete ones below `root`, incomplete ones in `staging` on the same disk.
+
+    `moved` is told of bytes as they arrive, for the progress line.
+    """
+
+    root: Path
+    staging: Path
+    moved: Callable[[int], None]
+    behaviour: Behaviour
+    sha256: bool = True
+    ledger: Ledger | None = None
+    origin: str = ""
+
+    def staged(self) -> Path:
+        """Return a fresh path for a file that is not complete yet."""
+        return self.staging / secrets.token_hex(8)
+
+
+class CorruptedError(Exception):
+    """What arrived is not what was promised; worth another try."""
+
+
+class ChangedError(Exception):
+    """What arrived is what the origin promised, but not what is pinned: another try would bring the same."""
+
+
+def receive(want: Want, pieces: Iterable[bytes], target: Target, sure: bool = False) -> Outcome:
+    """Write `pieces` to a temporary file, hash them on the way, compare, and put the file in place.
+
+    `sure` says that what was read is what lies there, without a promise. Raises CorruptedError when the bytes are not
+    those promised, ChangedError when they are and are not those pinned; the temporary file is then gone.
+    """
+    staged = target.staged()
+    digest = Digester(target.sha256)
+    try:
+        with open(staged, "xb") as out:
+            for piece in pieces:
+                out.write(piece)
+                digest.update(piece)
+                target.moved(len(piece))
+        compare(want, digest, sure)
+        return in_place(want, staged, digest, target)
+    finally:
+        staged.unlink(missing_ok=True)
+
+
+def compare(want: Want, digest: Digester, sure: bool = False) -> None:
+    """Hold what arrived to what was promised, then to the SHA-256 that is pinned.
+
+    Raises CorruptedError or ChangedError. Where the origin promised no checksum the two cannot be told apart, and
+    another try may help.
+    """
+    wrong = mismatch(msgspec.structs.replace(want, sha256=""), digest)
+    if wrong:
+        raise CorruptedError(f"corrupted: {wrong}")
+    if want.sha256 and digest.sha256 and want.sha256 != digest.sha256:
+        promised = sure or want.md5 or want.crc32c or want.generation or want.etag.startswith("crc32:")
+        said = changed(digest.sha256, want.sha256)
+        raise ChangedError(said) if promised else CorruptedError(f"corrupted, or {said}")
+
+
+def in_place(want: Want, staged: Path, digest: Digester, target: Target) -> Outcome:
+    """Move a complete, verified file to its name."""
+    if want.mtime_ns:
+        os.utime(staged, ns=(want.mtime_ns, want.mtime_ns))
+    mtime_ns = staged.stat().st_mtime_ns
+    sums = (digest.md5, digest.sha256, digest.crc32c, want.generation, want.etag)
+    if target.ledger is not None:  # before the rename: whoever finds the file finds its checksums
+        target.ledger.append([Entry(want.name, digest.bytes, mtime_ns, *sums, target.origin)])
+    os.replace(staged, target.root / want.name)
+    return Outcome(want.name, "ok", "", digest.bytes, *sums, mtime_ns, target.origin)
+
+
+def pieces_of_file(path: Path, size: int = 1 << 20) -> Iterator[bytes]:
+    """Yield a file's bytes."""
+    with open(path, "rb") as file:
+        while piece := file.read(size):
+            yield piece
+
+
+def digest_of_file(path: Path) -> Digester:
+    """Return the checksums of a file."""
+    digest = Digester()
+    for piece in pieces_of_file(path):
+        digest.update(piece)
+    return digest
+
+
+def free_bytes(folder: Path) -> int:
+    """Return the bytes that can be written to the disk of `folder` (or of its nearest ancestor that exists)."""
+    existing = folder
+    while not existing.exists():
+        existing = existing.parent
+    return shutil.disk_usage(existing).free
+
+
+def backoff(behaviour: Behaviour, tries: int) -> float:
+    """Return the seconds to wait after so many failed tries: doubling, with jitter, at most 32 s and a half."""
+    wait_seconds = min(32.0, behaviour.first_wait * 2 ** (tries - 1))
+    return float(wait_seconds * (0.5 + random.random()))  # noqa: S311
+
+
+def in_threads(work: Callable[[T], Outcome], items: Iterable[T], threads: int) -> Iterator[Outcome]:
+    """Yield the outcomes of `work` on `items`, done by so many threads, as they come; holds few items at a time."""
+    source = iter(items)
+    with ThreadPoolExecutor(threads) as pool:
+        running: set[Future[Outcome]] = set()
+        exhausted = False
+        try:
+            while True:
+                while not exhausted and len(running) < threads * 4:
+                    item = next(source, None)
+                    if item is None:
+                        exhausted = True
+                    else:
+                        running.add(pool.submit(work, item))
+                if not running:
+                    return
+                finished, running = wait(running, return_when=FIRST_COMPLETED)
+                for future in finished:
+                    yield future.result()
+        finally:
+            for future in running:
+                future.cancel()

@@ -1,0 +1,361 @@
+"""Predictions of other models: perfect ones score 1, pycocotools says the same, and what is wrong is named."""
+
+import contextlib
+import io
+import json
+
+import evaluate_predictions
+import numpy as np
+import pytest
+from cocomine.base.errors import CocomineError
+from cocomine.evaluation import predictions
+from cocomine.learning import data
+from cocomine.learning.settings import EvaluationSettings
+from helpers.small_subset import DOG, GIRAFFE, make_small_subset
+from PIL import Image
+from pycocotools import mask as coco_mask
+from pycocotools.coco import COCO
+from pycocotools.cocoeval import COCOeval
+
+SETTINGS = EvaluationSettings.from_mapping({"bootstrap": 20, "slice_images": 2})
+
+
+@pytest.fixture
+def subset(tmp_path):
+    return make_small_subset(tmp_path / "work").folder
+
+
+def score_masks(subset, folder, out, values="labels"):
+    split = predictions.read_split(subset, "val")
+    labels = data.read_labels(subset / "labels.json")
+    return predictions.score_masks(folder, values, split, labels, subset, subset / "masks", SETTINGS, out)
+
+
+def write_predictions(subset, folder, change=lambda mask: mask):
+    folder.mkdir()
+    for name in predictions.read_split(subset, "val").file_names:
+        path = subset / "masks/semantic" / name.replace(".jpg", ".png")
+        Image.fromarray(change(np.array(Image.open(path)))).save(folder / path.name)
+    return folder
+
+
+def without_void(mask):
+    return np.where(mask == 255, 0, mask).astype(np.uint8)
+
+
+def test_perfect_masks_score_one_whatever_stands_under_void(subset, tmp_path):
+    result = score_masks(subset, write_predictions(subset, tmp_path / "p", without_void), tmp_path / "out")
+    assert result["full_resolution"]["iou"]["mean_foreground"] == 1.0
+    assert result["images"] == 2
+    assert (tmp_path / "out/metrics.json").exists()
+    assert (tmp_path / "out/per_image.tsv").exists()
+
+
+def test_masks_of_category_ids_are_mapped_to_labels(subset, tmp_path):
+    ids = np.arange(256, dtype=np.uint8)
+    ids[[1, 2, 255]] = [DOG, GIRAFFE, 77]
+    folder = write_predictions(subset, tmp_path / "p", lambda mask: ids[mask])
+    assert (
+        score_masks(subset, folder, tmp_path / "out", "categories")["full_resolution"]["iou"]["mean_foreground"] == 1.0
+    )
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [(lambda mask: mask[:-1], "own size"), (lambda mask: np.full_like(mask, 9), "the value 9")],
+)
+def test_masks_that_do_not_fit_are_named(subset, tmp_path, change, words):
+    folder = write_predictions(subset, tmp_path / "p", change)
+    with pytest.raises(CocomineError) as caught:
+        score_masks(subset, folder, tmp_path / "out")
+    assert words in str(caught.value)
+    assert ".png" in str(caught.value)
+
+
+def test_baselines_stand_beside_masks_at_full_size_and_on_the_terminal(subset, tmp_path, capsys):
+    for name in predictions.read_split(subset, "train").file_names:
+        path = subset / "masks/semantic" / name.replace(".jpg", ".png")
+        mask = np.zeros_like(np.array(Image.open(path)))
+        mask[: len(mask) // 2, : mask.shape[1] // 2] = 1  # in training, a dog is always at the top left
+        Image.fromarray(mask).save(path)
+    folder = write_predictions(subset, tmp_path / "p", without_void)
+    options = ["--masks", str(folder), "--subset-dir", str(subset), "--out-dir", str(tmp_path / "out")]
+    assert evaluate_predictions.main(evaluate_predictions.build_parser().parse_args(options)) == 0
+    result = json.loads((tmp_path / "out/metrics.json").read_text())
+    nothing = result["baselines"]["all_background"]["full_resolution"]
+    assert nothing["iou"]["mean_foreground"] == 0.0
+    assert nothing["pixels"] == result["full_resolution"]["pixels"]
+    usual = result["baselines"]["most_frequent_place"]["full_resolution"]["iou"]["mean_foreground"]
+    assert 0.0 < usual < 1.0
+    assert result["baselines"]["ratio"] == pytest.approx(1.0 / usual)
+    assert "times the better trivial baseline" in capsys.readouterr().out
+
+
+def test_worst_and_best_predictions_are_drawn_over_photographs_or_grey(tmp_path):
+    made = make_small_subset(tmp_path / "work")
+    for name in ("000000000058",):  # shows no class but a crowd: another image with one makes two to draw
+        path = made.folder / "masks/semantic" / f"{name}.png"
+        mask = np.array(Image.open(path))
+        mask[30:40, 30:40] = 1
+        Image.fromarray(mask).save(path)
+    folder = write_predictions(made.folder, tmp_path / "p", without_void)
+    Image.fromarray(np.zeros((48, 64), np.uint8)).save(folder / "000000000058.png")
+    drawn = {}
+    for kind, store in (("grey", []), ("photographs", ["--store-dir", str(made.store)])):
+        out = tmp_path / kind
+        options = ["--masks", str(folder), "--subset-dir", str(made.folder), "--out-dir", str(out), *store]
+        assert evaluate_predictions.main(evaluate_predictions.build_parser().parse_args(options)) == 0
+        assert {path.name for path in (out / "pictures").iterdir()} == {"worst_1.png", "best_1.png"}
+        drawn[kind] = np.array(Image.open(out / "pictures/worst_1.png"))
+    assert (drawn["grey"][20, 20] == 200).all()
+    assert (drawn["photographs"] != drawn["grey"]).any()
+    lines = (tmp_path / "grey/per_image.tsv").read_text().splitlines()
+    assert lines[0].split("\t")[2:] == ["iou_mean_foreground", "iou background", "iou dog", "iou giraffe"]
+    assert lines[2].split("\t")[2:] == ["0.0", lines[2].split("\t")[3], "0.0", ""]
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [{"score": "0.9"}, {"score": None}, {"score": float("nan")}, {"image_id": [44]}, {"category_id": {}},
+     {"image_id": True}],
+)  # fmt: skip
+def test_results_whose_numbers_are_none_are_named(subset, tmp_path, wrong):
+    entries = results_of(subset, "bbox")
+    entries[1] |= wrong
+    (tmp_path / "r.json").write_text(json.dumps(entries))
+    split = predictions.read_split(subset, "val")
+    path = predictions.annotation_file(subset, "val", "bbox")
+    with pytest.raises(CocomineError, match=f"result 1: its {next(iter(wrong))} is"):
+        predictions.score_results(tmp_path / "r.json", "bbox", path, split, subset, SETTINGS, tmp_path / "out")
+
+
+def test_true_masks_of_values_past_the_labels_are_named_and_not_left_out(subset, tmp_path):
+    folder = write_predictions(subset, tmp_path / "p", without_void)
+    bad = subset / "masks/semantic/000000000044.png"
+    mask = np.array(Image.open(bad))
+    mask[0, 0] = 9
+    Image.fromarray(mask).save(bad)
+    with pytest.raises(CocomineError, match=r"000000000044\.png holds the values \[9\]"):
+        score_masks(subset, folder, tmp_path / "out")
+
+
+def test_missing_masks_are_counted_and_the_first_are_named(subset, tmp_path):
+    folder = write_predictions(subset, tmp_path / "p", without_void)
+    (folder / "000000000058.png").unlink()
+    with pytest.raises(CocomineError, match=r"no prediction for 1 of 2 images: 000000000058\.png\n"):
+        score_masks(subset, folder, tmp_path / "out")
+    (folder / "000000000044.png").unlink()
+    with pytest.raises(CocomineError, match=r"2 of 2 images: 000000000044\.png, 000000000058\.png"):
+        score_masks(subset, folder, tmp_path / "out")
+
+
+def test_a_folder_of_masks_that_does_not_exist_is_named(subset, tmp_path):
+    with pytest.raises(CocomineError, match="nowhere: no such folder") as caught:
+        score_masks(subset, tmp_path / "nowhere", tmp_path / "out")
+    assert "--masks" in caught.value.hint
+
+
+def test_labels_given_as_categories_are_an_error_and_all_background_is_a_score(subset, tmp_path):
+    folder = write_predictions(subset, tmp_path / "p", without_void)
+    with pytest.raises(CocomineError, match="none of the pixel values") as caught:
+        score_masks(subset, folder, tmp_path / "out", "categories")
+    assert f"{DOG}, {GIRAFFE}" in caught.value.hint
+    assert not (tmp_path / "out").exists()
+    empty = write_predictions(subset, tmp_path / "empty", np.zeros_like)
+    result = score_masks(subset, empty, tmp_path / "out", "categories")
+    assert result["full_resolution"]["iou"]["mean_foreground"] == 0.0
+
+
+def test_a_folder_without_a_split_names_the_subsets_beside_it(subset):
+    with pytest.raises(CocomineError, match=r"split\.tsv: no such file") as caught:
+        predictions.read_split(subset.parent / "animlas", "val")
+    assert caught.value.hint.endswith("beside it there are: animals")
+
+
+def test_few_images_are_said_on_the_terminal_to_allow_no_judgement(subset, tmp_path, capsys):
+    folder = write_predictions(subset, tmp_path / "p", without_void)
+    options = ["--masks", str(folder), "--subset-dir", str(subset), "--out-dir", str(tmp_path / "out")]
+    assert evaluate_predictions.main(evaluate_predictions.build_parser().parse_args(options)) == 0
+    assert "Judged on 2 images: so few allow no judgement." in capsys.readouterr().out
+
+
+def results_of(subset, task):
+    truth = json.loads(predictions.annotation_file(subset, "val", task).read_text())
+    return [
+        {key: a[key] for key in ("image_id", "category_id", "bbox", "segmentation")} | {"score": 0.5 + 0.01 * i}
+        for i, a in enumerate(truth["annotations"])
+        if not a["iscrowd"] and a["area"] > 0 and task == "bbox"
+    ] + [{"image_id": 7, "category_id": DOG, "bbox": [0, 0, 5, 5], "segmentation": [], "score": 0.9},
+         {"image_id": 44, "category_id": 999, "bbox": [0, 0, 5, 5], "segmentation": [], "score": 0.9}]  # fmt: skip
+
+
+def test_boxes_score_as_pycocotools_scores_them_and_strangers_are_counted(subset, tmp_path):
+    (tmp_path / "r.json").write_text(json.dumps(results_of(subset, "bbox")))
+    split = predictions.read_split(subset, "val")
+    path = predictions.annotation_file(subset, "val", "bbox")
+    result = predictions.score_results(tmp_path / "r.json", "bbox", path, split, subset, SETTINGS, tmp_path / "out")
+    assert result["results"]["other_image"] == 1
+    assert result["results"]["other_category"] == 1
+    with contextlib.redirect_stdout(io.StringIO()):
+        truth = COCO(str(path))
+        theirs = COCOeval(truth, truth.loadRes(results_of(subset, "bbox")[:-2]), "bbox")
+        theirs.evaluate(), theirs.accumulate(), theirs.summarize()
+    expected = [None if value < 0 else pytest.approx(value) for value in theirs.stats]
+    assert list(result["all"].values()) == expected
+    assert {table["attribute"] for table in result["slices"]} >= {"crowd", "objects", "licence"}
+
+
+def test_slices_score_as_pycocotools_scores_their_images_alone(subset, tmp_path):
+    entries = results_of(subset, "bbox")[:-2]
+    (tmp_path / "r.json").write_text(json.dumps(entries))
+    split = predictions.read_split(subset, "all")
+    path = predictions.annotation_file(subset, "all", "bbox")
+    result = predictions.score_results(tmp_path / "r.json", "bbox", path, split, subset, SETTINGS, tmp_path / "out")
+    (licence,) = [table for table in result["slices"] if table["attribute"] == "licence"]
+    (cell,) = [cell for cell in licence["cells"] if cell["cell"] == "4"]
+    with contextlib.redirect_stdout(io.StringIO()):
+        truth = COCO(str(path))
+        theirs = COCOeval(truth, truth.loadRes(entries), "bbox")
+        theirs.params.imgIds = [44]
+        theirs.evaluate(), theirs.accumulate(), theirs.summarize()
+    assert cell["images"] == 1
+    assert cell["AP"] == pytest.approx(theirs.stats[0])
+
+
+def pose(number, moved=0.0):
+    """Return 17 keypoints in COCO's form, the last two without labels (visibility 0)."""
+    points = [[10.0 + number + 2.0 * k + moved, 8.0 + 1.5 * k, 2] for k in range(15)] + [[0.0, 0.0, 0]] * 2
+    return [value for point in points for value in point]
+
+
+def write_poses(subset):
+    """Give the split `val` two images with people, one of them a crowd, and return the file."""
+    names = [f"point {k}" for k in range(17)]
+    people = [
+        {"id": 201, "image_id": 44, "category_id": 1, "iscrowd": 0, "bbox": [5, 5, 40, 40], "area": 1600.0,
+         "num_keypoints": 15, "keypoints": pose(0)},
+        {"id": 202, "image_id": 58, "category_id": 1, "iscrowd": 0, "bbox": [5, 5, 50, 40], "area": 2000.0,
+         "num_keypoints": 15, "keypoints": pose(3)},
+        {"id": 203, "image_id": 58, "category_id": 1, "iscrowd": 1, "bbox": [0, 0, 20, 20], "area": 400.0,
+         "num_keypoints": 0, "keypoints": [0] * 51},
+    ]  # fmt: skip
+    images = json.loads((subset / "val.json").read_text())["images"]
+    category = {"id": 1, "name": "person", "supercategory": "person", "keypoints": names, "skeleton": []}
+    path = subset / "split_tasks/val_person_keypoints.json"
+    path.write_text(json.dumps({"images": images, "annotations": people, "categories": [category]}))
+    return path
+
+
+def pose_results():
+    """One right, one somewhat off, one false: neither all nor nothing."""
+    return [
+        {"image_id": 44, "category_id": 1, "score": 0.9, "keypoints": pose(0, 1.5)},
+        {"image_id": 58, "category_id": 1, "score": 0.8, "keypoints": pose(3, 4.0)},
+        {"image_id": 58, "category_id": 1, "score": 0.7, "keypoints": pose(30)},
+    ]
+
+
+def mask_results(subset):
+    """Each object's mask, every second one a few rows short: neither all nor nothing."""
+    truth = json.loads((subset / "subset.json").read_text())
+    sizes = {image["id"]: (image["height"], image["width"]) for image in truth["images"]}
+    entries = []
+    for number, record in enumerate(truth["annotations"]):
+        shape, (height, width) = record["segmentation"], sizes[record["image_id"]]
+        if isinstance(shape, list) and len(shape[0]) < 6:
+            continue
+        mask = coco_mask.decode(
+            coco_mask.merge(coco_mask.frPyObjects(shape, height, width))
+            if isinstance(shape, list)
+            else coco_mask.frPyObjects(shape, height, width)
+        )
+        if number % 2:
+            mask[: int(np.flatnonzero(mask.any(1))[0]) + 4] = 0
+        packed = coco_mask.encode(np.asfortranarray(mask))
+        entries.append(
+            {"image_id": record["image_id"], "category_id": record["category_id"], "score": 0.5 + 0.01 * number,
+             "segmentation": {"size": packed["size"], "counts": packed["counts"].decode()}}
+        )  # fmt: skip
+    return entries
+
+
+def scored_by_pycocotools(path, entries, task, images=None):
+    with contextlib.redirect_stdout(io.StringIO()):
+        truth = COCO(str(path))
+        theirs = COCOeval(truth, truth.loadRes(json.loads(json.dumps(entries))), task)
+        if images is not None:
+            theirs.params.imgIds = images
+        theirs.evaluate(), theirs.accumulate(), theirs.summarize()
+    return [None if value < 0 else pytest.approx(value) for value in theirs.stats]
+
+
+@pytest.mark.parametrize("task", ["segm", "keypoints"])
+def test_masks_and_poses_score_as_pycocotools_scores_them_overall_and_in_a_slice(subset, tmp_path, task):
+    name = "val" if task == "keypoints" else "all"
+    if task == "keypoints":
+        write_poses(subset)
+    path = predictions.annotation_file(subset, name, task)
+    entries = pose_results() if task == "keypoints" else mask_results(subset)
+    (tmp_path / "r.json").write_text(json.dumps(entries))
+    split = predictions.read_split(subset, name)
+    result = predictions.score_results(tmp_path / "r.json", task, path, split, subset, SETTINGS, tmp_path / "out")
+    assert result["kind"] == task
+    counted = {"scored": len(entries), "other_image": 0, "other_category": 0}
+    if task == "segm":  # pycocotools cannot read an outline of two points: it is counted by us, removed for theirs
+        counted["annotations_without_mask"] = 1
+        document = json.loads(path.read_text())
+        document["annotations"] = [record for record in document["annotations"] if record["id"] != 107]
+        path = tmp_path / "truth.json"
+        path.write_text(json.dumps(document))
+    assert result["results"] == counted
+    assert list(result["all"].values()) == scored_by_pycocotools(path, entries, task)
+    assert list(result["all"]) == list(predictions.KEYPOINT_STATS if task == "keypoints" else predictions.STATS)
+    assert 0 < result["all"]["AP"] < 1
+    (licence,) = [table for table in result["slices"] if table["attribute"] == "licence"]
+    cells = {cell["cell"]: cell for cell in licence["cells"]}
+    alone = scored_by_pycocotools(path, entries, task, [44])  # the only image of licence 4
+    assert [cells["4"][key] for key in result["all"]] == alone
+    if task == "keypoints":
+        assert result["per_category"] == {"person": pytest.approx(result["all"]["AP"])}
+
+
+def test_pose_results_without_poses_in_the_subset_say_what_to_name(subset):
+    with pytest.raises(CocomineError, match=r"val_person_keypoints\.json") as caught:
+        predictions.annotation_file(subset, "val", "keypoints")
+    assert "--annotations" in caught.value.hint
+
+
+@pytest.mark.parametrize(
+    ("task", "part", "words"),
+    [
+        ("bbox", {"bbox": [1, 2, 3]}, "result 0: its bbox is not four numbers"),
+        ("segm", {"segmentation": [[0, 0, 5, 0, 5, 5]]}, "no compressed RLE"),
+        ("segm", {"segmentation": {"size": [9, 9], "counts": "0"}}, r"size \[9, 9\], its image \[50, 50\]"),
+        ("keypoints", {"keypoints": [1, 2]}, "no list of x, y, visibility"),
+    ],
+)
+def test_result_of_a_wrong_form_is_named_by_its_number(subset, tmp_path, task, part, words):
+    write_poses(subset)
+    path = predictions.annotation_file(subset, "val", task)
+    category = 1 if task == "keypoints" else DOG
+    (tmp_path / "r.json").write_text(json.dumps([{"image_id": 44, "category_id": category, "score": 0.5, **part}]))
+    split = predictions.read_split(subset, "val")
+    with pytest.raises(CocomineError, match=words):
+        predictions.score_results(tmp_path / "r.json", task, path, split, subset, SETTINGS, tmp_path / "out")
+
+
+@pytest.mark.parametrize(
+    ("content", "words"),
+    [
+        ("{}", "not a list"),
+        ("[", "no COCO results"),
+        ('[{"image_id": 44}]', "has no"),
+        ('[{"image_id": 1, "category_id": 18, "score": 1, "bbox": [0,0,1,1]}]', "belongs to this split"),
+    ],
+)
+def test_wrong_results_files_are_named(subset, tmp_path, content, words):
+    (tmp_path / "r.json").write_text(content)
+    split = predictions.read_split(subset, "val")
+    path = predictions.annotation_file(subset, "val", "bbox")
+    with pytest.raises(CocomineError, match=words):
+        predictions.score_results(tmp_path / "r.json", "bbox", path, split, subset, SETTINGS, tmp_path / "out")
