@@ -54,7 +54,7 @@ def main(options: argparse.Namespace) -> int:
             settings,
             options.run_dir,
             data.read_tensors(options.tensors),
-            data.read_labels(options.labels),
+            data.read_trained_labels(options.labels),
             options.subset_dir,
             options.out_dir,
             masks_dir if settings.full_resolution else None,

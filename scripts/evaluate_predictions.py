@@ -53,7 +53,7 @@ def main(options: argparse.Namespace) -> int:
     settings = EvaluationSettings.from_mapping(options.settings)
     split = predictions.read_split(options.subset_dir, settings.split)
     if options.masks is not None:
-        labels = data.read_labels(options.subset_dir / "labels.json")
+        labels = data.read_trained_labels(options.subset_dir / "labels.json")
         result = predictions.score_masks(
             options.masks,
             options.values,

@@ -69,7 +69,7 @@ def main(options: argparse.Namespace) -> int:
         training.Job(
             settings,
             data.read_tensors(options.tensors),
-            data.read_labels(options.labels),
+            data.read_trained_labels(options.labels),
             options.out_dir,
             options.checkpoint_dir,
             frozenset(held_out),

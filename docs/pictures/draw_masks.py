@@ -15,6 +15,8 @@ from PIL import Image, ImageDraw, ImageFont
 ROOT = Path(__file__).resolve().parents[2]
 sys.path.insert(0, str(ROOT / "scripts"))
 
+from cocomine.coco.labels import Labels  # noqa: E402
+from cocomine.coco.tasks import VOID  # noqa: E402
 from cocomine.masks.batch import (  # noqa: E402
     INSTANCE_VOID,
     Task,
@@ -25,15 +27,15 @@ from cocomine.masks.batch import (  # noqa: E402
     semantic_values,
     void_border,
 )
-from cocomine.masks.inputs import VOID, ImageRow, Labels  # noqa: E402
+from cocomine.masks.inputs import ImageRow  # noqa: E402
 from cocomine.masks.settings import MaskSettings  # noqa: E402
 
 WIDTH, HEIGHT, SCALE = 96, 66, 3
 LABELS = Labels(
-    ("background", "table", "cup", "person"),
-    ("", "furniture", "kitchen", "person"),
-    ((255, 255, 255), (222, 165, 92), (62, 126, 196), (214, 87, 79)),
-    {1: 1, 2: 2, 3: 3},
+    names=("background", "table", "cup", "person"),
+    category_ids=(None, 1, 2, 3),
+    colors=((255, 255, 255), (222, 165, 92), (62, 126, 196), (214, 87, 79)),
+    category_to_label={1: 1, 2: 2, 3: 3},
 )
 NUMBERS = ((255, 255, 255), (96, 165, 110), (226, 140, 60), (122, 96, 180), (230, 196, 66), (70, 160, 190))
 PAPER, INK, FAINT, FRAME = (255, 255, 255), (32, 33, 36), (120, 122, 126), (200, 200, 196)

@@ -36,7 +36,9 @@ ROOT = Path(__file__).resolve().parents[2]
 sys.path[:0] = [str(ROOT / "scripts"), str(ROOT / "tests")]
 
 from cocomine.base.files import write_table  # noqa: E402
-from cocomine.learning import data, evaluation, hardware, metrics, training  # noqa: E402
+from cocomine.coco.labels import Labels  # noqa: E402
+from cocomine.evaluation import evaluation  # noqa: E402
+from cocomine.learning import data, hardware, metrics, training  # noqa: E402
 from cocomine.learning.losses import Loss  # noqa: E402
 from cocomine.learning.models import encoders, registry  # noqa: E402
 from cocomine.learning.settings import EvaluationSettings, RunSettings  # noqa: E402
@@ -139,8 +141,8 @@ def compare_small_evaluation(trainer: Trainer, folder: Path, pairs: int) -> dict
     """
     tensors = data.read_tensors(folder)
     names = ("background", *(f"c{i}" for i in range(1, CLASSES)))
-    known = data.Labels(names, (None, *range(1, CLASSES)), ((0, 0, 0),) * CLASSES)
-    wanted = data.Labels(names[:-1], known.category_ids[:-1], known.colours[:-1])
+    known = Labels(names, (None, *range(1, CLASSES)), ((0, 0, 0),) * CLASSES)
+    wanted = Labels(names[:-1], known.category_ids[:-1], known.colors[:-1])
     masks = np.where(tensors.masks == CLASSES - 1, 0, tensors.masks).astype(np.uint8)
     tensors = dataclasses.replace(tensors, masks=masks)
     settings = EvaluationSettings.from_mapping({"split": "all", "full_resolution": False, "pictures": 0})
@@ -149,7 +151,7 @@ def compare_small_evaluation(trainer: Trainer, folder: Path, pairs: int) -> dict
     trainer.network.eval()
     machine = trainer.machine
     trained = evaluation.Trained(
-        trainer.network, {"labels": known.as_mapping()}, machine, trainer.feeder_normalisation, sha256=""
+        trainer.network, {"labels": known.rows()}, machine, trainer.feeder_normalisation, sha256=""
     )
     rows = tensors.rows_of("all")
     batches = len(rows) // BATCH

@@ -83,7 +83,7 @@ def start(tensors, out, moment=None):
             if moment is not None:
                 kill_at(*moment)
             settings = RunSettings.from_mapping({"train": TRAIN})
-            labels = data.read_labels(tensors / "labels.json")
+            labels = data.read_trained_labels(tensors / "labels.json")
             training.train(
                 training.Job(settings, data.read_tensors(tensors), labels, out / "out", out / "checkpoints", code="c")
             )

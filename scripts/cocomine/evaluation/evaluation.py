@@ -22,11 +22,12 @@ from torch.nn import functional
 from cocomine.base.errors import CocomineError
 from cocomine.base.files import atomic_path, read_json, read_table, sha256_of_file, write_json
 from cocomine.base.progress import Progress
+from cocomine.coco.labels import Labels, labels_of
 from cocomine.coco.tasks import VOID
 from cocomine.evaluation import baselines, pictures, slices, verdict
 from cocomine.evaluation.attributes import read_attributes
 from cocomine.learning import hardware, metrics
-from cocomine.learning.data import Bytes, Labels, Rows, TensorSet, labels_from, pixel_counts
+from cocomine.learning.data import Bytes, Rows, TensorSet, pixel_counts
 from cocomine.learning.models.base import Normalisation, Segmenter
 from cocomine.learning.models.registry import build_model
 from cocomine.learning.settings import EvaluationSettings, ModelSettings, TrainSettings
@@ -142,7 +143,7 @@ def predict(trained: Trained, job: Job, rows: Rows) -> Predicted:
     At full size the probabilities are enlarged bilinearly before the highest is taken. A model of more classes decides
     among all of its own before they are mapped: see `measure_mapped`.
     """
-    mapping = label_map(labels_from(trained.facts["labels"]), job.labels)
+    mapping = label_map(labels_of(trained.facts["labels"]), job.labels)
     merge = None
     if mapping != list(range(len(job.labels))):
         merge = torch.tensor(mapping, device=trained.machine.device)
@@ -331,7 +332,7 @@ def write_evaluation(job: Job, rows: Rows, predicted: Predicted, origin: dict[st
         "run": origin,
         "subset": job.subset,
         "split": settings.split,
-        "labels": job.labels.as_mapping(),
+        "labels": job.labels.rows(),
         "images": len(rows),
         "images_sha256": _ids_digest(ids),
         "images_trained_on": origin.pop("images_trained_on", 0),

@@ -7,8 +7,9 @@ import numpy.typing as npt
 from PIL import Image, ImageDraw
 
 from cocomine.base.files import atomic_path, read_table
+from cocomine.coco.labels import Labels
 from cocomine.coco.tasks import VOID
-from cocomine.learning.data import Bytes, Labels
+from cocomine.learning.data import Bytes
 
 WIDTH = 256  # of one of the three panels, in pixels
 GREY = (120, 120, 120)
@@ -41,7 +42,7 @@ def photograph(subset_dir: Path, store_dir: Path | None, image_id: int) -> Bytes
 def painted(image: Bytes, mask: Bytes, labels: Labels) -> Bytes:
     """Return the image (h, w, 3) with its labels' colours laid over it; void is grey."""
     palette = np.zeros((256, 3), np.float32)
-    palette[: len(labels)] = labels.colours
+    palette[: len(labels)] = labels.colors
     palette[VOID] = GREY
     cover = (mask != 0)[..., None] * np.float32(0.6)
     result: Bytes = (image * (1 - cover) + palette[mask] * cover).astype(np.uint8)

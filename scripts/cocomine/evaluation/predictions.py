@@ -23,11 +23,12 @@ from pycocotools.cocoeval import COCOeval
 from cocomine.base.errors import CocomineError
 from cocomine.base.files import read_table, write_json, write_table
 from cocomine.base.progress import Progress
+from cocomine.coco.labels import Labels
 from cocomine.evaluation import baselines, pictures, slices
 from cocomine.evaluation.attributes import read_attributes
 from cocomine.evaluation.evaluation import full_mask
 from cocomine.learning import metrics
-from cocomine.learning.data import Bytes, Labels
+from cocomine.learning.data import Bytes
 from cocomine.learning.settings import EvaluationSettings
 
 log = logging.getLogger("cocomine")
@@ -141,7 +142,7 @@ def score_masks(
         "kind": "masks",
         "subset": subset_dir.name,
         "images": len(split.image_ids),
-        "labels": labels.as_mapping(),
+        "labels": labels.rows(),
         "full_resolution": metrics.summary(sums, labels.names)
         | {"intervals": metrics.bootstrap(sums, labels.names, bootstrap, confidence, 0)},
         "baselines": {

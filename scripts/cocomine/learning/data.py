@@ -12,6 +12,7 @@ import numpy.typing as npt
 
 from cocomine.base.errors import CocomineError
 from cocomine.base.files import rank, read_json, read_table, sha256_of_file
+from cocomine.coco.labels import Labels, read_labels
 from cocomine.coco.tasks import VOID
 
 log = logging.getLogger("cocomine")
@@ -21,47 +22,14 @@ Rows = npt.NDArray[np.int64]
 Bytes = npt.NDArray[np.uint8]
 
 
-@dataclass(frozen=True)
-class Labels:
-    """The label table: label i is called `names[i]`; `category_ids[i]` is its COCO id, None for the background (0)."""
-
-    names: tuple[str, ...]
-    category_ids: tuple[int | None, ...]
-    colours: tuple[tuple[int, int, int], ...]
-
-    def __len__(self) -> int:
-        return len(self.names)
-
-    def as_mapping(self) -> list[dict[str, Any]]:
-        """Return the table as plain JSON values."""
-        return [
-            {"label": i, "name": name, "category_id": category, "color": list(colour)}
-            for i, (name, category, colour) in enumerate(zip(self.names, self.category_ids, self.colours, strict=True))
-        ]
-
-
-def labels_from(entries: list[dict[str, Any]]) -> Labels:
-    """Make a label table from the entries of labels.json or of training.json, which are in label order."""
-    return Labels(
-        tuple(entry["name"] for entry in entries),
-        tuple(entry["category_id"] for entry in entries),
-        tuple((c[0], c[1], c[2]) for c in (entry.get("color") or (128, 128, 128) for entry in entries)),
-    )
-
-
-def read_labels(path: Path) -> Labels:
-    """Read labels.json. Raises CocomineError unless its labels are 0, 1, 2, … with the background first."""
-    document = read_json(path)
-    entries = document.get("labels", []) if isinstance(document, dict) else []
-    if not entries or [entry.get("label") for entry in entries] != list(range(len(entries))):
-        raise CocomineError(f"{path}: no label table", "assemble_subset writes it; run that step again")
-    if len(entries) < 2:
+def read_trained_labels(path: Path) -> Labels:
+    """Read labels.json. Raises CocomineError when it is broken, holds the background only, or more than 255 labels."""
+    labels = read_labels(path)
+    if len(labels) < 2:
         raise CocomineError(f"{path} holds the background only", "a model needs at least one category to learn")
-    if document.get("void", VOID) != VOID or len(entries) > VOID:
-        raise CocomineError(
-            f"{path}: {len(entries)} labels, void {document.get('void')}", "at most 255 labels; void is 255"
-        )
-    return labels_from(entries)
+    if len(labels) > VOID:
+        raise CocomineError(f"{path}: {len(labels)} labels", f"at most {VOID} labels can be trained: void is {VOID}")
+    return labels
 
 
 @dataclass(frozen=True)

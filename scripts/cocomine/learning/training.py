@@ -26,19 +26,11 @@ from torch import Tensor
 from cocomine.base.errors import CocomineError
 from cocomine.base.files import rank, write_bytes, write_json, write_table, write_text
 from cocomine.base.progress import Progress
+from cocomine.coco.labels import Labels
 from cocomine.learning import checkpoint, hardware, metrics
 from cocomine.learning.augment import augmented
 from cocomine.learning.curves import draw_curves
-from cocomine.learning.data import (
-    Labels,
-    Rows,
-    TensorSet,
-    batch_of,
-    digest_of,
-    pixel_counts,
-    sampled_rows,
-    training_rows,
-)
+from cocomine.learning.data import Rows, TensorSet, batch_of, digest_of, pixel_counts, sampled_rows, training_rows
 from cocomine.learning.losses import Loss, class_weights
 from cocomine.learning.models.base import Normalisation, Segmenter
 from cocomine.learning.models.registry import Model, build_model
@@ -277,7 +269,7 @@ def _facts(
         "normalisation": {"mean": list(model.encoder.normalisation.mean), "std": list(model.encoder.normalisation.std)},
         "parameters": {"all": model.parameters, "trained": model.trainable},
         "size": list(job.tensors.size),
-        "labels": job.labels.as_mapping(),
+        "labels": job.labels.rows(),
         "images": {"train": len(rows), "validated": len(validated), "held_out": len(job.held_out)},
         "train_pixels": dict(zip(job.labels.names, counts.tolist(), strict=True)),
         "class_weights": class_weights(job.settings.train.class_weights, counts, job.labels.names),

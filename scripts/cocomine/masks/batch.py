@@ -11,6 +11,7 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image
 
+from cocomine.coco.labels import Labels
 from cocomine.coco.tasks import VOID
 from cocomine.masks.boundaries import (
     Boundaries,
@@ -37,7 +38,7 @@ from cocomine.masks.compose import (
     rank_objects,
     runs_of_pictures,
 )
-from cocomine.masks.inputs import ImageRow, Labels
+from cocomine.masks.inputs import ImageRow
 from cocomine.masks.records import OBJECTS, PANOPTIC, ObjectRecord
 from cocomine.masks.settings import MaskSettings
 

@@ -21,6 +21,7 @@ from cocomine.base.files import canonical_json, open_table, write_json
 from cocomine.base.folder import replaced_folder
 from cocomine.base.pool import in_order
 from cocomine.base.progress import Progress
+from cocomine.coco.labels import Labels
 from cocomine.coco.tasks import VOID
 from cocomine.coco.writer import write_document
 from cocomine.images.grid import nearest_indices, taken_before
@@ -41,7 +42,7 @@ from cocomine.masks.batch import (
 )
 from cocomine.masks.boundaries import Integers
 from cocomine.masks.compose import NOBODY, STUFF, UNWANTED
-from cocomine.masks.inputs import ImageRow, Labels, read_images, read_labels
+from cocomine.masks.inputs import ImageRow, read_drawn_labels, read_images
 from cocomine.masks.records import RecordsByImage
 from cocomine.masks.settings import MaskSettings
 from cocomine.masks.sheet import write_contact_sheet
@@ -324,7 +325,7 @@ def rasterize_masks(
     if not 1 <= training_size <= LARGEST_TRAINING_SIZE:
         hint = f"give a whole number of pixels from 1 to {LARGEST_TRAINING_SIZE}"
         raise CocomineError(f"--training-size {training_size} cannot be used", hint)
-    labels, rows = read_labels(sources.labels), read_images(sources.images)
+    labels, rows = read_drawn_labels(sources.labels), read_images(sources.images)
     records = Records(settings, sources)
     with contextlib.closing(records), replaced_folder(out_dir / "masks", "refused.tsv") as folder:
         records.check(labels)

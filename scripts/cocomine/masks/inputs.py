@@ -5,8 +5,8 @@ from collections.abc import Iterable
 from pathlib import Path, PurePosixPath
 
 from cocomine.base.errors import CocomineError
-from cocomine.base.files import read_json, read_table
-from cocomine.coco.tasks import VOID
+from cocomine.base.files import read_table
+from cocomine.coco.labels import Labels, read_labels
 
 MOST_CLASSES = 254
 
@@ -25,26 +25,6 @@ class ImageRow:
     def stem(self) -> str:
         """The file name without folder and ending, which names the image's masks."""
         return PurePosixPath(self.file_name).stem
-
-
-@dataclasses.dataclass(frozen=True)
-class Labels:
-    """The classes of a subset: label i (0 is the background) has `names[i]` and the colour `colors[i]`.
-
-    `stuff` are the ids of the categories that have regions and no objects.
-    """
-
-    names: tuple[str, ...]
-    supercategories: tuple[str, ...]
-    colors: tuple[tuple[int, int, int], ...]
-    category_to_label: dict[int, int]
-    stuff: frozenset[int] = frozenset()
-
-    def palette(self) -> bytes:
-        """Return 256 RGB triples: each label's colour, black where there is no label, near-white for void."""
-        colors = list(self.colors) + [(0, 0, 0)] * (256 - len(self.colors))
-        colors[VOID] = (224, 224, 224)
-        return bytes(channel for color in colors for channel in color)
 
 
 def read_images(path: Path) -> list[ImageRow]:
@@ -83,29 +63,12 @@ def check_stems(rows: Iterable[ImageRow]) -> None:
             )
 
 
-def read_labels(path: Path) -> Labels:
-    """Read `labels.json`; raise CocomineError when its labels are not 0..n, or more than 254 classes are asked for."""
-    content = read_json(path)
-    try:
-        entries = sorted(content["labels"], key=lambda entry: int(entry["label"]))
-        numbers = [int(entry["label"]) for entry in entries]
-        names = tuple(str(entry["name"]) for entry in entries)
-        supercategories = tuple(str(entry.get("supercategory") or "") for entry in entries)
-        colors = tuple((int(e["color"][0]), int(e["color"][1]), int(e["color"][2])) for e in entries)
-        category_to_label = {int(category): int(label) for category, label in content["category_to_label"].items()}
-    except (KeyError, TypeError, ValueError, IndexError, AttributeError) as error:
-        hint = "delete it and run snakemake again"
-        raise CocomineError(f"{path}: not a table of labels: {type(error).__name__}: {error}", hint) from error
-    if numbers != list(range(len(numbers))) or not numbers:
-        raise CocomineError(f"{path}: labels must run 0, 1, 2, …, got {numbers[:8]}", "delete it and run again")
-    if len(numbers) - 1 > MOST_CLASSES:
+def read_drawn_labels(path: Path) -> Labels:
+    """Read `labels.json`; raise CocomineError when it is broken, or more than 254 classes are asked for."""
+    labels = read_labels(path)
+    if len(labels) - 1 > MOST_CLASSES:
         raise CocomineError(
-            f"{path}: {len(numbers) - 1} classes do not fit into an 8-bit mask, which holds {MOST_CLASSES} and void",
+            f"{path}: {len(labels) - 1} classes do not fit into an 8-bit mask, which holds {MOST_CLASSES} and void",
             "ask for fewer categories, or split them over several subsets",
         )
-    for category, label in category_to_label.items():
-        if not 0 < label < len(numbers):
-            raise CocomineError(f"{path}: category {category} has the unknown label {label}", "delete it and run again")
-    if not all(0 <= channel <= 255 for color in colors for channel in color):
-        raise CocomineError(f"{path}: a colour is outside 0..255", "delete it and run again")
-    return Labels(names, supercategories, colors, category_to_label)
+    return labels

@@ -8,8 +8,9 @@ import numpy.typing as npt
 from PIL import Image, ImageDraw, ImageFont
 
 from cocomine.base.files import atomic_path
+from cocomine.coco.labels import Labels
 from cocomine.coco.tasks import VOID
-from cocomine.masks.inputs import ImageRow, Labels
+from cocomine.masks.inputs import ImageRow
 
 Bytes = npt.NDArray[np.uint8]
 Color = tuple[int, int, int]

@@ -6,10 +6,11 @@ from typing import Any
 
 import numpy as np
 
+from cocomine.coco.labels import Labels
 from cocomine.coco.tasks import VOID
 from cocomine.masks.boundaries import Integers
 from cocomine.masks.compose import CROWD, STUFF
-from cocomine.masks.inputs import ImageRow, Labels
+from cocomine.masks.inputs import ImageRow
 
 LABEL_COLUMNS = ("image_id", "file_name", "label", "name", "pixels", "instances", "hidden", "vanished", "empty")
 IMAGE_COLUMNS = ("image_id", "file_name", "classes", "background", "void")

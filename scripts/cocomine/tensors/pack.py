@@ -25,7 +25,7 @@ from cocomine.base.pool import in_order
 from cocomine.base.progress import Progress
 from cocomine.coco.tasks import VOID
 from cocomine.images.grid import nearest_indices
-from cocomine.masks.inputs import ImageRow, read_images, read_labels
+from cocomine.masks.inputs import ImageRow, read_drawn_labels, read_images
 from cocomine.tensors.settings import TensorSettings
 
 Bytes = npt.NDArray[np.uint8]
@@ -106,7 +106,7 @@ def pack_tensors(
     with atomic_path(out_dir / "images.npy") as images_file, atomic_path(out_dir / "masks.npy") as masks_file:
         header = _create(images_file, (*shape, 3))
         assert header == _create(masks_file, shape)
-        largest = VOID - 1 if labels is None else len(read_labels(labels).names) - 1
+        largest = VOID - 1 if labels is None else len(read_drawn_labels(labels).names) - 1
         job = Job(store_dir, masks_dir / "semantic", images_file, masks_file, header, settings.size,
                   settings.image_filter, largest)  # fmt: skip
         refused, pixels = _pack_all(rows, sides, job, threads, settings.bad_images == "stop")

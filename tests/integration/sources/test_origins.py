@@ -395,8 +395,8 @@ def test_too_little_disk_is_an_error_before_the_first_byte(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, pictures: dict[str, bytes]
 ) -> None:
     from cocomine.base.errors import CocomineError
+    from cocomine.sources import store as store_module
     from cocomine.sources.settings import StoreSettings
-    from cocomine.transfer import store as store_module
 
     monkeypatch.setattr(store_module, "free_bytes", lambda folder: 10_000)
     with GcsServer() as server:

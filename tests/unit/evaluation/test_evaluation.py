@@ -12,6 +12,7 @@ import train_model
 from cocomine.base import command
 from cocomine.base.errors import CocomineError
 from cocomine.base.files import write_table
+from cocomine.coco.labels import Labels
 from cocomine.evaluation import baselines, evaluation
 from cocomine.learning import data, metrics, training
 from cocomine.learning.settings import EvaluationSettings, RunSettings
@@ -28,7 +29,7 @@ def trained(tmp_path_factory):
     """A run on shapes with a subset folder beside it whose bright images have spoilt labels."""
     root = tmp_path_factory.mktemp("trained")
     tensors = write_shapes(root / "tensors", images=100, size=32, val_share=0.6)
-    labels = data.read_labels(tensors / "labels.json")
+    labels = data.read_trained_labels(tensors / "labels.json")
     settings = RunSettings.from_mapping({"train": TRAIN, "subset": "shapes", "model_name": "m"})
     training.train(training.Job(settings, data.read_tensors(tensors), labels, root / "run", root / "ck", code="c"))
     generator = np.random.default_rng(0)
@@ -52,7 +53,7 @@ def trained(tmp_path_factory):
 def job(trained, out, **changes):
     root, tensors, subset, _ = trained
     settings = EvaluationSettings.from_mapping({"bootstrap": 50, "pictures": 2, "batch": 16})
-    labels = data.read_labels(tensors / "labels.json")
+    labels = data.read_trained_labels(tensors / "labels.json")
     made = evaluation.Job(
         settings, root / "run", data.read_tensors(tensors), labels, subset, out, subset / "masks", "subset"
     )
@@ -231,7 +232,7 @@ def test_full_mask_that_is_none_of_these_labels_is_named(trained, tmp_path, made
 
 def labels(*pairs):
     names, ids = zip(("background", None), *pairs, strict=True)
-    return data.Labels(names, ids, ((0, 0, 0),) * len(names))
+    return Labels(names, ids, ((0, 0, 0),) * len(names))
 
 
 def test_model_of_more_classes_is_scored_on_the_wanted_ones():

@@ -27,7 +27,7 @@ def subset(tmp_path):
 
 def score_masks(subset, folder, out, values="labels"):
     split = predictions.read_split(subset, "val")
-    labels = data.read_labels(subset / "labels.json")
+    labels = data.read_trained_labels(subset / "labels.json")
     return predictions.score_masks(folder, values, split, labels, subset, subset / "masks", SETTINGS, out)
 
 

@@ -55,12 +55,12 @@ def test_mask_values_past_the_labels_are_named_with_their_image(tmp_path):
     np.save(tmp_path / "masks.npy", masks)
     tensors = data.read_tensors(tmp_path)
     with pytest.raises(CocomineError, match=r"\[9\].*3 labels.*000000000105.jpg"):
-        data.pixel_counts(tensors, tensors.rows_of("all"), data.read_labels(tmp_path / "labels.json"))
+        data.pixel_counts(tensors, tensors.rows_of("all"), data.read_trained_labels(tmp_path / "labels.json"))
 
 
 def test_pixel_counts_leave_void_out(tmp_path):
     tensors = data.read_tensors(write_shapes(tmp_path))
-    counts = data.pixel_counts(tensors, tensors.rows_of("all"), data.read_labels(tmp_path / "labels.json"))
+    counts = data.pixel_counts(tensors, tensors.rows_of("all"), data.read_trained_labels(tmp_path / "labels.json"))
     assert counts.sum() == (np.asarray(tensors.masks) != 255).sum()
 
 
@@ -83,7 +83,7 @@ def test_labels_of_the_background_alone_are_refused(tmp_path):
     entries = [{"label": 0, "name": "background", "category_id": None}]
     (tmp_path / "labels.json").write_text(json.dumps({"labels": entries, "void": 255}))
     with pytest.raises(CocomineError, match="background only"):
-        data.read_labels(tmp_path / "labels.json")
+        data.read_trained_labels(tmp_path / "labels.json")
 
 
 def test_digest_changes_with_one_pixel(tmp_path):

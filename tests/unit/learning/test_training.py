@@ -38,7 +38,7 @@ def shapes(tmp_path):
 
 def job(shapes, out, code="c", model=None, seed=0, tensorboard=None, **train):
     settings = RunSettings.from_mapping({"seed": seed, "model": model or {}, "train": SMALL | train})
-    labels = data.read_labels(shapes / "labels.json")
+    labels = data.read_trained_labels(shapes / "labels.json")
     return training.Job(
         settings,
         data.read_tensors(shapes),
