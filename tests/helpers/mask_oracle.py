@@ -45,24 +45,28 @@ def draw(
     """Compose the masks object by object, whole images at a time; `decoded` may hold masks by annotation id."""
     decoded = {} if decoded is None else decoded
     found = []
-    for layer, part in ((0, annotations), (2, stuff)):
+    for layer, part in ((0, annotations), (3, stuff)):
         for annotation in part:
             label = category_to_label.get(annotation["category_id"], 0)
             if not label and settings.unwanted == "background":
                 continue
             if annotation["id"] not in decoded:
-                decoded[annotation["id"]] = ann_to_mask(annotation["segmentation"], height, width)
+                x, y, w, h = annotation["bbox"] if not annotation["segmentation"] else (0, 0, 0, 0)
+                box_only = [[x, y, x + w, y, x + w, y + h, x, y + h]]
+                decoded[annotation["id"]] = ann_to_mask(annotation["segmentation"] or box_only, height, width)
             mask = decoded[annotation["id"]]
             columns, rows = np.flatnonzero(mask.any(axis=0)), np.flatnonzero(mask.any(axis=1))
             box = np.s_[rows[0] : rows[-1] + 1, columns[0] : columns[-1] + 1] if len(rows) else np.s_[0:0, 0:0]
-            here = 3 if not label else 1 if annotation.get("iscrowd") else layer
+            here = 4 if not label else 1 if annotation.get("iscrowd") else layer
+            if label and not annotation["segmentation"] and settings.boxes == "void":
+                here = 2
             found.append({"label": label, "layer": here, "mask": mask, "order": len(found), "area": int(mask.sum()),
                           "box": box})  # fmt: skip
     number = 0
     for item in found:
         number += bool(item["label"])
         item["segment"] = number if item["label"] else 0
-        item["number"] = 0 if item["layer"] == 2 else item["segment"]
+        item["number"] = 0 if item["layer"] == 3 else item["segment"]
     smaller = settings.overlap == "smaller-on-top"
     found.sort(key=lambda o: (-o["layer"], -o["area"] if smaller else 0, o["order"]))
     owner = np.full((height, width), -1, np.int32)
@@ -76,23 +80,23 @@ def draw(
         semantic, instance, panoptic = (picture[box] for picture in pictures)
         own = owner[box] == place
         rival, other = np.zeros_like(own), np.zeros_like(own)
-        if settings.overlap == "void" and item["layer"] in (0, 2):
+        if settings.overlap == "void" and item["layer"] in (0, 3):
             for another in found:
                 if another is not item and another["layer"] == item["layer"]:
                     rival |= own & another["mask"][box]
                     if another["label"] != item["label"]:
                         other |= own & another["mask"][box]
-        void = item["layer"] == 3 or (item["layer"] == 1 and settings.crowds == "void")
+        void = item["layer"] in (2, 4) or (item["layer"] == 1 and settings.crowds == "void")
         semantic[own] = 255 if void else item["label"]
         semantic[other] = 255
         instance[own] = 65535 if void else item["number"]
-        instance[rival] = 0 if item["layer"] == 2 else 65535
-        panoptic[own] = item["segment"]
+        instance[rival] = 0 if item["layer"] == 3 else 65535
+        panoptic[own] = 0 if item["layer"] == 2 else item["segment"]
         panoptic[rival] = 0
         if item["label"]:
             objects.append(
                 {"number": item["number"], "segment": item["segment"],
-                 "label": item["label"], "crowd": item["layer"] == 1, "area": item["area"],
+                 "label": item["label"], "crowd": item["layer"] == 1, "box": item["layer"] == 2, "area": item["area"],
                  "uncovered": int((own & ~rival).sum())}
             )  # fmt: skip
     if settings.border:

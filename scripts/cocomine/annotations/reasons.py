@@ -311,8 +311,8 @@ TABLE: Final[tuple[Rule, ...]] = (
         28,
         ("annotation",),
         "index",
-        "quarantine",
-        "there is no `segmentation`, or an empty one, so that no mask can be drawn",
+        "keep",
+        "there is no `segmentation`, or an empty one: an object with a box alone, see `masks.boxes`",
     ),
     Rule(
         Reason.BAD_SEGMENTATION,

@@ -316,8 +316,15 @@ def _area(reason: Reason) -> _Change:
 
 
 def _area_of(record: dict[str, Any], size: Size, reason: Reason) -> int:
+    """Return the pixels of the drawn mask, or of the box where there is no segmentation."""
     width, height = _known(size, reason)
-    area = drawn_area(record.get("segmentation"), width, height)
+    segmentation = record.get("segmentation")
+    if not segmentation and _box_is_sound(record, size):
+        # The box has been cut at the border before. Of the object itself nothing more is known.
+        width, height = record["bbox"][2:]
+        pixels: int = round(width * height)
+        return pixels
+    area = drawn_area(segmentation, width, height)
     if area is None:
         raise _CannotRepairError(reason, "the segmentation cannot be drawn")
     return area

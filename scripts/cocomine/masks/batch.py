@@ -5,6 +5,7 @@ import dataclasses
 import itertools
 from collections.abc import Iterator, Sequence
 from pathlib import Path, PurePosixPath
+from typing import Any
 
 import msgspec
 import numpy as np
@@ -28,6 +29,7 @@ from cocomine.masks.compose import (
     NOBODY,
     OBJECT,
     STUFF,
+    UNCERTAIN,
     UNLABELLED,
     UNWANTED,
     Flags,
@@ -181,7 +183,7 @@ def _gather_records(
     except (msgspec.DecodeError, UnicodeDecodeError) as error:
         raise UnusableMaskError("record-unreadable", f"one of its annotations: {error}") from error
     polygons: list[list[float]] = []
-    drawn: list[ObjectRecord] = []
+    drawn: list[tuple[ObjectRecord, list[list[float]]]] = []
     for record in records:
         label = labels.category_to_label.get(record.category_id, 0)
         if not label and settings.unwanted == "background":
@@ -189,28 +191,43 @@ def _gather_records(
         here = UNWANTED if not label else CROWD if record.iscrowd else layer
         number = first + len(result.rows)
         shape = record.segmentation
+        if not shape:
+            with _blaming(record):
+                shape = [_box_outline(record.bbox)]
+                if label and settings.boxes == "exclude":
+                    raise UnusableMaskError("box-without-outline", "it has a box only, and masks.boxes says exclude")
+            if label and settings.boxes == "void":
+                here = UNCERTAIN
         if isinstance(shape, list):
             polygons += shape
             result.polygon_object += [number] * len(shape)
-        elif shape is not None:
+            drawn.append((record, shape))
+        else:
             with _blaming(record):
                 result.lengths.append(run_lengths(shape, row.height, row.width))
             result.lengths_object.append(number)
-        if not shape:
-            raise UnusableMaskError("no-segmentation", f"annotation {record.id}: it has no segmentation")
         result.rows.append((image, label, here, SAME, record.id, record.category_id))
-        drawn.append(record)
     try:
         points, sizes = polygon_coordinates(polygons)
     except UnusableMaskError:
         # All polygons of an image are read at once, since it is quicker; this finds the one at fault.
-        for record in drawn:
-            if isinstance(record.segmentation, list):
-                with _blaming(record):
-                    polygon_coordinates(record.segmentation)
+        for record, shape in drawn:
+            with _blaming(record):
+                polygon_coordinates(shape)
         raise
     result.points.append(points)
     result.polygon_sizes += sizes
+
+
+def _box_outline(box: Any) -> list[float]:
+    """Return the outline of a box [x, y, width, height]; raise UnusableMaskError where it is none with an area."""
+    try:
+        x, y, width, height = msgspec.convert(box, tuple[float, float, float, float])
+    except msgspec.ValidationError:
+        width = height = 0.0
+    if not (width > 0 and height > 0):
+        raise UnusableMaskError("no-segmentation", "it has no segmentation, and no box with an area")
+    return [x, y, x + width, y, x + width, y + height, x, y + height]
 
 
 @contextlib.contextmanager
@@ -367,7 +384,7 @@ def instance_values(settings: MaskSettings, batch: Batch) -> Integers:
 def _is_void(settings: MaskSettings, batch: Batch) -> Flags:
     """Return which objects are void in semantic and instance masks."""
     layer = batch.objects.layer
-    void: Flags = layer == UNLABELLED
+    void: Flags = (layer == UNLABELLED) | (layer == UNCERTAIN)
     if settings.unwanted == "void":
         void = void | (layer == UNWANTED)
     if settings.crowds == "void":
@@ -376,8 +393,10 @@ def _is_void(settings: MaskSettings, batch: Batch) -> Flags:
 
 
 def panoptic_values(batch: Batch) -> Integers:
-    """Return the segment id that each run shows; background, void and unwanted objects are all 0 in COCO's form."""
-    return _shown(batch.runs, np.where(batch.objects.layer >= UNWANTED, 0, batch.objects.segment), batch.runs.rival, 0)
+    """Return the segment id that each run shows; all void, background and unwanted objects are 0 in COCO's form."""
+    layer = batch.objects.layer
+    void = (layer >= UNWANTED) | (layer == UNCERTAIN)
+    return _shown(batch.runs, np.where(void, 0, batch.objects.segment), batch.runs.rival, 0)
 
 
 def _shown(runs: Runs, value: Integers, rival: Integers, void: int) -> Integers:

@@ -20,9 +20,10 @@ NOBODY = -1
 BITS = 64
 KEY_BITS = 63
 
-OBJECT, CROWD, STUFF, UNWANTED, UNLABELLED = range(5)
+OBJECT, CROWD, UNCERTAIN, STUFF, UNWANTED, UNLABELLED = range(6)
 """Layers, the topmost first. A lower layer never takes a pixel from a higher one, and only yields to it.
 
+UNCERTAIN is where an object of a class with a label is known to be, but not with which outline: void in every mask.
 UNLABELLED is what a panoptic PNG gives to no segment.
 """
 

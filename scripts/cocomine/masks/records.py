@@ -20,6 +20,7 @@ class ObjectRecord(msgspec.Struct, gc=False):
     category_id: int = -1
     iscrowd: int | None = 0
     segmentation: list[list[float]] | dict[str, Any] | None = None
+    bbox: Any = None
 
 
 class SegmentRecord(msgspec.Struct, gc=False):

@@ -12,6 +12,7 @@ CHOICES: dict[str, tuple[str, ...]] = {
     "overlap": ("annotation-order", "smaller-on-top", "void", "refuse"),
     "crowds": ("void", "class"),
     "unwanted": ("background", "void"),
+    "boxes": ("void", "fill", "exclude"),
     "bad_images": ("quarantine", "stop"),
 }
 RANGES: dict[str, tuple[int, int]] = {"border": (0, 255), "contact_sheet": (0, 400)}
@@ -30,6 +31,7 @@ class MaskSettings:
     overlap: str = "smaller-on-top"
     crowds: str = "void"
     unwanted: str = "background"
+    boxes: str = "void"
     border: int = 0
     bad_images: str = "quarantine"
     contact_sheet: int = 24

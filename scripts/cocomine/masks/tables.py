@@ -9,7 +9,7 @@ import numpy as np
 from cocomine.coco.labels import Labels
 from cocomine.coco.tasks import VOID
 from cocomine.masks.boundaries import Integers
-from cocomine.masks.compose import CROWD, STUFF
+from cocomine.masks.compose import CROWD, STUFF, UNCERTAIN
 from cocomine.masks.inputs import ImageRow
 
 LABEL_COLUMNS = ("image_id", "file_name", "label", "name", "pixels", "instances", "hidden", "vanished", "empty")
@@ -32,8 +32,8 @@ INSTANCE_FIELDS = [
     for name in ("number", "annotation_id", "category_id", "label", "layer", "area", "pixels", "training", "state")
 ]
 
-STATES = ("visible", "hidden", "vanished", "empty", "crowd", "stuff")
-VISIBLE, HIDDEN, VANISHED, EMPTY, CROWDED, REGION = range(6)
+STATES = ("visible", "hidden", "vanished", "empty", "crowd", "stuff", "box")
+VISIBLE, HIDDEN, VANISHED, EMPTY, CROWDED, REGION, BOXED = range(7)
 SIZES = ("small", "medium", "large")
 SIZE_LIMITS = (32 * 32, 96 * 96)
 """COCO's size classes, by the pixels of an object's own mask: small below 32², large from 96² on."""
@@ -62,14 +62,16 @@ class ImageCounts:
 def state_numbers(layer: Integers, area: Integers, uncovered: Integers, training: Integers) -> Integers:
     """Return what became of each object, as places in STATES.
 
-    crowd: it is a region of many. stuff: it is a region of stuff. empty: it covers no pixel even alone. hidden: others
-    cover all of it. vanished: it has pixels, but none of them is left at the training size. visible: all others.
+    crowd: it is a region of many. stuff: it is a region of stuff. box: all that is known of it is its box. empty: it
+    covers no pixel even alone. hidden: others cover all of it. vanished: it has pixels, but none of them is left at the
+    training size. visible: all others.
     """
     state = np.where(training == 0, VANISHED, VISIBLE)
     state[uncovered == 0] = HIDDEN
     state[area == 0] = EMPTY
     state[layer == CROWD] = CROWDED
     state[layer == STUFF] = REGION
+    state[layer == UNCERTAIN] = BOXED
     return state
 
 
@@ -81,7 +83,7 @@ def label_lines(row: ImageRow, counts: ImageCounts, labels: Labels) -> Iterator[
     for label, states in sorted(numbers.items()):
         yield (
             row.image_id, row.file_name, label, labels.names[label], counts.by_label.get(label, 0),
-            sum(states) - states[CROWDED] - states[REGION], states[HIDDEN], states[VANISHED], states[EMPTY],
+            sum(states[: EMPTY + 1]), states[HIDDEN], states[VANISHED], states[EMPTY],
         )  # fmt: skip
 
 
@@ -147,8 +149,8 @@ class Totals:
     @staticmethod
     def _objects(states: Integers) -> dict[str, int]:
         numbers = dict(zip(STATES, states.tolist(), strict=True))
-        crowds, stuff = numbers.pop("crowd"), numbers.pop("stuff")
-        return {"instances": sum(numbers.values()), **numbers, "crowds": crowds, "stuff": stuff}
+        others = {"crowds": numbers.pop("crowd"), "stuff": numbers.pop("stuff"), "boxes": numbers.pop("box")}
+        return {"instances": sum(numbers.values()), **numbers, **others}
 
 
 def panoptic_annotation(row: ImageRow, counts: ImageCounts) -> dict[str, Any]:

@@ -76,10 +76,15 @@ def run_lengths(height: int, width: int) -> st.SearchStrategy[dict[str, Any]]:
 def scenes(draw_one: st.DrawFn) -> dict[str, Any]:
     """Return a document of one to three images of one size, objects and crowds of polygons and of run lengths."""
     height, width = draw_one(SIDES), draw_one(SIDES)
-    shapes = st.one_of(st.lists(POLYGONS, min_size=1, max_size=3), run_lengths(height, width))
+    outlines = st.one_of(st.lists(POLYGONS, min_size=1, max_size=3), run_lengths(height, width))
+    boxes_alone = st.tuples(COORDINATES, COORDINATES, st.floats(0.1, 40), st.floats(0.1, 40)).map(list)
+    shapes = st.one_of(
+        outlines.map(lambda shape: {"segmentation": shape}),
+        boxes_alone.map(lambda bbox: {"segmentation": [], "bbox": bbox}),
+    )
     found = draw_one(st.lists(st.lists(st.tuples(shapes, CATEGORY, CROWD), max_size=7), min_size=1, max_size=3))
     annotations = [
-        thing(10 * image + number, category, image=image, crowd=crowd) | {"segmentation": shape}
+        thing(10 * image + number, category, image=image, crowd=crowd) | shape
         for image, scene in enumerate(found, 1)
         for number, (shape, category, crowd) in enumerate(scene)
     ]
@@ -92,6 +97,7 @@ CHOICES = st.builds(
     overlap=st.sampled_from(["annotation-order", "smaller-on-top", "void"]),
     crowds=st.sampled_from(["void", "class"]),
     unwanted=st.sampled_from(["background", "void"]),
+    boxes=st.sampled_from(["void", "fill"]),
     border=st.sampled_from([0, 0, 1, 2]),
     contact_sheet=st.just(0),
 )
@@ -125,7 +131,8 @@ def test_random_scenes_equal_the_composition_of_pycocotools_masks(
                 assert int(line["training_pixels"]) == np.count_nonzero(small == item["number"])
             for label in {item["label"] for item in expected.objects}:
                 counted = table[str(image), str(label)]
-                singles = [item for item in expected.objects if item["label"] == label and not item["crowd"]]
+                singles = [item for item in expected.objects if item["label"] == label]
+                singles = [item for item in singles if not item["crowd"] and not item["box"]]
                 assert int(counted["pixels"]) == np.count_nonzero(expected.semantic == label)
                 assert int(counted["instances"]) == len(singles)
                 assert int(counted["empty"]) == sum(item["area"] == 0 for item in singles)
@@ -239,6 +246,7 @@ def test_hidden_vanished_and_empty_instances_are_counted_apart(tmp_path: Path) -
         "empty": 1,
         "crowds": 0,
         "stuff": 0,
+        "boxes": 0,
     }
     assert summary["classes"][0]["by_size"]["small"]["vanished"] == 1
     assert sum(summary["pixels"].values()) == 20 * 30
@@ -319,6 +327,10 @@ def test_a_category_that_says_nothing_usable_of_being_a_thing_counts_as_one(tmp_
         ({"segmentation": {"size": [20, 30], "counts": [601]}}, "rle-sum"),
         ({"segmentation": [[1, 2, 1e200, 4, 5, 6]]}, "not-finite"),
         ({"iscrowd": "yes"}, "record-unreadable"),
+        ({"segmentation": [], "bbox": [1, 2, 3]}, "no-segmentation"),
+        ({"segmentation": [], "bbox": [1, 2, 0, 4]}, "no-segmentation"),
+        ({"segmentation": [], "bbox": [1, 2, "3", 4]}, "no-segmentation"),
+        ({"segmentation": [], "bbox": [1, 2, 1e200, 4]}, "not-finite"),
     ],
 )
 def test_an_image_that_cannot_be_drawn_is_set_aside_with_its_reason(tmp_path: Path, change: dict, reason: str) -> None:
@@ -328,6 +340,43 @@ def test_an_image_that_cannot_be_drawn_is_set_aside_with_its_reason(tmp_path: Pa
     assert [path.name for path in (tmp_path / "masks" / "semantic").iterdir()] == ["000000000002.png"]
     counts = manifest["counts"]["annotations"]
     assert counts["in"] == counts["drawn"] + counts["not_drawn"] == 2
+
+
+def box_alone(number: int, category: int, x: float, y: float, width: float, height: float) -> dict[str, Any]:
+    return thing(number, category) | {"bbox": [x, y, width, height]}
+
+
+def test_a_box_without_an_outline_is_void_beneath_every_outline(tmp_path: Path) -> None:
+    annotations = [thing(1, 1, box(6, 6, 4, 4)), box_alone(2, 3, 5, 5, 10, 10)]
+    for overlap in ("annotation-order", "smaller-on-top", "void"):
+        manifest = drawn(tmp_path, document(annotations), MaskSettings(outputs=ALL, overlap=overlap, contact_sheet=0))
+        semantic = mask(tmp_path)
+        assert (semantic[6:10, 6:10] == 1).all()
+        assert np.count_nonzero(semantic == 255) == 100 - 16
+        assert set(np.unique(mask(tmp_path, "instance"))) == {0, 1, 65535}
+        assert set(np.unique(mask(tmp_path, "panoptic"))) == {0, 1}
+        assert (manifest["all"]["instances"], manifest["all"]["boxes"]) == (1, 1)
+    states = [row["state"] for row in read_table(tmp_path / "masks" / "instances.tsv")]
+    assert states == ["visible", "box"]
+
+
+def test_a_box_without_an_outline_can_be_filled_or_take_its_image_out(tmp_path: Path) -> None:
+    content = document([thing(1, 1, box(2, 2, 4, 4)), box_alone(2, 3, 5, 5, 10, 10) | {"image_id": 2}], images=2)
+    drawn(tmp_path, content, MaskSettings(boxes="fill", contact_sheet=0))
+    assert (mask(tmp_path, image=2)[5:15, 5:15] == 2).all()
+    assert np.count_nonzero(mask(tmp_path, image=2)) == 100
+    manifest = drawn(tmp_path, content, MaskSettings(boxes="exclude", contact_sheet=0))
+    assert manifest["refused"] == {"box-without-outline": 1}
+    assert [row["image_id"] for row in read_table(tmp_path / "masks" / "refused.tsv")] == ["2"]
+
+
+def test_the_box_of_an_unwanted_class_neither_draws_nor_excludes(tmp_path: Path) -> None:
+    annotations = [thing(1, 1, box(2, 2, 4, 4)), box_alone(2, 91, 5, 5, 10, 10)]
+    for boxes in ("void", "fill", "exclude"):
+        drawn(tmp_path, document(annotations), MaskSettings(boxes=boxes, contact_sheet=0))
+        assert set(np.unique(mask(tmp_path))) == {0, 1}
+        drawn(tmp_path, document(annotations), MaskSettings(boxes=boxes, unwanted="void", contact_sheet=0))
+        assert (mask(tmp_path)[6:15, 6:15] == 255).all()
 
 
 def test_a_drawing_that_fails_leaves_the_earlier_masks_alone(tmp_path: Path) -> None:
