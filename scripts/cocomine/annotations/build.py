@@ -24,7 +24,7 @@ from cocomine.annotations.chunks import Part, Texts
 from cocomine.annotations.layout import TASKS, Layout, parse_value, walk
 from cocomine.annotations.outlines import mark
 from cocomine.annotations.reasons import PIXEL_TOLERANCE, TABLE, Reason, mask_of
-from cocomine.annotations.records import CategoryFacts, Facts, parse_patiently, read_category, replace_non_finite
+from cocomine.annotations.records import CategoryFacts, Facts, parse_leniently, read_category, replace_non_finite
 from cocomine.annotations.repairs import name_from_url, polygon_facts
 from cocomine.annotations.scan import Source
 from cocomine.base.errors import CocomineError
@@ -239,7 +239,7 @@ class _Tables:
             reaches |= (columns["near_x"] >= width) | (columns["near_y"] >= height)
             for row in np.flatnonzero(known & reaches).tolist():
                 text = self.source.read(int(columns["offset"][row]), int(columns["length"][row]))
-                record = parse_patiently(text, Facts())
+                record = parse_leniently(text, Facts())
                 found = polygon_facts(record["segmentation"], float(width[row]), float(height[row]))
                 reasons[start + row] |= np.uint64(mask_of(*found))
             sized = known & (columns["rle_height"] >= 0)
@@ -269,7 +269,7 @@ class _Tables:
         seen: set[bytes] = set()
         for row in np.flatnonzero(np.isin(mixture, repeated)).tolist():
             text = self.source.read(int(table["offset"][row]), int(table["length"][row]))
-            record = parse_patiently(text, Facts())
+            record = parse_leniently(text, Facts())
             if not isinstance(record, dict):
                 continue
             record.pop("id", None)
@@ -360,15 +360,15 @@ def _read_small(layout: Layout, source: Source) -> dict[str, Any]:
 
 def _parse_small(source: Source, span: tuple[int, int]) -> Any:
     facts = Facts()
-    return replace_non_finite(parse_value(source, span, lambda text: parse_patiently(text, facts)), lambda _: None)
+    return replace_non_finite(parse_value(source, span, lambda text: parse_leniently(text, facts)), lambda _: None)
 
 
 def _require_json(source: Source, span: tuple[int, int]) -> None:
-    """Raise CocomineError when the value at `span` is no JSON even to a patient reader."""
+    """Raise CocomineError when the value at `span` is no JSON even to a lenient reader."""
     try:
         msgspec.json.decode(source.read(*span), type=msgspec.Raw)
     except (msgspec.DecodeError, RecursionError):
-        parse_value(source, span, lambda text: parse_patiently(text, Facts()))
+        parse_value(source, span, lambda text: parse_leniently(text, Facts()))
 
 
 def _digest(record: dict[str, Any]) -> bytes | None:

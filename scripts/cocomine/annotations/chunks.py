@@ -30,7 +30,7 @@ from cocomine.annotations.records import (
     Kind,
     MalformedRecordError,
     SegmentRecord,
-    parse_patiently,
+    parse_leniently,
 )
 from cocomine.annotations.scan import Source, next_item, value_end
 from cocomine.base.errors import CocomineError
@@ -103,7 +103,7 @@ class Part:
 
 @dataclass
 class _Chunk:
-    """Decoded records with their spans and columns; `facts` holds what patient reading found, by place."""
+    """Decoded records with their spans and columns; `facts` holds what lenient reading found, by place."""
 
     rows: list[Any]
     offsets: Array
@@ -264,7 +264,7 @@ def _keys_are_unique(text: bytes, kind: Kind, unknown: Counter[str]) -> bool:
 
 def _nested_keys_are_unique(value: bytes) -> bool:
     facts = Facts()
-    parse_patiently(value, facts)
+    parse_leniently(value, facts)
     return facts.mask == 0
 
 
@@ -363,9 +363,8 @@ def _caption_columns(chunk: _Chunk) -> _Columns:
     columns = _span_columns(chunk)
     columns["id"] = np.array([r.id for r in rows], np.int64)
     columns["image_id"] = np.array([r.image_id for r in rows], np.int64)
-    readable = columns["reasons"] & np.uint64(mask_of(Reason.NOT_AN_OBJECT, Reason.BAD_FIELD)) == 0
     blank = np.array([not r.caption.strip() for r in rows], bool)
-    mark(columns["reasons"], blank & readable, Reason.NO_CAPTION)
+    mark(columns["reasons"], blank & _is_fast(chunk), Reason.NO_CAPTION)
     return columns, {"caption": Texts.of([r.caption for r in rows])}, 8 * len(rows)
 
 
@@ -385,23 +384,20 @@ def _object_fields(rows: Sequence[Any]) -> dict[str, Array]:
     }
 
 
-_NO_OBJECT = np.uint64(mask_of(Reason.NOT_AN_OBJECT))
+def _is_fast(chunk: _Chunk) -> Array:
+    """Return which records were decoded straight away: of those alone no fact of an absent field is noted yet."""
+    result = np.ones(len(chunk.rows), bool)
+    result[list(chunk.facts)] = False
+    return result
 
 
-def _mark_object(columns: dict[str, Array]) -> None:
+def _mark_object(columns: dict[str, Array], is_fast: Array) -> None:
     """Note what the shared fields show by themselves: absent crowd flag, box and area, sides of zero, negative area."""
     reasons = columns["reasons"]
-    readable = reasons & _NO_OBJECT == 0
-    mark(
-        reasons,
-        (columns["iscrowd"] < 0) & (reasons & np.uint64(mask_of(Reason.BAD_FIELD)) == 0) & readable,
-        Reason.NO_ISCROWD,
-    )
-    known = reasons & np.uint64(mask_of(Reason.BAD_BOX, Reason.NOT_FINITE)) != 0
-    mark(reasons, np.isnan(columns["bbox_x"]) & ~known & readable, Reason.NO_BOX)
+    mark(reasons, is_fast & (columns["iscrowd"] < 0), Reason.NO_ISCROWD)
+    mark(reasons, is_fast & np.isnan(columns["bbox_x"]), Reason.NO_BOX)
     mark(reasons, (columns["bbox_w"] <= 0) | (columns["bbox_h"] <= 0), Reason.BOX_ZERO_SIDE)
-    known = reasons & np.uint64(mask_of(Reason.BAD_AREA, Reason.NOT_FINITE)) != 0
-    mark(reasons, np.isnan(columns["area"]) & ~known & readable, Reason.NO_AREA)
+    mark(reasons, is_fast & np.isnan(columns["area"]), Reason.NO_AREA)
     mark(reasons, columns["area"] < 0, Reason.BAD_AREA)
 
 
@@ -410,7 +406,7 @@ def _object_columns(chunk: _Chunk) -> _Columns:
     columns = _span_columns(chunk) | _object_fields(rows)
     columns["image_id"] = np.array([r.image_id for r in rows], np.int64)
     columns["num_keypoints"] = np.array([r.num_keypoints for r in rows], np.int32)
-    _mark_object(columns)
+    _mark_object(columns, _is_fast(chunk))
     columns |= segmentation_columns([r.segmentation for r in rows], columns["iscrowd"], columns["reasons"])
     keypoints = [r.keypoints for r in rows]
     with_keypoints = len(rows) - keypoints.count(None)
@@ -462,7 +458,7 @@ def _panoptic_columns(chunk: _Chunk) -> _Columns:
             columns["reasons"][first[place] + segment] |= np.uint64(mask)
     empty = columns["reasons"] & no_object != 0
     held = columns["reasons"][empty]
-    _mark_object(columns)
+    _mark_object(columns, np.repeat(_is_fast(chunk), counts))
     columns["reasons"][empty] = held
     absent = sum(not r.segments_info for r in chunk.rows)
     return columns, {}, 8 * len(chunk.rows) + 2 * (_shared_keys(columns) - 2 * absent)

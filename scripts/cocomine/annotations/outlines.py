@@ -48,7 +48,7 @@ class Rings:
 def segmentation_columns(segmentations: Sequence[Any], iscrowd: Array, reasons: Array) -> dict[str, Array]:
     """Return the segmentation columns of a chunk, and add what is found to `reasons` in place.
 
-    Each segmentation is the value's JSON text (`msgspec.Raw`, empty where there is none) or, after patient reading,
+    Each segmentation is the value's JSON text (`msgspec.Raw`, empty where there is none) or, after lenient reading,
     None, polygons, `Rle` or BAD_SEGMENTATION. Besides the index's columns there are `rle_height` and `rle_width` (-1
     where there are no run lengths), and `reach_x`, `reach_y`, `near_x`, `near_y` of `Rings`. Raises
     msgspec.ValidationError when a text is neither polygons nor run lengths.

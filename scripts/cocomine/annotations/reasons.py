@@ -165,7 +165,7 @@ TABLE: Final[tuple[Rule, ...]] = (
         "index",
         "repair",
         "a field that COCO defines has a value of another type",
-        "a number written as text, float or boolean is written as a number",
+        "a number written as text, float or boolean is written as a number; keypoints are counted",
     ),
     Rule(
         Reason.EXACT_DUPLICATE,
@@ -277,7 +277,7 @@ TABLE: Final[tuple[Rule, ...]] = (
         "index",
         "repair",
         "`bbox` is not four numbers",
-        "the box is made from the segmentation",
+        "numbers written as text are read; any other box is made from the segmentation",
     ),
     Rule(
         Reason.BOX_ZERO_SIDE,
@@ -379,7 +379,7 @@ TABLE: Final[tuple[Rule, ...]] = (
         "index",
         "repair",
         "the annotation has no `area`",
-        "the area is that of the drawn mask",
+        "the area is that of the drawn mask; without an outline, that of the box",
     ),
     Rule(
         Reason.BAD_AREA,
@@ -388,7 +388,7 @@ TABLE: Final[tuple[Rule, ...]] = (
         "index",
         "repair",
         "`area` is negative or no number",
-        "the area is that of the drawn mask",
+        "the area is that of the drawn mask; without an outline, that of the box",
     ),
     Rule(
         Reason.AREA_MISMATCH,

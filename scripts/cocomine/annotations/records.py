@@ -1,8 +1,9 @@
-"""One record, two ways: the fast types that a well-formed record has, and the patient reading of any other.
+"""One record, two ways: the fast types that a well-formed record has, and the lenient reading of any other.
 
 `msgspec` decodes a chunk of records straight into the types below, and refuses the whole chunk when one of them has a
 value of another kind. Such records are read by `read_image`, `read_object`, … instead: with Python's own JSON reader,
-value by value, noting every oddity as a fact. Both give the same types, so that all later steps see one form.
+value by value, noting every oddity as a fact; what is the matter with one field hides nothing of another. Both give
+the same types, so that all later steps see one form.
 """
 
 import hashlib
@@ -51,7 +52,7 @@ class ImageRecord(msgspec.Struct, gc=False):
 class ObjectRecord(msgspec.Struct, gc=False):
     """What the index needs of an object. -1, NaN or None stands for absent.
 
-    `segmentation` is the value's JSON text, empty where there is none; patient reading puts the parsed value in its
+    `segmentation` is the value's JSON text, empty where there is none; lenient reading puts the parsed value in its
     place: None, polygons, `Rle`, or BAD_SEGMENTATION for anything else.
     """
 
@@ -103,7 +104,7 @@ BAD_SEGMENTATION: Final = Rle((-1, -1), "")
 
 @dataclass
 class Facts:
-    """What patient reading found besides the values: a mask of reasons, and an id's JSON text if it is no integer."""
+    """What lenient reading found besides the values: a mask of reasons, and an id's JSON text if it is no integer."""
 
     mask: int = 0
     id_text: str | None = None
@@ -123,7 +124,7 @@ class MalformedRecordError(Exception):
         self.position = position
 
 
-def parse_patiently(text: bytes, facts: Facts) -> Any:
+def parse_leniently(text: bytes, facts: Facts) -> Any:
     """Parse one JSON value as Python does, NaN included, and note duplicate keys, NaN and bad text in `facts`.
 
     Raises MalformedRecordError when it is no JSON even so.
@@ -272,6 +273,7 @@ def as_number(value: Any) -> tuple[float, bool]:
 def _read_flag(record: dict[str, Any], facts: Facts) -> int:
     value = record.get("iscrowd")
     if value is None:
+        facts.add(Reason.NO_ISCROWD)
         return -1
     number = flag_of(value)
     if isinstance(value, bool) or not isinstance(value, int) or number < 0:
@@ -288,6 +290,7 @@ def flag_of(value: Any) -> int:
 def _read_area(record: dict[str, Any], facts: Facts) -> float:
     value = record.get("area")
     if value is None:
+        facts.add(Reason.NO_AREA)
         return NAN
     number, plain = as_number(value)
     if math.isnan(number) and not isinstance(value, float):
@@ -302,6 +305,7 @@ def _read_area(record: dict[str, Any], facts: Facts) -> float:
 def _read_box(record: dict[str, Any], facts: Facts) -> tuple[float, float, float, float]:
     value = record.get("bbox")
     if value is None:
+        facts.add(Reason.NO_BOX)
         return NO_BOX
     numbers = as_numbers(value)
     if numbers is None or len(numbers) != 4:
@@ -353,7 +357,7 @@ def _read_segmentation(record: dict[str, Any], facts: Facts) -> list[list[float]
 
 
 def _as_object(text: bytes, facts: Facts) -> dict[str, Any]:
-    value = parse_patiently(text, facts)
+    value = parse_leniently(text, facts)
     if not isinstance(value, dict):
         if not facts.mask & mask_of(Reason.BAD_FIELD):
             facts.add(Reason.NOT_AN_OBJECT)
@@ -444,6 +448,8 @@ def read_caption(text: bytes) -> tuple[CaptionRecord, Facts]:
     caption = record.get("caption")
     if caption is not None and not isinstance(caption, str):
         facts.add(Reason.BAD_FIELD)
+    elif not (caption or "").strip():
+        facts.add(Reason.NO_CAPTION)
     return (
         CaptionRecord(
             id=_read_own_id(record, facts),
@@ -520,7 +526,7 @@ def read_category(text: bytes) -> CategoryFacts:
 class Kind:
     """How one kind of record is decoded.
 
-    `decoder` decodes a JSON array of records to the fast type, `read` reads one record patiently; `known` are the keys
+    `decoder` decodes a JSON array of records to the fast type, `read` reads one record leniently; `known` are the keys
     that the fast type takes in, and `required` is how many of them have no default.
     """
 

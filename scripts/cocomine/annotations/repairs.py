@@ -19,6 +19,7 @@ from cocomine.annotations.outlines import rle_is_sound
 from cocomine.annotations.reasons import AREA_TOLERANCE, AREA_TOLERANCE_PX, PIXEL_TOLERANCE, Reason
 from cocomine.annotations.records import (
     LARGEST_SIDE,
+    NAN,
     Facts,
     MalformedRecordError,
     Rle,
@@ -27,7 +28,7 @@ from cocomine.annotations.records import (
     as_number,
     as_numbers,
     flag_of,
-    parse_patiently,
+    parse_leniently,
 )
 
 LARGEST_REACH: Final = 10
@@ -75,7 +76,7 @@ def repair(kind: str, raw: bytes, reasons: Collection[Reason], size: tuple[int, 
     """
     facts = Facts()
     try:
-        record = parse_patiently(raw, facts)
+        record = parse_leniently(raw, facts)
     except MalformedRecordError as error:
         return Outcome(None, failed=Reason.NOT_AN_OBJECT, detail=f"no JSON: {error}")
     if not isinstance(record, dict):
@@ -111,7 +112,7 @@ def _apply(work: "_Work") -> list[Reason]:
 
 
 def _apply_to_segments(work: "_Work") -> list[Reason]:
-    """Repair a panoptic record: its own id, and every segment; repairs leave a segment in order as it is."""
+    """Repair a panoptic record: its own id, and every segment; repairs leave a valid segment as it is."""
     _ids(work)
     segments = work.record.get("segments_info")
     done = [reason for reason, _ in _STEPS if reason in work.reasons]
@@ -167,22 +168,30 @@ def _ids(work: _Work) -> None:
 
 
 def _fields(work: _Work) -> None:
-    """Write numbers that stand as text, float or boolean as numbers; whatever else is of another type stays broken."""
+    """Write numbers that stand as text, float or boolean as numbers.
+
+    What has a reason of its own (a size, an area that is no number, a name) is left to that reason's repair; whatever
+    else is of another type stays broken.
+    """
+    record = work.record
     readers: dict[str, Callable[[Any], Any]] = {}
     if work.kind == "image":
-        readers = {"width": _side, "height": _side, "license": _small, "file_name": _text}
+        readers = {"width": _side, "height": _side, "license": _small}
+        if Reason.NO_FILE_NAME not in work.reasons:
+            readers["file_name"] = _text
     elif work.kind in ("annotation", "segment"):
-        readers = {"iscrowd": _flag, "area": _number, "num_keypoints": _small}
+        readers = {"iscrowd": _flag, "area": _number, "num_keypoints": lambda value: _count(record, value)}
     elif work.kind == "caption":
         readers = {"caption": _text}
     for key, read in readers.items():
-        value = work.record.get(key)
+        value = record.get(key)
         if value is None:
             continue
         repaired = read(value)
-        if repaired is None:
+        if repaired is not None:
+            record[key] = repaired
+        elif key not in ("width", "height", "area"):
             raise _CannotRepairError(Reason.BAD_FIELD, f"`{key}` is {json.dumps(value)[:60]}")
-        work.record[key] = repaired
 
 
 def _side(value: Any) -> int | None:
@@ -193,6 +202,14 @@ def _side(value: Any) -> int | None:
 def _small(value: Any) -> int | None:
     number = as_integer(value, LARGEST_SIDE)[0]
     return number if number >= 0 else None
+
+
+def _count(record: dict[str, Any], value: Any) -> int | None:
+    """Return the number of visible keypoints as stated or, where that is unreadable, counted."""
+    number, points = _small(value), as_numbers(record.get("keypoints"))
+    if number is None and points is not None and len(points) % 3 == 0:
+        number = sum(visibility > 0 for visibility in points[2::3])
+    return number
 
 
 def _flag(value: Any) -> int | None:
@@ -252,16 +269,26 @@ _BOX_REASONS: Final = (Reason.NO_BOX, Reason.BAD_BOX, Reason.BOX_ZERO_SIDE, Reas
 
 def _box(reason: Reason) -> _Change:
     def change(work: _Work) -> None:
-        if work.kind == "segment" and _box_is_sound(work.record, work.size):
+        record = work.record
+        if work.kind == "segment" and _box_is_sound(record.get("bbox"), work.size):
             return
-        if reason == next(r for r in _BOX_REASONS if r in work.reasons):  # once is enough
-            work.record["bbox"] = _box_of(work.record.get("segmentation"), work.size, reason)
+        if reason != next(r for r in _BOX_REASONS if r in work.reasons):  # once is enough
+            return
+        read = _box_in_text(record.get("bbox")) if reason == Reason.BAD_BOX else None
+        sound = read if _box_is_sound(read, work.size) else None
+        record["bbox"] = sound or _box_of(record.get("segmentation"), work.size, reason)
 
     return change
 
 
-def _box_is_sound(record: dict[str, Any], size: Size) -> bool:
-    box = as_numbers(record.get("bbox"))
+def _box_in_text(value: Any) -> list[float] | None:
+    """Return the numbers of a box of which some are written as text; None where one is no number."""
+    numbers = [as_number(item)[0] for item in value] if isinstance(value, list) else [NAN]
+    return numbers if all(map(math.isfinite, numbers)) else None
+
+
+def _box_is_sound(value: Any, size: Size) -> bool:
+    box = as_numbers(value)
     if box is None or len(box) != 4 or not all(map(math.isfinite, box)) or min(box[2:]) <= 0:
         return False
     return size is None or (box[0] < size[0] and box[1] < size[1] and box[0] + box[2] > 0 and box[1] + box[3] > 0)
@@ -319,7 +346,7 @@ def _area_of(record: dict[str, Any], size: Size, reason: Reason) -> int:
     """Return the pixels of the drawn mask, or of the box where there is no segmentation."""
     width, height = _known(size, reason)
     segmentation = record.get("segmentation")
-    if not segmentation and _box_is_sound(record, size):
+    if not segmentation and _box_is_sound(record.get("bbox"), size):
         # The box has been cut at the border before. Of the object itself nothing more is known.
         width, height = record["bbox"][2:]
         pixels: int = round(width * height)

@@ -21,7 +21,7 @@ import pyarrow.parquet as pq
 
 from cocomine.annotations.reasons import Reason, masks_by_policy, policies, reasons_of
 from cocomine.annotations.records import Facts as RecordFacts
-from cocomine.annotations.records import parse_patiently, replace_non_finite
+from cocomine.annotations.records import parse_leniently, read_object, replace_non_finite
 from cocomine.annotations.repairs import repair
 from cocomine.base.errors import CocomineError
 from cocomine.base.files import canonical_json, read_json, read_table, write_json, write_table
@@ -696,14 +696,13 @@ class _Values:
         box = np.stack([table[name][rows] for name in ("bbox_x", "bbox_y", "bbox_w", "bbox_h")], axis=1)
         return cls(box, *(table[name][rows] for name in ("area", "iscrowd", "polygons", "vertices")))
 
-    def replace(self, at: int, record: dict[str, Any]) -> None:
-        shape = record.get("segmentation")
-        polygons = shape if isinstance(shape, list) else []
-        self.box[at] = record.get("bbox") or (np.nan,) * 4
-        self.area[at] = np.nan if record.get("area") is None else record["area"]
-        self.iscrowd[at] = record.get("iscrowd", -1)
-        self.polygons[at] = len(polygons)
-        self.vertices[at] = sum(len(polygon) // 2 for polygon in polygons)
+    def replace(self, at: int, text: bytes) -> None:
+        """Take the values of a repaired record, read as the index reads records."""
+        record, _ = read_object(text)
+        polygons: Any = record.segmentation
+        rings = polygons if isinstance(polygons, list) else []
+        self.box[at], self.area[at], self.iscrowd[at] = record.bbox, record.area, record.iscrowd
+        self.polygons[at], self.vertices[at] = len(rings), sum(len(ring) // 2 for ring in rings)
 
     def select(self, keep: Mask) -> Self:
         return type(self)(*(getattr(self, item.name)[keep] for item in fields(self)))
@@ -779,7 +778,7 @@ def _as_json(raw: bytes) -> bytes:
         msgspec.json.decode(raw, type=msgspec.Raw)
         raw.decode("utf-8")
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
-        value = replace_non_finite(parse_patiently(raw, RecordFacts()), lambda _: None)
+        value = replace_non_finite(parse_leniently(raw, RecordFacts()), lambda _: None)
         return json.dumps(value, ensure_ascii=False).encode()
     return raw
 

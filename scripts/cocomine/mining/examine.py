@@ -20,7 +20,7 @@ import msgspec
 import numpy as np
 
 from cocomine.annotations.reasons import Reason, masks_by_policy, policies, reasons_of
-from cocomine.annotations.records import Facts, parse_patiently, replace_non_finite
+from cocomine.annotations.records import Facts, parse_leniently, replace_non_finite
 from cocomine.annotations.repairs import drawn_facts, repair
 from cocomine.base.errors import CocomineError
 from cocomine.base.files import canonical_json, write_table
@@ -233,13 +233,13 @@ def examine(
     ledger: Ledger,
     draw: bool = False,
     threads: int = 1,
-    on_repaired: Callable[[int, dict[str, Any]], None] | None = None,
+    on_repaired: Callable[[int, bytes], None] | None = None,
 ) -> Examined:
     """Repair the records at global `rows` as policy asks and, with `draw`, check their masks in `threads` processes.
 
     `kind` is "image", "annotation", "caption" or "segment" (a panoptic record, by the row of its first segment). A
     record that policy repairs but that cannot be mended is quarantined. `on_repaired` is told the position in `rows` of
-    every repaired record, and the record. Raises CocomineError where policy says stop.
+    every repaired record, and its text. Raises CocomineError where policy says stop.
     """
     table = source.images if kind == "image" else source.annotations
     chosen = policies(dict(query.policy))
@@ -304,7 +304,7 @@ def examine(
                 identity = int(table["id"][rows[at]])
                 ledger.repaired(Repaired(kind, task, split, identity, ",".join(reasons), before, after), reasons)
                 if on_repaired is not None:
-                    on_repaired(at, json.loads(text))
+                    on_repaired(at, text)
                 progress.count("repaired")
             else:
                 progress.count("in order")
@@ -351,7 +351,7 @@ def _drawing_reasons(text: bytes, size: Sequence[int], tolerance: float) -> Find
         shape = _SHAPE.decode(text)
         segmentation, stated = shape.segmentation, shape.area
     except (msgspec.DecodeError, UnicodeDecodeError):
-        record = parse_patiently(text, Facts())
+        record = parse_leniently(text, Facts())
         segmentation, stated = record.get("segmentation"), record.get("area")
     return drawn_facts(segmentation, stated, size[0], size[1], tolerance)
 

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 from cocomine.annotations.reasons import RULES, Reason, reasons_of
-from cocomine.annotations.records import Facts, parse_patiently
+from cocomine.annotations.records import Facts, parse_leniently
 from cocomine.annotations.repairs import repair
 from cocomine.base.errors import CocomineError
 from helpers.coco_document import Read, document, image, indexed, thing
@@ -88,9 +88,9 @@ def test_every_record_of_a_damaged_document_has_its_row_and_its_bytes(tmp_path: 
     assert len(read.images) == len(images)
     assert len(read.annotations) == sum(rows_expected(task, record) for record in annotations)
     for row, record in zip(read.images, images, strict=True):
-        assert same(parse_patiently(read.raw(row), Facts()), record)
+        assert same(parse_leniently(read.raw(row), Facts()), record)
     for row in read.annotations:
-        assert same(parse_patiently(read.raw(row), Facts()), annotations[row["record"]])
+        assert same(parse_leniently(read.raw(row), Facts()), annotations[row["record"]])
     for kind, rows in (("image", read.images), ("annotation", read.annotations)):
         for code, number in read.manifest["reasons"][kind].items():
             assert number == sum(code in row["reasons"] for row in rows)
@@ -139,7 +139,7 @@ def test_a_cut_or_overwritten_file_gives_an_error_with_its_byte_offset_or_all_re
         with pytest.raises(ValueError):
             strictly(broken)
         return
-    parsed = parse_patiently(broken.removeprefix(b"\xef\xbb\xbf"), Facts())
+    parsed = parse_leniently(broken.removeprefix(b"\xef\xbb\xbf"), Facts())
     assert len(read.images) == len(parsed.get("images", []))
     assert len(read.annotations) == len(parsed.get("annotations", []))
 

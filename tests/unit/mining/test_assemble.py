@@ -8,18 +8,14 @@ import time
 from pathlib import Path
 
 import numpy as np
-import pyarrow as pa
-import pyarrow.parquet as pq
 import pytest
-from cocomine.annotations.build import build_index
 from cocomine.annotations.reasons import NEVER_KEPT, TABLE
 from cocomine.base.errors import CocomineError
-from cocomine.base.files import read_table
 from cocomine.coco.reader import load_document
 from cocomine.mining import interference
 from cocomine.mining.assemble import assemble
-from cocomine.mining.mine import mine
 from cocomine.mining.settings import SubsetSettings
+from helpers.mined import build, lines, subset
 from helpers.small_documents import annotation, document
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
@@ -30,31 +26,6 @@ from pycocotools import mask as coco_mask
 def _no_picture(monkeypatch):
     """The picture takes longer than all the rest; its own test draws it."""
     monkeypatch.setattr(interference, "draw", lambda before, after, path: None)
-
-
-def build(folder, documents, query=None, broken=None):
-    """Index, mine and assemble documents, given as {"instances_a": document, …}; return the statistics.
-
-    `broken` gives what was measured of images, by id, where that differs from what the document says; with None, no
-    image is measured.
-    """
-    for name, content in documents.items():
-        task, split = name.rsplit("_", 1)
-        (folder / f"{name}.json").write_text(content if isinstance(content, str) else json.dumps(content), "utf-8")
-        build_index(folder / f"{name}.json", task, split, folder / "index" / name)
-    out = folder / "out"
-    chosen = SubsetSettings.from_mapping(query or {})
-    mine(chosen, folder / "index", [], out / "selection.tsv", out / "funnel.json")
-    measures = None if broken is None else measures_of(folder, broken)
-    return assemble(chosen, folder / "index", folder, out / "selection.tsv", out / "funnel.json", measures, out)
-
-
-def subset(folder):
-    return json.loads((folder / "out" / "subset.json").read_text("utf-8"))
-
-
-def lines(folder, name):
-    return list(read_table(folder / "out" / f"{name}.tsv"))
 
 
 def test_a_repaired_record_is_written_anew_with_before_and_after(tmp_path):
@@ -241,18 +212,6 @@ def test_a_licence_given_as_text_is_attributed_by_its_name(tmp_path):
     content = document([annotation(1)], licenses=[{"id": "1", "name": "Attribution", "url": "http://example.org/"}])
     build(tmp_path, {"instances_a": content})
     assert "## Attribution: 1 images" in (tmp_path / "out" / "ATTRIBUTION.md").read_text()
-
-
-def measures_of(folder, broken):
-    """A table of measured images, as measure_images writes it; `broken` gives other values by image id."""
-    rows = []
-    for row in read_table(folder / "out" / "selection.tsv"):
-        sound = {"status": "ok", "width": int(row["width"]), "height": int(row["height"]), "exif_orientation": 0}
-        given = {"image_id": int(row["image_id"]), "source_split": row["source_split"], "file_name": row["file_name"]}
-        rows.append(given | sound | broken.get(int(row["image_id"]), {}))
-    path = folder / "images.parquet"
-    pq.write_table(pa.Table.from_pylist(rows), path)
-    return path
 
 
 def test_images_that_policy_keeps_twice_stay_two(tmp_path):
