@@ -42,7 +42,7 @@ def kill_at(place, count):
     left = [count]
 
     def passing(here, path=""):
-        if place in (here, f"{here} {Path(path).name.removeprefix('.').partition('.part')[0].rpartition('.')[0]}"):
+        if place in (here, f"{here} {Path(path).name}"):
             left[0] -= 1
             if not left[0]:
                 os.kill(os.getpid(), signal.SIGKILL)

@@ -5,13 +5,10 @@ nearly all of it, are handed out in stretches of a few megabytes to worker proce
 """
 
 import hashlib
-import multiprocessing
 import re
-import sys
 from collections import deque
 from collections.abc import Callable, Iterator
-from concurrent.futures import Future, ProcessPoolExecutor
-from concurrent.futures.process import BrokenProcessPool
+from concurrent.futures import Future
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -30,6 +27,7 @@ from cocomine.annotations.scan import (
     value_end,
 )
 from cocomine.base.errors import CocomineError
+from cocomine.base.pool import worker_pool
 
 STRETCH: Final = 1 << 22
 """Bytes of records handed to a worker at a time."""
@@ -111,12 +109,6 @@ def walk(
     try:
         with _workers(threads if source.size >= WORTH_PROCESSES else 1) as (submit, ahead):
             return _Walk(source, TASKS[task], submit, ahead, advance, meanwhile).run(), source
-    except BrokenProcessPool as error:
-        source.close()
-        raise CocomineError(
-            f"{path}: a process that reads it was ended from outside",
-            "the machine may be short of memory: run it again with --threads 1",
-        ) from error
     except BaseException:
         source.close()
         raise
@@ -128,14 +120,8 @@ def _workers(threads: int) -> Iterator[tuple[Submit, int]]:
     if threads < 2:
         yield _at_once, 1
         return
-    # Forking costs 10 ms where starting afresh costs the imports again. No thread of ours runs yet at this point.
-    context = multiprocessing.get_context("fork" if sys.platform == "linux" else "spawn")
-    with ProcessPoolExecutor(threads, mp_context=context) as pool:
-        try:
-            yield pool.submit, threads + AHEAD
-        except BaseException:
-            pool.shutdown(wait=True, cancel_futures=True)
-            raise
+    with worker_pool(threads) as pool:
+        yield pool.submit, threads + AHEAD
 
 
 def _at_once(function: Callable[..., Part], *arguments: Any) -> "Future[Part]":

@@ -4,29 +4,27 @@ import hashlib
 import json
 import os
 import re
-import secrets
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 from cocomine.base.errors import CocomineError
+from cocomine.base.space import writing
+from cocomine.base.staging import INCOMPLETE, staging
 
 
 @contextmanager
 def atomic_path(path: Path) -> Iterator[Path]:
-    """Yield a temporary path beside `path`; on a clean exit it replaces `path`, otherwise it is removed.
+    """Yield a temporary path that replaces `path` on a clean exit and is removed otherwise.
 
-    The temporary name starts with a dot and is unique, so that two writers never share one.
+    It lies in the staging place beside `path`, under the same name, and is swept by the next writer there if this one
+    is killed. An error of writing that names no file names `path`.
     """
     path = Path(path)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.parent / f".{path.name}.{os.getpid()}-{secrets.token_hex(4)}.part"
-    try:
-        yield temporary
-        os.replace(temporary, path)
-    finally:
-        temporary.unlink(missing_ok=True)
+    with writing(path), staging(path.parent / INCOMPLETE) as folder:
+        yield folder / path.name
+        os.replace(folder / path.name, path)
 
 
 def write_bytes(path: Path, content: bytes) -> None:

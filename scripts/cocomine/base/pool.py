@@ -1,11 +1,15 @@
-"""Work spread over processes: results in the order of the work, and only a few pieces in flight, so memory is flat."""
+"""Work spread over processes that die with the one that started them."""
 
 import multiprocessing
+import os
 import sys
+import threading
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
+from contextlib import contextmanager
+from multiprocessing.process import BaseProcess
 from typing import TypeVar
 
 from cocomine.base.errors import CocomineError
@@ -16,29 +20,56 @@ Result = TypeVar("Result")
 PIECES_IN_FLIGHT_PER_PROCESS = 3
 
 
+@contextmanager
+def worker_pool(processes: int) -> Iterator[ProcessPoolExecutor]:
+    """Yield a pool of that many processes, none of which outlives this process, however it ends.
+
+    On an error what waits is cancelled. Raises CocomineError when the system ends a worker.
+    """
+    # Linux: fork starts in milliseconds, where spawn imports everything anew. Elsewhere fork is not safe.
+    context = multiprocessing.get_context("fork" if sys.platform == "linux" else "spawn")
+    with ProcessPoolExecutor(processes, mp_context=context, initializer=end_with_parent) as pool:
+        try:
+            yield pool
+        except BrokenProcessPool as error:
+            raise CocomineError(
+                "a worker process was ended from outside before its work was done",
+                "it was probably killed for want of memory: run with fewer threads (--cores), or ask for more memory",
+            ) from error
+        except BaseException:
+            pool.shutdown(wait=True, cancel_futures=True)
+            raise
+
+
+def end_with_parent() -> None:
+    """Let this worker process end when the process that started it does, by whatever signal.
+
+    A worker of a pool waits for work for ever otherwise: its siblings hold the other end of the pipe it reads.
+    """
+    parent = multiprocessing.parent_process()
+    if parent is not None:
+        threading.Thread(target=_exit_after, args=(parent,), daemon=True).start()
+
+
+def _exit_after(parent: BaseProcess) -> None:
+    parent.join()
+    os._exit(1)
+
+
 def in_order(work: Callable[[Piece], Result], pieces: Iterable[Piece], processes: int) -> Iterator[Result]:
     """Yield `work(piece)` for each piece, in the order of `pieces`, computed by that many processes.
 
     With one process everything runs in this one. `pieces` is consumed no faster than results are taken, up to three
-    pieces a process. Raises what `work` raises, and CocomineError when the system ends a process.
+    pieces a process, so memory is flat. Raises what `work` raises, and CocomineError when the system ends a process.
     """
     if processes <= 1:
         yield from map(work, pieces)
         return
-    # Linux: fork starts in milliseconds, where spawn imports everything anew. Elsewhere fork is not safe.
-    context = multiprocessing.get_context("fork" if sys.platform == "linux" else "spawn")
     waiting: deque[Future[Result]] = deque()
-    with ProcessPoolExecutor(processes, mp_context=context) as pool:
-        try:
-            for piece in pieces:
-                waiting.append(pool.submit(work, piece))
-                if len(waiting) >= processes * PIECES_IN_FLIGHT_PER_PROCESS:
-                    yield waiting.popleft().result()
-            while waiting:
+    with worker_pool(processes) as pool:
+        for piece in pieces:
+            waiting.append(pool.submit(work, piece))
+            if len(waiting) >= processes * PIECES_IN_FLIGHT_PER_PROCESS:
                 yield waiting.popleft().result()
-        except BrokenProcessPool as error:
-            hint = "it was probably killed for want of memory: run with fewer threads"
-            raise CocomineError("a working process ended before its work was done", hint) from error
-        finally:
-            for future in waiting:
-                future.cancel()
+        while waiting:
+            yield waiting.popleft().result()

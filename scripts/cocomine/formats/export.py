@@ -15,10 +15,11 @@ import yaml
 
 from cocomine.base.errors import CocomineError
 from cocomine.base.files import read_table, write_json
+from cocomine.base.folder import replaced_folder
 from cocomine.base.progress import Progress
 from cocomine.coco.reader import load_document
 from cocomine.formats import yolo
-from cocomine.formats.folder import MANIFEST, Placed, Placement, check_inside, place_files, staged_folder, write_placed
+from cocomine.formats.folder import MANIFEST, Placed, Placement, check_inside, place_files, write_placed
 from cocomine.formats.losses import LOSSES
 from cocomine.formats.settings import FORMATS
 from cocomine.formats.subset import SPLITS, Item, Subset, open_subset
@@ -68,7 +69,7 @@ def export_dataset(
     if format_name not in FORMATS:
         raise CocomineError(f"unknown export format {format_name!r}", f"use one of: {', '.join(FORMATS)}")
     subset = open_subset(subset_dir, store_dir)
-    with staged_folder(out_dir) as folder:
+    with replaced_folder(out_dir, MANIFEST) as folder:
         writer = {"coco": _write_coco, "masks": _write_masks}.get(format_name, _write_yolo)
         written = writer(format_name, subset, folder, options)
         manifest = _manifest(format_name, subset, written)

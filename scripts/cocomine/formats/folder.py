@@ -1,12 +1,10 @@
-"""An export's folder: built beside its place, then renamed into it, with every file hashed."""
+"""The files of an export: linked or copied into its folder, each of them hashed."""
 
 import hashlib
 import os
-import secrets
 import shutil
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
@@ -37,30 +35,6 @@ class Placed:
     path: str
     bytes: int
     sha256: str
-
-
-@contextmanager
-def staged_folder(out_dir: Path) -> Iterator[Path]:
-    """Yield an empty folder beside `out_dir`; on a clean exit it takes `out_dir`'s place, otherwise it is removed.
-
-    Raises CocomineError when `out_dir` holds files but no manifest: it is then no earlier export, and replacing it
-    would delete something of the user's.
-    """
-    if out_dir.exists() and not (out_dir / MANIFEST).is_file() and any(out_dir.iterdir()):
-        raise CocomineError(
-            f"{out_dir}: not empty, and not an earlier export (it has no {MANIFEST})",
-            "name another --out-dir, or empty this one yourself",
-        )
-    out_dir.parent.mkdir(parents=True, exist_ok=True)
-    staging = out_dir.parent / f".{out_dir.name}.{os.getpid()}-{secrets.token_hex(4)}.part"
-    staging.mkdir()
-    try:
-        yield staging
-        if out_dir.exists():
-            shutil.rmtree(out_dir)
-        os.replace(staging, out_dir)
-    finally:
-        shutil.rmtree(staging, ignore_errors=True)
 
 
 def checked_targets(placements: Iterable[Placement], by_stem: bool) -> list[Placement]:

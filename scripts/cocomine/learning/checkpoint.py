@@ -12,6 +12,7 @@ import torch
 
 from cocomine.base.errors import CocomineError
 from cocomine.base.files import atomic_path, canonical_json
+from cocomine.base.staging import INCOMPLETE, sweep
 
 log = logging.getLogger("cocomine")
 
@@ -26,12 +27,6 @@ def key_of(config: dict[str, Any], code: str, data: str) -> str:
 def first_line(error: BaseException) -> str:
     """Return an error's first line, or its type where it says nothing."""
     return next(iter(str(error).strip().splitlines()), type(error).__name__)
-
-
-def sweep(path: Path) -> None:
-    """Remove what a killed process left half-written of `path`: a checkpoint of hundreds of megabytes, it may be."""
-    for left in path.parent.glob(f".{path.name}.*.part"):
-        left.unlink(missing_ok=True)
 
 
 class Store:
@@ -51,7 +46,7 @@ class Store:
         others = sorted(path.name for path in self.folder.glob("*.pt") if path != self.path)
         if others:
             log.info("%d checkpoint(s) of another config, code or data in %s are left alone", len(others), self.folder)
-        sweep(self.path)
+        sweep(self.folder / INCOMPLETE)
         if not self.path.exists():
             return None
         try:

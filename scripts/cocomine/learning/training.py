@@ -445,8 +445,6 @@ class _Run:
         state, out = self.state, self.job.out_dir
         use_best = self.settings.keep == "best" and state.best is not None
         weights = state.best if use_best and state.best is not None else self.network.state_dict()
-        for name in ("model.safetensors", "history.csv", "train_images.tsv", "curves.png", "training.json"):
-            checkpoint.sweep(out / name)
         content = save({key: value.detach().cpu().contiguous() for key, value in sorted(weights.items())})
         with checkpoint.saying_when_full(out / "model.safetensors", self.store.path, len(content)):
             write_bytes(out / "model.safetensors", content)

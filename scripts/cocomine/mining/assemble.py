@@ -25,6 +25,7 @@ from cocomine.annotations.records import parse_leniently, read_object, replace_n
 from cocomine.annotations.repairs import repair
 from cocomine.base.errors import CocomineError
 from cocomine.base.files import canonical_json, read_json, read_table, write_json, write_table
+from cocomine.base.staging import INCOMPLETE, staging
 from cocomine.coco.writer import write_document
 from cocomine.mining import clauses, interference
 from cocomine.mining.drawn import INSTANCES, Drawn, drawn_categories
@@ -109,9 +110,10 @@ def assemble(
         )
     source = read_source_of(query, index_dir, funnel_before["splits"])
     with ExitStack() as stack:
-        spill = Spill(out_dir / ".repaired.part")
+        beside = stack.enter_context(staging(out_dir / INCOMPLETE))
+        spill = Spill(beside / "repaired")
         stack.callback(spill.close)
-        ledger = Ledger(out_dir / ".repairs.part")
+        ledger = Ledger(beside / "repairs")
         stack.callback(ledger.close)
         return _Assembly(
             query, index_dir, annotations_dir, out_dir, source, funnel_before, spill, ledger, stack, drawn

@@ -8,6 +8,7 @@ versions of the packages they import. An edit that can change a result changes t
 import ast
 import hashlib
 import importlib.metadata
+import itertools
 import json
 import sys
 from collections.abc import Iterator
@@ -143,7 +144,31 @@ def _facts_of_source(source: bytes, name: str) -> _Facts:
     for node in ast.walk(tree):
         if isinstance(node, ast.Module | ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef) and _docstring(node):
             node.body = node.body[1:]
-    return _Facts(hashlib.sha256(ast.dump(tree, annotate_fields=False).encode()).hexdigest(), imports)
+    return _Facts(hashlib.sha256(written(tree).encode()).hexdigest(), imports)
+
+
+def written(node: object) -> str:
+    """Return a syntax tree, or a part of one, as text that every version of Python gives of the same source.
+
+    `ast.dump` does not: 3.12 gave functions a field `type_params`, 3.13 leaves out fields that are empty, and the
+    constants of an f-string are cut in different places. So empty fields are left out and those constants joined.
+    """
+    if isinstance(node, ast.JoinedStr):
+        return f"JoinedStr({','.join(_pieces(node))})"
+    if isinstance(node, ast.AST):
+        fields = [(name, value) for name, value in ast.iter_fields(node) if value not in (None, [])]
+        kept = (f"{name}={written(value)}" for name, value in fields if not isinstance(value, ast.expr_context))
+        return f"{type(node).__name__}({','.join(kept)})"
+    return f"[{','.join(map(written, node))}]" if isinstance(node, list) else repr(node)
+
+
+def _pieces(node: ast.JoinedStr) -> Iterator[str]:
+    for constant, values in itertools.groupby(node.values, lambda value: isinstance(value, ast.Constant)):
+        if constant:
+            text = "".join(str(value.value) for value in values if isinstance(value, ast.Constant))
+            yield from [repr(text)] if text else []
+        else:
+            yield from map(written, values)
 
 
 # Parsing 170 files takes most of a second, at every start of Snakemake. What was learnt of a file is remembered where
@@ -152,8 +177,7 @@ _LEARNT: list[str] = []
 
 
 def _memory_file() -> Path:
-    version = f"{sys.implementation.cache_tag}"
-    return Path(__file__).parent / "__pycache__" / f"digests.{version}.json"
+    return Path(__file__).parent / "__pycache__" / f"trees.{sys.implementation.cache_tag}.json"
 
 
 @cache

@@ -11,16 +11,17 @@ from pathlib import Path
 
 from cocomine.base.errors import CocomineError
 from cocomine.base.progress import Progress
+from cocomine.base.space import free_bytes, size
 from cocomine.transfer.behaviour import Behaviour
 from cocomine.transfer.gcs import Bucket
-from cocomine.transfer.lacking import report_lacking, size
+from cocomine.transfer.lacking import report_lacking
 from cocomine.transfer.ledger import FOLDER, Entry, Ledger, worth_compacting
 from cocomine.transfer.listing import Filter, LocalFile, side_by_side, walk
 from cocomine.transfer.movers import Crew
 from cocomine.transfer.names import FolderGuard, Taken, plain, refusal
 from cocomine.transfer.origins import public_label
 from cocomine.transfer.prefix_lock import PrefixLock, agree
-from cocomine.transfer.receiving import Target, digest_of_file, free_bytes
+from cocomine.transfer.receiving import Target, digest_of_file
 from cocomine.transfer.records import Facts, Outcome, Want
 from cocomine.transfer.settings import OriginSettings
 from cocomine.transfer.staging import staging

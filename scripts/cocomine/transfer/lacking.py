@@ -47,15 +47,6 @@ def failures_beside(lock: Path) -> Path:
     return lock.with_name(f"{lock.stem}.failures.tsv")
 
 
-def size(count: float) -> str:
-    """Return bytes in words: 1.5 GB."""
-    for unit in ("B", "kB", "MB", "GB"):
-        if abs(count) < 1000:
-            return f"{count:.0f} {unit}" if unit == "B" else f"{count:.1f} {unit}"
-        count /= 1000
-    return f"{count:.1f} TB"
-
-
 def shown(names: Iterable[str], most: int = 20) -> str:
     """Return the first names, and how many more there are."""
     all_names = list(names)

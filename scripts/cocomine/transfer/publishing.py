@@ -13,10 +13,10 @@ from typing import Any
 from cocomine.base.errors import CocomineError
 from cocomine.base.files import write_json
 from cocomine.base.progress import Progress
+from cocomine.base.space import size
 from cocomine.transfer.bucket_sync import Known, Moved, Options, Tally, is_placeholder, words
 from cocomine.transfer.digests import base64_of_hex
 from cocomine.transfer.gcs import MTIME_KEY, Bucket
-from cocomine.transfer.lacking import size
 from cocomine.transfer.ledger import FOLDER, Entry, Ledger
 from cocomine.transfer.listing import FOLDER_LINK, LocalFile, side_by_side, walk
 from cocomine.transfer.names import plain, refusal

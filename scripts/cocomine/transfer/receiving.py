@@ -3,7 +3,6 @@
 import os
 import random
 import secrets
-import shutil
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass
@@ -108,14 +107,6 @@ def digest_of_file(path: Path) -> Digester:
     for piece in pieces_of_file(path):
         digest.update(piece)
     return digest
-
-
-def free_bytes(folder: Path) -> int:
-    """Return the bytes that can be written to the disk of `folder` (or of its nearest ancestor that exists)."""
-    existing = folder
-    while not existing.exists():
-        existing = existing.parent
-    return shutil.disk_usage(existing).free
 
 
 def backoff(behaviour: Behaviour, tries: int) -> float:

@@ -188,13 +188,14 @@ def test_checkpoints_are_read_without_unpickling_and_damage_is_said(tmp_path):
         store.load()
 
 
-def test_half_a_checkpoint_of_a_killed_process_is_swept_away_and_others_are_left(tmp_path):
+def test_half_a_checkpoint_of_a_killed_process_is_swept_away(tmp_path):
     store = checkpoint.Store(tmp_path, "k" * 64)
-    half, other = tmp_path / f".{store.path.name}.123-abcd.part", tmp_path / ".other.pt.123-abcd.part"
-    half.write_bytes(b"PK")
-    other.write_bytes(b"PK")
+    dead = tmp_path / ".incomplete" / "123-abcd"
+    dead.mkdir(parents=True)
+    (dead / "lock").touch()
+    (dead / store.path.name).write_bytes(b"PK")
     assert store.load() is None
-    assert list(tmp_path.iterdir()) == [other]
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_full_disk_says_so_and_keeps_the_last_checkpoint(tmp_path, monkeypatch):

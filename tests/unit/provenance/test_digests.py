@@ -1,11 +1,13 @@
 """What the digest of a script promises: it changes with what can change a result, and with nothing else."""
 
+import ast
+import shutil
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
-from cocomine.provenance.digests import code_digest, package_versions, reached_files
+from cocomine.provenance.digests import code_digest, package_versions, reached_files, written
 from helpers.shared import ROOT
 
 SCRIPTS = sorted((ROOT / "scripts").glob("*.py"))
@@ -90,3 +92,48 @@ def test_every_package_that_a_script_imports_has_a_version(script: Path) -> None
     versions = package_versions(sorted(reached_files(script)))
     assert all(versions.values())
     assert len(code_digest(script)) == 64
+
+
+def interpreters() -> list[Path]:
+    """Other versions of Python on this machine."""
+    names = [shutil.which(f"python3.{minor}") for minor in range(11, 20)]
+    managed = sorted((Path.home() / ".pyenv" / "versions").glob("3.1[1-9]*/bin/python3"))
+    return [Path(name) for name in names if name] + managed
+
+
+TREES = """
+import ast, hashlib, sys
+from pathlib import Path
+from cocomine.provenance.digests import written
+for path in sorted(Path(sys.argv[1]).rglob("*.py")):
+    print(path, hashlib.sha256(written(ast.parse(path.read_bytes())).encode()).hexdigest())
+"""
+
+
+def test_every_version_of_python_writes_the_same_of_a_file() -> None:
+    asked: dict[str, str] = {}
+    for python in interpreters():
+        version = subprocess.run([python, "--version"], capture_output=True, text=True).stdout
+        if version and version not in asked:
+            command = [python, "-c", TREES, str(ROOT / "scripts" / "cocomine")]
+            asked[version] = subprocess.run(
+                command, check=True, capture_output=True, text=True, cwd=ROOT / "scripts"
+            ).stdout
+    if len(asked) < 2:
+        pytest.skip(f"only one version of Python is here: {', '.join(asked)}")
+    assert len(set(asked.values())) == 1, list(asked)
+
+
+def test_where_the_constants_of_a_formatted_text_are_cut_does_not_matter() -> None:
+    whole = ast.parse("f'ab{c}'")
+    cut = ast.parse("f'ab{c}'")
+    text = cut.body[0].value.values
+    text[:1] = [ast.Constant("a"), ast.Constant(""), ast.Constant("b")]
+    assert written(whole) == written(cut)
+    assert written(whole) != written(ast.parse("f'ab{d}'"))
+
+
+def test_a_tree_is_written_without_what_is_empty() -> None:
+    assert written(ast.parse("def f(): return None")) == (
+        "Module(body=[FunctionDef(name='f',args=arguments(),body=[Return(value=Constant())])])"
+    )

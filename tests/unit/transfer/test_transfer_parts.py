@@ -9,8 +9,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from cocomine.base import staging as staging_module
 from cocomine.base.errors import CocomineError
-from cocomine.transfer import staging as staging_module
 from cocomine.transfer.behaviour import Behaviour
 from cocomine.transfer.gcs import Bucket, inflated, mtime_of
 from cocomine.transfer.listing import walk

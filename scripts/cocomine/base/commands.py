@@ -1,0 +1,106 @@
+"""The commands that messages propose: as the user typed theirs, so that they build what the user builds.
+
+The Snakefile remembers how Snakemake was called, and the jobs that it starts find it in their environment. A script
+that is run by hand finds nothing there, and proposes what the README does.
+"""
+
+import argparse
+import json
+import os
+import shlex
+import sys
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+VARIABLE = "COCOMINE_COMMANDS"
+
+# Options of Snakemake that say what is built, where and on what: their other names and how many values each takes.
+KEPT: dict[str, tuple[tuple[str, ...], str | None]] = {
+    "--cores": (("-c",), "?"),
+    "--jobs": (("-j",), "?"),
+    "--executor": (("-e",), None),
+    "--software-deployment-method": (("--sdm", "--deployment-method", "--deployment"), "+"),
+    "--snakefile": (("-s",), None),
+    "--profile": ((), None),
+    "--workflow-profile": ((), None),
+    "--configfile": (("--configfiles",), "+"),
+    "--config": (("-C",), "+"),
+    "--directory": (("-d",), None),
+}
+
+
+@dataclass(frozen=True)
+class Commands:
+    """How to call Snakemake with the user's config and folder, and how to call a script, from where they stood.
+
+    `directory` is the folder of the build as the user gave it, or the empty text where it is the one they stood in.
+    """
+
+    snakemake: str = "./run snakemake --cores 8"
+    scripts: str = "./run python scripts/"
+    directory: str = ""
+
+    def again(self, *rules: str, until: str = "") -> str:
+        """Return the command that runs `rules` anew and builds what is missing; with none, the plain command."""
+        forced = f" --forcerun {' '.join(rules)}" if rules else ""
+        return f"{self.snakemake}{forced}{f' --until {until}' if until else ''}"
+
+    def script(self, name: str, *arguments: str) -> str:
+        """Return the command that runs a script."""
+        return " ".join([f"{self.scripts}{name}.py", *map(shlex.quote, arguments)])
+
+    def verify(self) -> str:
+        """Return the command that proves the build."""
+        return self.script("verify_build", *(["--root", self.directory] if self.directory else []))
+
+
+def commands(environment: Mapping[str, str] = os.environ) -> Commands:
+    """Return the commands of the run that started this process, or the README's where a user did by hand."""
+    told = environment.get(VARIABLE)
+    return Commands(**json.loads(told)) if told else Commands()
+
+
+def sync_images_again() -> str:
+    """Return the command that fetches what is missing of an image store, and runs nothing else."""
+    return commands().again("sync_images", until="sync_images")
+
+
+def remember(home: Path, arguments: Sequence[str], stood_in: Path) -> Commands:
+    """Put the commands of a Snakemake that was called with `arguments` into the environment of the jobs it starts.
+
+    `home` is the folder of the project, `stood_in` the folder in which the user typed. A Snakemake that runs a single
+    job for another one, on a node of a cluster, keeps what that one remembered.
+    """
+    if VARIABLE not in os.environ or "--mode" not in arguments:
+        os.environ[VARIABLE] = json.dumps(asdict(typed(home, arguments, stood_in)))
+    return commands()
+
+
+def typed(home: Path, arguments: Sequence[str], stood_in: Path) -> Commands:
+    """Return the commands of one who typed `arguments` (without the program) in the folder `stood_in`."""
+    parser = argparse.ArgumentParser(add_help=False, allow_abbrev=False, exit_on_error=False)
+    for option, (others, values) in KEPT.items():
+        many = {"action": "extend"} if values == "+" else {"const": ""} if values == "?" else {}
+        parser.add_argument(option, *others, nargs=values, **many)  # type: ignore[arg-type]
+    given = vars(parser.parse_known_args(list(arguments))[0])
+    kept = [
+        " ".join([option, *map(shlex.quote, filter(None, [value] if isinstance(value, str) else value))])
+        for option in KEPT
+        if (value := given[option.removeprefix("--").replace("-", "_")]) is not None
+    ]
+    runs = any(given[name] is not None for name in ("cores", "jobs", "profile"))
+    own = (home / "run").is_file() and Path(sys.prefix).resolve() == (home / ".venv").resolve()
+    run = f"{_from(home / 'run', stood_in)} " if own else ""
+    return Commands(
+        " ".join([f"{run}snakemake", *([] if runs else ["--cores 8"]), *kept]),
+        f"{run}python {_from(home / 'scripts', stood_in).removeprefix('./')}/",
+        given["directory"] or "",
+    )
+
+
+def _from(path: Path, folder: Path) -> str:
+    """Return how one who stands in `folder` writes `path`: relative where that is short."""
+    relative = os.path.relpath(path, folder)
+    text = str(path) if relative.startswith(f"..{os.sep}..{os.sep}") else relative
+    return shlex.quote(text if text.startswith((os.sep, ".")) else f".{os.sep}{text}")

@@ -1,0 +1,52 @@
+"""What proposed commands promise: they carry the user's config and folder, and can be typed where the user stood."""
+
+import argparse
+import shlex
+from pathlib import Path
+
+import pytest
+from cocomine.base import commands
+from hypothesis import given
+from hypothesis import strategies as st
+
+HOME = Path("/home/cocomine")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "expected"),
+    [
+        (["--cores", "8"], "snakemake --cores 8"),
+        (["-n", "--configfile", "my.yaml"], "snakemake --cores 8 --configfile my.yaml"),
+        (["-c4", "--configfile=my.yaml", "--until", "x"], "snakemake --cores 4 --configfile my.yaml"),
+        (["-j", "--configfile", "a.yaml", "b.yaml", "-F"], "snakemake --jobs --configfile a.yaml b.yaml"),
+        (["--profile", "profiles/slurm", "-d", "../w"], "snakemake --profile profiles/slurm --directory ../w"),
+        (["-c", "1", "results/a", "--forcerun", "x", "y"], "snakemake --cores 1"),
+    ],
+)
+def test_what_says_what_is_built_is_kept_and_the_rest_is_not(arguments: list[str], expected: str) -> None:
+    assert commands.typed(HOME, arguments, HOME).snakemake == expected
+
+
+@given(st.lists(st.text(st.characters(exclude_characters="\0", exclude_categories=("Cs",)), min_size=1), min_size=1))
+def test_a_shell_reads_the_very_config_files_and_folder_that_were_given(names: list[str]) -> None:
+    names = [name for name in names if not name.startswith("-")] or ["a"]
+    made = commands.typed(HOME, ["--directory", names[0], "--configfile", *names, "--cores", "1"], HOME)
+    parser = argparse.ArgumentParser()
+    parser.add_argument("--configfile", nargs="+")
+    parser.add_argument("--directory")
+    read = parser.parse_known_args(shlex.split(made.again("sync_images"))[1:])[0]
+    assert (read.configfile, read.directory) == (names, names[0])
+    assert shlex.split(made.verify())[-2:] == ["--root", names[0]]
+
+
+def test_a_script_by_hand_proposes_what_the_readme_does(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv(commands.VARIABLE, raising=False)
+    assert commands.commands().again("a", "b", until="b") == "./run snakemake --cores 8 --forcerun a b --until b"
+    assert commands.commands().verify() == "./run python scripts/verify_build.py"
+
+
+def test_a_job_of_a_cluster_keeps_what_the_user_typed(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv(commands.VARIABLE, raising=False)
+    commands.remember(HOME, ["--profile", "profiles/slurm", "--configfile", "my.yaml"], HOME)
+    commands.remember(HOME, ["--snakefile", "/x/Snakefile", "--mode", "remote", "--cores", "all"], HOME)
+    assert commands.commands().again() == "snakemake --profile profiles/slurm --configfile my.yaml"
