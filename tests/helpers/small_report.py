@@ -156,8 +156,15 @@ def _run(folder: Path, names) -> Path:
         {"cell": "middle", "images": 3, "judged": False, "iou_mean_foreground": None, "mean_error": 0.2},
     ]
     attributes = [
-        {"attribute": "blur", "unknown": 0, "eta_squared": 0.31, "interval": [0.2, 0.4], "cells": cells},
-        {"attribute": "crowd", "unknown": 0, "eta_squared": None, "interval": None, "cells": cells[1:]},
+        {"attribute": "blur", "unknown": 0, "epsilon_squared": 0.28, "p": 0.01, "cells": cells},
+        {
+            "attribute": "crowd",
+            "unknown": 0,
+            "eta_squared": None,
+            "epsilon_squared": None,
+            "p": None,
+            "cells": cells[1:],
+        },
     ]
     write_json(
         folder / "metrics.json",

@@ -449,7 +449,7 @@ def _write_pictures(job: Job, rows: Rows, predicted: Predicted, errors: metrics.
     shown = predicted.small.truth[:, 1:].sum(1) > 0
     for stem, i in pictures.extremes(errors, shown, job.settings.pictures):
         row = int(rows[i])
-        image = pictures.photograph(job.subset_dir, job.store_dir, int(job.tensors.image_ids[row]))
+        image = pictures.original(job.subset_dir, job.store_dir, int(job.tensors.image_ids[row]))
         if image is None:
             image = job.tensors.images[row]
         pictures.write_panel(
@@ -458,5 +458,5 @@ def _write_pictures(job: Job, rows: Rows, predicted: Predicted, errors: metrics.
             baselines.enlarged(job.tensors.masks[row], *image.shape[:2]),
             baselines.enlarged(predicted.masks[i], *image.shape[:2]),
             job.labels,
-            f"{job.tensors.file_names[row]}: photograph, truth, prediction; mean IoU {1 - errors[i]:.2f}",
+            f"{job.tensors.file_names[row]}: image, truth, prediction; mean IoU {1 - errors[i]:.2f}",
         )

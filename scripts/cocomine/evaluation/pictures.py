@@ -1,4 +1,4 @@
-"""The worst and the best images: photograph, truth and prediction side by side."""
+"""The worst and the best images: image, truth and prediction side by side."""
 
 from pathlib import Path
 
@@ -27,7 +27,7 @@ def extremes(errors: npt.NDArray[np.float64], shown: npt.NDArray[np.bool_], numb
     return [(f"{kind}_{place}", i) for kind, part in some for place, i in enumerate(part, 1)]
 
 
-def photograph(subset_dir: Path, store_dir: Path | None, image_id: int) -> Bytes | None:
+def original(subset_dir: Path, store_dir: Path | None, image_id: int) -> Bytes | None:
     """Return an image of a subset from the image store as (h, w, 3), None where it is not to be had."""
     if store_dir is None or not (subset_dir / "images.tsv").exists():
         return None

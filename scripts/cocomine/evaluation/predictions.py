@@ -35,7 +35,7 @@ log = logging.getLogger("cocomine")
 
 MISSING_NAMED = 5
 PLACES = 128  # the grid's side on which the usual places of classes are counted
-GREY = 200  # stands for a photograph that is not to be had
+GREY = 200  # stands for an image that is not at hand
 TASKS = {"bbox": "bbox", "segm": "segmentation", "keypoints": "keypoints"}
 # What COCOeval.summarize puts into `stats`, by its own order.
 STATS = ("AP", "AP50", "AP75", "AP_small", "AP_medium", "AP_large",
@@ -169,7 +169,7 @@ def score_masks(
     )
     for stem, i in pictures.extremes(errors, sums.truth[:, 1:].sum(1) > 0, settings.pictures):
         truth = full_mask(masks_dir, split.file_names[i], len(labels))
-        image = pictures.photograph(subset_dir, store_dir, split.image_ids[i])
+        image = pictures.original(subset_dir, store_dir, split.image_ids[i])
         fits = image is not None and image.shape[:2] == truth.shape
         pictures.write_panel(
             out_dir / "pictures" / f"{stem}.png",
@@ -177,7 +177,7 @@ def score_masks(
             truth,
             table[_read_prediction(folder / _mask_name(split.file_names[i]), truth.shape)],
             labels,
-            f"{split.file_names[i]}: photograph, truth, prediction; mean IoU {1 - errors[i]:.2f}",
+            f"{split.file_names[i]}: image, truth, prediction; mean IoU {1 - errors[i]:.2f}",
         )
     return result
 

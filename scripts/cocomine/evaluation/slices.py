@@ -6,8 +6,8 @@ number of cells by chance alone, attributes are ordered by ε², the same withou
 ε² = (SSB − (cells − 1) · MSW) / SST. Cells of fewer images than asked for are shown and not judged: they take no part
 in either. An image without an error (void alone) is in no slice.
 
-η² and its bootstrap interval lie too high where there is little to explain: resampled images repeat themselves, which
-adds differences between cells. ε² is the figure to order by, and an interval that begins near 0 says nothing.
+`p` is the share of random assignments of the errors to the images that explain at least as much (a permutation test;
+the observed assignment counts as one of them): an attribute of a large ε² and a large p has few images to speak from.
 """
 
 import math
@@ -24,6 +24,8 @@ from cocomine.learning.metrics import Floats, Sums, chosen, drawn, interval, iou
 Codes = npt.NDArray[np.int64]
 
 SAME = 1e-9  # errors that differ by less differ by rounding alone
+CHANCE = 0.05  # the p up to which an attribute is said to explain something
+PERMUTED_AT_ONCE = 64
 CLEARLY = 2.0  # the t from which on a slice is called worse: chance reaches it in one of forty slices
 
 
@@ -106,11 +108,11 @@ def _finding(tables: Sequence[Mapping[str, Any]], worst: Sequence[Mapping[str, A
     first, cell = tables[0], worst[0]
     if first["eta_squared"] is None:
         return "No attribute has two slices of enough images to say which of them explains the error."
-    if first["epsilon_squared"] <= 0:
+    if first["epsilon_squared"] <= 0 or first["p"] > CHANCE:
         said = "No attribute explains more of the error than chance does."
     else:
-        within = "" if first["interval"] is None else " ({:.2f} to {:.2f})".format(*first["interval"])
-        said = f"{first['attribute']} explains most of the error: η² {first['eta_squared']:.2f}{within}."
+        figures = f"ε² {first['epsilon_squared']:.2f} (p {first['p']:.2g})"
+        said = f"{first['attribute']} explains most of the error: {figures}."
     if _t(cell) < CLEARLY:
         return f"{said} No slice is clearly worse than the other images."
     return (
@@ -129,7 +131,7 @@ def _attribute(
         "unknown": int((attribute.codes < 0).sum()),
         "eta_squared": None,
         "epsilon_squared": None,
-        "interval": None,
+        "p": None,
         "cells": [
             _cell(name, m, sums, errors, least, draws, confidence, seed)
             for name, m in zip(attribute.cells, members, strict=True)
@@ -137,12 +139,11 @@ def _attribute(
         ],
     }
     if len(judged) >= 2:
-        eta, epsilon = _explained(np.ones((1, len(errors))), judged, errors)
-        parts = [_explained(weights, judged, errors)[0] for weights in drawn(len(errors), draws, seed, 2)]
+        eta, epsilon = explained(judged, errors)
         result |= {
-            "eta_squared": number(eta[0]),
-            "epsilon_squared": number(epsilon[0]),
-            "interval": interval(np.concatenate([[np.nan], *parts]), confidence),
+            "eta_squared": number(eta),
+            "epsilon_squared": number(epsilon),
+            "p": None if math.isnan(eta) else chance(judged, errors, draws, seed),
         }
     return result
 
@@ -186,20 +187,30 @@ def _welch(inside: Floats, outside: Floats) -> float:
     return difference / math.sqrt(spread) if spread > SAME**2 else math.copysign(math.inf, difference)
 
 
-def _explained(weights: Floats, judged: Sequence[npt.NDArray[np.bool_]], errors: Floats) -> tuple[Floats, Floats]:
-    """Return η² and ε² of each row of weights, over the images of the judged cells."""
+def explained(judged: Sequence[npt.NDArray[np.bool_]], errors: Floats) -> tuple[float, float]:
+    """Return η² and ε² over the images of the judged cells; NaN where the errors do not vary."""
+    values = errors[np.logical_or.reduce(judged)]
+    total = float(((values - values.mean()) ** 2).sum())
+    if total <= SAME**2:
+        return math.nan, math.nan
+    between = float(sum(m.sum() * (errors[m].mean() - values.mean()) ** 2 for m in judged))
+    within = (total - between) / max(len(values) - len(judged), 1)
+    return between / total, (between - (len(judged) - 1) * within) / total
+
+
+def chance(judged: Sequence[npt.NDArray[np.bool_]], errors: Floats, draws: int, seed: int) -> float:
+    """Return the p of a permutation test with `draws` random assignments; their total is the same, so is their mean."""
     used = np.logical_or.reduce(judged)
-    count = weighted(weights, used)
-    mean = np.divide(weighted(weights, used * errors), count, out=np.zeros(len(weights)), where=count > 0)
-    total = weighted(weights, used * errors**2) - count * mean**2
-    between = np.zeros(len(weights))
-    for member in judged:
-        size = weighted(weights, member)
-        cell = np.divide(weighted(weights, member * errors), size, out=np.zeros(len(weights)), where=size > 0)
-        between += size * (cell - mean) ** 2
-    within = (total - between) / np.maximum(count - len(judged), 1)
-    flat = total <= 1e-12
-    safe = np.where(flat, 1.0, total)
-    eta = np.where(flat, np.nan, between / safe)
-    epsilon = np.where(flat, np.nan, (between - (len(judged) - 1) * within) / safe)
-    return eta, epsilon
+    members = np.array([m[used] for m in judged], dtype=np.float64)
+    values = errors[used] - errors[used].mean()
+
+    def between(rows: Floats) -> Floats:
+        return np.asarray(((members @ rows.T) ** 2 / members.sum(1)[:, None]).sum(0))
+
+    random = np.random.default_rng([seed, 4])
+    observed, as_large = between(values[None])[0], 0
+    for begin in range(0, draws, PERMUTED_AT_ONCE):
+        count = min(PERMUTED_AT_ONCE, draws - begin)
+        shuffled = random.permuted(np.tile(values, (count, 1)), axis=1)
+        as_large += int((between(shuffled) >= observed * (1 - SAME)).sum())
+    return (1 + as_large) / (1 + draws)

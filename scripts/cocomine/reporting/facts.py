@@ -51,7 +51,7 @@ def funnel_facts(funnel: Mapping[str, Any] | None, statistics: Mapping[str, Any]
     """The funnel's steps with images and annotations before, removed, added and after.
 
     The steps of the query come first, from funnel.json; then what became of the selected images and records once the
-    photographs were there, from statistics.json.
+    images were there, from statistics.json.
     """
     if funnel is None:
         return None
@@ -180,8 +180,8 @@ def annotation_files(lock: Mapping[str, Any] | None) -> list[Facts]:
     return list(rows.values())
 
 
-def photograph_facts(lock: Sequence[Mapping[str, str]], images: Sequence[Mapping[str, str]]) -> Facts | None:
-    """Where the subset's photographs came from: number and bytes by origin, from images.lock.tsv."""
+def image_facts(lock: Sequence[Mapping[str, str]], images: Sequence[Mapping[str, str]]) -> Facts | None:
+    """Where the subset's images came from: number and bytes by origin, from images.lock.tsv."""
     if not lock:
         return None
     kept = {row["image_id"] for row in images}
@@ -189,11 +189,11 @@ def photograph_facts(lock: Sequence[Mapping[str, str]], images: Sequence[Mapping
     for row in lock:
         if row["image_id"] in kept and row["status"] == "ok":
             counts = origins.setdefault(row["origin"] or "not stated", Counter())
-            counts["photographs"] += 1
+            counts["images"] += 1
             counts["bytes"] += int(row["bytes"] or 0)
     return {
         "origins": [{"origin": origin, **counts} for origin, counts in sorted(origins.items())],
-        "photographs": sum(counts["photographs"] for counts in origins.values()),
+        "images": sum(counts["images"] for counts in origins.values()),
         "bytes": sum(counts["bytes"] for counts in origins.values()),
     }
 
@@ -261,7 +261,7 @@ def interference_facts(statistics: Mapping[str, Any] | None, labels: Sequence[Ma
     return {
         "classes": rows,
         "columns": columns,
-        "sides": [
+        "matrices": [
             {"label": "Before: all images of the source", "shares": shares(before)},
             {"label": "After: the images of the subset", "shares": shares(after)},
         ],

@@ -43,13 +43,13 @@ def choose(images: Sequence[int], classes_of: Mapping[int, set[int]], wanted: in
 
 
 def thumbnail(path: Path, longest: int = THUMBNAIL) -> tuple[str, tuple[int, int]]:
-    """Return a photograph as a JPEG data URI, and its size (width, height) in pixels, at most `longest`.
+    """Return an image as a JPEG data URI, and its size (width, height) in pixels, at most `longest`.
 
     Never turned by an EXIF tag: masks lie over the stored pixels. Raises CocomineError when it is missing or broken.
     """
     try:
-        with Image.open(path) as photograph:
-            picture = photograph.convert("RGB")
+        with Image.open(path) as opened:
+            picture = opened.convert("RGB")
     except FileNotFoundError as error:
         raise CocomineError(
             f"{path}: no such file",

@@ -41,7 +41,7 @@ class Inputs:
 class Drawn:
     """The pictures of one image as data URIs, its size in pixels, and the labels in its mask."""
 
-    photograph: str
+    image: str
     mask: str
     size: tuple[int, int]
     labels: list[int]
@@ -87,8 +87,8 @@ def gather(inputs: Inputs) -> tuple[dict[str, Any], list[Drawn], list[Run]]:
     classes = labels["labels"][1:]
     statistics = facts.optional_json(folder / "statistics.json")
     funnel = facts.optional_json(folder / "funnel.json")
-    sides = {int(row["image_id"]): row["split"] for row in facts.optional_table(folder / "split.tsv")}
-    gallery, drawn = _gallery(inputs, labels, images, sides)
+    split_of = {int(row["image_id"]): row["split"] for row in facts.optional_table(folder / "split.tsv")}
+    gallery, drawn = _gallery(inputs, labels, images, split_of)
     runs = [read_run(path, labels["labels"]) for path in inputs.runs]
     content = {
         "subset": _subset_facts(inputs, document, images, classes),
@@ -99,14 +99,14 @@ def gather(inputs: Inputs) -> tuple[dict[str, Any], list[Drawn], list[Run]]:
         "quarantine": facts.reason_rows(facts.optional_table(folder / "quarantine.tsv")),
         "repairs": facts.reason_rows(facts.optional_table(folder / "repairs.tsv")),
         "conservation": facts.conservation_facts(statistics),
-        "split": split_facts(folder, document, sides, classes),
+        "split": split_facts(folder, document, split_of, classes),
         "gallery": gallery,
         "masks": facts.mask_facts(folder, classes),
         "runs": [run.facts for run in runs],
         "exports": facts.export_facts(folder / "exports"),
         "inputs": {
             "files": facts.annotation_files(facts.optional_json(inputs.sources_lock)),
-            "photographs": facts.photograph_facts(facts.optional_table(folder / "images.lock.tsv"), images),
+            "images": facts.image_facts(facts.optional_table(folder / "images.lock.tsv"), images),
         },
         "licences": facts.licence_facts(document.licenses, images),
     }
@@ -129,13 +129,13 @@ def _subset_facts(
 
 
 def _gallery(
-    inputs: Inputs, labels: Mapping[str, Any], images: Sequence[Mapping[str, str]], sides: Mapping[int, str]
+    inputs: Inputs, labels: Mapping[str, Any], images: Sequence[Mapping[str, str]], split_of: Mapping[int, str]
 ) -> tuple[dict[str, Any], list[Drawn]]:
     """The facts of the gallery and its pictures, in the order of the image ids."""
     masks = inputs.subset_dir / "masks" / "semantic"
     reason = ""
     if inputs.store_dir is None:
-        reason = "The report was made without the photographs."
+        reason = "The report was made without the images."
     elif not masks.is_dir():
         reason = "No masks were drawn."
     elif not images:
@@ -153,25 +153,23 @@ def _gallery(
         return content, []
     present = _labels_by_image(inputs.subset_dir, names)
     drawable = {int(row["image_id"]): row for row in images if (masks / _mask_name(row)).is_file()}
-    chosen = sorted(_chosen(list(drawable), present, inputs.pictures, sides))
+    chosen = sorted(_chosen(list(drawable), present, inputs.pictures, split_of))
     captions = _captions(inputs.subset_dir, set(chosen))
     drawn, shown = [], []
     colours = [row["color"] for row in labels["labels"]]
     for image in chosen:
         row = drawable[image]
         found = sorted(present.get(image, ()))
-        photograph, size = pictures.thumbnail(inputs.store_dir / row["store_path"])
+        thumbnail, size = pictures.thumbnail(inputs.store_dir / row["store_path"])
         mask = pictures.overlay(masks / _mask_name(row), size, colours, labels["void"])
-        drawn.append(Drawn(photograph, mask, size, found))
+        drawn.append(Drawn(thumbnail, mask, size, found))
         classes = [names[label] for label in found]
         caption = captions.get(image, "")
-        what = caption or (
-            "A photograph with " + ", ".join(classes) if classes else "A photograph without a wanted object"
-        )
+        what = caption or ("An image with " + ", ".join(classes) if classes else "An image without a wanted object")
         shown.append(
             {
                 "file_name": row["file_name"],
-                "side": {"train": "training", "val": "validation"}.get(sides.get(image, ""), "not split"),
+                "split": {"train": "training", "val": "validation"}.get(split_of.get(image, ""), "not split"),
                 "classes": classes,
                 "caption": caption,
                 "alt": what,
@@ -191,10 +189,12 @@ def _gallery(
     }, drawn
 
 
-def _chosen(images: Sequence[int], present: Mapping[int, set[int]], wanted: int, sides: Mapping[int, str]) -> list[int]:
-    """Choose images of both sides of the split, as many of each as is its share of all."""
-    validation = [image for image in images if sides.get(image) == "val"]
-    others = [image for image in images if sides.get(image) != "val"]
+def _chosen(
+    images: Sequence[int], present: Mapping[int, set[int]], wanted: int, split_of: Mapping[int, str]
+) -> list[int]:
+    """Choose images of both splits, as many of each as is its share of all."""
+    validation = [image for image in images if split_of.get(image) == "val"]
+    others = [image for image in images if split_of.get(image) != "val"]
     quota = round(wanted * len(validation) / max(1, len(images)))
     chosen = pictures.choose(validation, present, quota, SALT)
     return chosen + pictures.choose(others, present, wanted - len(chosen), SALT)

@@ -35,7 +35,7 @@ Facts = dict[str, Any]
 class RunPicture:
     """A picture of a run as a data URI, with its size in pixels."""
 
-    photograph: str
+    image: str
     size: tuple[int, int]
 
 
@@ -216,12 +216,11 @@ def _slices(analysis: Mapping[str, Any] | None) -> Facts:
         "explained": [
             {
                 "name": table["attribute"],
-                "value": table["eta_squared"],
-                "low": (table["interval"] or (None, None))[0],
-                "high": (table["interval"] or (None, None))[1],
+                "value": table["epsilon_squared"],
+                "p": table["p"],
             }
             for table in analysis["attributes"]
-            if table["eta_squared"] is not None
+            if table["epsilon_squared"] is not None
         ],
         "slices": [
             {
@@ -247,6 +246,6 @@ def _pictures(folder: Path) -> tuple[list[Facts], list[RunPicture]]:
     for file in files:
         kind, _, place = file.stem.partition("_")
         what = f"{kind.capitalize()} {place}".strip()
-        facts.append({"what": what, "alt": f"{what}: photograph, ground truth and prediction side by side"})
+        facts.append({"what": what, "alt": f"{what}: image, ground truth and prediction side by side"})
         drawn.append(RunPicture(*embedded(file, PICTURE_WIDTH)))
     return facts, drawn

@@ -1,4 +1,4 @@
-"""The facts of the split: the two sides, each class on both, and what the audit says."""
+"""The facts of the split: the two splits, each class in both, and what the audit says."""
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
@@ -8,51 +8,51 @@ from typing import Any
 from cocomine.coco.reader import Document
 from cocomine.reporting.facts import Facts, optional_json
 
-SIDES = (("train", "training"), ("val", "validation"))
+SPLITS = (("train", "training"), ("val", "validation"))
 
 
 def split_facts(
-    folder: Path, document: Document, sides: Mapping[int, str], classes: Sequence[Mapping[str, Any]]
+    folder: Path, document: Document, split_of: Mapping[int, str], classes: Sequence[Mapping[str, Any]]
 ) -> Facts | None:
-    """The shares of images and objects on both sides, by class, and the audit's figures; None when there is no split.
+    """The shares of images and objects in both splits, by class, and the audit's figures; None when there is no split.
 
-    `sides` maps image ids to "train" or "val"; `classes` are the rows of labels.json without the background.
+    `split_of` maps image ids to "train" or "val"; `classes` are the rows of labels.json without the background.
     """
-    if not sides:
+    if not split_of:
         return None
     audit = optional_json(folder / "split_audit.json")
-    images = Counter(sides.values())
-    objects = Counter(sides.get(annotation.image_id, "") for annotation in document.annotations)
+    images = Counter(split_of.values())
+    objects = Counter(split_of.get(annotation.image_id, "") for annotation in document.annotations)
     total = sum(images.values())
     return {
-        "sides": [
-            {"name": name, "images": images[side], "objects": objects[side], "share": images[side] / total}
-            for side, name in SIDES
+        "splits": [
+            {"name": name, "images": images[split], "objects": objects[split], "share": images[split] / total}
+            for split, name in SPLITS
         ],
         "class_columns": ["Images, training", "validation", "Objects, training", "validation"],
-        "classes": _class_rows(document, sides, classes, audit),
+        "classes": _class_rows(document, split_of, classes, audit),
         **_audit_facts(audit),
     }
 
 
 def _class_rows(
     document: Document,
-    sides: Mapping[int, str],
+    split_of: Mapping[int, str],
     classes: Sequence[Mapping[str, Any]],
     audit: Mapping[str, Any] | None,
 ) -> list[Facts]:
-    """Each class's images and objects on both sides, counted here; its deviation as the audit states it."""
+    """Each class's images and objects in both splits, counted here; its deviation as the audit states it."""
     holders: dict[tuple[str, int], set[int]] = {}
     counts: Counter[tuple[str, int]] = Counter()
     for annotation in document.annotations:
-        key = (sides.get(annotation.image_id, ""), annotation.category_id)
+        key = (split_of.get(annotation.image_id, ""), annotation.category_id)
         holders.setdefault(key, set()).add(annotation.image_id)
         counts[key] += 1
     audited = {int(entry["category_id"]): entry for entry in audit["classes"]} if audit else {}
     rows = []
     for label in classes:
         category = int(label["category_id"])
-        keys = [(side, category) for side, _ in SIDES]
+        keys = [(split, category) for split, _ in SPLITS]
         in_train, in_val = (len(holders.get(key, ())) for key in keys)
         entry = audited.get(category, {})
         rows.append(
@@ -77,16 +77,16 @@ def _audit_facts(audit: Mapping[str, Any] | None) -> Facts:
         ("Images for validation, asked for", audit["val"]["asked"]),
         ("Images for validation, nearest number possible", audit["val"]["nearest_possible"]),
         ("Images for validation, got", audit["val"]["got"]),
-        ("Groups of near-duplicates kept on one side", len(groups)),
+        ("Groups of near-duplicates kept in one split", len(groups)),
         ("Images in groups of near-duplicates", sum(len(group["images"]) for group in groups)),
-        ("Likenesses cut, so that chains of twins stay small", len(audit["cut_links"])),
-        ("Likenesses across the two sides", len(audit["links_across_sides"])),
-        ("Images that went with their twin against the rule", len(audit["moved_with_a_twin"])),
+        ("Likenesses cut, so that chains of near-duplicates stay small", len(audit["cut_links"])),
+        ("Likenesses across the two splits", len(audit["links_across_sides"])),
+        ("Images that went with a near-duplicate against the rule", len(audit["moved_with_a_twin"])),
         (
-            f"Images that would have changed sides had {stability.get('later')} of the others been added later",
+            f"Images that would have changed split had {stability.get('later')} of the others been added later",
             stability.get("moved") if stability.get("later") else None,
         ),
-        ("Images on another side than in the split before", previous.get("moved")),
+        ("Images in another split than before", previous.get("moved")),
         ("Images that the split before did not have", previous.get("new")),
         ("Images of the split before that are gone", previous.get("gone")),
     ]

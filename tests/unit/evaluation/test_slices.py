@@ -38,8 +38,9 @@ def test_slice_whose_labels_were_spoilt_is_named_first(seed, attribute, code):
     assert found["attributes"][0]["attribute"] == attribute
     assert (found["worst"][0]["attribute"], found["worst"][0]["cell"]) == (attribute, chosen.cells[code])
     assert f"Worst slice: {attribute} {chosen.cells[code]}" in found["finding"]
-    low, high = found["attributes"][0]["interval"]
-    assert low <= found["attributes"][0]["eta_squared"] <= high
+    epsilon = found["attributes"][0]["epsilon_squared"]
+    assert f"{attribute} explains most of the error: ε² {epsilon:.2f}" in found["finding"]
+    assert found["attributes"][0]["p"] == pytest.approx(1 / 101)  # none of 100 random assignments does as well
 
 
 def test_eta_squared_is_between_over_total():
@@ -49,6 +50,22 @@ def test_eta_squared_is_between_over_total():
     total, between = ((errors - 0.45) ** 2).sum(), 6 * 0.25**2
     assert table["eta_squared"] == pytest.approx(between / total)
     assert table["epsilon_squared"] == pytest.approx((between - (total - between) / 4) / total)
+
+
+def test_p_is_the_share_of_all_assignments_that_explain_as_much():
+    # Of the 20 ways to choose 3 of 6 images, two part them as well as the observed one does.
+    errors = np.array([0.1, 0.2, 0.3, 0.6, 0.7, 0.8])
+    judged = [np.array([True, True, True, False, False, False]), np.array([False, False, False, True, True, True])]
+    assert slices.chance(judged, errors, 4000, 0) == pytest.approx(2 / 20, abs=0.02)
+
+
+def test_a_difference_that_chance_makes_often_is_not_said_to_explain():
+    errors = np.array([0.1, 0.9, 0.2, 0.8, 0.35, 0.7])
+    attribute = slices.by_value("x", ["a", "b", "a", "b", "b", "a"])
+    found = slices.analyse([attribute], images_with(errors), errors, 2, 200, 0.95, 0)
+    assert found["attributes"][0]["epsilon_squared"] > 0
+    assert found["attributes"][0]["p"] > slices.CHANCE
+    assert found["finding"].startswith("No attribute explains more of the error than chance does.")
 
 
 def test_cells_of_too_few_images_are_shown_and_not_judged():

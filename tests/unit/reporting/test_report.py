@@ -31,12 +31,12 @@ def test_known_counts_of_the_hand_made_subset_stand_in_the_json(made):
         ("image-truncated", 1),
     ]
     assert {row["reason"] for row in facts["repairs"]} == {"text-id", "not-finite"}
-    assert facts["split"]["sides"][0] == {"name": "training", "images": 3, "objects": 5, "share": 0.6}
+    assert facts["split"]["splits"][0] == {"name": "training", "images": 3, "objects": 5, "share": 0.6}
     assert [row["cells"] for row in facts["split"]["classes"]] == [[2, 2, 3, 2], [2, 1, 2, 1]]
-    assert facts["interference"]["sides"][0]["shares"][0] == [None, 0.01, 0.5]
+    assert facts["interference"]["matrices"][0]["shares"][0] == [None, 0.01, 0.5]
     assert [row["images"] for row in facts["licences"]] == [3, 1, 1]
     assert [row["non_commercial"] for row in facts["licences"]] == [False, True, False]
-    assert facts["inputs"]["photographs"]["photographs"] == 5
+    assert facts["inputs"]["images"]["images"] == 5
     assert [row["file"] for row in facts["inputs"]["files"]] == ["instances_train2017.json", "panoptic_train2017/"]
     assert facts["inputs"]["files"][1]["bytes"] == 30
     assert facts["runs"][0]["score"] == {"value": pytest.approx(0.572), "trivial": pytest.approx(0.132)}
@@ -130,7 +130,7 @@ def test_the_split_speaks_of_points_and_each_row_of_its_audit_reads_by_itself(ma
     text = words(made[0])
     assert "30.0 points" in text
     assert "5.0 points" in text
-    assert "Images that would have changed sides had 1 of the others been added later0" in text.replace(" 0", "0")
+    assert "Images that would have changed split had 1 of the others been added later0" in text.replace(" 0", "0")
 
 
 def test_the_same_inputs_give_the_same_bytes(made, tmp_path):
@@ -168,10 +168,10 @@ def test_a_bare_subset_without_split_masks_or_captions_still_has_a_report(tmp_pa
     assert_page_and_json_agree(html, json.loads((tmp_path / "report.json").read_text("utf-8")))
     assert "The subset has not been split." in html
     assert "No masks were drawn." in html
-    assert "The report was made without the photographs." in html
+    assert "The report was made without the images." in html
 
 
-def test_a_photograph_that_is_missing_is_named(tmp_path):
+def test_an_image_that_is_missing_is_named(tmp_path):
     subset = make_small_subset(tmp_path)
     (subset.store / "train2017" / "000000000044.jpg").unlink()
     with pytest.raises(CocomineError, match=r"000000000044\.jpg") as error:
