@@ -24,6 +24,7 @@ sys.path.insert(0, str(HOME / "scripts"))
 
 from cocomine.base.command import advice_of_failed_jobs
 from cocomine.configuration.plan import make_plan
+from cocomine.configuration.settings_files import write_settings
 
 STARTED = time.time()
 plan = make_plan(config)
@@ -52,6 +53,15 @@ include: "workflow/rules/formats.smk"
 include: "workflow/rules/learning.smk"
 include: "workflow/rules/reporting.smk"
 include: "workflow/rules/provenance.smk"
+
+
+# A dry run writes nothing; a job that runs on another machine may have to write its settings itself.
+if not workflow.is_main_process:
+    write_settings(plan.settings_files.values(), sweep=False)
+
+
+onstart:
+    write_settings(plan.settings_files.values(), sweep=True)
 
 
 onsuccess:

@@ -1,4 +1,5 @@
-"""What the stages share: where a script lies, the digest of the code that it runs, where first checksums are kept.
+"""What the stages share: where a script lies, the digest of the code that it runs, where first checksums are kept, and
+which file holds the settings of a job.
 
 reads   scripts/
 writes  nothing
@@ -17,4 +18,8 @@ def code(rule):
 
 def pins(kind, source):
     name = source.name if kind == "annotations" else source.store.name
-    return "" if source.bucket else f"--pins data/locks/{kind}/{name}.jsonl"
+    return [] if source.bucket else ["--pins", f"data/locks/{kind}/{name}.jsonl"]
+
+
+def settings(section, wildcard):
+    return lambda wildcards: plan.settings(section, wildcards[wildcard])

@@ -33,7 +33,7 @@ rule export_dataset:
         store=lambda wildcards: plan.subsets[wildcards.subset].source.store.folder,
         folder=lambda wildcards, input: str(Path(input.train).parent),
         place=lambda wildcards: (
-            "--copy" if plan.subsets[wildcards.subset].source.store.in_place else ""
+            ["--copy"] if plan.subsets[wildcards.subset].source.store.in_place else []
         ),
         panoptic=lambda wildcards: plan.subsets[
             wildcards.subset
@@ -42,4 +42,4 @@ rule export_dataset:
         "Export {wildcards.subset} as {wildcards.format}"
     shell:
         "python {input.script:q} --format {wildcards.format:q} --subset-dir {params.folder:q} "
-        "--store-dir {params.store:q} --out-dir {output.folder:q} {params.panoptic} {params.place} --log {log:q}"
+        "--store-dir {params.store:q} --out-dir {output.folder:q} {params.panoptic:q} {params.place:q} --log {log:q}"

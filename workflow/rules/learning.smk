@@ -39,21 +39,25 @@ rule train_model:
         gpu=lambda wildcards: plan.runs[wildcards.run].gpus,
     params:
         code=code("train_model"),
-        settings=lambda wildcards: plan.runs[wildcards.run].run.training_json,
+        settings=settings("training", "run"),
         folder=lambda wildcards, output: str(Path(output.weights).parent),
         checkpoints="data/checkpoints/{run}",
         logs="logs/train_model/{run}",
         withheld=lambda wildcards, input: (
-            f"--withheld-split {plan.runs[wildcards.run].run.evaluated_split} "
-            f"--evaluated-on {input.evaluated}"
+            [
+                "--withheld-split",
+                plan.runs[wildcards.run].run.evaluated_split,
+                "--evaluated-on",
+                *plan.runs[wildcards.run].withheld,
+            ]
             if input.evaluated
-            else ""
+            else []
         ),
     message:
         "Train {wildcards.run}"
     shell:
         "python {input.script:q} --settings {params.settings:q} --tensors {input.tensors:q} "
-        "--labels {input.labels:q} {params.withheld} --out-dir {params.folder:q} "
+        "--labels {input.labels:q} {params.withheld:q} --out-dir {params.folder:q} "
         "--checkpoint-dir {params.checkpoints:q} --tensorboard {params.logs:q} --log {log:q}"
 
 
@@ -85,7 +89,7 @@ rule evaluate_model:
         gpu=lambda wildcards: plan.runs[wildcards.run].gpus,
     params:
         code=code("evaluate_model"),
-        settings=lambda wildcards: plan.runs[wildcards.run].settings_json,
+        settings=settings("run", "run"),
         run=lambda wildcards, input: str(Path(input.weights).parent),
         subset=lambda wildcards, input: str(Path(input.images).parent),
         store=lambda wildcards: plan.subsets[wildcards.subset].source.store.folder,

@@ -35,7 +35,7 @@ rule rasterize_masks:
         runtime=120,
     params:
         code=code("rasterize_masks"),
-        settings=lambda wildcards: plan.subsets[wildcards.subset].masks_json,
+        settings=settings("masks", "subset"),
         store=lambda wildcards: plan.subsets[wildcards.subset].source.store.folder,
         drawn=lambda wildcards: plan.subsets[wildcards.subset].drawn,
         size=lambda wildcards: plan.subsets[wildcards.subset].tensor_size,
@@ -43,6 +43,6 @@ rule rasterize_masks:
     message:
         "Draw the masks of {wildcards.subset}"
     shell:
-        "python {input.script:q} --settings {params.settings:q} {params.drawn} --images {input.images:q} "
+        "python {input.script:q} --settings {params.settings:q} {params.drawn:q} --images {input.images:q} "
         "--labels {input.labels:q} --store-dir {params.store:q} --training-size {params.size} "
         "--out-dir {params.folder:q} --threads {threads} --log {log:q}"

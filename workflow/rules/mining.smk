@@ -27,17 +27,17 @@ rule mine_subset:
         runtime=30,
     params:
         code=code("mine_subset"),
-        settings=lambda wildcards: plan.subsets[wildcards.subset].query_json,
+        settings=settings("query", "subset"),
         index=lambda wildcards: plan.subsets[wildcards.subset].source.index_folder,
         splits=lambda wildcards: plan.subsets[wildcards.subset].source.splits,
         parent=lambda wildcards, input: (
-            f"--images-from '{input.parent}'" if input.parent else ""
+            ["--images-from", input.parent] if input.parent else []
         ),
     message:
         "Mine {wildcards.subset}"
     shell:
         "python {input.script:q} --settings {params.settings:q} --index-dir {params.index:q} "
-        "--splits {params.splits:q} {params.parent} --selection {output.selection:q} --funnel {output.funnel:q} "
+        "--splits {params.splits:q} {params.parent:q} --selection {output.selection:q} --funnel {output.funnel:q} "
         "--log {log:q}"
 
 
@@ -81,7 +81,7 @@ rule assemble_subset:
         runtime=60,
     params:
         code=code("assemble_subset"),
-        settings=lambda wildcards: plan.subsets[wildcards.subset].query_json,
+        settings=settings("query", "subset"),
         index=lambda wildcards: plan.subsets[wildcards.subset].source.index_folder,
         annotations=lambda wildcards: plan.subsets[wildcards.subset].source.folder,
         labels=lambda wildcards: plan.subsets[wildcards.subset].labelled,
@@ -91,5 +91,5 @@ rule assemble_subset:
     shell:
         "python {input.script:q} --settings {params.settings:q} --index-dir {params.index:q} "
         "--annotations-dir {params.annotations:q} --selection {input.selection:q} --funnel {input.funnel:q} "
-        "--measures {input.measures:q} --out-dir {params.folder:q} {params.labels} --threads {threads} "
+        "--measures {input.measures:q} --out-dir {params.folder:q} {params.labels:q} --threads {threads} "
         "--log {log:q}"

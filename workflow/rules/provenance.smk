@@ -28,7 +28,7 @@ rule lock_build:
         runtime=60,
     params:
         code=code("lock_build"),
-        config=plan.canonical_config,
+        config=plan.settings("build", "all"),
         rules=plan.scripts,
         history="data/locks",
         inputs=plan.locked_inputs,

@@ -37,7 +37,7 @@ rule render_report:
     params:
         code=code("render_report"),
         folder=lambda wildcards, output: str(Path(output.page).parent),
-        settings=lambda wildcards: plan.subsets[wildcards.subset].query_json,
+        settings=settings("query", "subset"),
         store=lambda wildcards: plan.subsets[wildcards.subset].source.store.folder,
     message:
         "Report on {wildcards.subset}"
@@ -74,10 +74,10 @@ rule render_index:
     params:
         code=code("render_report"),
         comparison=lambda wildcards, input: (
-            f"--comparison {input.comparison}" if input.comparison else ""
+            ["--comparison", input.comparison] if input.comparison else []
         ),
         lock="results/build.lock.json",
     message:
         "Lead to all reports"
     shell:
-        "python {input.script:q} --index {input.pages:q} {params.comparison} --build-lock {params.lock:q} --out {output.page:q} --log {log:q}"
+        "python {input.script:q} --index {input.pages:q} {params.comparison:q} --build-lock {params.lock:q} --out {output.page:q} --log {log:q}"

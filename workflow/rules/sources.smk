@@ -35,7 +35,7 @@ rule make_demo_bucket:
         runtime=10,
     params:
         code=code("make_demo_bucket"),
-        settings=lambda wildcards: plan.sources[wildcards.source].synthetic_json,
+        settings=settings("synthetic", "source"),
         folder=lambda wildcards, output: str(Path(output.manifest).parent),
     message:
         "Draw the synthetic bucket {wildcards.source}"
@@ -62,14 +62,14 @@ rule sync_annotations:
         runtime=240,
     params:
         code=code("sync_annotations"),
-        settings=lambda wildcards: plan.sources[wildcards.source].settings_json,
+        settings=settings("source", "source"),
         folder=lambda wildcards, output: str(Path(output.lock).parent),
         pins=lambda wildcards: pins("annotations", plan.sources[wildcards.source]),
     message:
         "Sync the annotation files of {wildcards.source}"
     shell:
         "python {input.script:q} --settings {params.settings:q} --out-dir {params.folder:q} "
-        "--lock {output.lock:q} {params.pins} --log {log:q}"
+        "--lock {output.lock:q} {params.pins:q} --log {log:q}"
 
 
 rule sync_images:
@@ -91,13 +91,13 @@ rule sync_images:
         runtime=1440,
     params:
         code=code("sync_images"),
-        settings=lambda wildcards: plan.subsets[
-            wildcards.subset
-        ].source.store.settings_json,
+        settings=lambda wildcards: plan.settings(
+            "store", plan.subsets[wildcards.subset].source.store.name
+        ),
         store=lambda wildcards: plan.subsets[wildcards.subset].source.store.folder,
         pins=lambda wildcards: pins("images", plan.subsets[wildcards.subset].source),
     message:
         "Sync the photographs that {wildcards.subset} needs"
     shell:
         "python {input.script:q} --settings {params.settings:q} --selection {input.selection:q} "
-        "--store-dir {params.store:q} --lock {output.lock:q} {params.pins} --log {log:q}"
+        "--store-dir {params.store:q} --lock {output.lock:q} {params.pins:q} --log {log:q}"

@@ -33,13 +33,13 @@ rule split_dataset:
         runtime=30,
     params:
         code=code("split_dataset"),
-        settings=lambda wildcards: plan.subsets[wildcards.subset].split_json,
+        settings=settings("split", "subset"),
         folder=lambda wildcards, output: str(Path(output.split).parent),
         parent=lambda wildcards, input: (
-            f"--like '{input.parent}'" if input.parent else ""
+            ["--like", input.parent] if input.parent else []
         ),
     message:
         "Split {wildcards.subset}"
     shell:
         "python {input.script:q} --settings {params.settings:q} --subset-dir {params.folder:q} "
-        "--measures {input.measures:q} {params.parent} --out-dir {params.folder:q} --log {log:q}"
+        "--measures {input.measures:q} {params.parent:q} --out-dir {params.folder:q} --log {log:q}"

@@ -28,7 +28,7 @@ rule pack_tensors:
         runtime=120,
     params:
         code=code("pack_tensors"),
-        settings=lambda wildcards: plan.subsets[wildcards.subset].tensors_json,
+        settings=settings("tensors", "subset"),
         store=lambda wildcards: plan.subsets[wildcards.subset].source.store.folder,
     message:
         "Pack the tensors of {wildcards.subset} at {wildcards.size} pixels"

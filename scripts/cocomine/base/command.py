@@ -9,7 +9,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
-from cocomine.base.errors import CocomineError
+from cocomine.base.errors import CocomineError, without_secrets
 
 log = logging.getLogger("cocomine")
 
@@ -91,6 +91,13 @@ def advice_of_failed_jobs(logs: Path, since: float) -> list[str]:
     ]
 
 
+class _WithoutSecrets(logging.Formatter):
+    """Messages, and tracebacks, without the secrets of URLs."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        return without_secrets(super().format(record))
+
+
 def _set_up_logging(log_file: Path | None) -> list[logging.Handler]:
     handlers: list[logging.Handler] = [logging.StreamHandler(sys.stderr)]
     if log_file is not None:
@@ -100,13 +107,13 @@ def _set_up_logging(log_file: Path | None) -> list[logging.Handler]:
     log.setLevel(logging.INFO)
     log.propagate = False
     for handler in handlers:
-        handler.setFormatter(logging.Formatter("%(message)s"))
+        handler.setFormatter(_WithoutSecrets("%(message)s"))
         log.addHandler(handler)
     return handlers
 
 
 def _report_fault(error: Exception, log_file: Path | None) -> None:
-    text = "".join(traceback.format_exception(error))
+    text = without_secrets("".join(traceback.format_exception(error)))
     if log_file is None:
         sys.stderr.write(text)
     else:

@@ -8,17 +8,29 @@ SYNC_IMAGES_AGAIN = "./run snakemake --cores 8 --forcerun sync_images --until sy
 """The command that fetches what is missing of an image store, and runs nothing else."""
 
 
+_SECRETS = re.compile(
+    r"(://)[^/?#\s\"'<>]*@"
+    r"|([?&][^=\s&\"'<>]*(?:sig|token|key|secret|credential|passw|pwd|auth)[^=\s&\"'<>]*=)[^&#\s\"'<>]+",
+    re.IGNORECASE,
+)
+
+
+def without_secrets(text: str) -> str:
+    """Return `text` with user names and passwords in URLs and the values of signing parameters left out."""
+    return _SECRETS.sub(lambda found: found[1] or f"{found[2]}…", text)
+
+
 class CocomineError(Exception):
     """Something that the user can put right: what is wrong and where, and the remedy.
 
     `message` names the thing, the key or the file and the value; `hint` says what to do about it. A command line that
-    meets one prints both and exits with 1, with no traceback.
+    meets one prints both and exits with 1, with no traceback. Secrets in URLs are left out of both.
     """
 
     def __init__(self, message: str, hint: str = "") -> None:
-        super().__init__(message)
-        self.message = message
-        self.hint = hint
+        self.message = without_secrets(message)
+        self.hint = without_secrets(hint)
+        super().__init__(self.message)
 
     def __str__(self) -> str:
         return f"{self.message}\nHint: {self.hint}" if self.hint else self.message

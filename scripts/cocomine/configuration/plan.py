@@ -4,7 +4,6 @@ The Snakefile makes one plan and the rules read it; no rule looks into the confi
 """
 
 import re
-import shlex
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -14,6 +13,7 @@ from cocomine.base.errors import CocomineError
 from cocomine.base.files import canonical_json
 from cocomine.coco.tasks import TASK_OF, TASKS
 from cocomine.configuration import schema
+from cocomine.configuration.settings_files import SettingsFile
 from cocomine.learning import grid
 from cocomine.masks.settings import MaskSettings
 from cocomine.mining.settings import SubsetSettings
@@ -51,11 +51,6 @@ class Store:
         """Whether its photographs are somebody else's folder, which no link of ours may lead a writer into."""
         return bool(self.settings.get("folder")) and self.settings.get("use", "in-place") == "in-place"
 
-    @property
-    def settings_json(self) -> str:
-        """The settings of `sync_images`."""
-        return canonical_json(self.settings)
-
 
 @dataclass(frozen=True)
 class Source:
@@ -88,25 +83,15 @@ class Source:
         return tuple(dict.fromkeys(split for _, split in self.files))
 
     @property
-    def settings_json(self) -> str:
-        """The settings of `sync_annotations`."""
-        return canonical_json(self.settings)
-
-    @property
-    def synthetic_json(self) -> str:
-        """The settings of `make_demo_bucket`."""
-        return canonical_json(self.synthetic)
-
-    @property
     def bucket(self) -> list[str]:
         """The manifest of the bucket that has to be drawn first; nothing for a source that exists."""
         return [] if self.synthetic is None else [f"data/demo/{self.name}/bucket.json"]
 
     @property
-    def panoptic_options(self) -> str:
+    def panoptic_options(self) -> list[str]:
         """The options that say where the PNGs of its panoptic files lie."""
         splits = (split for task, split in self.files if task == "panoptic")
-        return " ".join(f"--panoptic-png-dir {self.folder}/panoptic_{split}" for split in splits)
+        return [word for split in splits for word in ("--panoptic-png-dir", f"{self.folder}/panoptic_{split}")]
 
     def indexes(self, splits: Iterable[str] = ()) -> list[str]:
         """The manifests of the indexes of the given splits (all of them when none is given)."""
@@ -152,41 +137,21 @@ class Subset:
         return [f"results/{self.query['images_from']}/{file}"] if self.query["images_from"] else []
 
     @property
-    def query_json(self) -> str:
-        """The settings of `mine_subset` and `assemble_subset`."""
-        return canonical_json(self.query)
-
-    @property
-    def masks_json(self) -> str:
-        """The settings of `rasterize_masks`."""
-        return canonical_json(self.masks)
-
-    @property
-    def split_json(self) -> str:
-        """The settings of `split_dataset`."""
-        return canonical_json(self.split)
-
-    @property
-    def tensors_json(self) -> str:
-        """The settings of `pack_tensors`."""
-        return canonical_json(self.tensors)
-
-    @property
-    def drawn(self) -> str:
+    def drawn(self) -> list[str]:
         """The options of `rasterize_masks` that say which annotations are drawn."""
         kind, tasks = self.masks["draw_from"], f"{self.folder}/tasks"
         if kind == "panoptic":
-            return f"--panoptic-json {tasks}/panoptic.json {self.source.panoptic_options}"
+            return ["--panoptic-json", f"{tasks}/panoptic.json", *self.source.panoptic_options]
         if kind == "stuff":
-            return f"--subset {tasks}/stuff.json"
-        both = f" --stuff-json {tasks}/stuff.json" if kind == "instances+stuff" else ""
-        return f"--subset {self.folder}/subset.json{both}"
+            return ["--subset", f"{tasks}/stuff.json"]
+        both = ["--stuff-json", f"{tasks}/stuff.json"] if kind == "instances+stuff" else []
+        return ["--subset", f"{self.folder}/subset.json", *both]
 
     @property
-    def labelled(self) -> str:
+    def labelled(self) -> list[str]:
         """The options of `assemble_subset` that say which categories get a label."""
-        names = shlex.quote(canonical_json(self.masks["stuff_categories"]))
-        return f"--draw-from {self.masks['draw_from']} --stuff-categories {names}"
+        names = canonical_json(self.masks["stuff_categories"])
+        return ["--draw-from", self.masks["draw_from"], "--stuff-categories", names]
 
     @property
     def tensor_size(self) -> int:
@@ -237,11 +202,6 @@ class PlannedRun:
     def folder(self) -> str:
         """Where it is built."""
         return f"results/experiments/{self.name}"
-
-    @property
-    def settings_json(self) -> str:
-        """The settings of `train_model` and `evaluate_model`."""
-        return canonical_json(self.run.settings)
 
     @property
     def tensors(self) -> str:
@@ -385,9 +345,32 @@ class Plan:
         return sorted(names)
 
     @cached_property
-    def canonical_config(self) -> str:
-        """The resolved config as canonical JSON, without the places where stores and sources lie."""
-        return canonical_json(_without_places(self.config))
+    def canonical_config(self) -> dict[str, Any]:
+        """The resolved config without the places where stores and sources lie."""
+        config: dict[str, Any] = _without_places(self.config)
+        return config
+
+    def settings(self, section: str, name: str) -> str:
+        """Return the path of the file that holds the settings of a job."""
+        return self.settings_files[section, name].path
+
+    @cached_property
+    def settings_files(self) -> Mapping[tuple[str, str], SettingsFile]:
+        """The settings of every job, by section and name."""
+        subsets, runs = self.subsets.values(), self.runs.values()
+        files = [
+            *(SettingsFile("store", store.name, store.settings) for store in self.stores.values()),
+            *(SettingsFile("source", source.name, source.settings) for source in self.sources.values()),
+            *(SettingsFile("synthetic", name, source.synthetic) for name, source in self.sources.items()),
+            *(SettingsFile("query", subset.name, subset.query) for subset in subsets),
+            *(SettingsFile("masks", subset.name, subset.masks) for subset in subsets),
+            *(SettingsFile("split", subset.name, subset.split) for subset in subsets),
+            *(SettingsFile("tensors", subset.name, subset.tensors) for subset in subsets),
+            *(SettingsFile("training", run.name, run.run.training) for run in runs),
+            *(SettingsFile("run", run.name, run.run.settings) for run in runs),
+            SettingsFile("build", "all", self.canonical_config),
+        ]
+        return {(file.section, file.name): file for file in files}
 
 
 def _without_places(value: Any) -> Any:

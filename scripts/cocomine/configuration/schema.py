@@ -95,10 +95,13 @@ def _advice(error: jsonschema.ValidationError, where: str) -> tuple[str, str]:
     if error.validator == "type":
         wanted = rule if isinstance(rule, str) else " or ".join(rule)
         return f"{key}: expected {wanted}, got {_shown(error.instance)}", described
-    if "propertyNames" in error.absolute_schema_path:
+    if "propertyNames" in error.absolute_schema_path or error.validator == "pattern":
+        if "{" in str(rule):
+            return f"{key}: the path {error.instance!r} cannot be used", "give the file a name without braces"
+        letters = "letters, digits, '.', '-' and '_'" if "." in str(rule) else "lower-case letters, digits, '-' and '_'"
         return (
             f"{key}: the name {error.instance!r} cannot be used",
-            "names become folders: lower-case letters, digits, '-' and '_', beginning with a letter or digit",
+            f"names become folders: {letters}, beginning with a letter or digit",
         )
     if error.validator in ("anyOf", "oneOf"):
         return f"{key}: {_shown(error.instance)} has none of the forms that this key takes", described

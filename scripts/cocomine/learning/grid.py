@@ -5,7 +5,6 @@ from dataclasses import dataclass
 from typing import Any
 
 from cocomine.base.errors import CocomineError
-from cocomine.base.files import canonical_json
 from cocomine.learning.settings import ModelSettings, RunSettings, apply_preset
 
 ARMS = ("mined", "all_classes", "random")
@@ -19,7 +18,7 @@ EXPERIMENT_KEYS = (
 class Run:
     """One training run and where it is evaluated.
 
-    `settings` is what evaluate_model takes as --settings, `training_json` what train_model does. It is evaluated on
+    `settings` is what evaluate_model takes as --settings, `training` what train_model does. It is evaluated on
     each subset of `evaluate_on`; where that is not `subset` itself, the images of its split that is evaluated are to be
     held out of training (train_model's --evaluated-on and --withheld-split).
     """
@@ -34,9 +33,9 @@ class Run:
     settings: dict[str, Any]
 
     @property
-    def training_json(self) -> str:
+    def training(self) -> dict[str, Any]:
         """The settings without those of the evaluation, so that a change of these trains nothing again."""
-        return canonical_json({key: value for key, value in self.settings.items() if key != "evaluation"})
+        return {key: value for key, value in self.settings.items() if key != "evaluation"}
 
     @property
     def weights_file(self) -> str | None:

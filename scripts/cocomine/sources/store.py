@@ -8,7 +8,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from cocomine.base.errors import CocomineError
+from cocomine.base.errors import CocomineError, without_secrets
 from cocomine.base.progress import Progress
 from cocomine.base.space import free_bytes, size
 from cocomine.sources.settings import StoreSettings
@@ -17,7 +17,7 @@ from cocomine.transfer.folder import FolderOrigin, digests_in_place, link_splits
 from cocomine.transfer.lacking import shown
 from cocomine.transfer.ledger import FOLDER, Entry, Ledger
 from cocomine.transfer.names import FolderGuard, collisions, refusal
-from cocomine.transfer.origins import Origin, Place, UnseenError, by_place, open_origin, without_secrets
+from cocomine.transfer.origins import Origin, Place, UnseenError, by_place, open_origin
 from cocomine.transfer.pins import held_to
 from cocomine.transfer.receiving import Target
 from cocomine.transfer.records import Facts, Outcome, Want

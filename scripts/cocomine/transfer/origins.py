@@ -2,7 +2,6 @@
 
 import hashlib
 import logging
-import re
 import urllib.parse
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import replace
@@ -108,16 +107,6 @@ def public_label(url: str) -> str:
     if parts.port:
         host += f":{parts.port}"
     return urllib.parse.urlunsplit((parts.scheme, host, parts.path, "", ""))
-
-
-_SECRETS = re.compile(
-    r"(://)[^/@\s]*@|([?&][^=\s&]*(?:sig|token|key|secret|credential|password|auth)[^=\s&]*=)[^&\s]+", re.I
-)
-
-
-def without_secrets(text: str) -> str:
-    """Return `text` with user names and passwords in URLs and the values of signing parameters left out."""
-    return _SECRETS.sub(lambda m: m[1] if m[1] else f"{m[2]}…", text)
 
 
 def open_origin(settings: OriginSettings, behaviour: Behaviour, kept: Path) -> Origin:

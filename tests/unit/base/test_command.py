@@ -64,3 +64,23 @@ def test_settings_that_are_no_mapping_are_refused(capsys: pytest.CaptureFixture[
         run_with(None, "--settings", "no/such/file.yaml")
     assert stopped.value.code == 2
     assert "--settings" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "https://user:pw-word@h/x",
+        "gs://pw-word@b/x",
+        "https://user:p@pw-word@h/x",
+        "https://h/x?a=1&sig=pw-word",
+        "https://h/x?X-Amz-Signature=pw-word#f",
+        'say "https://h/x?token=pw-word", please',
+    ],
+)
+def test_no_secret_of_a_url_is_printed_or_logged(url: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    log = tmp_path / "x.log"
+    assert run_with(CocomineError(f"{url}: refused", f"try {url}"), "--log", str(log)) == 1
+    assert run_with(ValueError(url), "--log", str(tmp_path / "fault.log")) == 3
+    printed = capsys.readouterr().err + log.read_text("utf-8") + (tmp_path / "fault.log").read_text("utf-8")
+    assert "pw-word" not in printed
+    assert "refused" in printed

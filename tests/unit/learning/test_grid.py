@@ -62,7 +62,7 @@ def test_what_is_evaluated_is_no_part_of_what_is_trained():
         expand({"e": {"subset": "a", "evaluation": {"bootstrap": draws, "split": "val"}}})[0] for draws in (10, 20)
     )
     assert one.settings != other.settings
-    assert one.training_json == other.training_json
+    assert one.training == other.training
 
 
 def test_file_of_encoder_weights_is_told_from_imagenet_and_none():

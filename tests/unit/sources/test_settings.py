@@ -3,10 +3,10 @@ from typing import Any
 
 import pytest
 import yaml
-from cocomine.base.errors import CocomineError
+from cocomine.base.errors import CocomineError, without_secrets
 from cocomine.sources.presets import preset, preset_names
 from cocomine.sources.settings import SourceSettings, StoreSettings
-from cocomine.transfer.origins import public_label, without_secrets
+from cocomine.transfer.origins import public_label
 from cocomine.transfer.settings import OriginSettings
 from helpers.shared import ROOT
 

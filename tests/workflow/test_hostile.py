@@ -1,0 +1,165 @@
+"""What a config's author writes never runs, is never formatted, and where it is secret never shown."""
+
+import json
+import stat
+from pathlib import Path
+from random import Random
+from typing import Any
+
+import pytest
+import yaml
+from cocomine.base.errors import CocomineError
+from cocomine.configuration.plan import make_plan
+from cocomine.configuration.settings_files import write_settings
+from helpers.workflow import snakemake
+from PIL import Image, ImageDraw
+
+HOSTILE = "a'b\" $(touch pwned) ; touch pwned; `touch pwned` {input} {0} {} \\ | & > pwned"
+
+
+def write_dataset(folder: Path, images: int = 12) -> None:
+    """Draw a small data set whose texts are hostile: a category, a supercategory, a licence, captions."""
+    records: dict[str, list[dict[str, Any]]] = {"images": [], "annotations": []}
+    (folder / "val").mkdir(parents=True)
+    (folder / "annotations").mkdir()
+    for number in range(1, images + 1):
+        noise = Random(number).randbytes(8 * 6 * 3)
+        image, left = Image.frombytes("RGB", (8, 6), noise).resize((64, 48)), 3 * number
+        ImageDraw.Draw(image).rectangle((left, 10, left + 12, 30), fill=(250, 7 * number, 20))
+        image.save(folder / "val" / f"{number}.jpg")
+        records["images"].append({"id": number, "file_name": f"{number}.jpg", "width": 64, "height": 48, "license": 1})
+        corners = [left, 10, left + 12, 10, left + 12, 30, left, 30]
+        records["annotations"].append(
+            {
+                "id": number,
+                "image_id": number,
+                "category_id": 1,
+                "iscrowd": 0,
+                "area": 240,
+                "bbox": [left, 10, 12, 20],
+                "segmentation": [corners],
+            }
+        )
+    top = {"info": {}, "licenses": [{"id": 1, "name": HOSTILE, "url": HOSTILE}]}
+    categories = [{"id": 1, "name": HOSTILE, "supercategory": HOSTILE}, {"id": 2, "name": "{input}"}]
+    captions = [{"id": n, "image_id": n, "caption": f"aa {HOSTILE}"} for n in range(1, images + 1)]
+    documents = {"instances": {**records, "categories": categories}, "captions": {**records, "annotations": captions}}
+    for task, document in documents.items():
+        (folder / "annotations" / f"{task}_val.json").write_text(json.dumps(top | document), encoding="utf-8")
+
+
+def hostile_config(data: Path) -> dict[str, Any]:
+    """A config in which every text that a user may choose is hostile."""
+    return {
+        "stores": {"own": {"folder": str(data)}},
+        "sources": {"own": {"splits": ["val"], "tasks": ["instances", "captions"]}},
+        "subsets": {
+            "odd": {
+                "categories": [HOSTILE, {"name": "{input}"}],
+                "none": [],
+                "licenses": [HOSTILE],
+                "caption": "a{1,3} a'b",
+                "exclude_images": [HOSTILE, 1],
+                "instances_per_class": {HOSTILE: {"min": 1}},
+                "max_per_class": {"{input}": 3},
+            }
+        },
+        "exports": ["coco"],
+        "split": {"strategy": "official", "official_val": [HOSTILE]},
+        "masks": {"stuff_categories": [HOSTILE]},
+    }
+
+
+@pytest.mark.slow
+def test_hostile_texts_are_built_as_what_they_are(tmp_path: Path) -> None:
+    data, work = tmp_path / "d $(touch pwned) 'x' {a}; b", tmp_path / "work"
+    write_dataset(data)
+    work.mkdir()
+    config = hostile_config(data) | {"split": {"strategy": "hash"}}
+    (work / "config.yaml").write_text(yaml.safe_dump(config), encoding="utf-8")
+    done = snakemake(work, "--configfile", str(work / "config.yaml"))
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert not list(tmp_path.rglob("pwned*"))
+    labels = json.loads((work / "results/odd/labels.json").read_text(encoding="utf-8"))["labels"]
+    assert {HOSTILE, "{input}"} <= {label["name"] for label in labels}
+    lock = json.loads((work / "results/build.lock.json").read_text(encoding="utf-8"))
+    assert lock["config"]["subsets"]["odd"]["caption"] == "a{1,3} a'b"
+
+
+def test_hostile_texts_are_planned_as_what_they_are(tmp_path: Path) -> None:
+    (tmp_path / "config.yaml").write_text(yaml.safe_dump(hostile_config(tmp_path / "{d}")), encoding="utf-8")
+    done = snakemake(tmp_path, "--configfile", str(tmp_path / "config.yaml"), "--dry-run", "-p")
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert {path.name for path in tmp_path.iterdir()} <= {"config.yaml", ".snakemake"}, "a dry run writes nothing"
+
+
+@pytest.mark.parametrize(
+    "name", ["x; touch pwned; echo", "a b", "a'b", "$(id)", "{split}", "../up", "a/b", ".hidden", "-f", "val\n"]
+)
+def test_a_name_that_becomes_a_path_is_plain(name: str) -> None:
+    base = {
+        "stores": {"own": {"folder": "/d"}},
+        "sources": {"own": {"splits": ["val"]}},
+        "subsets": {"pets": {}},
+    }
+    changes: list[dict[str, Any]] = [
+        {"stores": {name: {"folder": "/d"}}},
+        {"sources": {name: {"splits": ["val"]}}},
+        {"sources": {"own": {"splits": [name], "tasks": ["instances", "panoptic"]}}},
+        {"sources": {"own": {"files": {name: {"panoptic": "p.json"}}}}},
+        {"subsets": {name: {}}},
+        {"comparisons": {name: {"first": "own", "second": "own"}}},
+        {"experiments": {name: {"subset": "pets"}}},
+        {"experiments": {"try": {"subset": "pets", "models": {name: {}, "other": {}}}}},
+    ]
+    for change in changes:
+        with pytest.raises(CocomineError, match=r"cannot be used"):
+            make_plan(base | change)
+
+
+SECRETS = {
+    "stores": {"own": {"origins": ["https://user:pw-word@127.0.0.1:9/x/?sig=s3cr3t&token=t0k3n"]}},
+    "sources": {"own": {"splits": ["val"]}},
+    "subsets": {"pets": {}},
+}
+
+
+def test_a_secret_is_in_no_command_no_log_and_no_metadata(tmp_path: Path) -> None:
+    (tmp_path / "config.yaml").write_text(yaml.safe_dump(SECRETS), encoding="utf-8")
+    done = snakemake(tmp_path, "--configfile", str(tmp_path / "config.yaml"), "-p", "--until", "sync_annotations")
+    assert done.returncode != 0
+    written = [path for path in tmp_path.rglob("*") if path.is_file() and path.name != "config.yaml"]
+    holders = [path for path in written if any(word in path.read_bytes() for word in (b"pw-word", b"s3cr3t", b"t0k3n"))]
+    assert holders
+    assert {path.relative_to(tmp_path).parts[:2] for path in holders} == {("data", "settings")}
+    assert {stat.S_IMODE(path.stat().st_mode) for path in holders} == {0o600}
+    for word in ("pw-word", "s3cr3t", "t0k3n"):
+        assert word not in done.stdout + done.stderr
+
+
+def test_another_password_runs_nothing_again_and_another_folder_does(tmp_path: Path, monkeypatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    text = json.dumps(SECRETS)
+    plans = [make_plan(json.loads(text.replace(*change))) for change in (("", ""), ("pw-word", "n3w"), ("/x/", "/y/"))]
+    first, rotated, moved = (plan.settings("store", "own") for plan in plans)
+    assert first == rotated != moved
+    for plan in plans[:2]:
+        write_settings(plan.settings_files.values(), sweep=True)
+    assert "n3w" in Path(first).read_text(encoding="utf-8")
+    assert len(list(Path("data/settings/store").iterdir())) == 1
+
+
+def test_an_error_about_an_origin_shows_no_secret() -> None:
+    bad = json.loads(json.dumps(SECRETS).replace("https://", "ftp://"))
+    with pytest.raises(CocomineError) as caught:
+        make_plan(bad)
+    assert "pw-word" not in str(caught.value)
+    assert "unknown scheme" in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    "subset", [{"include_images": "{a}.txt"}, {"exclude_images": "{a}.txt"}, {"split": {"val_list": "{a}.txt"}}]
+)
+def test_a_file_that_snakemake_reads_has_no_braces_in_its_name(subset: dict[str, Any]) -> None:
+    with pytest.raises(CocomineError, match=r"'\{a\}.txt'"):
+        make_plan({**SECRETS, "subsets": {"pets": subset}})
