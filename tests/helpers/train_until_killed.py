@@ -68,13 +68,7 @@ def kill_at(place, count):
             passing("removing")
         unlink(path, *args, **options)
 
-    for owner, name, instead in (
-        (training.Feeder, "training", feeding),
-        (Path, "write_bytes", writing),
-        (os, "replace", replacing),
-        (Path, "unlink", unlinking),
-    ):
-        setattr(owner, name, instead)
+    training.Feeder.training, Path.write_bytes, os.replace, Path.unlink = feeding, writing, replacing, unlinking
 
 
 def start(tensors, out, moment=None):
