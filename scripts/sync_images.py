@@ -38,6 +38,7 @@ def build_parser() -> argparse.ArgumentParser:
         default="stop",
         help="record: an image that no origin has goes into the lock as missing, and the exit code stays 0",
     )
+    parser.add_argument("--splits", nargs="*", default=[], help="all splits that the source has")
     add_behaviour(parser)
     return parser
 
@@ -47,7 +48,7 @@ def main(options: argparse.Namespace) -> None:
     settings = StoreSettings.from_mapping(options.settings)
     how = Options(behaviour_of(options), options.checksum, options.verify_origin)
     files = (options.selection, options.store_dir, options.lock, options.against, options.pins)
-    job = Job(*files, record_missing=options.missing == "record")
+    job = Job(*files, record_missing=options.missing == "record", splits=tuple(options.splits))
     if options.plan:
         print("\n".join(plan_images(job, settings, how)))
     else:

@@ -1,25 +1,20 @@
 """Exports: hand a subset on in the formats of the field, and count what each of them cannot carry.
 
 reads   results/{subset}/ and the image store
-writes  results/{subset}/exports/{format}/ with a manifest.json; data/copies/{store}/, which exports of a store that is
-        used in place share
+writes  results/{subset}/exports/{format}/ with a manifest.json
 """
 
 
 rule export_dataset:
     input:
-        unpack(
-            lambda wildcards: plan.subsets[wildcards.subset].export_inputs(
-                wildcards.format
-            )
-        ),
+        train="results/{subset}/train.json",
+        val="results/{subset}/val.json",
         images="results/{subset}/images.tsv",
         labels="results/{subset}/labels.json",
         split="results/{subset}/split.tsv",
-        lock="results/{subset}/images.lock.tsv",
+        masks="results/{subset}/masks",
         tasks="results/{subset}/split_tasks",
-        train="results/{subset}/train.json",
-        val="results/{subset}/val.json",
+        lock="results/{subset}/images.lock.tsv",
         script=ancient(script("export_dataset")),
     output:
         folder=directory("results/{subset}/exports/{format}"),
@@ -27,21 +22,19 @@ rule export_dataset:
         "logs/export_dataset/{subset}/{format}.log",
     benchmark:
         "benchmarks/export_dataset/{subset}/{format}.tsv"
-    wildcard_constraints:
-        format=plan.pattern(plan.formats),
     conda:
         "../../envs/data.yaml"
-    threads: 2
+    threads: 1
     resources:
-        mem_mb=lambda wildcards, input, attempt: attempt * int(400 + input.size_mb / 2),
-        runtime=lambda wildcards, attempt: attempt * 60,
+        mem_mb=1000,
+        runtime=60,
     params:
         code=code("export_dataset"),
         store=lambda wildcards: plan.subsets[wildcards.subset].source.store.folder,
         folder=lambda wildcards, input: str(Path(input.train).parent),
-        place=lambda wildcards: plan.subsets[
-            wildcards.subset
-        ].source.store.export_options,
+        place=lambda wildcards: (
+            ["--copy"] if plan.subsets[wildcards.subset].source.store.in_place else []
+        ),
         panoptic=lambda wildcards: plan.subsets[
             wildcards.subset
         ].source.panoptic_options,
@@ -49,5 +42,4 @@ rule export_dataset:
         "Export {wildcards.subset} as {wildcards.format}"
     shell:
         "python {input.script:q} --format {wildcards.format:q} --subset-dir {params.folder:q} "
-        "--store-dir {params.store:q} --out-dir {output.folder:q} {params.panoptic:q} {params.place:q} "
-        "--threads {threads} --log {log:q}"
+        "--store-dir {params.store:q} --out-dir {output.folder:q} {params.panoptic:q} {params.place:q} --log {log:q}"

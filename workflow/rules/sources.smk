@@ -1,9 +1,9 @@
-"""Sources: bring annotation files, and later only the photographs that a subset needs, from where they lie.
+"""Sources: bring annotation files, and later only the images that a subset needs, from where they lie.
 
 reads   the config: stores and sources with their origins
 writes  data/annotations/{source}/*.json, data/images/{store}/{split}/*.jpg, and small locks that say what came from where
 
-The downloads themselves are no outputs: Snakemake would wipe a store of 118,000 photographs before a re-run. A rule
+The downloads themselves are no outputs: Snakemake would wipe a store of 118,000 images before a re-run. A rule
 declares its lock, and a file that has gone missing is an error that names it and says how to sync again. Both syncs
 run where snakemake was started, since a cluster's compute nodes often have no way out.
 
@@ -96,8 +96,11 @@ rule sync_images:
         ),
         store=lambda wildcards: plan.subsets[wildcards.subset].source.store.folder,
         pins=lambda wildcards: pins("images", plan.subsets[wildcards.subset].source),
+        missing=lambda wildcards: plan.subsets[wildcards.subset].missing,
+        splits=lambda wildcards: plan.subsets[wildcards.subset].source.splits,
     message:
-        "Sync the photographs that {wildcards.subset} needs"
+        "Sync the images that {wildcards.subset} needs"
     shell:
         "python {input.script:q} --settings {params.settings:q} --selection {input.selection:q} "
-        "--store-dir {params.store:q} --lock {output.lock:q} {params.pins:q} --log {log:q}"
+        "--store-dir {params.store:q} --lock {output.lock:q} {params.pins:q} --missing {params.missing:q} "
+        "--splits {params.splits:q} --log {log:q}"

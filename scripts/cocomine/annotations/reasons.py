@@ -82,6 +82,8 @@ class Reason(StrEnum):
     NO_SEGMENTS = "no-segments"
     DUPLICATE_SEGMENT = "duplicate-segment"
 
+    IMAGE_UNREADABLE = "image-unreadable"
+
 
 @dataclass(frozen=True)
 class Rule:
@@ -208,7 +210,15 @@ TABLE: Final[tuple[Rule, ...]] = (
         "quarantine",
         "`width` or `height` is absent, no integer, or not from 1 to 2^31 - 1",
     ),
-    Rule(Reason.IMAGE_MISSING, 13, ("image",), "image", "quarantine", "no origin has the image's file"),
+    Rule(
+        Reason.IMAGE_MISSING,
+        13,
+        ("image",),
+        "image",
+        "quarantine",
+        "no origin has the image's file; the sync stops at it, unless the subset's `policy` names this reason or "
+        "`refill` is true",
+    ),
     Rule(Reason.IMAGE_UNDECODABLE, 14, ("image",), "image", "quarantine", "the image's file is no image"),
     Rule(Reason.IMAGE_TRUNCATED, 15, ("image",), "image", "quarantine", "the image's file ends early"),
     Rule(
@@ -435,6 +445,15 @@ TABLE: Final[tuple[Rule, ...]] = (
         "index",
         "quarantine",
         "an earlier panoptic record is of the same image",
+    ),
+    Rule(
+        Reason.IMAGE_UNREADABLE,
+        47,
+        ("image",),
+        "image",
+        "quarantine",
+        "something lies at the image's place that cannot be taken: a FIFO, a device, a folder, a link that loops or "
+        "leads out of the folder, a name too long, no permission, a file that changes while it is read",
     ),
 )
 

@@ -1,13 +1,12 @@
-"""The config's `exports`: the formats that a subset is exported to."""
+"""The formats that a subset can be exported to."""
 
 from collections.abc import Sequence
 from typing import Any
 
 from cocomine.base.errors import CocomineError
-from cocomine.formats.registry import FORMATS
 
-DEFAULT = ("coco", "yolo-detect", "yolo-segment", "masks")
-"""What is exported where the config does not say."""
+FORMATS = ("coco", "yolo-detect", "yolo-segment", "masks")
+"""Every known format, which is also the default of the config's `exports`."""
 
 
 def formats_from(value: Any) -> tuple[str, ...]:

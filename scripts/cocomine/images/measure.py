@@ -20,7 +20,9 @@ from cocomine.images.descriptors import describe
 
 log = logging.getLogger("cocomine")
 
-OK, MISSING, UNDECODABLE, TRUNCATED = "ok", "image-missing", "image-undecodable", "image-truncated"
+OK, MISSING, UNREADABLE = "ok", "image-missing", "image-unreadable"
+UNDECODABLE, TRUNCATED = "image-undecodable", "image-truncated"
+STATUSES = {OK: OK, "unreadable": UNREADABLE}  # of the lock; every other status of it is image-missing
 ORIENTATION_TAG = 0x0112
 BATCH = 16
 ROW_GROUP = 4096
@@ -31,7 +33,11 @@ SCHEMA = pa.schema(
         ("source_split", pa.string()),
         ("file_name", pa.string()),
         ("store_path", pa.string()),
-        ("status", pa.string()),  # ok, image-missing, image-undecodable or image-truncated
+        (
+            "status",
+            pa.string(),
+        ),  # ok, or the reason code: image-missing, image-unreadable, image-undecodable, image-truncated
+        ("detail", pa.string()),  # what the sync says of a file that it did not take; null otherwise
         ("width", pa.int32()),  # as decoded, never rotated; null unless ok
         ("height", pa.int32()),
         ("mode", pa.string()),  # Pillow's: RGB, L, CMYK, ...
@@ -49,7 +55,7 @@ SCHEMA = pa.schema(
 
 @dataclass(frozen=True)
 class Selected:
-    """One row of the selection, and whether the images lock says that its file was fetched."""
+    """One row of the selection, and what the images lock says of its file: `status` is ok, or the reason code."""
 
     image_id: int
     source_split: str
@@ -57,14 +63,16 @@ class Selected:
     store_path: str
     width: int
     height: int
-    fetched: bool
+    status: str
+    detail: str | None
 
 
 def measure(selection: Path, images_lock: Path, store_dir: Path, out: Path, threads: int) -> None:
     """Measure every image of `selection` in its order and write `out`.
 
     A row without a file (missing or refused in the lock, or a spare that was not fetched) has the status
-    image-missing. Raises CocomineError for a file that the lock promises and the store does not hold.
+    image-missing, one whose file is there and cannot be taken image-unreadable. Raises CocomineError for a file that
+    the lock promises and the store does not hold.
     """
     rows = read_selection(selection, images_lock)
     size_differs = rotated = 0
@@ -96,7 +104,10 @@ def measure(selection: Path, images_lock: Path, store_dir: Path, out: Path, thre
 def read_selection(selection: Path, images_lock: Path) -> list[Selected]:
     """Read the selection and join it with the lock. Raises CocomineError when a file or a column is missing."""
     try:
-        fetched = {row["store_path"]: row["status"] == OK for row in read_table(images_lock)}
+        locked = {
+            row["store_path"]: (STATUSES.get(row["status"], MISSING), row["reason"] if row["status"] != OK else None)
+            for row in read_table(images_lock)
+        }
         return [
             Selected(
                 int(row["image_id"]),
@@ -105,7 +116,7 @@ def read_selection(selection: Path, images_lock: Path) -> list[Selected]:
                 row["store_path"],
                 int(row["width"]),
                 int(row["height"]),
-                fetched.get(row["store_path"], False),
+                *locked.get(row["store_path"], (MISSING, None)),
             )
             for row in read_table(selection)
         ]
@@ -133,8 +144,8 @@ def measure_one(store_dir: Path, row: Selected) -> dict[str, Any]:
     """Return the columns of one image. Raises CocomineError when a fetched file is not in the store."""
     record: dict[str, Any] = dict.fromkeys(SCHEMA.names)
     record |= {"image_id": row.image_id, "source_split": row.source_split, "file_name": row.file_name}
-    record |= {"store_path": row.store_path, "status": MISSING}
-    if not row.fetched:
+    record |= {"store_path": row.store_path, "status": row.status, "detail": row.detail}
+    if row.status != OK:
         return record
     path = store_dir / row.store_path
     try:

@@ -3,7 +3,7 @@
 import logging
 import os
 import shutil
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -13,10 +13,12 @@ import msgspec
 
 from cocomine.base.errors import CocomineError
 from cocomine.base.files import atomic_path, read_json, read_table, write_json
+from cocomine.sources.in_place import InPlace, point
 from cocomine.sources.presets import Preset, preset
 from cocomine.sources.settings import SourceSettings, StoreSettings
 from cocomine.sources.store import Options, Store
 from cocomine.transfer.behaviour import Behaviour
+from cocomine.transfer.finding import Folder, Found
 from cocomine.transfer.folder import FolderOrigin
 from cocomine.transfer.lacking import failures_beside, report_lacking, shown
 from cocomine.transfer.ledger import FOLDER
@@ -60,32 +62,43 @@ class Job:
 class RenamedOrigin:
     """An origin in which our names stand under others: `instances_x.json` under `annotations/instances_x.json`."""
 
-    def __init__(self, origin: Origin, remote_of: Mapping[str, str]) -> None:
+    def __init__(self, origin: Origin, remote_of: Callable[[str], str]) -> None:
         self.origin = origin
         self.label = origin.label
         self._remote_of = remote_of
 
-    def _remote(self, name: str) -> str:
-        if name in self._remote_of:
-            return self._remote_of[name]
-        folder, _, rest = name.partition("/")
-        return f"{self._remote_of.get(folder, f'annotations/{folder}')}/{rest}" if rest else f"annotations/{name}"
-
     def holder(self, name: str) -> tuple[Place, str] | None:
         """Where the origin would keep it, under the origin's name."""
-        return holder_of(self.origin, self._remote(name))
+        return holder_of(self.origin, self._remote_of(name))
 
     def fetch(self, wants: Iterable[Want], target: Target) -> Iterator[Outcome]:
         """Fetch under the origin's names."""
-        renamed = (msgspec.structs.replace(want, remote=self._remote(want.name)) for want in wants)
+        renamed = (msgspec.structs.replace(want, remote=self._remote_of(want.name)) for want in wants)
         return self.origin.fetch(renamed, target)
+
+
+def _remote_of(settings: SourceSettings) -> Callable[[str], str]:
+    """Return the function from our names to the origin's: what `files` says, or the official naming."""
+    said = {
+        (f"panoptic_{split}" if task == PNGS else f"{task}_{split}.json"): path
+        for split, tasks in settings.files.items()
+        for task, path in tasks.items()
+    }
+
+    def remote(name: str) -> str:
+        if name in said:
+            return said[name]
+        folder, _, rest = name.partition("/")
+        return f"{said.get(folder, f'annotations/{folder}')}/{rest}" if rest else f"annotations/{name}"
+
+    return remote
 
 
 def sync_annotations(job: Job, settings: SourceSettings, options: Options) -> None:
     """Bring every annotation file of the source into `job.out` and write the lock.
 
-    Raises CocomineError, after everything that can be had is there, when a file is missing, refused or not the one
-    that the lock pins; a lock that exists is then left as it was.
+    Raises CocomineError, after everything that could be fetched is there, when a file is missing, refused or not the
+    one that the lock pins; a lock that exists is then left as it was.
     """
     pins = _read_pins(job)
     names = _names(settings)
@@ -124,23 +137,23 @@ def _in_place(settings: SourceSettings) -> bool:
     return bool(settings.folder) and settings.use == "in-place"
 
 
+def _folder(settings: SourceSettings) -> Folder:
+    return Folder(Path(settings.folder), search=False)
+
+
 def _kept(job: Job) -> Path:
     """Where fetched files stay, so that a run whose outputs were taken away again need not fetch them again."""
     return job.out / FOLDER / "kept"
 
 
 def _store(job: Job, settings: SourceSettings, options: Options) -> Store:
-    remote_of = {
-        (f"panoptic_{split}" if task == PNGS else f"{task}_{split}.json"): path
-        for split, tasks in settings.files.items()
-        for task, path in tasks.items()
-    }
+    remote_of = _remote_of(settings)
     whole = job.out / FOLDER / "whole"
     origins: list[Origin] = [
         RenamedOrigin(open_origin(origin, options.behaviour, whole), remote_of) for origin in settings.origins
     ]
     if settings.folder:
-        origins.append(RenamedOrigin(FolderOrigin(Path(settings.folder), settings.use), remote_of))
+        origins.append(RenamedOrigin(FolderOrigin(_folder(settings), settings.use), remote_of))
     origins += _png_zips(settings, options, whole)
     if settings.preset:
         origins.append(PresetOrigin(preset(settings.preset), options.behaviour, whole))
@@ -291,35 +304,20 @@ def _zip_origin(
 def _link_in_place(
     job: Job, settings: SourceSettings, options: Options, names: list[str], pins: Mapping[str, Outcome]
 ) -> dict[str, Outcome]:
-    origin = RenamedOrigin(
-        FolderOrigin(Path(settings.folder), "in-place"),
-        {f"{task}_{split}.json": path for split, tasks in settings.files.items() for task, path in tasks.items()},
-    )
-    folder = FolderOrigin(Path(settings.folder), "in-place")
+    folder = _folder(settings)
     folder.check()
-    found = {name: folder.path_of(origin._remote(name)) for name in names}
-    for name, path in found.items():
+    remote_of = _remote_of(settings)
+    found = folder.find(remote_of(name) for name in names)
+    for name in names:
+        path = found[remote_of(name)].path
         if path is not None:
-            _symlink(job.out / name, path)
-    present = [name for name, path in found.items() if path is not None]
-    outcomes = {name: Outcome(name, "missing", f"folder: no {origin._remote(name)}") for name in names}
-    return outcomes | _checked_in_place(job, settings, options, present, pins)
+            point(job.out / name, path)
+    said = {name: _with_place(found[remote_of(name)], remote_of(name)) for name in names}
+    return InPlace(job.out, folder, options, "annotations").prove(said, pins)
 
 
-def _checked_in_place(
-    job: Job, settings: SourceSettings, options: Options, names: list[str], pins: Mapping[str, Outcome]
-) -> dict[str, Outcome]:
-    store = Store(job.out, StoreSettings(folder=settings.folder, use="in-place"), options, what="annotations")
-    return store.check_in_place(names, pins)
-
-
-def _symlink(link: Path, destination: Path) -> None:
-    relative = os.path.relpath(destination.resolve(), link.parent.resolve())
-    with suppress(OSError):
-        if link.is_symlink() and link.readlink() == Path(relative):
-            return
-    with atomic_path(link) as temporary:
-        temporary.symlink_to(relative)
+def _with_place(found: Found, place: str) -> Found:
+    return found if found.status != "missing" else replace(found, reason=f"no {place}")
 
 
 # -- panoptic PNGs
@@ -376,14 +374,12 @@ def _pngs_in_place(
     pins: Mapping[str, Outcome],
 ) -> dict[str, Outcome]:
     where = settings.files.get(split, {}).get(PNGS, f"annotations/panoptic_{split}")
-    folder = Path(settings.folder) / where
-    if not folder.is_dir():
+    pngs_of = f"panoptic_{split}"
+    folder = replace(_folder(settings), images={pngs_of: where})
+    if not (Path(settings.folder) / where).is_dir():
         return {png: Outcome(png, "missing", f"folder: no {where}/") for png in pngs}
-    link = job.out / f"panoptic_{split}"
-    if link.is_dir() and not link.is_symlink():
-        raise CocomineError(f"{link} already holds files of its own", "remove it; use: in-place links it to the folder")
-    _symlink(link, folder)
-    return _checked_in_place(job, settings, options, pngs, pins)
+    point(job.out / pngs_of, Path(settings.folder) / where)
+    return InPlace(job.out, folder, options, "annotations").prove(folder.find(pngs), pins)
 
 
 # -- the lock
@@ -434,8 +430,8 @@ def _complain(job: Job, outcomes: Mapping[str, Outcome], settings: SourceSetting
     where = report_lacking(lacking, failures_beside(job.lock))
     if lacking:
         raise CocomineError(
-            f"{len(lacking)} annotation files could not be had (named {where}): {shown((o.name for o in lacking), 5)}: "
-            f"{lacking[0].reason}",
+            f"{len(lacking)} annotation files could not be fetched (named {where}): "
+            f"{shown((o.name for o in lacking), 5)}: {lacking[0].reason}",
             how_to_accept(lacking, job.against or job.lock, job.pins)
             or "check the source's splits and tasks; where the files are named otherwise, say so in "
             f"files: {{{settings.splits[0]}: {{{settings.tasks[0]}: path/in/the/origin.json}}}}",

@@ -6,12 +6,15 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from cocomine.base.errors import CocomineError
+from cocomine.sources.in_place import InPlace
 from cocomine.sources.selection import Selected, read_lock, read_selection, write_lock
 from cocomine.sources.settings import StoreSettings
 from cocomine.sources.store import Options, Store
+from cocomine.transfer.finding import Folder
+from cocomine.transfer.folder import FolderOrigin
 from cocomine.transfer.lacking import failures_beside, report_lacking
 from cocomine.transfer.names import plain
-from cocomine.transfer.pins import add_pins, how_to_accept, read_pins
+from cocomine.transfer.pins import add_pins, how_to_accept, is_changed, read_pins
 from cocomine.transfer.records import Outcome
 
 log = logging.getLogger("cocomine")
@@ -21,7 +24,8 @@ log = logging.getLogger("cocomine")
 class Job:
     """What sync_images is asked: the files of its command line, and whether missing images are only recorded.
 
-    `against` is a lock that must hold; `pins` a file of checksums pinned on first use, made and added to.
+    `splits` are all that the source has, so that in a folder no image of one is taken for another's. `against` is a
+    lock that must hold; `pins` a file of checksums pinned on first use, made and added to.
     """
 
     selection: Path
@@ -30,12 +34,13 @@ class Job:
     against: Path | None = None
     pins: Path | None = None
     record_missing: bool = False
+    splits: tuple[str, ...] = ()
 
 
 def plan_images(job: Job, settings: StoreSettings, options: Options) -> list[str]:
     """Return the lines of the plan; fetches and writes nothing."""
     rows = read_selection(job.selection)
-    store = Store(job.store, settings, options)
+    store = _open(job, settings, options, rows)
     lines = store.plan([row.store_path for row in rows if not row.spare], _pins(job)).lines()
     spare = sum(row.spare for row in rows)
     return [*lines, f"{spare} spare files, fetched only in place of others"] if spare else lines
@@ -44,22 +49,24 @@ def plan_images(job: Job, settings: StoreSettings, options: Options) -> list[str
 def sync_images(job: Job, settings: StoreSettings, options: Options) -> None:
     """Sync the images of a selection and write their lock.
 
-    A spare row is fetched only in place of an image that no origin has. Raises CocomineError, after the lock is
-    written, when files failed, or when some are missing or refused and that is not merely to be recorded.
+    A spare row is fetched only in place of an image that could not be fetched. An image that is there and cannot be
+    read (a FIFO, a link out of its folder) goes into the lock as unreadable: what follows is the subset's policy.
+    Raises CocomineError, after the lock is written, when files failed, when other bytes came than those pinned, or when
+    images are missing and that is not merely to be recorded.
     """
     rows = read_selection(job.selection)
     pins = _pins(job)
-    store = Store(job.store, settings, options)
+    store = _open(job, settings, options, rows)
     asked = [row for row in rows if not row.spare]
     spares = [row for row in rows if row.spare]
     outcomes = store.sync([row.store_path for row in asked], pins)
-    while spares and (lacking := _unfilled(outcomes, asked, spares_used=len(asked))):
+    while spares and (lacking := _unfilled(outcomes, asked)):
         more, spares = spares[:lacking], spares[lacking:]
-        log.info("%d images cannot be had; %d spare images take their place", lacking, len(more))
+        log.info("%d images could not be fetched; %d spare images take their place", lacking, len(more))
         asked += more
         outcomes |= store.sync([row.store_path for row in more], pins)
     add_pins(job.pins, outcomes.values())
-    fatal = [o for o in outcomes.values() if o.status == "failed" or (o.status != "ok" and not job.record_missing)]
+    fatal = [outcome for outcome in outcomes.values() if _is_fatal(outcome, job.record_missing)]
     if fatal and job.lock.exists():
         log.warning("%s is left as it was: it pins what should have come", job.lock)
     else:
@@ -68,10 +75,29 @@ def sync_images(job: Job, settings: StoreSettings, options: Options) -> None:
     _complain(job, list(outcomes.values()), fatal, store.hints)
 
 
-def _unfilled(outcomes: dict[str, Outcome], asked: list[Selected], spares_used: int) -> int:
+def _open(job: Job, settings: StoreSettings, options: Options, rows: Sequence[Selected]) -> Store | InPlace:
+    """Return the store that the settings describe: a folder used in place, or origins that fill a folder of our own."""
+    if not settings.folder:
+        return Store(job.store, settings, options)
+    folder = Folder(
+        Path(settings.folder),
+        splits=frozenset(job.splits),
+        split_of={row.store_path: row.split for row in rows},
+    )
+    if settings.use == "in-place":
+        return InPlace(job.store, folder, options)
+    return Store(job.store, settings, options, [FolderOrigin(folder, settings.use)])
+
+
+def _is_fatal(outcome: Outcome, record_missing: bool) -> bool:
+    if outcome.status in ("ok", "unreadable"):
+        return False
+    return not record_missing or outcome.status == "failed" or is_changed(outcome)
+
+
+def _unfilled(outcomes: dict[str, Outcome], asked: list[Selected]) -> int:
     """Return how many more images are needed: those wanted, less those that came, spares included."""
     wanted = sum(not row.spare for row in asked)
-    assert spares_used == len(asked)
     return wanted - sum(outcomes[row.store_path].status == "ok" for row in asked)
 
 
@@ -87,14 +113,23 @@ def _complain(job: Job, outcomes: list[Outcome], fatal: list[Outcome], hints: Se
     if not fatal:
         failures.unlink(missing_ok=True)
         report_lacking(outcomes)
-    else:
-        where = report_lacking(outcomes, failures)
-        first = fatal[0]
-        raise CocomineError(
-            f"{len(fatal)} of {len(outcomes)} images could not be had (named {where}), "
-            f"the first: {plain(first.name)}: {first.reason}",
-            how_to_accept(fatal, job.against or job.lock, job.pins)
-            or " ".join(hints)
-            or "run it again: what has arrived is kept. Add another origin to the store; if the images are truly gone, "
-            "use --missing record",
+        return
+    where = report_lacking(outcomes, failures)
+    first = fatal[0]
+    raise CocomineError(
+        f"{len(fatal)} of {len(outcomes)} images could not be fetched (named {where}), "
+        f"the first: {plain(first.name)}: {first.reason}",
+        how_to_accept(fatal, job.against or job.lock, job.pins) or " ".join([*hints, *_remedies(fatal, hints)]),
+    )
+
+
+def _remedies(fatal: Sequence[Outcome], hints: Sequence[str]) -> list[str]:
+    """Return what else can be done: of failures another try, of images that are nowhere the policies that go on."""
+    again = "run it again: what has arrived is kept. Add another origin to the store"
+    result = [] if hints or not any(outcome.status == "failed" for outcome in fatal) else [again]
+    if all(outcome.status == "missing" for outcome in fatal):
+        result.append(
+            "to go on without them, write policy: {image-missing: quarantine} into the subset, or refill: true to take "
+            "other images in their place (by hand: --missing record)"
         )
+    return result

@@ -14,17 +14,21 @@ SPARE = "spare"
 
 @dataclass(frozen=True)
 class Selected:
-    """One image of a selection; `spare` marks one that is fetched only in place of another that cannot be had."""
+    """One image of a selection; `spare` marks one that is fetched only in place of another that could not be."""
 
     image_id: str
     store_path: str
     spare: bool
+    split: str
 
 
 def read_selection(path: Path) -> list[Selected]:
     """Read selection.tsv in its order. Raises CocomineError when it lacks a column or names a file twice."""
     try:
-        rows = [Selected(row["image_id"], row["store_path"], row.get("role") == SPARE) for row in read_table(path)]
+        rows = [
+            Selected(row["image_id"], row["store_path"], row.get("role") == SPARE, row.get("source_split", ""))
+            for row in read_table(path)
+        ]
     except FileNotFoundError as error:
         raise CocomineError(f"{path}: no such selection", "run mine_subset first") from error
     except KeyError as error:
@@ -32,7 +36,10 @@ def read_selection(path: Path) -> list[Selected]:
     seen: set[str] = set()
     for row in rows:
         if row.store_path in seen:
-            raise CocomineError(f"{path}: {row.store_path} stands in two rows", "name each file once")
+            raise CocomineError(
+                f"{path}: two images have the file {row.store_path}",
+                "where each split has its own, say where they lie: images: {train: FOLDER, val: FOLDER} in the source",
+            )
         seen.add(row.store_path)
     return rows
 

@@ -13,14 +13,13 @@ from cocomine.base.progress import Progress
 from cocomine.base.space import free_bytes, size
 from cocomine.sources.settings import StoreSettings
 from cocomine.transfer.behaviour import Behaviour
-from cocomine.transfer.folder import FolderOrigin, digests_in_place, link_splits
+from cocomine.transfer.folder import FolderOrigin, digests_in_place
 from cocomine.transfer.lacking import shown
 from cocomine.transfer.ledger import FOLDER, Entry, Ledger
-from cocomine.transfer.names import FolderGuard, collisions, refusal
+from cocomine.transfer.names import FolderGuard, collisions, unsafe
 from cocomine.transfer.origins import Origin, Place, UnseenError, by_place, open_origin
-from cocomine.transfer.pins import held_to
 from cocomine.transfer.receiving import Target
-from cocomine.transfer.records import Facts, Outcome, Want
+from cocomine.transfer.records import Facts, Outcome, Status, Want
 from cocomine.transfer.staging import staging, sweep
 
 log = logging.getLogger("cocomine")
@@ -91,12 +90,9 @@ class Store:
         self.what = what
         self.hints: list[str] = []  # the advice of origins that are gone as a whole
         self.ledger = Ledger(root / FOLDER / "ledger.jsonl")
-        self.in_place = bool(settings.folder) and settings.use == "in-place"
-        self.origins: list[Origin] = origins or (
-            [FolderOrigin(Path(settings.folder), settings.use)]
-            if settings.folder
-            else [open_origin(origin, options.behaviour, root / FOLDER / "whole") for origin in settings.origins]
-        )
+        self.origins: list[Origin] = origins or [
+            open_origin(origin, options.behaviour, root / FOLDER / "whole") for origin in settings.origins
+        ]
 
     def sync(self, names: Sequence[str], pins: Mapping[str, Outcome]) -> dict[str, Outcome]:
         """Bring the named files and return an outcome for each, in the order of `names`.
@@ -104,8 +100,6 @@ class Store:
         `pins` are the outcomes of an earlier lock: a file whose bytes are not those pinned is a failure that says so.
         """
         self.root.mkdir(parents=True, exist_ok=True)
-        if self.in_place:
-            return self._sync_in_place(names, pins)
         outcomes, wants = self._look(names, pins)
         if wants:
             with staging(self.root) as folder:
@@ -120,13 +114,6 @@ class Store:
 
     def plan(self, names: Sequence[str], pins: Mapping[str, Outcome]) -> Plan:
         """Say what `sync` would do. Asks origins for sizes, fetches and writes nothing."""
-        if self.in_place:
-            refused = {name: f"unsafe name: {reason}" for name in names if (reason := refusal(name))}
-            sizes, nowhere, _ = self._sizes([name for name in names if name not in refused])
-            found, total = map(sum, zip(*sizes.values(), strict=True)) if sizes else (0, 0)
-            return Plan(
-                len(names), found, total, 0, 0, True, {}, tuple(nowhere), free_bytes(self.root), refused=refused
-            )
         outcomes, wants = self._look(names, pins, planning=True)
         present = [o for o in outcomes.values() if o.status == "ok"]
         by_origin, lacking, whole = self._sizes([want.name for want in wants])
@@ -160,17 +147,19 @@ class Store:
         wants: list[Want] = []
         unsure: list[str] = []
         for name in names:
-            reason: str | None = refusal(name) or clashes.get(name) or _reserved(name)
-            if not reason and not planning:
-                reason = guard.prepare(name)
-            if reason:
-                outcomes[name] = Outcome(name, "refused", f"unsafe name: {reason}")
+            wrong = unsafe(name) or _clash(clashes.get(name) or _reserved(name))
+            if wrong:
+                outcomes[name] = Outcome(name, *wrong)
+                continue
+            in_the_way = None if planning else guard.prepare(name)
+            if in_the_way:
+                outcomes[name] = Outcome(name, "refused", in_the_way)
                 continue
             state, reason = self._state(name, entries.get(name))
             if state == "refused":
                 outcomes[name] = Outcome(name, "refused", reason)
             elif state == "same" and not self.options.checksum:
-                outcomes[name] = _of_entry(entries[name])
+                outcomes[name] = outcome_of(entries[name])
             elif state == "absent":
                 wants.append(_want(name, pins.get(name)))
             else:
@@ -179,7 +168,7 @@ class Store:
         wants += self._judge(unsure, entries, pins, adopted)
         outcomes |= {outcome.name: outcome for outcome in adopted}
         if not planning:
-            self.ledger.append([_entry(outcome) for outcome in adopted])
+            self.ledger.append([entry_of(outcome) for outcome in adopted])
         for name, outcome in outcomes.items():
             pin = pins.get(name)
             if outcome.status == "ok" and pin is not None and pin.sha256 and pin.sha256 != outcome.sha256:
@@ -213,7 +202,7 @@ class Store:
         """Read the files whose bytes are in doubt; adopt those with the checksums of the ledger, a pin or an origin."""
         wants: list[Want] = []
         unknown: list[Outcome] = []
-        for outcome in digests_in_place(self.root, names) if names else ():
+        for outcome in digests_in_place((name, self.root / name) for name in names):
             name = outcome.name
             entry, pin = entries.get(name), pins.get(name)
             known = (pin.sha256 if pin else "") or (entry.sha256 if entry else "")
@@ -343,48 +332,6 @@ class Store:
             if remaining:
                 progress.count("not fetched", len(remaining))
 
-    def _sync_in_place(self, names: Sequence[str], pins: Mapping[str, Outcome]) -> dict[str, Outcome]:
-        link_splits(Path(self.settings.folder), self.root, [name for name in names if not refusal(name)])
-        return self.check_in_place(names, pins)
-
-    def check_in_place(self, names: Sequence[str], pins: Mapping[str, Outcome]) -> dict[str, Outcome]:
-        """Return an outcome for each file of a folder that is linked into the store.
-
-        A file of the recorded size and time is not read, unless every byte is asked for.
-        """
-        entries = self.ledger.read()
-        outcomes: dict[str, Outcome] = {}
-        unread: list[str] = []
-        for name in names:
-            reason = refusal(name)
-            if reason:
-                outcomes[name] = Outcome(name, "refused", f"unsafe name: {reason}")
-                continue
-            entry = entries.get(name)
-            try:
-                found = (self.root / name).stat()
-            except (FileNotFoundError, NotADirectoryError):
-                outcomes[name] = Outcome(name, "missing", "folder: no such file")
-                continue
-            same = entry is not None and (found.st_size, found.st_mtime_ns) == (entry.bytes, entry.mtime_ns)
-            if same and entry is not None and not self.options.checksum and not self.options.verify_origin:
-                outcomes[name] = _of_entry(entry)
-            else:
-                unread.append(name)
-        with Progress(f"check {self.what} in place", len(unread), "file") as progress:
-            for outcome in digests_in_place(self.root, unread):
-                progress.advance()
-                entry = entries.get(outcome.name)
-                if self.options.verify_origin and entry is not None:
-                    outcome = held_to(_of_entry(entry), outcome)
-                outcomes[outcome.name] = outcome
-                if outcome.status == "ok":
-                    self.ledger.append([_entry(outcome)])
-        self.ledger.close()
-        if self.options.verify_origin:
-            log.info("the folder still holds %d of %d files as recorded", _count_ok(outcomes), len(names))
-        return {name: held_to(pins.get(name), outcomes[name]) for name in names}
-
     # -- proof
 
     def _verify(self, outcomes: dict[str, Outcome]) -> None:
@@ -460,8 +407,8 @@ def replace_reason(outcome: Outcome | None, name: str, reason: str) -> Outcome:
     return Outcome(name, outcome.status if outcome is not None else "missing", reason)
 
 
-def _count_ok(outcomes: Mapping[str, Outcome]) -> int:
-    return sum(outcome.status == "ok" for outcome in outcomes.values())
+def _clash(reason: str) -> tuple[Status, str] | None:
+    return ("refused", f"unsafe name: {reason}") if reason else None
 
 
 def _reserved(name: str) -> str:
@@ -477,7 +424,8 @@ def _want(name: str, pin: Outcome | None) -> Want:
     return Want(name, name, sha256=pin.sha256) if pin is not None and pin.sha256 else Want(name, name)
 
 
-def _of_entry(entry: Entry) -> Outcome:
+def outcome_of(entry: Entry) -> Outcome:
+    """Return what the ledger knows of a file, as the outcome of a sync."""
     return Outcome(
         entry.name,
         "ok",
@@ -493,7 +441,8 @@ def _of_entry(entry: Entry) -> Outcome:
     )
 
 
-def _entry(outcome: Outcome) -> Entry:
+def entry_of(outcome: Outcome) -> Entry:
+    """Return what the ledger keeps of a file."""
     return Entry(
         outcome.name,
         outcome.bytes,

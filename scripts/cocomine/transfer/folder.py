@@ -5,9 +5,9 @@ import os
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 
-from cocomine.base.errors import CocomineError
+from cocomine.base.regular import NotRegularError, why_not
 from cocomine.transfer.digests import Digester
-from cocomine.transfer.names import refusal
+from cocomine.transfer.finding import Folder, Found
 from cocomine.transfer.receiving import (
     ChangedError,
     CorruptedError,
@@ -21,81 +21,67 @@ from cocomine.transfer.receiving import (
 )
 from cocomine.transfer.records import Facts, Outcome, Want
 
-LAYOUTS = ("", "images")  # where people keep the split folders below the folder that they name
 THREADS = 4
+
+CHANGED_MEANWHILE = "the file changed while it was read"
 
 
 class FolderOrigin:
-    """A folder whose files are named as the store's are: `{split}/{file_name}`, or `images/{split}/{file_name}`."""
+    """A folder on disk; `folder` knows where a file of a given name lies in it."""
 
-    def __init__(self, folder: Path, use: str, label: str = "folder") -> None:
+    def __init__(self, folder: Folder, use: str, label: str = "folder") -> None:
         self.folder = folder
         self.use = use
         self.label = label
 
-    def path_of(self, name: str) -> Path | None:
-        """Return the file of that name, or None."""
-        if refusal(name):
-            return None
-        for layout in LAYOUTS:
-            path = self.folder / layout / name
-            if path.is_file():
-                return path
-        return None
-
-    def check(self) -> None:
-        """Raise CocomineError when there is no such folder."""
-        if not self.folder.is_dir():
-            raise CocomineError(
-                f"folder {self.folder}: no such folder", "give the folder that holds train2017/, val2017/ …"
-            )
-
     def facts(self, names: Sequence[str]) -> dict[str, Facts]:
         """Return the sizes."""
-        self.check()
-        found = ((name, self.path_of(name)) for name in names)
-        return {name: Facts(name, path.stat().st_size) for name, path in found if path is not None}
+        return {name: Facts(name, path.stat().st_size) for name, path in self._paths(names)}
 
     def facts_by_reading(self, names: Sequence[str]) -> dict[str, Facts]:
         """Return sizes and checksums, which a folder does not publish: every byte is read."""
-        self.check()
         result: dict[str, Facts] = {}
-        for name in names:
-            path = self.path_of(name)
-            if path is not None:
-                digest = digest_of_file(path)
-                result[name] = Facts(name, digest.bytes, digest.md5, digest.crc32c)
+        for name, path in self._paths(names):
+            digest = digest_of_file(path)
+            result[name] = Facts(name, digest.bytes, digest.md5, digest.crc32c)
         return result
+
+    def _paths(self, names: Sequence[str]) -> Iterator[tuple[str, Path]]:
+        self.folder.check()
+        for name, found in self.folder.find(names).items():
+            if found.path is not None:
+                yield name, found.path
 
     def fetch(self, wants: Iterable[Want], target: Target) -> Iterator[Outcome]:
         """Copy or link the files, hashing them on the way."""
-        self.check()
-        return in_threads(lambda want: self._one(want, target), wants, THREADS)
+        self.folder.check()
+        asked = list(wants)
+        found = self.folder.find(want.remote for want in asked)
+        return in_threads(lambda want: self._one(want, found[want.remote], target), asked, THREADS)
 
-    def _one(self, want: Want, target: Target) -> Outcome:
-        path = self.path_of(want.remote)
-        if path is None:
-            return Outcome(want.name, "missing", "no such file in the folder")
+    def _one(self, want: Want, found: Found, target: Target) -> Outcome:
+        if found.path is None:
+            return Outcome(want.name, found.status, found.reason)
         try:
-            before = path.stat()
+            before = found.path.stat()
             if self.use == "hardlink":
-                outcome = self._link(want, path, target)
+                outcome = self._link(want, found.path, target)
             else:
-                outcome = receive(want, pieces_of_file(path), target, sure=True)
-            after = path.stat()
+                outcome = receive(want, pieces_of_file(found.path), target, sure=True)
+            after = found.path.stat()
         except (ChangedError, CorruptedError) as error:
             return Outcome(want.name, "refused", str(error))
         except OSError as error:
-            status = "refused" if error.errno in (errno.EACCES, errno.EPERM) else "failed"
-            return Outcome(want.name, status, os.strerror(error.errno or 0).lower())  # type: ignore[arg-type]
-        if (before.st_size, before.st_mtime_ns) != (after.st_size, after.st_mtime_ns):
-            return Outcome(want.name, "failed", "the file changed while it was read")
+            return Outcome(want.name, "unreadable" if is_the_file_s(error) else "failed", why_not(error))
+        if changed_between(before, after):
+            return Outcome(want.name, "unreadable", CHANGED_MEANWHILE)
+        outcome.reason = found.note
         return outcome
 
     def _link(self, want: Want, path: Path, target: Target) -> Outcome:
         staged = target.staged()
         try:
-            os.link(path.resolve(), staged)
+            os.link(os.path.realpath(path), staged)
         except OSError as error:
             if error.errno not in (errno.EXDEV, errno.EPERM, errno.EMLINK, errno.EOPNOTSUPP):
                 raise
@@ -108,44 +94,24 @@ class FolderOrigin:
             staged.unlink(missing_ok=True)
 
 
-def link_splits(folder: Path, store: Path, names: Iterable[str]) -> None:
-    """Make `store/{split}` a symlink to the folder's split, for each first folder of `names`. Writes nothing else.
-
-    Raises CocomineError when the folder has no such split, or the store holds something else under its name.
-    """
-    if not folder.is_dir():
-        raise CocomineError(f"folder {folder}: no such folder", "give the folder that holds train2017/, val2017/ …")
-    for split in sorted({name.partition("/")[0] for name in names}):
-        found = next((path for layout in LAYOUTS if (path := folder / layout / split).is_dir()), None)
-        if found is None:
-            raise CocomineError(
-                f"folder {folder}: neither {split}/ nor images/{split}/ in it", "give the folder that holds them"
-            )
-        _link(store / split, Path(os.path.relpath(found.resolve(), store.resolve())))
+def is_the_file_s(error: OSError) -> bool:
+    """Tell whether an error of reading lies in the one file, and not in the disk or in the whole folder."""
+    return isinstance(error, NotRegularError) or error.errno in (
+        errno.EACCES, errno.EPERM, errno.ELOOP, errno.ENAMETOOLONG, errno.ENOENT, errno.ENOTDIR, errno.ENXIO,
+    )  # fmt: skip
 
 
-def _link(link: Path, destination: Path) -> None:
-    if link.is_symlink() and link.readlink() == destination:
-        return
-    try:
-        link.symlink_to(destination)
-    except FileExistsError as error:
-        if link.is_symlink() and link.resolve() == (link.parent / destination).resolve():
-            return
-        what = "points elsewhere" if link.is_symlink() else "already holds files of its own"
-        raise CocomineError(
-            f"{link} {what}, and use: in-place needs it for a link",
-            "name the store differently, remove it, or choose use: copy",
-        ) from error
+def changed_between(before: os.stat_result, after: os.stat_result) -> bool:
+    """Tell whether a file was written between two looks at it."""
+    return (before.st_size, before.st_mtime_ns, before.st_ino) != (after.st_size, after.st_mtime_ns, after.st_ino)
 
 
-def digests_in_place(root: Path, names: Iterable[str]) -> Iterator[Outcome]:
-    """Hash files where they lie."""
-    return in_threads(lambda name: _digest(root, name), names, THREADS)
+def digests_in_place(files: Iterable[tuple[str, Path]]) -> Iterator[Outcome]:
+    """Hash files where they lie; each comes as its name and its path."""
+    return in_threads(lambda file: _digest(*file), files, THREADS)
 
 
-def _digest(root: Path, name: str) -> Outcome:
-    path = root / name
+def _digest(name: str, path: Path) -> Outcome:
     try:
         before = path.stat()
         digest: Digester = digest_of_file(path)
@@ -153,17 +119,8 @@ def _digest(root: Path, name: str) -> Outcome:
     except FileNotFoundError:
         return Outcome(name, "missing", "no such file")
     except OSError as error:
-        return Outcome(name, "refused", os.strerror(error.errno or 0).lower())
-    if before.st_mtime_ns != after.st_mtime_ns:
-        return Outcome(name, "failed", "the file changed while it was read")
-    return Outcome(
-        name,
-        "ok",
-        "",
-        digest.bytes,
-        digest.md5,
-        digest.sha256,
-        digest.crc32c,
-        mtime_ns=after.st_mtime_ns,
-        origin="folder",
-    )
+        return Outcome(name, "unreadable" if is_the_file_s(error) else "failed", why_not(error))
+    if changed_between(before, after):
+        return Outcome(name, "unreadable", CHANGED_MEANWHILE)
+    sums = (digest.md5, digest.sha256, digest.crc32c)
+    return Outcome(name, "ok", "", digest.bytes, *sums, mtime_ns=after.st_mtime_ns, origin="folder")

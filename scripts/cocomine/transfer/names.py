@@ -4,6 +4,8 @@ import os
 import unicodedata
 from pathlib import Path
 
+from cocomine.transfer.records import Status
+
 MOST_BYTES_OF_A_PART = 255 - 40  # file systems allow 255; a temporary name adds up to 40
 
 
@@ -38,6 +40,17 @@ def refusal(name: str) -> str | None:
         if len(part.encode("utf-8")) > MOST_BYTES_OF_A_PART:
             return f"path part longer than {MOST_BYTES_OF_A_PART} bytes"
     return None
+
+
+def unsafe(name: str) -> tuple[Status, str] | None:
+    """Return the outcome of a file whose name is refused, with the reason, or None.
+
+    A name that leads elsewhere is refused; one that is only too long is a file that cannot be taken.
+    """
+    reason = refusal(name)
+    if not reason:
+        return None
+    return "unreadable" if "longer than" in reason else "refused", f"unsafe name: {reason}"
 
 
 def folded(name: str) -> str:

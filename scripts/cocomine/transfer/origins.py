@@ -139,9 +139,10 @@ def open_place(settings: OriginSettings, behaviour: Behaviour, kept: Path) -> Pl
         from cocomine.transfer.https_origin import HttpsOrigin
 
         return HttpsOrigin(url, label, behaviour)
+    from cocomine.transfer.finding import Folder
     from cocomine.transfer.folder import FolderOrigin
 
-    return FolderOrigin(Path(url.removeprefix("file://")), "copy", label)
+    return FolderOrigin(Folder(Path(url.removeprefix("file://"))), "copy", label)
 
 
 def is_zip(url: str) -> bool:

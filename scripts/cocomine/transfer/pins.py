@@ -45,9 +45,14 @@ def held_to(pin: Outcome | None, outcome: Outcome) -> Outcome:
     return Outcome(outcome.name, "refused", f"{outcome.origin}: {changed(outcome.sha256, pin.sha256)}")
 
 
+def is_changed(outcome: Outcome) -> bool:
+    """Tell whether a file was refused because its bytes are not those pinned."""
+    return CHANGED in outcome.reason
+
+
 def how_to_accept(lacking: Iterable[Outcome], lock: Path, pins: Path | None) -> str:
     """Return what to do when the changed bytes are right, or an empty string when nothing has changed."""
-    if not any(CHANGED in outcome.reason for outcome in lacking):
+    if not any(map(is_changed, lacking)):
         return ""
     files = [str(path) for path in (lock, pins) if path is not None and path.exists()]
     return f"where the new bytes are right, delete {' and '.join(files)} and run again: they are then pinned anew"

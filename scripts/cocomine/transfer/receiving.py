@@ -11,6 +11,7 @@ from typing import TypeVar
 
 import msgspec
 
+from cocomine.base.regular import open_regular
 from cocomine.transfer.behaviour import Behaviour
 from cocomine.transfer.digests import Digester, changed
 from cocomine.transfer.ledger import Entry, Ledger
@@ -95,8 +96,8 @@ def in_place(want: Want, staged: Path, digest: Digester, target: Target) -> Outc
 
 
 def pieces_of_file(path: Path, size: int = 1 << 20) -> Iterator[bytes]:
-    """Yield a file's bytes."""
-    with open(path, "rb") as file:
+    """Yield a file's bytes. Raises NotRegularError where it is a FIFO, a device or a folder."""
+    with open_regular(path) as file:
         while piece := file.read(size):
             yield piece
 

@@ -6,7 +6,10 @@ import msgspec
 
 from cocomine.transfer.digests import Digester
 
-Status = Literal["ok", "missing", "refused", "failed"]
+Status = Literal["ok", "missing", "unreadable", "refused", "failed"]
+"""`missing`: no place has the file. `unreadable`: something lies there, and it is no file that can be taken (a FIFO, a
+link out of its folder, a name too long, no permission). `refused`: other bytes than those promised or pinned, or no
+access to the place. `failed`: another try may bring it."""
 
 
 class Want(msgspec.Struct, frozen=True, gc=False):

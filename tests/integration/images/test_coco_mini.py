@@ -15,7 +15,7 @@ def test_every_photograph_of_coco_mini_decodes_at_its_annotated_size(tmp_path):
         rows += [(i.id, split, i.file_name, f"{split}/{i.file_name}", i.width, i.height) for i in document.images]
     columns = ("image_id", "source_split", "file_name", "store_path", "width", "height")
     write_table(tmp_path / "selection.tsv", columns, rows)
-    write_table(tmp_path / "lock.tsv", ("image_id", "store_path", "status"), ((r[0], r[3], "ok") for r in rows))
+    write_table(tmp_path / "lock.tsv", ("store_path", "status", "reason"), ((r[3], "ok", "") for r in rows))
     measure(tmp_path / "selection.tsv", tmp_path / "lock.tsv", folder, tmp_path / "images.parquet", 2)
     table = pq.read_table(tmp_path / "images.parquet").to_pydict()
     assert set(table["status"]) == {"ok"}

@@ -72,7 +72,7 @@ def test_a_changed_panoptic_png_is_refused_by_name(tmp_path: Path, use: str) -> 
     shutil.rmtree(tmp_path / "out")
     result = annotations(tmp_path, settings)
     assert result.code == 1
-    assert "1 annotation files could not be had" in result.err
+    assert "1 annotation files could not be fetched" in result.err
     assert f"panoptic_train2017/{png.name}: folder: changed at the origin" in result.err
 
 
@@ -94,7 +94,7 @@ def test_a_panoptic_file_cannot_name_a_png_outside_its_folder(tmp_path: Path) ->
     settings = {"folder": str(from_disk), "splits": ["train2017"], "tasks": ["panoptic"]}
     result = annotations(tmp_path, settings)
     assert result.code == 1
-    assert "panoptic_train2017/../x.png: unsafe name" in result.err
+    assert "panoptic_train2017/../x.png: folder: unsafe name" in result.err
 
 
 def test_a_plan_counts_the_pngs_of_a_panoptic_file(tmp_path: Path) -> None:

@@ -39,10 +39,10 @@ def write_inputs(folder, files, statuses=None):
         rows.append((number, "train", name, f"train/{name}", 80, 60, "wanted", number))
         status = (statuses or {}).get(name, "ok" if content is not None else "missing")
         if status is not None:
-            lock.append((number, f"train/{name}", status))
+            lock.append((number, f"train/{name}", status, "" if status == "ok" else f"why it is {status}"))
     columns = ("image_id", "source_split", "file_name", "store_path", "width", "height", "role", "rank")
     write_table(folder / "selection.tsv", columns, rows)
-    write_table(folder / "lock.tsv", ("image_id", "store_path", "status"), lock)
+    write_table(folder / "lock.tsv", ("image_id", "store_path", "status", "reason"), lock)
 
 
 def measured(folder, threads=1, out="images.parquet"):

@@ -1,0 +1,177 @@
+"""A folder that is used where it lies: its files are found, read and proven there, and the store holds links to them.
+
+Where all files of a split lie as they are named, the store's folder of that split is one link. Otherwise it is a folder
+of the store's own, with a link for each file.
+"""
+
+import fcntl
+import logging
+import os
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
+from pathlib import Path
+
+from cocomine.base.errors import CocomineError
+from cocomine.base.files import atomic_path
+from cocomine.base.progress import Progress
+from cocomine.base.space import free_bytes
+from cocomine.sources.store import Options, Plan, entry_of, outcome_of
+from cocomine.transfer.finding import Folder, Found
+from cocomine.transfer.folder import digests_in_place
+from cocomine.transfer.lacking import shown
+from cocomine.transfer.ledger import FOLDER, Ledger
+from cocomine.transfer.names import FolderGuard
+from cocomine.transfer.pins import held_to
+from cocomine.transfer.records import Outcome
+
+log = logging.getLogger("cocomine")
+
+FEW = 5
+
+
+class InPlace:
+    """A store whose files stay in a folder that is somebody else's: nothing is written there, no byte is copied."""
+
+    def __init__(self, root: Path, folder: Folder, options: Options, what: str = "images") -> None:
+        self.root = root
+        self.folder = folder
+        self.options = options
+        self.what = what
+        self.hints = [
+            f"look whether {'the folders of images' if folder.images else folder.root} hold what the annotations name: "
+            "files are looked for by their names, and by the end of their names"
+        ]
+        self.ledger = Ledger(root / FOLDER / "ledger.jsonl")
+
+    def sync(self, names: Sequence[str], pins: Mapping[str, Outcome]) -> dict[str, Outcome]:
+        """Link and read the named files; return an outcome for each, in the order of `names`.
+
+        `pins` are the outcomes of an earlier lock: a file whose bytes are not those pinned is refused. Raises
+        CocomineError when a folder is not there, or the store holds something else where a link must be.
+        """
+        self.folder.check()
+        found = self.folder.find(names)
+        self._link(found)
+        moved = [f"{name} at {item.elsewhere}" for name, item in found.items() if item.elsewhere]
+        if moved:
+            log.warning(
+                "%d of %d %s lie elsewhere than named: %s",
+                len(moved),
+                len(names),
+                self.what,
+                shown(moved, FEW),
+            )
+        return self.prove(found, pins)
+
+    def plan(self, names: Sequence[str], pins: Mapping[str, Outcome]) -> Plan:
+        """Say what `sync` would find; reads and writes nothing."""
+        del pins
+        self.folder.check()
+        found = self.folder.find(names)
+        there = [item.path for item in found.values() if item.path is not None]
+        return Plan(
+            len(names),
+            len(there),
+            sum(path.stat().st_size for path in there),
+            0,
+            0,
+            True,
+            {},
+            tuple(name for name, item in found.items() if item.status == "missing"),
+            free_bytes(self.root),
+            refused={name: item.reason for name, item in found.items() if item.status not in ("ok", "missing")},
+        )
+
+    def prove(self, found: Mapping[str, Found], pins: Mapping[str, Outcome]) -> dict[str, Outcome]:
+        """Return an outcome for each file. Of the recorded size and time it is not read, unless asked for."""
+        entries = self.ledger.read()
+        outcomes: dict[str, Outcome] = {}
+        unread: list[tuple[str, Path]] = []
+        for name, item in found.items():
+            if item.path is None:
+                outcomes[name] = Outcome(name, item.status, f"folder: {item.reason}")
+                continue
+            entry = entries.get(name)
+            state = item.path.stat()
+            same = entry is not None and (state.st_size, state.st_mtime_ns) == (entry.bytes, entry.mtime_ns)
+            if same and entry is not None and not self.options.checksum and not self.options.verify_origin:
+                outcomes[name] = outcome_of(entry)
+            else:
+                unread.append((name, item.path))
+        with Progress(f"check {self.what} in place", len(unread), "file") as progress:
+            for outcome in digests_in_place(unread):
+                progress.advance()
+                entry = entries.get(outcome.name)
+                if self.options.verify_origin and entry is not None:
+                    outcome = held_to(outcome_of(entry), outcome)
+                outcomes[outcome.name] = outcome
+                if outcome.status == "ok":
+                    self.ledger.append([entry_of(outcome)])
+        self.ledger.close()
+        if self.options.verify_origin:
+            still = sum(outcome.status == "ok" for outcome in outcomes.values())
+            log.info("the folder still holds %d of %d files as recorded", still, len(found))
+        for name, item in found.items():
+            if outcomes[name].status == "ok":
+                outcomes[name].reason = item.note
+        return {name: held_to(pins.get(name), outcomes[name]) for name in found}
+
+    # -- links
+
+    def _link(self, found: Mapping[str, Found]) -> None:
+        """Make the store's links to what was found. Runs at the same time take turns."""
+        groups: dict[str, dict[str, Found]] = {}
+        for name, item in found.items():
+            if item.path is not None:
+                groups.setdefault(name.partition("/")[0], {})[name] = item
+        with _alone(self.root / FOLDER):
+            for split, group in sorted(groups.items()):
+                link = self.root / split
+                whole = self.folder.whole_split(split)
+                as_named = whole is not None and not any(item.elsewhere for item in group.values())
+                if whole is not None and as_named and (link.is_symlink() or not link.exists()):
+                    point(link, whole)
+                else:
+                    self._link_each(link, group)
+
+    def _link_each(self, link: Path, group: Mapping[str, Found]) -> None:
+        known = dict(group)
+        if link.is_symlink():  # other subsets read through it: what they need stays
+            known |= self.folder.find(name for name in self.ledger.read() if name.partition("/")[0] == link.name)
+            link.unlink()
+        guard = FolderGuard(self.root)
+        for name, item in known.items():
+            reason = guard.prepare(name)
+            if reason:
+                raise CocomineError(f"{self.root / name}: {reason}", "name the store differently, or remove it")
+            if item.path is not None:
+                point(self.root / name, item.path)
+
+
+def point(link: Path, destination: Path) -> None:
+    """Make `link` a relative symlink to `destination`, replacing another link.
+
+    Raises CocomineError when a file or a folder of its own is there.
+    """
+    relative = Path(os.path.relpath(os.path.realpath(destination), os.path.realpath(link.parent)))
+    with suppress(OSError):
+        if link.readlink() == relative:
+            return
+    if link.exists() and not link.is_symlink():
+        raise CocomineError(
+            f"{link} already holds files of its own, and use: in-place needs it for a link",
+            "name the store differently, remove it, or choose use: copy",
+        )
+    with atomic_path(link) as temporary:
+        temporary.symlink_to(relative)
+
+
+@contextmanager
+def _alone(folder: Path) -> Iterator[None]:
+    folder.mkdir(parents=True, exist_ok=True)
+    lock = os.open(folder / "links.lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o666)
+    try:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        yield
+    finally:
+        os.close(lock)

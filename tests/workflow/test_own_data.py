@@ -1,0 +1,76 @@
+"""Data of one's own through the whole workflow: where images may lie, and what happens to those that are not there."""
+
+import csv
+import os
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+from helpers.own_data import coco, lay
+from helpers.workflow import snakemake
+
+pytestmark = pytest.mark.slow  # each test runs the workflow
+
+QUICK = {"masks": {"outputs": ["semantic"]}, "exports": [], "tensors": {"size": 32}}
+
+
+def build(work: Path, config: dict[str, Any], *, until: str = "assemble_subset") -> Any:
+    """Build a config in `work` as far as `until`; return what was done."""
+    work.mkdir(exist_ok=True)
+    (work / "my.yaml").write_text(yaml.safe_dump({**QUICK, **config}), encoding="utf-8")
+    return snakemake(work, "--configfile", str(work / "my.yaml"), "--until", until)
+
+
+def rows(path: Path) -> list[dict[str, str]]:
+    """The rows of a table."""
+    with open(path, encoding="utf-8") as lines:
+        return list(csv.DictReader(lines, delimiter="\t"))
+
+
+def own(root: Path) -> dict[str, Any]:
+    """The config of a folder with the split `train`."""
+    return {"stores": {"own": {"folder": str(root)}}, "sources": {"own": {"splits": ["train"]}}}
+
+
+@pytest.fixture
+def six(tmp_path: Path) -> Path:
+    """Six images, of which the fourth is not there."""
+    names = [f"{number}.jpg" for number in range(1, 7)]
+    there = [f"train/{name}" for name in names if name != "4.jpg"]
+    return lay(tmp_path / "data", {"annotations/instances_train.json": coco(names)}, there)
+
+
+def test_a_missing_image_stops_unless_the_subset_says_what_follows(tmp_path: Path, six: Path) -> None:
+    stopped = build(tmp_path / "a", {**own(six), "subsets": {"leaves": {}}})
+    assert stopped.returncode != 0
+    assert "policy: {image-missing: quarantine}" in stopped.stderr
+    subset = {"policy": {"image-missing": "quarantine"}}
+    done = build(tmp_path / "b", {**own(six), "subsets": {"leaves": subset}})
+    assert done.returncode == 0, done.stderr
+    assert len(rows(tmp_path / "b/results/leaves/images.tsv")) == 5
+    lost = [(row["kind"], row["reason"]) for row in rows(tmp_path / "b/results/leaves/quarantine.tsv")]
+    assert sorted(lost) == [("annotation", "image-missing"), ("image", "image-missing")]
+
+
+def test_a_spare_takes_the_place_of_a_missing_image(tmp_path: Path, six: Path) -> None:
+    subset = {"max_images": 4, "refill": True, "spares": 2}
+    done = build(tmp_path / "work", {**own(six), "subsets": {"leaves": subset}})
+    assert done.returncode == 0, done.stderr
+    assert len(rows(tmp_path / "work/results/leaves/images.tsv")) == 4
+
+
+def test_what_is_no_image_is_set_aside_by_its_reason(tmp_path: Path, six: Path) -> None:
+    (tmp_path / "secret.jpg").write_bytes(b"secret")
+    (six / "train/4.jpg").symlink_to(tmp_path / "secret.jpg")
+    (six / "train/5.jpg").unlink()
+    os.mkfifo(six / "train/5.jpg")
+    done = build(tmp_path / "work", {**own(six), "subsets": {"leaves": {}}})
+    assert done.returncode == 0, done.stderr
+    quarantined = rows(tmp_path / "work/results/leaves/quarantine.tsv")
+    of_images = {row["image_id"]: row for row in quarantined if row["kind"] == "image"}
+    assert {identity: row["reason"] for identity, row in of_images.items()} == {
+        "4": "image-unreadable",
+        "5": "image-unreadable",
+    }
+    assert len(rows(tmp_path / "work/results/leaves/images.tsv")) == 4
