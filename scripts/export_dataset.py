@@ -1,13 +1,13 @@
-r"""Export a subset in a format of the field: COCO, YOLO boxes, YOLO outlines, or images and masks.
+r"""Export a subset in a format of the field: COCO, YOLO, masks and others; docs/formats.md lists them.
 
-The photographs are hard-linked out of the image store (copied where that cannot be done), so an export costs almost no
+The image files are hard-linked out of the image store (copied where that cannot be done), so an export costs almost no
 space; nothing in it depends on where it lies, so the folder can be moved, packed and sent. `manifest.json` lists every
 file with its SHA-256, how many images and objects went in and came out, and all that the format cannot carry, by
 reason: a YOLO file, for one, has no crowds, no ids and no holes.
 
-Reads from the subset's folder train.json, val.json, images.tsv and labels.json, and where they are there split.tsv,
-images.lock.tsv, images.parquet, split_tasks/*.json (captions, keypoints, stuff, panoptic), and for `masks`
-masks/semantic/*.png and masks/instances.tsv.
+Reads from the subset's folder its split files (train.json, val.json), images.tsv and labels.json, and where they are
+there split.tsv, images.lock.tsv, images.parquet, split_tasks/*.json (captions, keypoints, stuff, panoptic), and for
+formats of masks masks/.
 
 Example:
   scripts/export_dataset.py --format yolo-segment --subset-dir results/animals \
@@ -20,8 +20,9 @@ import sys
 from pathlib import Path
 
 from cocomine.base import command
-from cocomine.formats.export import Options, export_dataset
-from cocomine.formats.settings import FORMATS
+from cocomine.formats.export import export_dataset, much_lost
+from cocomine.formats.output import IMAGE_MODES, Options
+from cocomine.formats.registry import FORMATS
 
 log = logging.getLogger("cocomine")
 
@@ -32,7 +33,7 @@ def build_parser() -> argparse.ArgumentParser:
     parser.add_argument("--format", required=True, choices=FORMATS, help="what to write")
     parser.add_argument("--subset-dir", required=True, type=Path, metavar="DIR", help="the subset: results/{subset}")
     parser.add_argument(
-        "--store-dir", required=True, type=Path, metavar="DIR", help="its photographs: data/images/{store}"
+        "--store-dir", required=True, type=Path, metavar="DIR", help="its image files: data/images/{store}"
     )
     parser.add_argument("--out-dir", required=True, type=Path, metavar="DIR", help="the export, replaced as a whole")
     parser.add_argument(
@@ -44,7 +45,19 @@ def build_parser() -> argparse.ArgumentParser:
         help="where the source's panoptic PNGs lie, for `coco`; may be given several times (without it the panoptic "
         "segments are left out and counted)",
     )
-    parser.add_argument("--copy", action="store_true", help="copy the photographs instead of hard-linking them")
+    parser.add_argument(
+        "--images",
+        choices=IMAGE_MODES,
+        default="hardlink",
+        help="how the image files come into the export; none: not at all, with a list of where they lie, for formats "
+        "that need no more (default hardlink)",
+    )
+    parser.add_argument(
+        "--copies-dir",
+        type=Path,
+        metavar="DIR",
+        help="a folder of copies that exports share: with it, hard links lead there and never into the image store",
+    )
     parser.add_argument("--threads", type=int, default=1, metavar="N", help="for linking and hashing (default 1)")
     return parser
 
@@ -56,7 +69,7 @@ def main(options: argparse.Namespace) -> None:
         options.subset_dir,
         options.store_dir,
         options.out_dir,
-        Options(link=not options.copy, threads=options.threads, panoptic_pngs=tuple(options.panoptic_png_dir)),
+        Options(options.images, options.threads, options.copies_dir, tuple(options.panoptic_png_dir)),
     )
     totals = manifest["totals"]
     lost = [f"{row['code']} {row['count']}" for row in manifest["not_carried"] if row["drops"]]
@@ -68,6 +81,8 @@ def main(options: argparse.Namespace) -> None:
         totals["objects_out"],
         "; not carried: " + ", ".join(lost) if lost else "",
     )
+    for line in much_lost(manifest):
+        log.warning("warning: %s: %s", options.format, line)
 
 
 if __name__ == "__main__":

@@ -1,20 +1,25 @@
 """Exports: hand a subset on in the formats of the field, and count what each of them cannot carry.
 
 reads   results/{subset}/ and the image store
-writes  results/{subset}/exports/{format}/ with a manifest.json
+writes  results/{subset}/exports/{format}/ with a manifest.json; data/copies/{store}/, which exports of a store that is
+        used in place share
 """
 
 
 rule export_dataset:
     input:
-        train="results/{subset}/train.json",
-        val="results/{subset}/val.json",
+        unpack(
+            lambda wildcards: plan.subsets[wildcards.subset].export_inputs(
+                wildcards.format
+            )
+        ),
         images="results/{subset}/images.tsv",
         labels="results/{subset}/labels.json",
         split="results/{subset}/split.tsv",
-        masks="results/{subset}/masks",
-        tasks="results/{subset}/split_tasks",
         lock="results/{subset}/images.lock.tsv",
+        tasks="results/{subset}/split_tasks",
+        train="results/{subset}/train.json",
+        val="results/{subset}/val.json",
         script=ancient(script("export_dataset")),
     output:
         folder=directory("results/{subset}/exports/{format}"),
@@ -22,19 +27,21 @@ rule export_dataset:
         "logs/export_dataset/{subset}/{format}.log",
     benchmark:
         "benchmarks/export_dataset/{subset}/{format}.tsv"
+    wildcard_constraints:
+        format=plan.pattern(plan.formats),
     conda:
         "../../envs/data.yaml"
-    threads: 1
+    threads: 2
     resources:
-        mem_mb=1000,
-        runtime=60,
+        mem_mb=lambda wildcards, input, attempt: attempt * int(400 + input.size_mb / 2),
+        runtime=lambda wildcards, attempt: attempt * 60,
     params:
         code=code("export_dataset"),
         store=lambda wildcards: plan.subsets[wildcards.subset].source.store.folder,
         folder=lambda wildcards, input: str(Path(input.train).parent),
-        place=lambda wildcards: (
-            ["--copy"] if plan.subsets[wildcards.subset].source.store.in_place else []
-        ),
+        place=lambda wildcards: plan.subsets[
+            wildcards.subset
+        ].source.store.export_options,
         panoptic=lambda wildcards: plan.subsets[
             wildcards.subset
         ].source.panoptic_options,
@@ -42,4 +49,5 @@ rule export_dataset:
         "Export {wildcards.subset} as {wildcards.format}"
     shell:
         "python {input.script:q} --format {wildcards.format:q} --subset-dir {params.folder:q} "
-        "--store-dir {params.store:q} --out-dir {output.folder:q} {params.panoptic:q} {params.place:q} --log {log:q}"
+        "--store-dir {params.store:q} --out-dir {output.folder:q} {params.panoptic:q} {params.place:q} "
+        "--threads {threads} --log {log:q}"

@@ -1,6 +1,7 @@
 """Reading COCO JSON back: a whole (subset) document in typed form, and single records by their byte spans."""
 
 import mmap
+from collections.abc import Iterable
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
@@ -113,21 +114,33 @@ def _parse(raw: msgspec.Raw | None) -> Any:
     return None if raw is None else msgspec.json.decode(raw)
 
 
+def annotations_of(texts: Iterable[bytes]) -> list[Annotation]:
+    """Decode annotation records that cocomine wrote, as `load_document` does; their `raw` stays empty."""
+    return [_decoded(_ANNOTATION, text) for text in texts]
+
+
+def images_of(texts: Iterable[bytes]) -> list[Image]:
+    """Decode image records that cocomine wrote, as `load_document` does; their `raw` stays empty."""
+    return [_decoded(_IMAGE, text) for text in texts]
+
+
 def _decode_all(decoder: Any, raw: msgspec.Raw | None) -> list[Any]:
-    if raw is None:
-        return []
     result = []
-    for text in _RECORDS.decode(raw):
-        try:
-            record = decoder.decode(text)
-        except msgspec.ValidationError:
-            record = _without_strange_fields(decoder.type, text)
+    for text in [] if raw is None else _RECORDS.decode(raw):
+        record = _decoded(decoder, text)
         record.raw = text
         result.append(record)
     return result
 
 
-def _without_strange_fields(kind: Any, text: msgspec.Raw) -> Any:
+def _decoded(decoder: Any, text: bytes | msgspec.Raw) -> Any:
+    try:
+        return decoder.decode(text)
+    except msgspec.ValidationError:
+        return _without_strange_fields(decoder.type, text)
+
+
+def _without_strange_fields(kind: Any, text: bytes | msgspec.Raw) -> Any:
     """Decode a record of which a policy kept a field of another type than COCO's: as if it had not that field.
 
     Raises msgspec.ValidationError when an id, which has no default, is such a field.

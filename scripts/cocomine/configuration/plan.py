@@ -14,6 +14,7 @@ from cocomine.base.files import canonical_json
 from cocomine.coco.tasks import TASK_OF, TASKS
 from cocomine.configuration import schema
 from cocomine.configuration.settings_files import SettingsFile
+from cocomine.formats.registry import FORMATS
 from cocomine.learning import grid
 from cocomine.masks.settings import MaskSettings
 from cocomine.mining.settings import SubsetSettings
@@ -50,6 +51,11 @@ class Store:
     def in_place(self) -> bool:
         """Whether its photographs are somebody else's folder, which no link of ours may lead a writer into."""
         return bool(self.settings.get("folder")) and self.settings.get("use", "in-place") == "in-place"
+
+    @property
+    def export_options(self) -> list[str]:
+        """The options of `export_dataset` that say where it may link to: exports of a store in place share copies."""
+        return ["--copies-dir", f"data/copies/{self.name}"] if self.in_place else []
 
 
 @dataclass(frozen=True)
@@ -168,6 +174,10 @@ class Subset:
     def packed(self) -> str:
         """The folder of its tensors."""
         return f"{self.folder}/tensors/{self.tensor_size}"
+
+    def export_inputs(self, name: str) -> dict[str, str]:
+        """What an export of it in a format needs besides the tables that every export reads."""
+        return {"masks": f"{self.folder}/masks"} if FORMATS[name].masks else {}
 
     @property
     def exports(self) -> list[str]:
@@ -307,6 +317,11 @@ class Plan:
     def tasks(self) -> tuple[str, ...]:
         """The tasks of annotation files."""
         return tuple(TASKS)
+
+    @property
+    def formats(self) -> tuple[str, ...]:
+        """The formats that a subset can be exported to."""
+        return tuple(FORMATS)
 
     @property
     def used_sources(self) -> list[Source]:

@@ -56,6 +56,11 @@ def area(polygon: Polygon) -> float:
     return abs(float(np.dot(x, np.roll(y, -1)) - np.dot(y, np.roll(x, -1)))) / 2
 
 
+def pixels(polygon: Polygon, width: int, height: int) -> int:
+    """Return how many pixels pycocotools draws of it: a figure of eight has some, though its areas may cancel."""
+    return int(coco_mask.area(coco_mask.frPyObjects([polygon.ravel().tolist()], height, width)[0]))
+
+
 def join(parts: Sequence[Polygon]) -> Polygon:
     """Return one outline that goes round all parts, joined in order by bridges of no width.
 
@@ -64,11 +69,45 @@ def join(parts: Sequence[Polygon]) -> Polygon:
     """
     result = parts[0]
     for part in parts[1:]:
-        distance = np.square(result[:, None, :] - part[None, :, :]).sum(axis=2)
-        here, there = np.unravel_index(int(distance.argmin()), distance.shape)
+        here, there = nearest(result, part)
         around = np.concatenate([part[there:], part[: there + 1]])
         result = np.concatenate([result[: here + 1], around, result[here:]])
     return result
+
+
+def nearest(first: Polygon, second: Polygon) -> tuple[int, int]:
+    """Return the places of the two points, one of each, that lie nearest; of several pairs the first in both's order.
+
+    Points next to one another in an outline lie close together, so stretches of about √n of them are compared by their
+    boxes, and point by point only where these come near enough: memory grows as n + m, not as n · m.
+    """
+    starts = [_starts(len(points)) for points in (first, second)]
+    boxes = [_boxes(points, at) for points, at in zip((first, second), starts, strict=True)]
+    gaps = np.square(np.maximum(0, np.maximum(boxes[0][0][:, None] - boxes[1][1], boxes[1][0] - boxes[0][1][:, None])))
+    bounds = gaps.sum(axis=2)
+    best = (np.inf, 0, 0)
+    for pair in np.argsort(bounds, axis=None, kind="stable"):
+        rows, columns = np.unravel_index(int(pair), bounds.shape)
+        if bounds[rows, columns] > best[0]:
+            break
+        here, there = int(starts[0][rows]), int(starts[1][columns])
+        a = first[here : starts[0][rows + 1]]
+        b = second[there : starts[1][columns + 1]]
+        distance = np.square(a[:, None, :] - b[None, :, :]).sum(axis=2)
+        row, column = np.unravel_index(int(distance.argmin()), distance.shape)
+        best = min(best, (float(distance[row, column]), here + int(row), there + int(column)))
+    return best[1], best[2]
+
+
+def _starts(count: int) -> NDArray[np.int64]:
+    """Return where stretches of `count` points begin, and after the last of them `count`."""
+    length = max(32, int(count**0.5))
+    return np.append(np.arange(0, count, length), count)
+
+
+def _boxes(points: Polygon, starts: NDArray[np.int64]) -> tuple[Polygon, Polygon]:
+    """Return the lowest and the highest coordinates of each stretch."""
+    return np.minimum.reduceat(points, starts[:-1]), np.maximum.reduceat(points, starts[:-1])
 
 
 def joining_iou(parts: Sequence[Polygon], joined: Polygon, width: int, height: int) -> float:

@@ -1,12 +1,13 @@
-"""The formats that a subset can be exported to."""
+"""The config's `exports`: the formats that a subset is exported to."""
 
 from collections.abc import Sequence
 from typing import Any
 
 from cocomine.base.errors import CocomineError
+from cocomine.formats.registry import FORMATS
 
-FORMATS = ("coco", "yolo-detect", "yolo-segment", "masks")
-"""Every known format, which is also the default of the config's `exports`."""
+DEFAULT = ("coco", "yolo-detect", "yolo-segment", "masks")
+"""What is exported where the config does not say."""
 
 
 def formats_from(value: Any) -> tuple[str, ...]:

@@ -1,26 +1,22 @@
-"""What an export reads of a subset: its two splits, its labels, and the side tables that name files and hashes."""
+"""What an export reads of a subset: its splits, its labels, and the side tables that name files and hashes."""
 
 from collections.abc import Iterator
-from dataclasses import dataclass
-from pathlib import Path
-
-import pyarrow.parquet as parquet
+from dataclasses import dataclass, field
+from functools import cached_property
+from pathlib import Path, PurePosixPath
+from typing import TYPE_CHECKING
 
 from cocomine.base.errors import CocomineError
-from cocomine.base.files import read_json, read_table
-from cocomine.coco.reader import Annotation, Image, load_document
+from cocomine.base.files import read_table
+from cocomine.coco.labels import Labels, read_labels
+from cocomine.coco.reader import Annotation, Image
 
-SPLITS = ("train", "val")
+if TYPE_CHECKING:  # it brings NumPy, which planning a workflow does without
+    from cocomine.coco.by_image import RecordsByImage
+
+KNOWN_SPLITS = ("train", "val", "test")
 OTHER_TASKS = ("captions", "person_keypoints", "stuff", "panoptic")
-
-
-@dataclass(frozen=True)
-class Labels:
-    """The subset's classes in label order, background left out: label 1 has index 0."""
-
-    names: tuple[str, ...]
-    index_of: dict[int, int]
-    """COCO category id to class index, 0-based."""
+BUILD_AGAIN = "run the rules assemble_subset and split_dataset first"
 
 
 @dataclass(frozen=True)
@@ -30,37 +26,64 @@ class Item:
     image: Image
     objects: tuple[Annotation, ...]
     source: Path
-    """Where the photograph lies in the image store."""
+    """Where the image's file lies in the image store."""
     sha256: str
     """Its SHA-256 when it was fetched, "" when no lock says."""
     exif_rotated: bool
     grouped: bool
     """True when the split found near-duplicates of it."""
 
+    @property
+    def name(self) -> PurePosixPath:
+        """The image's file name, which may name folders."""
+        return PurePosixPath(self.image.file_name)
+
 
 @dataclass(frozen=True)
 class Subset:
-    """A subset folder, opened for exporting."""
+    """A subset folder, opened for exporting. Only small tables are in memory; records are read image by image."""
 
     folder: Path
     name: str
     labels: Labels
+    splits: tuple[str, ...]
     store: Path
     store_path_of: dict[int, str]
-    sha256_of: dict[int, str]
+    locked: dict[int, tuple[str, int]]
+    """SHA-256 and size in bytes of each image when it was fetched; empty when no lock says."""
     rotated: frozenset[int]
     grouped: frozenset[int]
+    _documents: dict[Path, "RecordsByImage"] = field(default_factory=dict)
+
+    @property
+    def classes(self) -> tuple[str, ...]:
+        """The names of the classes in label order, background left out: label 1 comes first."""
+        return self.labels.names[1:]
+
+    @cached_property
+    def index_of(self) -> dict[int, int]:
+        """From a category id to the place of its class in `classes`."""
+        return {category: label - 1 for category, label in self.labels.category_to_label.items()}
+
+    def document(self, path: Path) -> "RecordsByImage":
+        """Open one of the subset's COCO documents, once."""
+        from cocomine.coco.by_image import RecordsByImage
+
+        if path not in self._documents:
+            self._documents[path] = RecordsByImage(path)
+        return self._documents[path]
+
+    def images(self, split: str) -> Iterator[Image]:
+        """Yield the images of a split, in its file's order."""
+        return self.document(self.folder / f"{split}.json").images()
 
     def items(self, split: str) -> Iterator[Item]:
         """Yield the images of a split with their objects.
 
         Raises CocomineError when images.tsv does not name an image of the split.
         """
-        document = load_document(self.folder / f"{split}.json")
-        objects: dict[int, list[Annotation]] = {}
-        for annotation in document.annotations:
-            objects.setdefault(annotation.image_id, []).append(annotation)
-        for image in document.images:
+        document = self.document(self.folder / f"{split}.json")
+        for image in document.images():
             if image.id not in self.store_path_of:
                 raise CocomineError(
                     f"{split}.json has image {image.id}, which images.tsv in {self.folder} lacks",
@@ -68,55 +91,55 @@ class Subset:
                 )
             yield Item(
                 image=image,
-                objects=tuple(objects.get(image.id, ())),
+                objects=tuple(document.annotations(image.id)),
                 source=self.store / self.store_path_of[image.id],
-                sha256=self.sha256_of.get(image.id, ""),
+                sha256=self.locked.get(image.id, ("", 0))[0],
                 exif_rotated=image.id in self.rotated,
                 grouped=image.id in self.grouped,
             )
 
-    def other_tasks(self, split: str) -> dict[str, Path]:
-        """Return the files of the other tasks that this subset has for the split, by task."""
+    def other_tasks(self, split: str) -> dict[str, "RecordsByImage"]:
+        """Return the documents of the other tasks that this subset has for the split, by task."""
         files = {task: self.folder / "split_tasks" / f"{split}_{task}.json" for task in OTHER_TASKS}
-        return {task: file for task, file in files.items() if file.is_file()}
+        return {task: self.document(file) for task, file in files.items() if file.is_file()}
 
 
 def open_subset(folder: Path, store: Path) -> Subset:
     """Read the small files of a subset folder. Raises CocomineError when one that must be there is missing."""
-    for name in ("train.json", "val.json", "images.tsv", "labels.json"):
+    split = folder / "split.tsv"
+    splits = _splits(split) if split.is_file() else KNOWN_SPLITS[:2]
+    for name in (*(f"{one}.json" for one in splits), "images.tsv", "labels.json"):
         if not (folder / name).is_file():
-            raise CocomineError(
-                f"{folder / name}: no such file", "run the rules assemble_subset and split_dataset first"
-            )
-    lock, measures, split = folder / "images.lock.tsv", folder / "images.parquet", folder / "split.tsv"
+            raise CocomineError(f"{folder / name}: no such file", BUILD_AGAIN)
+    lock, measures = folder / "images.lock.tsv", folder / "images.parquet"
     return Subset(
         folder=folder,
         name=folder.resolve().name,
-        labels=labels_from(read_json(folder / "labels.json")),
+        labels=read_labels(folder / "labels.json"),
+        splits=splits,
         store=store,
         store_path_of={int(row["image_id"]): row["store_path"] for row in read_table(folder / "images.tsv")},
-        sha256_of={int(row["image_id"]): row["sha256"] for row in read_table(lock)} if lock.is_file() else {},
+        locked=_locked(lock) if lock.is_file() else {},
         rotated=_rotated(measures) if measures.is_file() else frozenset(),
         grouped=_grouped(split) if split.is_file() else frozenset(),
     )
 
 
-def labels_from(document: dict[str, list[dict[str, object]]]) -> Labels:
-    """Read labels.json: the labels from 1 on, and which category each stands for.
+def _splits(table: Path) -> tuple[str, ...]:
+    """Return the splits that a split.tsv names: train, val and test first."""
+    named = {row["split"] for row in read_table(table)} - {""}
+    known = [split for split in KNOWN_SPLITS if split in named]
+    return (*known, *sorted(named.difference(known)))
 
-    Raises CocomineError when the labels are not 0, 1, 2, … without a gap.
-    """
-    rows = document["labels"]
-    if [row["label"] for row in rows] != list(range(len(rows))):
-        raise CocomineError("labels.json: the labels are not 0, 1, 2, … in order", "run assemble_subset again")
-    return Labels(
-        names=tuple(str(row["name"]) for row in rows[1:]),
-        index_of={int(str(row["category_id"])): number for number, row in enumerate(rows[1:])},
-    )
+
+def _locked(lock: Path) -> dict[int, tuple[str, int]]:
+    return {int(row["image_id"]): (row["sha256"], int(row.get("bytes") or 0)) for row in read_table(lock)}
 
 
 def _rotated(measures: Path) -> frozenset[int]:
     """Ids of the images whose EXIF orientation (1 to 8, 1 upright) is not upright."""
+    from pyarrow import parquet  # not at the top: it takes as long to import as a small export to write
+
     table = parquet.read_table(measures, columns=["image_id", "exif_orientation"])
     pairs = zip(table["image_id"].to_pylist(), table["exif_orientation"].to_pylist(), strict=True)
     return frozenset(image for image, orientation in pairs if orientation is not None and orientation > 1)

@@ -4,6 +4,7 @@ from collections import Counter
 from dataclasses import dataclass, field
 from typing import Any
 
+from cocomine.coco.reader import Annotation
 from cocomine.formats.losses import LOSSES
 
 
@@ -11,8 +12,9 @@ from cocomine.formats.losses import LOSSES
 class Tally:
     """The counts of one split.
 
-    `drop` and `note` count losses by code: the first of objects that are absent from the export, the second of
-    things that are there without some part of what was known. in = out + dropped holds for the objects.
+    Each object is taken, and then either carried or dropped: in = out + dropped. `note` counts things that are in the
+    export without some part of what was known of them. `traced` holds, by annotation id, the IoU of each object whose
+    run lengths became an outline. `lost` counts the objects that each category lost, of `taken`.
     """
 
     images: int = 0
@@ -20,11 +22,26 @@ class Tally:
     objects_in: int = 0
     objects_out: int = 0
     losses: Counter[str] = field(default_factory=Counter)
+    taken: Counter[int] = field(default_factory=Counter)
+    lost: Counter[int] = field(default_factory=Counter)
+    traced: dict[int, float] = field(default_factory=dict)
+    _category: int = -1
+
+    def take(self, annotation: Annotation) -> None:
+        """Count an object that goes in; `drop` or `carry` says what became of it."""
+        self.objects_in += 1
+        self._category = annotation.category_id
+        self.taken[self._category] += 1
+
+    def carry(self) -> None:
+        """Count the object that was taken last as being in the export."""
+        self.objects_out += 1
 
     def drop(self, code: str) -> None:
-        """Count an object that the format cannot carry."""
+        """Count the object that was taken last as one that the format cannot carry."""
         assert _is_dropped_object(code)
         self.losses[code] += 1
+        self.lost[self._category] += 1
 
     def note(self, code: str, amount: int = 1) -> None:
         """Count `amount` things that lost a part of what was known of them."""
@@ -35,13 +52,26 @@ class Tally:
         """Return the counts as they stand in the manifest, having checked that none is missing."""
         dropped = sum(n for code, n in self.losses.items() if _is_dropped_object(code))
         assert self.objects_in == self.objects_out + dropped, "an object was lost without a reason"
+        traced = {} if not self.traced else {"traced": traced_summary(self.traced)}
         return {
             "images": self.images,
             "images_without_objects": self.images_without_objects,
             "objects_in": self.objects_in,
             "objects_out": self.objects_out,
             "not_carried": {code: self.losses[code] for code in LOSSES if self.losses[code]},
+            **traced,
         }
+
+
+def traced_summary(iou_of: dict[int, float]) -> dict[str, Any]:
+    """Return number, least and mean IoU of traced objects, and each by its annotation id."""
+    values = list(iou_of.values())
+    return {
+        "objects": len(values),
+        "iou_least": round(min(values), 6),
+        "iou_mean": round(sum(values) / len(values), 6),
+        "iou_of": {str(number): round(iou, 6) for number, iou in sorted(iou_of.items())},
+    }
 
 
 def _is_dropped_object(code: str) -> bool:

@@ -21,6 +21,7 @@ from cocomine.base.files import canonical_json, open_table, write_json
 from cocomine.base.folder import replaced_folder
 from cocomine.base.pool import in_order
 from cocomine.base.progress import Progress
+from cocomine.coco.by_image import RecordsByImage
 from cocomine.coco.labels import Labels
 from cocomine.coco.tasks import VOID
 from cocomine.coco.writer import write_document
@@ -43,7 +44,6 @@ from cocomine.masks.batch import (
 from cocomine.masks.boundaries import Integers
 from cocomine.masks.compose import NOBODY, STUFF, UNWANTED
 from cocomine.masks.inputs import ImageRow, read_drawn_labels, read_images
-from cocomine.masks.records import RecordsByImage
 from cocomine.masks.settings import MaskSettings
 from cocomine.masks.sheet import write_contact_sheet
 from cocomine.masks.tables import (

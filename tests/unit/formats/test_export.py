@@ -7,10 +7,11 @@ import pytest
 import yaml
 from cocomine.base.errors import CocomineError
 from cocomine.base.files import read_json, sha256_of_file
-from cocomine.formats import folder as export_folder
-from cocomine.formats.export import Options, export_dataset
+from cocomine.formats import output
+from cocomine.formats.export import export_dataset, much_lost
 from cocomine.formats.losses import LOSSES
-from cocomine.formats.settings import FORMATS
+from cocomine.formats.output import Options
+from cocomine.formats.registry import FORMATS
 from helpers.small_subset import DOG, GIRAFFE, IMAGES, OBJECTS, TRUTH, make_small_subset
 from PIL import Image
 from pycocotools.coco import COCO
@@ -51,7 +52,7 @@ def tree(folder):
 @pytest.mark.parametrize("format_name", FORMATS)
 def test_the_same_subset_gives_the_same_bytes_wherever_and_with_however_many_threads(format_name, subset, tmp_path):
     export(format_name, subset, tmp_path / "a")
-    export(format_name, subset, tmp_path / "deep" / "er" / "b", threads=4, link=False)
+    export(format_name, subset, tmp_path / "deep" / "er" / "b", threads=4, images="copy")
     first = tree(tmp_path / "a")
     assert first == tree(tmp_path / "deep" / "er" / "b")
     for name, content in first.items():
@@ -175,7 +176,7 @@ def test_photographs_are_hard_linked_where_that_can_be_done(subset, tmp_path):
     export("coco", subset, tmp_path / "out")
     stored = subset.store / "train2017" / IMAGES[0][1]
     assert stored.samefile(tmp_path / "out" / "train" / IMAGES[0][1])
-    export("coco", subset, tmp_path / "copy", link=False)
+    export("coco", subset, tmp_path / "copy", images="copy")
     assert not stored.samefile(tmp_path / "copy" / "train" / IMAGES[0][1])
 
 
@@ -183,10 +184,81 @@ def test_photographs_are_copied_where_a_link_is_refused(subset, tmp_path, monkey
     def refuse(*_args, **_keywords):
         raise OSError(18, "Invalid cross-device link")
 
-    monkeypatch.setattr(export_folder.os, "link", refuse)
+    monkeypatch.setattr(output.os, "link", refuse)
     export("coco", subset, tmp_path / "out")
     stored = subset.store / "train2017" / IMAGES[0][1]
     assert (tmp_path / "out" / "train" / IMAGES[0][1]).read_bytes() == stored.read_bytes()
+
+
+def test_formats_of_a_store_in_place_share_one_copy_of_each_image_and_never_link_into_the_store(subset, tmp_path):
+    copies = tmp_path / "copies"
+    stored = subset.store / "train2017" / IMAGES[0][1]
+    before = stored.stat().st_nlink
+    for format_name in FORMATS:
+        export(format_name, subset, tmp_path / format_name, copies=copies)
+    assert stored.stat().st_nlink == before
+    placed = [tmp_path / "coco" / "train" / IMAGES[0][1], tmp_path / "masks" / "images" / "train" / IMAGES[0][1]]
+    assert placed[0].samefile(placed[1])
+    assert sum(path.is_file() for path in copies.rglob("*")) == len(IMAGES)
+
+
+def test_a_shared_copy_that_somebody_wrote_into_is_made_anew(subset, tmp_path):
+    copies = tmp_path / "copies"
+    export("coco", subset, tmp_path / "a", copies=copies)
+    (tmp_path / "a" / "train" / IMAGES[0][1]).write_bytes(b"mine")
+    export("coco", subset, tmp_path / "b", copies=copies)
+    stored = subset.store / "train2017" / IMAGES[0][1]
+    assert (tmp_path / "b" / "train" / IMAGES[0][1]).read_bytes() == stored.read_bytes()
+
+
+def test_images_linked_by_name_are_found_from_where_the_export_lies(subset, tmp_path):
+    export("yolo-detect", subset, tmp_path / "out", images="symlink")
+    placed = tmp_path / "out" / "images" / "train" / IMAGES[0][1]
+    assert placed.is_symlink()
+    assert not Path(placed.readlink()).is_absolute()
+    assert placed.read_bytes() == (subset.store / "train2017" / IMAGES[0][1]).read_bytes()
+
+
+def test_without_images_a_list_says_where_they_lie_seen_from_the_export(subset, tmp_path):
+    export("coco", subset, tmp_path / "out", images="none")
+    assert not list((tmp_path / "out").rglob("*.jpg"))
+    names = (tmp_path / "out" / "images" / "train.txt").read_text().splitlines()
+    assert [(tmp_path / "out" / name).resolve().name for name in names] == [IMAGES[0][1], IMAGES[1][1], IMAGES[2][1]]
+    assert all((tmp_path / "out" / name).is_file() for name in names)
+    with pytest.raises(CocomineError, match="beside its labels"):
+        export("yolo-detect", subset, tmp_path / "yolo", images="none")
+    assert not (tmp_path / "yolo").exists()
+
+
+def test_a_disk_without_room_for_copies_is_said_before_anything_is_written(subset, tmp_path, monkeypatch):
+    monkeypatch.setattr("cocomine.base.space.free_bytes", lambda _folder: 1000)
+    with pytest.raises(CocomineError, match="needs about"):
+        export("coco", subset, tmp_path / "out", images="copy")
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_class_that_loses_over_a_hundredth_of_its_objects_is_named_with_its_counts(subset, tmp_path):
+    manifest = export("yolo-detect", subset, tmp_path / "out")
+    assert much_lost(manifest) == ["dog: 2 of 5 objects are not in it", "giraffe: 1 of 3 objects are not in it"]
+    assert much_lost(export("coco", subset, tmp_path / "coco")) == []
+
+
+def test_more_splits_than_two_are_exported(subset, tmp_path):
+    folder, store = altered(subset, tmp_path)
+    table = (folder / "split.tsv").read_text().replace("44\t000000000044.jpg\tval", "44\t000000000044.jpg\ttest")
+    (folder / "split.tsv").write_text(table)
+    document = json.loads((folder / "val.json").read_text())
+    for split, image in (("val", 58), ("test", 44)):
+        part = {
+            **document,
+            "images": [record for record in document["images"] if record["id"] == image],
+            "annotations": [record for record in document["annotations"] if record["image_id"] == image],
+        }
+        (folder / f"{split}.json").write_text(json.dumps(part))
+    for format_name in FORMATS:
+        manifest = export_dataset(format_name, folder, store, tmp_path / format_name)
+        assert {split: row["images"] for split, row in manifest["splits"].items()} == {"train": 3, "val": 1, "test": 1}
+    assert "test: images/test" in (tmp_path / "yolo-detect" / "data.yaml").read_text()
 
 
 def test_a_store_of_symbolic_links_gives_an_export_without_any(subset, tmp_path):
@@ -249,7 +321,7 @@ def test_a_folder_that_is_no_earlier_export_is_not_replaced(subset, tmp_path):
     out = tmp_path / "out"
     out.mkdir()
     (out / "thesis.tex").write_text("mine")
-    with pytest.raises(CocomineError, match="not an earlier export"):
+    with pytest.raises(CocomineError, match="no earlier result"):
         export("coco", subset, out)
     assert (out / "thesis.tex").read_text() == "mine"
 
@@ -261,16 +333,15 @@ def test_an_earlier_export_is_replaced_with_nothing_of_it_left(subset, tmp_path)
 
 
 @pytest.mark.parametrize("names", [("a/1.jpg", "a/1.png"), ("a/x.jpg", "a/X.jpg"), ("a/1.jpg", "a/1.jpg")])
-def test_two_images_of_one_name_are_refused_rather_than_overwritten(names, tmp_path):
-    placements = [export_folder.Placement(tmp_path / str(n), name) for n, name in enumerate(names)]
+def test_two_images_of_one_name_are_refused_rather_than_overwritten(names):
     with pytest.raises(CocomineError, match="would both be written"):
-        export_folder.checked_targets(placements, by_stem=True)
+        output.check_names("train", names, by_stem=True)
 
 
 @pytest.mark.parametrize("name", ["../x.jpg", "/etc/x.jpg", "a/../../x.jpg", "..\\x.jpg"])
-def test_a_file_name_that_leaves_the_folder_is_refused(name, tmp_path):
+def test_a_file_name_that_leaves_the_folder_is_refused(name):
     with pytest.raises(CocomineError, match="would leave"):
-        export_folder.checked_targets([export_folder.Placement(tmp_path, name)], by_stem=False)
+        output.check_names("train", [name], by_stem=False)
 
 
 def test_a_subset_with_an_unsafe_file_name_writes_nothing_outside(subset, tmp_path):

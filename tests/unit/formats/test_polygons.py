@@ -1,3 +1,5 @@
+import tracemalloc
+
 import numpy as np
 import pytest
 from cocomine.formats import polygons
@@ -68,3 +70,30 @@ def test_joined_parts_apart_from_each_other_draw_the_same_pixels(cells):
 def test_parts_of_fewer_than_three_points_are_no_outlines():
     assert polygons.parts_of([[1, 1, 2, 2], []]) == []
     assert [part.shape for part in polygons.parts_of([[1, 1, 2, 2, 3, 1, 9]])] == [(3, 2)]
+
+
+POINTS = st.lists(st.tuples(st.integers(0, 12), st.integers(0, 12)), min_size=1, max_size=80)
+
+
+@given(POINTS, POINTS)
+def test_the_nearest_points_are_the_first_of_all_pairs_at_the_least_distance(first, second):
+    a, b = np.array(first, float), np.array(second, float)
+    distances = {
+        (here, there): (x - u) ** 2 + (y - v) ** 2
+        for here, (x, y) in enumerate(first)
+        for there, (u, v) in enumerate(second)
+    }
+    assert polygons.nearest(a, b) == min(distances, key=lambda pair: (distances[pair], pair))
+
+
+def test_joining_two_parts_of_ten_thousand_points_takes_memory_for_the_points_and_not_for_their_pairs():
+    turn = np.linspace(0, 2 * np.pi, 10_000, endpoint=False)
+    circle = np.stack([np.cos(turn), np.sin(turn)], axis=1) * 100 + 110
+    parts = [circle, circle + np.array([300.5, 40.25])]
+    tracemalloc.start()
+    joined = polygons.join(parts)
+    _, peak = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert len(joined) == 20_002
+    assert polygons.area(joined) == pytest.approx(2 * polygons.area(circle))
+    assert peak < 20e6

@@ -1,14 +1,14 @@
 import pytest
 import yaml
 from cocomine.base.errors import CocomineError
-from cocomine.formats.settings import FORMATS, formats_from
+from cocomine.formats.settings import DEFAULT, FORMATS, formats_from
 from helpers.shared import ROOT
 
 
 def test_the_schema_and_the_code_know_the_same_formats():
     schema = yaml.safe_load((ROOT / "workflow" / "schemas" / "exports.schema.yaml").read_text("utf-8"))
-    assert tuple(schema["items"]["enum"]) == FORMATS
-    assert formats_from(schema["default"]) == FORMATS
+    assert tuple(schema["items"]["enum"]) == tuple(FORMATS)
+    assert formats_from(schema["default"]) == DEFAULT
 
 
 def test_formats_come_back_in_one_order():

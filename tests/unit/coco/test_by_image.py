@@ -3,8 +3,8 @@ from pathlib import Path
 
 import pytest
 from cocomine.base.errors import CocomineError
-from cocomine.masks import records
-from cocomine.masks.records import RecordsByImage
+from cocomine.coco import by_image
+from cocomine.coco.by_image import RecordsByImage
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
@@ -26,7 +26,7 @@ RECORDS = st.lists(
 def test_records_are_found_by_image_however_the_file_is_cut(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, content: list[dict], piece: int, indent: int | None
 ) -> None:
-    monkeypatch.setattr(records, "PIECE", piece)
+    monkeypatch.setattr(by_image, "PIECE", piece)
     file = tmp_path / "subset.json"
     file.write_text(json.dumps({"annotations": content, "categories": [{"id": 1}]}, indent=indent), "utf-8")
     found = RecordsByImage(file)
@@ -42,3 +42,16 @@ def test_a_record_without_an_image_is_an_error(tmp_path: Path) -> None:
     file.write_text(json.dumps({"annotations": [{"id": 1}], "categories": []}))
     with pytest.raises(CocomineError, match="not a COCO document"):
         RecordsByImage(file)
+
+
+def test_images_are_read_a_piece_at_a_time_with_records_of_odd_fields_as_the_whole_reader_reads_them(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(by_image, "PIECE", 30)
+    images = [{"id": number, "file_name": f"}},{{ {number}.jpg", "width": "wide"} for number in range(20)]
+    file = tmp_path / "subset.json"
+    file.write_text(json.dumps({"images": images, "annotations": []}))
+    found = RecordsByImage(file)
+    assert [(image.id, image.file_name, image.width) for image in found.images()] == [
+        (number, f"}},{{ {number}.jpg", -1) for number in range(20)
+    ]

@@ -1,0 +1,55 @@
+"""What a format of the field is: how it is described, what it needs of a subset, and how it writes one split."""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import ClassVar
+
+from cocomine.formats.output import Options, Output
+from cocomine.formats.subset import Item, Subset
+from cocomine.formats.tally import Tally
+
+
+class Writer:
+    """Writes a subset in one format: a subclass for each, which `Format.writer` names.
+
+    `check` is called before any file is written, then `write_split` for each split, then `finish`.
+    """
+
+    loses_of_classes: ClassVar[tuple[str, ...]] = ("category-id", "supercategory")
+    """What the format does not say of a class."""
+    carries: ClassVar[tuple[str, ...]] = ()
+    """The other tasks (and "licence") that the format has a place for; all others are counted as lost."""
+
+    def __init__(self, subset: Subset, options: Options) -> None:
+        self.subset = subset
+        self.options = options
+
+    def check(self) -> None:
+        """Raise CocomineError, with the remedy, when the format cannot hold this subset."""
+
+    def write_split(self, split: str, items: Iterable[Item], tally: Tally, out: Output) -> None:
+        """Write the images of a split; `tally` counts each image and each of its objects."""
+        raise NotImplementedError
+
+    def finish(self, out: Output) -> None:
+        """Write what stands beside the splits."""
+
+
+@dataclass(frozen=True)
+class Format:
+    """A format that a subset can be exported to, as the config, the report and the docs speak of it.
+
+    `what` says what lies where, `read_by` who reads it, `load` is the Python that opens the training split of an export
+    in {folder}. `masks` are the kinds of masks that it reads: semantic, instance, panoptic. `images` says how image
+    files go with it: "placed", "listed" (they may be left where they are) or "embedded". `by_stem`: files are named by
+    the stem of their image.
+    """
+
+    name: str
+    writer: type[Writer]
+    what: str
+    read_by: str
+    load: str
+    masks: tuple[str, ...] = ()
+    images: str = "placed"
+    by_stem: bool = False

@@ -1,0 +1,103 @@
+"""Images beside label masks: one PNG an image, with the label of labels.json as the value of each pixel."""
+
+from collections.abc import Iterable
+from functools import cached_property
+from pathlib import Path
+
+from cocomine.base.files import read_table
+from cocomine.formats.format import Format, Writer
+from cocomine.formats.output import Output
+from cocomine.formats.subset import Item, Subset
+from cocomine.formats.tally import Tally
+
+
+class Drawn:
+    """What rasterize_masks says of a subset's objects and images."""
+
+    def __init__(self, subset: Subset) -> None:
+        self._folder = subset.folder / "masks"
+
+    def mask(self, kind: str, item: Item) -> Path:
+        """Return where an image's mask of a kind (semantic, instance, panoptic) lies."""
+        return self._folder / kind / f"{item.name.stem}.png"
+
+    @cached_property
+    def unseen(self) -> dict[int, str]:
+        """Why objects have no pixel of their own in the masks, by annotation id; empty when the masks left no table."""
+        table, codes = self._folder / "instances.tsv", {"hidden": "hidden", "empty": "no-pixel"}
+        rows = read_table(table) if table.is_file() else iter(())
+        return {int(row["annotation_id"]): codes[row["state"]] for row in rows if row["state"] in codes}
+
+    @cached_property
+    def refused(self) -> frozenset[int]:
+        """Ids of the images that could not be drawn; empty when the masks left no such table."""
+        table = self._folder / "refused.tsv"
+        return frozenset(int(row["image_id"]) for row in read_table(table)) if table.is_file() else frozenset()
+
+
+class Masks(Writer):
+    """Writes images/{split}/ and masks/{split}/, the masks as they were drawn, and labels.json."""
+
+    images_folder = "images"
+    masks_folder = "masks"
+
+    def write_split(self, split: str, items: Iterable[Item], tally: Tally, out: Output) -> None:
+        """Place each image and its mask."""
+        drawn = Drawn(self.subset)
+        for item in items:
+            if item.image.id in drawn.refused:
+                tally.note("no-mask")
+                for annotation in item.objects:
+                    tally.take(annotation)
+                    tally.drop("image-without-mask")
+                continue
+            out.image(item, f"{self.images_folder}/{split}/{item.name}")
+            self.place_mask(drawn, item, f"{self.masks_folder}/{split}/{item.name.with_suffix('.png')}", out)
+            tally_mask(item, self.subset, drawn, tally)
+
+    def place_mask(self, drawn: Drawn, item: Item, target: str, out: Output) -> None:
+        """Place the mask of an image."""
+        out.link(drawn.mask("semantic", item), target)
+
+    def finish(self, out: Output) -> None:
+        """Say which value is which class."""
+        out.copy(self.subset.folder / "labels.json", "labels.json")
+
+
+def tally_mask(item: Item, subset: Subset, drawn: Drawn, tally: Tally) -> None:
+    """Count an image of which a semantic mask is written, and what the mask does not tell of its objects."""
+    tally.images += 1
+    tally.images_without_objects += not item.objects
+    for annotation in item.objects:
+        tally.take(annotation)
+        if annotation.category_id not in subset.index_of:
+            tally.drop("other-class")
+        elif not annotation.segmentation:
+            tally.drop("no-segmentation")
+        elif annotation.id in drawn.unseen:
+            tally.drop(drawn.unseen[annotation.id])
+        else:
+            tally.carry()
+            for code, present in (
+                ("object-id", True),
+                ("instances", True),
+                ("box", annotation.bbox is not None),
+                ("area", annotation.area is not None),
+                ("crowd-flag", bool(annotation.iscrowd)),
+            ):
+                tally.note(code, int(present))
+    tally.note("image-id")
+
+
+FORMATS = (
+    Format(
+        name="masks",
+        writer=Masks,
+        what="images/{split}/ holds the photographs and masks/{split}/ one PNG for each, with the label of labels.json "
+        "as the value of each pixel (0 background, 255 void).",
+        read_by="Pillow and what builds on it (torchvision, transformers): palette PNGs, read by index",
+        load='[PIL.Image.open(path) for path in pathlib.Path("{folder}/masks/train").rglob("*.png")]',
+        masks=("semantic",),
+        by_stem=True,
+    ),
+)

@@ -1,0 +1,239 @@
+"""An export's folder while it is filled: files are placed or written, each is hashed, and none may leave the folder."""
+
+import hashlib
+import os
+import secrets
+from collections import deque
+from collections.abc import Iterable
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path, PurePosixPath
+from types import TracebackType
+from typing import Self
+
+from cocomine.base.commands import commands, sync_images_again
+from cocomine.base.errors import CocomineError
+from cocomine.base.files import sha256_of_file
+from cocomine.formats.subset import Item
+
+BLOCK = 1 << 20
+IMAGE_MODES = ("hardlink", "symlink", "copy", "none")
+
+
+@dataclass(frozen=True)
+class Options:
+    """How files are placed.
+
+    `images` is one of IMAGE_MODES. `copies` is a folder of copies that exports share: with it, `hardlink` links to a
+    copy there and never to the image store, which may be somebody else's. `panoptic_pngs` are the folders in which the
+    panoptic PNGs of the source lie, tried in order.
+    """
+
+    images: str = "hardlink"
+    threads: int = 1
+    copies: Path | None = None
+    panoptic_pngs: tuple[Path, ...] = ()
+
+
+DEFAULT = Options()
+
+
+@dataclass(frozen=True, slots=True)
+class Placed:
+    """One file of the export: its path inside it, its size in bytes and its SHA-256 as hex."""
+
+    path: str
+    bytes: int
+    sha256: str
+
+
+class Output:
+    """The folder of an export. `files` lists what is in it. A context manager.
+
+    `final` is where the folder will lie when it is complete, which relative links need to know.
+    """
+
+    def __init__(self, folder: Path, final: Path, options: Options = DEFAULT) -> None:
+        self.folder = folder
+        self.final = final
+        self.options = options
+        self.files: list[Placed] = []
+        self.counts: dict[str, int] = {}
+        self._made: set[str] = set()
+        self._pool = ThreadPoolExecutor(options.threads) if options.threads > 1 else None
+        self._waiting: deque[Future[tuple[Placed, str]]] = deque()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if self._pool is not None:
+            self._pool.shutdown(cancel_futures=True)
+
+    def flush(self) -> None:
+        """Wait until every file is placed; raise what went wrong."""
+        while self._waiting:
+            self._note(*self._waiting.popleft().result())
+
+    def image(self, item: Item, target: str) -> None:
+        """Place an image's file, as the options say. Raises CocomineError when it is missing, or not what was fetched.
+
+        With `images: none` nothing is placed; `image_list` writes where the files lie instead.
+        """
+        if self.options.images != "none":
+            self._place(item.source, target, item.sha256, self.options.images)
+
+    def image_list(self, split: str, sources: Iterable[Path]) -> None:
+        """With `images: none`, write images/{split}.txt: a line an image, its path as seen from the export's folder."""
+        if self.options.images == "none":
+            paths = (os.path.relpath(source, self.final) for source in sources)
+            self.write(f"images/{split}.txt", "".join(path + "\n" for path in paths))
+
+    def copy(self, source: Path, target: str) -> None:
+        """Copy a file of the subset."""
+        self._place(source, target, "", "copy")
+
+    def link(self, source: Path, target: str) -> None:
+        """Hard-link a file of the subset, or copy it where the options ask for copies."""
+        self._place(source, target, "", "copy" if self.options.images == "copy" else "hardlink", own=True)
+
+    def write(self, path: str, content: str | bytes) -> None:
+        """Write a small file, text as UTF-8.
+
+        The folder as a whole is renamed into its place when it is complete, so the file needs no temporary name.
+        """
+        data = content.encode("utf-8") if isinstance(content, str) else content
+        self.path(path).write_bytes(data)
+        self.files.append(Placed(path, len(data), hashlib.sha256(data).hexdigest()))
+
+    def path(self, path: str) -> Path:
+        """Return where a file of the export is to be written, its folder being there; `written` then lists it."""
+        check_inside(path)
+        target = self.folder / path
+        parent = str(target.parent)
+        if parent not in self._made:
+            target.parent.mkdir(parents=True, exist_ok=True)
+            self._made.add(parent)
+        return target
+
+    def written(self, path: str) -> None:
+        """List a file that was written at `path(path)`."""
+        target = self.folder / path
+        self.files.append(Placed(path, target.stat().st_size, sha256_of_file(target)))
+
+    def _place(self, source: Path, target: str, sha256: str, how: str, own: bool = False) -> None:
+        arguments = (source, target, self.path(target), sha256, how, own)
+        if self._pool is None:
+            self._note(*self._placed(*arguments))
+            return
+        self._waiting.append(self._pool.submit(self._placed, *arguments))
+        if len(self._waiting) >= 16 * self.options.threads:
+            self._note(*self._waiting.popleft().result())
+
+    def _note(self, placed: Placed, how: str) -> None:
+        self.files.append(placed)
+        self.counts[how] = self.counts.get(how, 0) + 1
+
+    def _placed(self, source: Path, path: str, target: Path, sha256: str, how: str, own: bool) -> tuple[Placed, str]:
+        try:
+            real = source.resolve(strict=True)
+            if how == "symlink":
+                target.symlink_to(os.path.relpath(real, (self.final / path).parent.resolve()))
+                size, digest, done = real.stat().st_size, sha256_of_file(real), "linked by name"
+            elif how == "hardlink":
+                shared = None if own or self.options.copies is None else self.options.copies
+                size, digest, done = _linked(real, target) if shared is None else _shared(real, target, shared, sha256)
+            else:
+                size, digest = copy_hashed(real, target)
+                done = "copied"
+        except FileNotFoundError as error:
+            again = commands().again("rasterize_masks") if own else sync_images_again()
+            raise CocomineError(
+                f"{source}: no such file, though the subset counts on it", f"make it again with: {again}"
+            ) from error
+        if sha256 and digest != sha256:
+            raise CocomineError(
+                f"{source}: its SHA-256 is {digest}, but {sha256} was fetched",
+                f"the file was changed in the image store: delete it and run: {sync_images_again()}",
+            )
+        return Placed(path, size, digest), done
+
+
+def _linked(source: Path, target: Path) -> tuple[int, str, str]:
+    """Hard-link, or copy where the file system, its borders or its owner forbid a link."""
+    try:
+        os.link(source, target)
+    except FileNotFoundError:
+        raise
+    except OSError:
+        return (*copy_hashed(source, target), "copied")
+    return target.stat().st_size, sha256_of_file(target), "linked"
+
+
+def _shared(source: Path, target: Path, copies: Path, sha256: str) -> tuple[int, str, str]:
+    """Hard-link to the copy of `source` below `copies`, making it first where it is absent or not `sha256`.
+
+    A copy is named by its content, so that whoever makes it first serves all, and two that do so at once agree.
+    """
+    digest = sha256 or sha256_of_file(source)
+    shared = copies / digest[:2] / f"{digest}{source.suffix.lower()}"
+    for _ in range(2):
+        if not shared.exists():
+            shared.parent.mkdir(parents=True, exist_ok=True)
+            part = shared.parent / f".{shared.name}.{os.getpid()}-{secrets.token_hex(4)}.part"
+            try:
+                size, found = copy_hashed(source, part)
+                if found != digest:
+                    return size, found, "copied"
+                os.replace(part, shared)
+            finally:
+                part.unlink(missing_ok=True)
+        size, found, done = _linked(shared, target)
+        if found == digest:
+            break
+        # Somebody wrote into an export, and so into the copy that it shared.
+        target.unlink()
+        shared.unlink(missing_ok=True)
+    return size, found, done
+
+
+def copy_hashed(source: Path, target: Path) -> tuple[int, str]:
+    """Copy a file's bytes; return their number and their SHA-256, reading them once."""
+    digest, size = hashlib.sha256(), 0
+    with open(source, "rb") as read, open(target, "wb") as write:
+        while block := read.read(BLOCK):
+            digest.update(block)
+            write.write(block)
+            size += len(block)
+    return size, digest.hexdigest()
+
+
+def check_inside(path: str) -> None:
+    """Raise CocomineError when a path inside the export would leave it."""
+    parts = PurePosixPath(path)
+    if parts.is_absolute() or ".." in parts.parts or "\\" in path or "\0" in path:
+        raise CocomineError(
+            f"file name {path!r} would leave the export's folder",
+            "set the policy of `unsafe-file-name` to quarantine",
+        )
+
+
+def check_names(split: str, names: Iterable[str], by_stem: bool) -> None:
+    """Raise CocomineError when two images of a split would share a file of the export, or one would leave its folder.
+
+    With `by_stem` two names that differ only in the suffix count as one, since labels and masks are named by their
+    image's stem; two that differ only in case always do, since some file systems ignore it.
+    """
+    seen: dict[str, str] = {}
+    for name in names:
+        check_inside(name)
+        path = PurePosixPath(name)
+        key = str(path.with_suffix("") if by_stem else path).casefold()
+        if key in seen:
+            raise CocomineError(
+                f"two images would both be written as {split}/{name}: {seen[key]!r} and {name!r}",
+                "set the policy of `duplicate-file-name` to quarantine, or build a subset per source split",
+            )
+        seen[key] = name
