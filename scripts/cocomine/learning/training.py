@@ -13,6 +13,7 @@ import signal
 import threading
 import time
 from collections.abc import Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -46,21 +47,40 @@ HISTORY = ("iteration", "learning_rate", "train_loss", "val_cross_entropy", "val
 
 
 class Feeder:
-    """Normalised batches on the device, straight from the memory-mapped arrays."""
+    """Normalised batches on the device, straight from the memory-mapped arrays.
 
-    def __init__(self, tensors: TensorSet, rows: Rows, normalisation: Normalisation, device: str) -> None:
+    With `reads_ahead` a thread reads the next training batch while the device works on this one; the batches are the
+    same. It is on for a device of its own, and off where compute threads would only wait for the same cores.
+    """
+
+    def __init__(
+        self, tensors: TensorSet, rows: Rows, normalisation: Normalisation, device: str, reads_ahead: bool | None = None
+    ) -> None:
         self.tensors = tensors
         self.rows = rows
         self.device = device
         mean = torch.tensor(normalisation.mean).mul(255.0)[None, :, None, None]
         std = torch.tensor(normalisation.std).mul(255.0)[None, :, None, None]
         self._scale, self._offset = (1.0 / std).to(device), (-mean / std).to(device)
+        self._reads_ahead = device.startswith("cuda") if reads_ahead is None else reads_ahead
+        self._reader = ThreadPoolExecutor(1)
+        self._next: dict[bytes, Future[tuple[Tensor, Tensor]]] = {}
 
-    def raw(self, positions: Rows) -> tuple[Tensor, Tensor]:
-        """Return images (b, 3, h, w) float32 in 0..255, channels last in memory, and masks (b, h, w) uint8."""
+    def _read(self, positions: Rows) -> tuple[Tensor, Tensor]:
         rows = self.rows[positions]
-        images = torch.from_numpy(self.tensors.images[rows]).to(self.device, non_blocking=True)
-        masks = torch.from_numpy(self.tensors.masks[rows]).to(self.device, non_blocking=True)
+        images, masks = torch.from_numpy(self.tensors.images[rows]), torch.from_numpy(self.tensors.masks[rows])
+        return (images.pin_memory(), masks.pin_memory()) if self.device.startswith("cuda") else (images, masks)
+
+    def raw(self, positions: Rows, following: Rows | None = None) -> tuple[Tensor, Tensor]:
+        """Return images (b, 3, h, w) float32 in 0..255, channels last in memory, and masks (b, h, w) uint8.
+
+        `following` are the positions that will be asked for next, to be read ahead.
+        """
+        waiting = self._next.pop(positions.tobytes(), None)
+        images, masks = self._read(positions) if waiting is None else waiting.result()
+        if following is not None and self._reads_ahead:
+            self._next = {following.tobytes(): self._reader.submit(self._read, following)}
+        images, masks = images.to(self.device, non_blocking=True), masks.to(self.device, non_blocking=True)
         return images.permute(0, 3, 1, 2).float(), masks
 
     def normalised(self, images: Tensor) -> Tensor:
@@ -74,7 +94,8 @@ class Feeder:
 
     def training(self, settings: TrainSettings, seed: int, step: int) -> tuple[Tensor, Tensor]:
         """Return iteration `step`'s batch, augmented and normalised; masks int64."""
-        images, masks = self.raw(batch_of(seed, step, settings.batch, len(self.rows)))
+        here, following = (batch_of(seed, number, settings.batch, len(self.rows)) for number in (step, step + 1))
+        images, masks = self.raw(here, following)
         generator = torch.Generator().manual_seed(rank(f"augment:{seed}", step) >> 1)
         images, masks = augmented(images, masks, settings.augment, generator)
         return self.normalised(images), masks.long()

@@ -16,6 +16,7 @@ import torch
 from cocomine.base.errors import CocomineError
 from cocomine.learning import checkpoint, data, events, training
 from cocomine.learning.models import encoders
+from cocomine.learning.models.base import Normalisation
 from cocomine.learning.settings import RunSettings
 from helpers.shapes import write_shapes
 from helpers.small_network import shrink
@@ -471,3 +472,15 @@ def test_bf16_is_taken_from_the_cpus_flags(tmp_path):
     assert not cpu_has_bf16(file)
     file.write_text("Features\t: fp asimd bf16\n")
     assert cpu_has_bf16(file)
+
+
+def test_batches_read_ahead_are_the_batches_read_in_turn(shapes):
+    tensors = data.read_tensors(shapes)
+    settings = RunSettings.from_mapping({"train": SMALL | {"batch": 5, "augment": {"flip": True}}}).train
+    rows = tensors.rows_of("all")
+    ahead, in_turn = (
+        training.Feeder(tensors, rows, Normalisation(), "cpu", reads_ahead) for reads_ahead in (True, False)
+    )
+    for step in (0, 1, 2, 3, 7, 8, 2):  # a jump, as after a resume, must not hand out what was read for another step
+        for one, other in zip(ahead.training(settings, 0, step), in_turn.training(settings, 0, step), strict=True):
+            assert torch.equal(one, other)
