@@ -47,25 +47,6 @@ def install_torch(python: str, uv: str, wanted: str) -> None:
     return None
 
 
-def slim(environment: Path) -> None:
-    """Remove what only builds and tests large packages, and the installer: 330 MB that nothing here runs."""
-    for package in ("pandas", "pyarrow", "scipy", "sympy"):
-        for folder in list(environment.glob(f"lib/python*/site-packages/{package}/**/tests")):
-            shutil.rmtree(folder, ignore_errors=True)
-    for arrow in environment.glob("lib/python*/site-packages/pyarrow"):
-        shutil.rmtree(arrow / "include", ignore_errors=True)
-        for library in [*arrow.glob("libarrow*_flight.*"), *arrow.glob("_flight.*.so")]:
-            library.unlink()
-    for torch in environment.glob("lib/python*/site-packages/torch"):
-        for folder in ("test", "include"):
-            shutil.rmtree(torch / folder, ignore_errors=True)
-        for program in (torch / "bin").glob("*"):
-            if program.is_file() and program.name != "torch_shm_manager":
-                program.unlink()
-    for name in ("uv", "uvx"):
-        (environment / "bin" / name).unlink(missing_ok=True)
-
-
 def make(home: Path, stamp_text: str) -> None:
     """Build `.venv` under `home` from nothing and stamp it with `stamp_text`."""
     environment = home / ".venv"
@@ -85,7 +66,6 @@ def make(home: Path, stamp_text: str) -> None:
     torch = (home / "envs" / "torch.txt").read_text(encoding="utf-8").strip()
     run(uv, "pip", "install", "-q", "--python", python, "--require-hashes", "--no-deps", "-r", str(pinned))
     install_torch(python, uv, torch)
-    slim(environment)
     stamp = environment / "made_from"
     stamp.with_suffix(".tmp").write_text(stamp_text, encoding="utf-8")
     os.replace(stamp.with_suffix(".tmp"), stamp)

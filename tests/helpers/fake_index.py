@@ -17,7 +17,8 @@ from cocomine.annotations.schema import ANNOTATIONS, FORMAT, IMAGES
 def spans(text: str, key: str) -> list[tuple[int, int]]:
     """Byte spans of the records of a top-level array; the text must be ASCII, so that letters are bytes."""
     at = text.index(f'"{key}": [') + len(f'"{key}": [')
-    decoder, found = json.JSONDecoder(), []
+    decoder = json.JSONDecoder()
+    found: list[tuple[int, int]] = []
     while True:
         while text[at] in ", \n":
             at += 1

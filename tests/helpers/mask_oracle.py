@@ -44,7 +44,7 @@ def draw(
 ) -> Expected:
     """Compose the masks object by object, whole images at a time; `decoded` may hold masks by annotation id."""
     decoded = {} if decoded is None else decoded
-    found = []
+    found: list[dict[str, Any]] = []
     for layer, part in ((0, annotations), (3, stuff)):
         for annotation in part:
             label = category_to_label.get(annotation["category_id"], 0)
@@ -73,7 +73,7 @@ def draw(
     for place, item in enumerate(found):
         owner[item["box"]][item["mask"][item["box"]]] = place
     pictures = tuple(np.zeros((height, width), np.int32) for _ in range(3))
-    objects = []
+    objects: list[dict[str, Any]] = []
     for place, item in enumerate(found):
         # Only the object's box is looked at: nothing of it lies outside.
         box = item["box"]
@@ -102,7 +102,8 @@ def draw(
     if settings.border:
         voids = (255, 65535, 0)
         pictures = tuple(bordered(*pair) for pair in zip(pictures, [settings.border] * 3, voids, strict=True))
-    return Expected(*pictures, sorted(objects, key=lambda item: item["segment"]))
+    semantic, instance, panoptic = pictures
+    return Expected(semantic, instance, panoptic, sorted(objects, key=lambda item: item["segment"]))
 
 
 def bordered(values: np.ndarray, width: int, void: int) -> np.ndarray:

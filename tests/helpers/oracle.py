@@ -4,6 +4,7 @@ It takes a document and says which images a subset has and which annotations it 
 """
 
 import hashlib
+from typing import Any
 
 
 def hash_of(seed, identity):
@@ -24,7 +25,7 @@ def mine(document, query, bad_images=(), bad_annotations=()):
     ids_of_categories = [category["id"] for category in document["categories"]]
     wanted = query.get("categories") or ids_of_categories
     images = {image["id"]: image for image in document["images"]}
-    all_annotations = {identity: [] for identity in images}
+    all_annotations: dict[int, list[dict[str, Any]]] = {identity: [] for identity in images}
     for annotation in document["annotations"]:
         if annotation["image_id"] in images:
             all_annotations[annotation["image_id"]].append(annotation)
@@ -133,7 +134,7 @@ def mine(document, query, bad_images=(), bad_annotations=()):
         left, taken, number = taken, [], dict.fromkeys(sorted(wanted), 0)
         while left:
             there = [c for c in number if any(c in present_in[i] for i in left)]
-            least = min(there, key=number.get)
+            least = min(there, key=lambda c: number[c])
             following = next(i for i in left if least in present_in[i])
             left = [i for i in left if i != following]
             taken.append(following)

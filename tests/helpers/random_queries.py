@@ -2,6 +2,7 @@
 
 import json
 import random
+from typing import Any
 
 from cocomine.mining.index import read_source
 from hypothesis import strategies as st
@@ -55,7 +56,7 @@ def random_document(seed):
     }
 
 
-RANGES = {
+RANGES: dict[str, list[dict[str, float]]] = {
     "instances": [{"min": 2}, {"max": 2}, {"min": 1, "max": 3}],
     "area": [{"min": 100}, {"max": 900}, {"min": 30, "max": 3200}],
     "relative_area": [{"min": 0.01}, {"max": 0.05}],
@@ -66,9 +67,9 @@ RANGES = {
 
 
 @st.composite
-def queries(draw):
+def queries(draw: Any) -> dict[str, Any]:
     wanted = draw(st.lists(st.sampled_from(IDS), min_size=0, max_size=4, unique=True))
-    query = {"categories": wanted} if wanted else {}
+    query: dict[str, Any] = {"categories": wanted} if wanted else {}
     mine = wanted or IDS
     others = [identity for identity in IDS if identity not in mine]
     if draw(st.booleans()):
@@ -78,9 +79,9 @@ def queries(draw):
     for key, choices in RANGES.items():
         if draw(st.integers(0, 9)) == 9:
             query[key] = draw(st.sampled_from(choices))
-    for key, choices in (("crowds", ["keep", "drop", "exclude"]), ("outside_area", ["drop", "keep", "exclude"])):
+    for key, words in (("crowds", ["keep", "drop", "exclude"]), ("outside_area", ["drop", "keep", "exclude"])):
         if draw(st.booleans()):
-            query[key] = draw(st.sampled_from(choices))
+            query[key] = draw(st.sampled_from(words))
     if draw(st.integers(0, 7)) == 7:
         query["instances_per_class"] = {draw(st.sampled_from(mine)): draw(st.sampled_from(RANGES["instances"]))}
     if draw(st.integers(0, 7)) == 7:

@@ -3,6 +3,7 @@
 import json
 import re
 from html.parser import HTMLParser
+from typing import Any
 
 from cocomine.reporting.report import Inputs, render_report
 
@@ -20,6 +21,7 @@ class Page(HTMLParser):
 
     def __init__(self, text):
         super().__init__(convert_charrefs=True)
+        self.stack: list[Any]
         self.stack, self.numbers, self.texts, self.loose, self.series, self.tags = [], [], [], [], {}, []
         self.feed(text)
         assert not self.stack, self.stack

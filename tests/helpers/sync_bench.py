@@ -121,8 +121,9 @@ class SyncBench:
         import boto3
 
         bucket = f"b{abs(hash(self.folder))}"
-        keys = {"aws_access_key_id": "a", "aws_secret_access_key": "b", "region_name": "us-east-1"}
-        client = boto3.client("s3", endpoint_url=url, **keys)
+        client = boto3.client(
+            "s3", endpoint_url=url, aws_access_key_id="a", aws_secret_access_key="b", region_name="us-east-1"
+        )
         client.create_bucket(Bucket=bucket)
         for name, data in self.truth.items():
             client.put_object(Bucket=bucket, Key=f"coco/{name}", Body=data, ACL="public-read")
@@ -148,12 +149,13 @@ class SyncBench:
     @property
     def origin(self) -> dict[str, Any]:
         """What stands in the settings."""
-        return {
+        known: dict[str, dict[str, Any]] = {
             "https": {"url": self.proxy.url},
             "zip": {"url": f"{self.proxy.url}/v.zip{self.query}"},
             "whole": {"url": f"{self.proxy.url}/v.zip{self.query}", "whole": True},
             "s3": {"url": f"s3://{getattr(self, 'bucket', '')}/coco", "endpoint": self.proxy.url},
-        }.get(self.kind, {"url": "gs://b/coco"})
+        }
+        return known.get(self.kind, {"url": "gs://b/coco"})
 
     def command(self, *more: str) -> list[str]:
         """Return the script and its arguments."""

@@ -68,7 +68,13 @@ def kill_at(place, count):
             passing("removing")
         unlink(path, *args, **options)
 
-    training.Feeder.training, Path.write_bytes, os.replace, Path.unlink = feeding, writing, replacing, unlinking
+    for owner, name, instead in (
+        (training.Feeder, "training", feeding),
+        (Path, "write_bytes", writing),
+        (os, "replace", replacing),
+        (Path, "unlink", unlinking),
+    ):
+        setattr(owner, name, instead)
 
 
 def start(tensors, out, moment=None):

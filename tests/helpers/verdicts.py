@@ -22,7 +22,8 @@ def assert_agreement(trace: Trace, statistics: dict[str, Any]) -> None:
         counted = statistics["conservation"][kind]["instances"]
         assert {name.replace("_", " "): n for name, n in counted.items() if n and name != "in"} == dict(sums), kind
         late = Counter(verdict.clause for verdict in verdicts if verdict.clause and verdict.outcome == LEFT_OUT)
-        removed, added = Counter(), 0
+        removed: Counter[str] = Counter()
+        added = 0
         for step in statistics["funnel"]["steps"]:
             change = step[f"{kind}s"]
             removed[step["clause"]] = change["removed"]

@@ -3,6 +3,7 @@
 import importlib.util
 import re
 
+import cocomine
 from helpers.shared import ROOT
 
 README = (ROOT / "README.md").read_text(encoding="utf-8")
@@ -35,3 +36,13 @@ def test_every_link_of_every_page_leads_to_a_file() -> None:
         for target in re.findall(r"\]\(([^)#]+)[^)]*\)", page.read_text(encoding="utf-8")):
             if not re.match(r"https?:|mailto:", target):
                 assert (page.parent / target).exists(), f"{page.name}: {target}"
+
+
+def test_the_version_is_one_in_the_library_the_citation_and_the_changes() -> None:
+    assert f"\nversion: {cocomine.__version__}\n" in (ROOT / "CITATION.cff").read_text(encoding="utf-8")
+    assert f"\n## {cocomine.__version__}" in (ROOT / "CHANGELOG.md").read_text(encoding="utf-8")
+
+
+def test_every_page_of_the_docs_is_in_the_site() -> None:
+    pages = re.findall(r": (\w[\w-]*\.md)$", (ROOT / "mkdocs.yml").read_text(encoding="utf-8"), re.MULTILINE)
+    assert sorted(pages) == sorted(page.name for page in (ROOT / "docs").glob("*.md"))
