@@ -17,8 +17,11 @@ from pathlib import Path
 
 from cocomine.base import command
 from cocomine.base.errors import CocomineError
-from cocomine.transfer import spares
+from cocomine.transfer.bucket_sync import Options, download
 from cocomine.transfer.cli import add_behaviour, behaviour_of
+from cocomine.transfer.listing import Filter
+from cocomine.transfer.publishing import upload
+from cocomine.transfer.settings import OriginSettings
 
 
 def build_parser() -> argparse.ArgumentParser:
@@ -69,15 +72,8 @@ def main(options: argparse.Namespace) -> None:
         )
     if options.locked and options.lock is None:
         raise CocomineError("--locked without --lock", "name the lock: --lock FILE")
-    behaviour = behaviour_of(options)
-    if remote[0] and not (options.dry_run or options.plan):
-        spares.start(min(behaviour.processes, behaviour.connections))  # they start while the rest is imported
-    from cocomine.transfer.bucket_sync import Options, download
-    from cocomine.transfer.listing import Filter
-    from cocomine.transfer.settings import OriginSettings
-
     how = Options(
-        behaviour,
+        behaviour_of(options),
         checksum=options.checksum,
         delete=options.delete,
         dry_run=options.dry_run,
@@ -96,8 +92,6 @@ def main(options: argparse.Namespace) -> None:
     if remote[0]:
         download(settings, Path(options.destination), how)
     else:
-        from cocomine.transfer.publishing import upload
-
         upload(Path(options.source), settings, how)
 
 

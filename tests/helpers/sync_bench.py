@@ -25,7 +25,7 @@ from helpers.shared import ROOT
 from helpers.sync import Result, tree, write_selection
 
 STALL = 0.7
-QUICK = ("--first-wait", "0.01", "--stall", str(STALL), "--tries", "5", "--connections", "8", "--threads", "1")
+QUICK = ("--first-wait", "0.01", "--stall", str(STALL), "--tries", "5", "--connections", "8")
 LARGE = 1_400_000  # bytes: enough for a body that is continued where it broke
 VICTIM = "val2017/000007.jpg"
 GS = ("list", "mirror")

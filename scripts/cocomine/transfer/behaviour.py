@@ -7,12 +7,11 @@ from dataclasses import dataclass
 class Behaviour:
     """How hard a sync tries, and how much it does at once.
 
-    `processes` and `connections` (in all) move objects of a bucket; `tries` is the number of times that one file is
-    asked for; `first_wait` (s) doubles with each, with jitter, unless `Retry-After` asks for more; after
+    `connections` is how many files are fetched at a time; `tries` is the number of times that one file is asked for;
+    `first_wait` (s) doubles with each, with jitter, unless `Retry-After` asks for more; after
     `stall_seconds` without a byte a connection is given up.
     """
 
-    processes: int = 2
     connections: int = 128
     tries: int = 6
     first_wait: float = 0.5

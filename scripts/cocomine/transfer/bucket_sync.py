@@ -4,6 +4,7 @@ import contextlib
 import logging
 import os
 import struct
+import threading
 import time
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
@@ -12,12 +13,12 @@ from pathlib import Path
 from cocomine.base.errors import CocomineError
 from cocomine.base.progress import Progress
 from cocomine.base.space import free_bytes, size
+from cocomine.transfer.attempts import words
 from cocomine.transfer.behaviour import Behaviour
 from cocomine.transfer.gcs import Bucket
 from cocomine.transfer.lacking import report_lacking
 from cocomine.transfer.ledger import FOLDER, Entry, Ledger, worth_compacting
 from cocomine.transfer.listing import Filter, LocalFile, side_by_side, walk
-from cocomine.transfer.movers import Crew
 from cocomine.transfer.names import FolderGuard, Taken, plain, refusal
 from cocomine.transfer.origins import public_label
 from cocomine.transfer.prefix_lock import PrefixLock, agree
@@ -144,10 +145,12 @@ class Moved:
         self.total = total
         self.bytes = 0
         self._began = time.monotonic()
+        self._adding = threading.Lock()
 
     def add(self, amount: int) -> None:
-        """Count bytes."""
-        self.bytes += amount
+        """Count bytes, in any thread."""
+        with self._adding:
+            self.bytes += amount
 
     def __str__(self) -> str:
         rate = self.bytes / max(time.monotonic() - self._began, 0.001)
@@ -157,11 +160,6 @@ class Moved:
 def is_placeholder(remote: Facts) -> bool:
     """Say whether an object only stands for a folder, by gsutil's rule. Such objects take no part in a sync."""
     return remote.name.endswith("_$folder$") or (not remote.bytes and (not remote.name or remote.name.endswith("/")))
-
-
-def words(error: OSError) -> str:
-    """Return what the system says, without the path."""
-    return (error.strerror or str(error)).lower()
 
 
 # -- from a bucket into a folder
@@ -185,8 +183,6 @@ def download(settings: OriginSettings, root: Path, options: Options) -> None:
     with contextlib.ExitStack() as stack:
         stack.enter_context(tally.naming())
         ledger = stack.enter_context(contextlib.closing(Ledger(root / FOLDER / "ledger.jsonl")))
-        ahead = not (options.only_looks or bucket.behind_proxy)
-        crew = stack.enter_context(bucket.crew(options.behaviour)) if ahead else None  # it connects meanwhile
         with Progress(f"list {label}", None, "object") as progress:
             wants = list(_wanted(bucket, root, options, ledger, tally, progress, lock))
         needed, free = sum(want.bytes for want in wants), free_bytes(root)
@@ -200,7 +196,7 @@ def download(settings: OriginSettings, root: Path, options: Options) -> None:
             )
         with Progress(f"sync from {label}", len(wants), "file") as progress:
             if wants:
-                _fetch(bucket, root, options, ledger, tally, progress, wants, Moved(needed), crew)
+                _fetch(bucket, root, options, ledger, tally, progress, wants, Moved(needed))
             _remove_extras(root, options, tally, progress)
         if not (options.locked or tally.failed):
             lock.write(root, ledger, f"gs://{bucket.name}/{bucket.prefix}")
@@ -335,7 +331,6 @@ def _fetch(
     progress: Progress,
     wants: Iterable[Want],
     moved: Moved,
-    crew: Crew | None,
 ) -> None:
     guard = FolderGuard(root)
 
@@ -357,7 +352,7 @@ def _fetch(
             origin=f"gs://{bucket.name}/{bucket.prefix}",
             sha256=options.lock is not None,
         )
-        for outcome in bucket.fetch(prepared(), target, crew):
+        for outcome in bucket.fetch(prepared(), target):
             if outcome.status == "ok":
                 progress.advance(1, str(moved))
                 progress.count("copied")

@@ -6,7 +6,8 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, Protocol
 
-from cocomine.transfer.web import NO_RANGES, AgainError, NotServedError, Web, persist
+from cocomine.transfer.attempts import AgainError, NotServedError, persist
+from cocomine.transfer.web import NO_RANGES, Web
 
 
 class ByteSource(Protocol):
@@ -75,15 +76,14 @@ class WebSource:
 
         def attempt() -> tuple[int, str]:
             # One byte by range says all at once: the size, the version, and whether ranges are served.
-            answer = self.web.ask("GET", self.url, {"Range": "bytes=0-0"})
-            if answer.status != 206:
-                answer.close()
-                raise NotServedError("failed", NO_RANGES)
-            total = answer.headers.get("Content-Range", "").rpartition("/")[2]
-            answer.drain_conn()
-            if not total.isdigit():
-                raise AgainError("the answer does not say how long the file is")
-            return int(total), answer.headers.get("ETag", "")
+            with self.web.ask("GET", self.url, {"Range": "bytes=0-0"}) as answer:
+                if answer.status != 206:
+                    raise NotServedError("failed", NO_RANGES)
+                total = answer.headers.get("content-range", "").rpartition("/")[2]
+                answer.read()
+                if not total.isdigit():
+                    raise AgainError("the answer does not say how long the file is")
+                return int(total), answer.headers.get("etag", "")
 
         self._size, self._validator = persist(self.web.behaviour, attempt)
 

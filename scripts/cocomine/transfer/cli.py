@@ -1,7 +1,6 @@
 """The options that the sync scripts share."""
 
 import argparse
-import os
 
 from cocomine.transfer.behaviour import Behaviour
 
@@ -10,13 +9,6 @@ def add_behaviour(parser: argparse.ArgumentParser) -> None:
     """Add the options that say how much is done at once and how hard it is tried."""
     default = Behaviour()
     group = parser.add_argument_group("transfer")
-    group.add_argument(
-        "--threads",
-        type=_positive,
-        default=None,
-        metavar="N",
-        help="processes that move files (default: 2, at most the cores)",
-    )
     group.add_argument(
         "--connections",
         type=_positive,
@@ -45,8 +37,7 @@ def add_behaviour(parser: argparse.ArgumentParser) -> None:
 
 def behaviour_of(options: argparse.Namespace) -> Behaviour:
     """Return what the shared options say."""
-    processes = options.threads or min(2, os.cpu_count() or 1)
-    return Behaviour(processes, options.connections, options.tries, options.first_wait, options.stall)
+    return Behaviour(options.connections, options.tries, options.first_wait, options.stall)
 
 
 def _positive(text: str) -> int:

@@ -6,11 +6,10 @@ from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 
 from cocomine.base.regular import NotRegularError, why_not
+from cocomine.transfer.attempts import ChangedError, CorruptedError
 from cocomine.transfer.digests import Digester
 from cocomine.transfer.finding import Folder, Found
 from cocomine.transfer.receiving import (
-    ChangedError,
-    CorruptedError,
     Target,
     compare,
     digest_of_file,

@@ -1,6 +1,5 @@
-"""Google Cloud Storage: credentials, listing and metadata by its library, many small files by the lean movers."""
+"""Google Cloud Storage: credentials by google-auth, reading over its JSON API, writing by its own library."""
 
-import contextlib
 import functools
 import os
 import threading
@@ -17,16 +16,17 @@ import msgspec
 
 from cocomine.base.errors import CocomineError
 from cocomine.transfer.advice import advice_for_dead_bucket
+from cocomine.transfer.attempts import AgainError, CorruptedError, Health, NotServedError, persist, tried
 from cocomine.transfer.behaviour import Behaviour
 from cocomine.transfer.digests import Digester, hex_of_base64
-from cocomine.transfer.mover import Order, Place, Report, Setup
-from cocomine.transfer.movers import Crew
-from cocomine.transfer.receiving import CorruptedError, Target, in_threads, receive
+from cocomine.transfer.promises import promised
+from cocomine.transfer.receiving import Target, in_threads, receive
 from cocomine.transfer.records import Facts, Outcome, Want, mismatch
 from cocomine.transfer.settings import OriginSettings
-from cocomine.transfer.web import PIECE, Line, NotServedError, Web, persist, proxy_of
+from cocomine.transfer.web import PIECE, Answer, Web
 
 SCOPE = "https://www.googleapis.com/auth/devstorage.read_write"
+RESUMED_FROM = 1 << 20  # a broken body is resumed, not begun again, from this many bytes on
 PAGE = 1000  # objects; the most that the API gives at once
 ROW = "name,size,md5Hash,crc32c,generation,etag,timeCreated,metadata,contentEncoding"
 LATEST = 2**33  # seconds since 1970 (the year 2242): what is later is milliseconds, or nonsense
@@ -61,7 +61,7 @@ class Bucket:
         self.credentials = _credentials(settings, bool(self.endpoint))
         self.base = self.endpoint or "https://storage.googleapis.com"
         self.behaviour = behaviour or Behaviour()
-        self._media_base = f"{urllib.parse.urlsplit(self.base).path}/download/storage/v1/b/{self.name}/o/"
+        self._media_base = f"{self.base}/download/storage/v1/b/{self.name}/o/"
         self._billed = f"&userProject={urllib.parse.quote_plus(self.requester_pays)}" if self.requester_pays else ""
         self._renewing = threading.Lock()
         self._renewed = -RENEWAL_HOLDS
@@ -91,40 +91,27 @@ class Bucket:
         query |= {"startOffset": self.prefix + start} if start else {}
         query |= {"endOffset": self.prefix + end} if end else {}
         skip = len(self.prefix)
-        line = None if self.behind_proxy else Line(self.behaviour)
-        with contextlib.closing(line) if line else contextlib.nullcontext(), ThreadPoolExecutor(1) as pool:
-            pending: Future[_Page] | None = pool.submit(self._page, query, line)
+        with ThreadPoolExecutor(1) as pool:
+            pending: Future[_Page] | None = pool.submit(self._page, query)
             while pending is not None:
                 page = pending.result()
                 token = page.nextPageToken
-                pending = pool.submit(self._page, {**query, "pageToken": token}, line) if token else None
+                pending = pool.submit(self._page, {**query, "pageToken": token}) if token else None
                 for row in page.items:
                     yield row.facts(skip)
 
-    def _page(self, query: dict[str, str], line: Line | None) -> "_Page":
-        return _PAGES.decode(self._asked("/o", query, line))
+    def _page(self, query: dict[str, str]) -> "_Page":
+        return _PAGES.decode(self._asked("/o", query))
 
-    def _asked(self, path: str, query: dict[str, str], line: Line | None = None) -> bytes:
-        """Return the JSON API's answer about the bucket. Raises CocomineError when it says no, with advice.
+    def _asked(self, path: str, query: dict[str, str]) -> bytes:
+        """Return the JSON API's answer about the bucket.
 
-        `line` is tried first; the pool takes over what is more than a plain answer. NotServedError is raised for an
-        object that is not there.
+        Raises CocomineError when it says no, with advice; NotServedError for an object that is not there.
         """
         query = query | ({"userProject": self.requester_pays} if self.requester_pays else {})
         address = f"{self.base}/storage/v1/b/{self.name}{path}?{urllib.parse.urlencode(query)}"
-
-        def attempt() -> bytes:
-            body = line.get(address, self.authorization(False)) if line is not None else None
-            if body is not None:
-                return body
-            answer = self.web.ask("GET", address, explain=True)
-            try:
-                return bytes(answer.read())
-            finally:
-                answer.release_conn()
-
         try:
-            return persist(self.behaviour, attempt)
+            return persist(self.behaviour, lambda: self.web.ask("GET", address, explain=True).read())
         except NotServedError as error:
             if error.status == "missing" and path.startswith("/o/"):
                 raise
@@ -140,11 +127,21 @@ class Bucket:
 
     def facts_of(self, name: str) -> Facts | None:
         """Return what the bucket says of one object, None when it has none of that name."""
+        return self._facts(self.prefix + name, len(self.prefix))
+
+    def facts_now(self, name: str) -> Facts | None:
+        """Return the same; what goes wrong is a failure of that object alone, a NotServedError."""
         try:
-            answer = self._asked("/o/" + urllib.parse.quote(self.prefix + name, safe=""), {"fields": ROW})
+            return self.facts_of(name)
+        except CocomineError as error:
+            raise NotServedError("failed", error.message) from error
+
+    def _facts(self, name: str, skip: int) -> Facts | None:
+        try:
+            answer = self._asked("/o/" + urllib.parse.quote(name, safe=""), {"fields": ROW})
         except NotServedError:
             return None
-        return _ROWS.decode(answer).facts(len(self.prefix))
+        return _ROWS.decode(answer).facts(skip)
 
     def _explained(self, error: NotServedError) -> CocomineError:
         """Turn what the API said into advice."""
@@ -162,7 +159,7 @@ class Bucket:
         return CocomineError(f"{place}: {error}", "try again later, or add another origin")
 
     def authorization(self, renew: bool) -> str:
-        """Return the Authorization header's value, fetched or renewed as need be; empty for anonymous."""
+        """Return the Authorization header's value, tried or renewed as need be; empty for anonymous."""
         if self.credentials is None:
             return ""
         with self._renewing:
@@ -179,100 +176,56 @@ class Bucket:
                 self._renewed = time.monotonic()
         return f"Bearer {self.credentials.token}"
 
-    def crew(self, behaviour: Behaviour) -> Crew:
-        """Return movers that connect to the bucket at once. The caller ends them."""
-        base = urllib.parse.urlsplit(self.base)
-        processes = max(1, min(behaviour.processes, behaviour.connections))
-        setup = Setup(
-            host=base.hostname or "",
-            port=base.port or (443 if base.scheme == "https" else 80),
-            tls=base.scheme == "https",
-            host_header=base.netloc,
-            headers="Accept-Encoding: gzip\r\nUser-Agent: cocomine\r\n",
-            connections=max(1, behaviour.connections // processes),
-            tries=behaviour.tries,
-            stall_seconds=behaviour.stall_seconds,
-            first_wait=behaviour.first_wait,
-            cafile=os.environ.get("REQUESTS_CA_BUNDLE", ""),
-        )
-        return Crew(setup, processes, self.authorization)
-
-    @property
-    def behind_proxy(self) -> bool:
-        """Whether the environment names a proxy for the bucket; movers do not speak to proxies."""
-        return bool(proxy_of(self.base))
-
-    def fetch(self, wants: Iterable[Want], target: Target, crew: Crew | None = None) -> Iterator[Outcome]:
-        """Fetch objects into `target` by the lean movers, those of `crew` if given; yields an outcome each."""
-        if self.behind_proxy:
-            yield from self._fetch_by_web(wants, target)
-            return
-        known: dict[int, Want] = {}
-        place = Place(
-            root=str(target.root),
-            staging=str(target.staging),
-            sha256=target.sha256,
-            ledger=str(target.ledger.path) if target.ledger is not None else "",
-            origin=target.origin,
-        )
-
-        def orders() -> Iterator[Order]:
-            for number, want in enumerate(wants):
-                known[number] = want
-                path = self.media_path(want.remote, want.generation)
-                yield Order(
-                    number,
-                    want.name,
-                    path,
-                    want.bytes,
-                    want.md5,
-                    want.crc32c,
-                    want.sha256,
-                    want.mtime_ns,
-                    want.etag,
-                )
-
-        unusual: list[Want] = []
-        with contextlib.ExitStack() as stack:
-            movers = crew or stack.enter_context(self.crew(target.behaviour))
-            for report in movers.move(orders(), place, target.moved):
-                want = known.pop(report.number)
-                if report.status == "unusual":
-                    unusual.append(want)
-                else:
-                    yield _outcome(want, report)
-        yield from self._fetch_by_web(unusual, target)
-
-    def _fetch_by_web(self, wants: Iterable[Want], target: Target) -> Iterator[Outcome]:
-        """Fetch what the movers leave alone: objects kept compressed, answers without checksums, or by a proxy."""
-        web = Web(target.behaviour, self.authorization)
-        base = urllib.parse.urlsplit(self.base)
+    def fetch(self, wants: Iterable[Want], target: Target) -> Iterator[Outcome]:
+        """Fetch objects into `target`; yields an outcome each."""
+        health = Health()
 
         def one(want: Want) -> Outcome:
-            def attempt() -> Outcome:
+            outcome = tried(want.name, lambda: self._attempt(want, target), target.behaviour, health)
+            if outcome.status == "missing" and want.generation:
+                outcome.reason = "changed or deleted since it was listed"
+            return outcome
+
+        return in_threads(one, wants, self.web.threads)
+
+    def _attempt(self, want: Want, target: Target) -> Outcome:
+        with self.web.ask("GET", self.media_url(want.remote, want.generation), {"Accept-Encoding": "gzip"}) as answer:
+            known = promised(answer)
+            encoded = "content-encoding" in answer.headers
+            if encoded or not (want.md5 or want.crc32c or want.sha256 or known):
                 pinned = self._pinned(want)
-                address = f"{base.scheme}://{base.netloc}{self.media_path(want.remote, pinned.generation)}"
-                answer = web.ask("GET", address, {"Accept-Encoding": "gzip"})
-                try:
-                    pieces = answer.stream(PIECE, decode_content=False)
-                    return _receive_gzip(pinned, pieces, target) if pinned.gzipped else receive(pinned, pieces, target)
-                finally:
-                    answer.close()
+            else:
+                generation = want.generation or answer.headers.get("x-goog-generation", "")
+                sums = {kind: text for kind, text in known.items() if not getattr(want, kind)}
+                pinned = msgspec.structs.replace(want, generation=generation, **sums)
+            if pinned.gzipped and encoded:
+                return _receive_gzip(pinned, answer.stream(), target)
+            length = answer.headers.get("content-length", "")
+            if length.isdigit():
+                if 0 <= want.bytes != int(length):
+                    raise AgainError(f"{length} bytes offered instead of {want.bytes}")
+                pinned = msgspec.structs.replace(pinned, bytes=int(length))
+            return receive(pinned, self._resumed(answer, pinned), target)
 
+    def _resumed(self, answer: Answer, want: Want) -> Iterator[bytes]:
+        """Yield a body; when the connection breaks late in a large one, the rest is asked for by another."""
+        done = 0
+        try:
+            for piece in answer.stream():
+                done += len(piece)
+                yield piece
+        except AgainError:
+            if done < RESUMED_FROM or want.bytes < 0:
+                raise
+            url = self.media_url(want.remote, want.generation)
             try:
-                return persist(target.behaviour, attempt)
+                yield from self.web.stream(url, done, want.bytes - done, answer.headers.get("etag", ""))
             except NotServedError as error:
-                return Outcome(want.name, error.status, str(error))  # type: ignore[arg-type]
-            except CocomineError as error:
-                return Outcome(want.name, "failed", error.message)
-            except OSError as error:
-                return Outcome(want.name, "failed", error.strerror or str(error))
-
-        return in_threads(one, wants, 8)
+                raise AgainError(str(error)) from error  # the object is another by now: a new try tells
 
     def _pinned(self, want: Want) -> Want:
         """Return `want` with the version and checksums that the bucket's metadata gives."""
-        facts = self.facts_of(want.remote)
+        facts = self.facts_now(want.remote)
         if facts is None:
             raise NotServedError("missing", "HTTP 404")
         if want.generation and want.generation != facts.generation:
@@ -289,18 +242,19 @@ class Bucket:
 
     def object_url(self) -> str:
         """Return the address of the bytes of the object that the URL itself names (a zip), in its version of now."""
-        name, self.prefix = self.prefix.rstrip("/"), ""
-        facts = self.facts_of(name)
+        name = self.prefix.rstrip("/")
+        facts = self._facts(name, 0)
         if facts is None:
             raise NotServedError("missing", "no such object")
-        parts = urllib.parse.urlsplit(self.base)
-        return f"{parts.scheme}://{parts.netloc}{self.media_path(name, facts.generation)}"
+        return self._media_url(name, facts.generation)
 
-    def media_path(self, name: str, generation: str) -> str:
-        """Return the request target of an object's bytes (JSON API, objects: get, alt=media)."""
-        quoted = urllib.parse.quote(self.prefix + name, safe="")
+    def media_url(self, name: str, generation: str) -> str:
+        """Return the address of an object's bytes (JSON API, objects: get, alt=media)."""
+        return self._media_url(self.prefix + name, generation)
+
+    def _media_url(self, name: str, generation: str) -> str:
         pinned = f"&generation={urllib.parse.quote(generation)}" if generation else ""
-        return f"{self._media_base}{quoted}?alt=media{pinned}{self._billed}"
+        return f"{self._media_base}{urllib.parse.quote(name, safe='')}?alt=media{pinned}{self._billed}"
 
 
 class _Row(msgspec.Struct):
@@ -407,27 +361,6 @@ def own_time(metadata: dict[str, str]) -> int:
     if text.isascii() and text.isdigit() and len(text) <= LONGEST_TIME and int(text) <= LATEST:
         return int(text)
     return -1
-
-
-def _outcome(want: Want, report: Report) -> Outcome:
-    status = report.status if report.status in ("ok", "missing", "refused") else "failed"
-    reason = report.reason
-    if report.status == "unauthorized":
-        status = "refused"
-    if report.status == "missing" and want.generation:
-        reason = "changed or deleted since it was listed"
-    return Outcome(
-        want.name,
-        status,  # type: ignore[arg-type]
-        reason,
-        report.bytes,
-        report.md5,
-        report.sha256,
-        report.crc32c,
-        report.generation or want.generation,
-        want.etag,
-        report.mtime_ns,
-    )
 
 
 def _credentials(settings: OriginSettings, emulator: bool) -> Any:

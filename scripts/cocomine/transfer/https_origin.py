@@ -3,7 +3,6 @@
 import fcntl
 import hashlib
 import logging
-import re
 import urllib.parse
 from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -11,18 +10,19 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import msgspec
-import urllib3
 
 from cocomine.base.errors import CocomineError
 from cocomine.base.files import sha256_of_file, write_text
 from cocomine.base.progress import Progress
+from cocomine.transfer.attempts import AgainError, CorruptedError, Health, NotServedError, persist, tried
 from cocomine.transfer.behaviour import Behaviour
 from cocomine.transfer.byte_source import ByteSource, FileSource, LazySource
-from cocomine.transfer.digests import Digester, changed, hex_of_base64
+from cocomine.transfer.digests import Digester
 from cocomine.transfer.origins import hold_to_size
-from cocomine.transfer.receiving import CorruptedError, Target, digest_of_file, in_threads, receive
+from cocomine.transfer.promises import checked, promised
+from cocomine.transfer.receiving import Target, digest_of_file, in_threads, receive
 from cocomine.transfer.records import Facts, Outcome, Want, mismatch
-from cocomine.transfer.web import PIECE, AgainError, NotServedError, Web, persist
+from cocomine.transfer.web import Web
 
 log = logging.getLogger("cocomine")
 
@@ -34,7 +34,7 @@ class HttpsOrigin:
 
     def __init__(self, url: str, label: str, behaviour: Behaviour) -> None:
         self.label = label
-        self.web = Web(behaviour, connections=max(THREADS, behaviour.connections))
+        self.web = Web(behaviour)
         self._parts = urllib.parse.urlsplit(url)
 
     def _address(self, name: str) -> str:
@@ -49,12 +49,11 @@ class HttpsOrigin:
 
     def _facts(self, name: str) -> Facts | None:
         def attempt() -> Facts:
-            answer = self.web.ask("HEAD", self._address(name))
-            answer.release_conn()
-            length = answer.headers.get("Content-Length", "")
+            with self.web.ask("HEAD", self._address(name)) as answer:
+                length = answer.headers.get("content-length", "")
             known = promised(answer)
             size = int(length) if length.isdigit() else -1
-            etag = answer.headers.get("ETag", "").strip('"')
+            etag = answer.headers.get("etag", "").strip('"')
             return Facts(name, size, known.get("md5", ""), known.get("crc32c", ""), etag=etag)
 
         try:
@@ -65,77 +64,17 @@ class HttpsOrigin:
             return None
 
     def fetch(self, wants: Iterable[Want], target: Target) -> Iterator[Outcome]:
-        """Fetch by a pool of connections."""
-        return in_threads(lambda want: self._one(want, target), wants, min(THREADS, target.behaviour.connections))
+        """Fetch by a pool of threads."""
+        health = Health()
 
-    def _one(self, want: Want, target: Target) -> Outcome:
-        def attempt() -> Outcome:
-            answer = self.web.ask("GET", self._address(want.remote))
-            try:
-                return receive(checked(want, answer), answer.stream(PIECE), target)
-            except BaseException:
-                answer.close()
-                raise
-            finally:
-                answer.release_conn()
+        def one(want: Want) -> Outcome:
+            return tried(want.name, lambda: self._attempt(want, target), target.behaviour, health)
 
-        try:
-            return persist(target.behaviour, attempt)
-        except NotServedError as error:
-            return Outcome(want.name, error.status, str(error))  # type: ignore[arg-type]
-        except OSError as error:
-            return Outcome(want.name, "failed", error.strerror or str(error))
+        return in_threads(one, wants, min(THREADS, target.behaviour.connections))
 
-
-def checked(want: Want, answer: urllib3.BaseHTTPResponse) -> Want:
-    """Return `want` with what the answer promises of size and checksums.
-
-    Raises NotServedError when the answer is a web page, or when it does not say where the file ends.
-    """
-    kind = answer.headers.get("Content-Type", "").partition(";")[0].strip().lower()
-    if kind == "text/html" and not want.name.lower().endswith((".html", ".htm")):
-        raise NotServedError("refused", "a web page came instead of the file")
-    length = answer.headers.get("Content-Length", "")
-    if not length.isdigit() and "chunked" not in answer.headers.get("Transfer-Encoding", "").lower():
-        raise NotServedError("refused", "the server does not say how long the file is")
-    known = promised(answer)
-    size = int(length) if length.isdigit() and "Content-Encoding" not in answer.headers else want.bytes
-    if want.bytes >= 0 and size >= 0 and size != want.bytes:
-        raise AgainError(f"{size} bytes offered instead of {want.bytes}")
-    if want.sha256 and known.get("sha256", want.sha256) != want.sha256:
-        raise NotServedError("refused", changed(known["sha256"], want.sha256))
-    return msgspec.structs.replace(
-        want,
-        bytes=size,
-        md5=want.md5 or known.get("md5", ""),
-        crc32c=want.crc32c or known.get("crc32c", ""),
-        sha256=want.sha256 or known.get("sha256", ""),
-        etag=answer.headers.get("ETag", "").strip('"'),
-        generation=answer.headers.get("x-goog-generation", ""),
-    )
-
-
-def promised(answer: urllib3.BaseHTTPResponse) -> dict[str, str]:
-    """Return the checksums (hex) that an HTTP answer carries.
-
-    GCS: x-goog-hash. RFC 9530: Repr-Digest. RFC 1864: Content-MD5. S3: an ETag that is an MD5 (no part count behind a
-    dash) where the object is not encrypted by a key of its own.
-    """
-    result: dict[str, str] = {}
-    for part in answer.headers.get("x-goog-hash", "").split(","):
-        kind, _, value = part.strip().partition("=")
-        if kind in ("md5", "crc32c"):
-            result[kind] = hex_of_base64(value)
-    match = re.search(r"sha-256=:([^:]+):", answer.headers.get("Repr-Digest", ""))
-    if match:
-        result["sha256"] = hex_of_base64(match[1])
-    if "Content-MD5" in answer.headers:
-        result["md5"] = hex_of_base64(answer.headers["Content-MD5"])
-    etag = answer.headers.get("ETag", "").strip('"')
-    encrypted = answer.headers.get("x-amz-server-side-encryption", "AES256") != "AES256"
-    if "x-amz-request-id" in answer.headers and not encrypted and re.fullmatch("[0-9a-f]{32}", etag):
-        result.setdefault("md5", etag)
-    return {kind: value for kind, value in result.items() if value}
+    def _attempt(self, want: Want, target: Target) -> Outcome:
+        with self.web.ask("GET", self._address(want.remote)) as answer:
+            return receive(checked(want, answer), answer.stream(), target)
 
 
 def whole_file(web: Web, url: str, folder: Path, label: str, published: Want | None = None) -> LazySource:
@@ -169,10 +108,9 @@ class KeptFile:
         self._discarded: set[str] = set()
 
     def _head(self) -> tuple[int, str, dict[str, str]]:
-        answer = self.web.ask("HEAD", self.url)
-        answer.release_conn()
-        length = answer.headers.get("Content-Length", "")
-        return int(length) if length.isdigit() else -1, answer.headers.get("ETag", ""), promised(answer)
+        with self.web.ask("HEAD", self.url) as answer:
+            length = answer.headers.get("content-length", "")
+            return int(length) if length.isdigit() else -1, answer.headers.get("etag", ""), promised(answer)
 
     def here(self) -> bool:
         """Say whether the origin's version is on disk, complete."""
@@ -235,18 +173,18 @@ class KeptFile:
         answer = self.web.ask("GET", self.url, {"Range": f"bytes={start}-"} if start else {})
         total = self.size if self.size >= 0 else None
         try:
-            if answer.headers.get("ETag", "") != self.etag:
+            if answer.headers.get("etag", "") != self.etag:
                 raise NotServedError("failed", "the file changed while it was read")
             if answer.status != 206:
                 start, digest = 0, Digester()
-            elif not answer.headers.get("Content-Range", "").startswith(f"bytes {start}-"):
+            elif not answer.headers.get("content-range", "").startswith(f"bytes {start}-"):
                 raise AgainError("another range than the one asked for")
             with (
                 open(self.part, "ab" if start else "wb") as out,
                 Progress(f"fetch {self.label} whole", total, "B", scale=True) as progress,
             ):
                 progress.advance(start)
-                for piece in answer.stream(PIECE):
+                for piece in answer.stream():
                     out.write(piece)
                     digest.update(piece)
                     progress.advance(len(piece))

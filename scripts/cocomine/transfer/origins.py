@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Protocol, runtime_checkable
 from cocomine.base.errors import CocomineError
 from cocomine.base.files import atomic_path
 from cocomine.base.progress import Progress
+from cocomine.transfer.attempts import NotServedError
 from cocomine.transfer.behaviour import Behaviour
 from cocomine.transfer.receiving import Target
 from cocomine.transfer.records import Facts, Outcome, Want
@@ -219,8 +220,6 @@ def copied_whole(source: "ByteSource", url: str, kept: Path) -> "ByteSource":
 
 def hold_to_size(found: int, published: Want | None) -> None:
     """Raise NotServedError when a file has another size than the one published for it."""
-    from cocomine.transfer.web import NotServedError
-
     if published is not None and published.bytes > 0 and found >= 0 and found != published.bytes:
         raise NotServedError("refused", f"{found} bytes, not the {published.bytes} that are published")
 

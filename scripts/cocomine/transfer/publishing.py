@@ -6,7 +6,7 @@ import logging
 import mimetypes
 import os
 import tempfile
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +14,8 @@ from cocomine.base.errors import CocomineError
 from cocomine.base.files import write_json
 from cocomine.base.progress import Progress
 from cocomine.base.space import size
-from cocomine.transfer.bucket_sync import Known, Moved, Options, Tally, is_placeholder, words
+from cocomine.transfer.attempts import AgainError, NotServedError, tried, words
+from cocomine.transfer.bucket_sync import Known, Moved, Options, Tally, is_placeholder
 from cocomine.transfer.digests import base64_of_hex
 from cocomine.transfer.gcs import MTIME_KEY, Bucket
 from cocomine.transfer.ledger import FOLDER, Entry, Ledger
@@ -25,7 +26,7 @@ from cocomine.transfer.prefix_lock import agree
 from cocomine.transfer.receiving import digest_of_file, in_threads
 from cocomine.transfer.records import Facts, Outcome
 from cocomine.transfer.settings import OriginSettings
-from cocomine.transfer.web import AgainError, NotServedError, persist, verdict
+from cocomine.transfer.web import verdict
 
 log = logging.getLogger("cocomine")
 
@@ -210,17 +211,8 @@ class _Publication:
     def _put(self, file: LocalFile, remote: Facts | None) -> Outcome:
         kind = mimetypes.guess_type(file.name)[0] or "application/octet-stream"
         generation = int(remote.generation) if remote is not None else 0
-        return self._tried(file.name, lambda: self._put_once(self.root / file.name, file.name, generation, kind))
-
-    def _tried(self, name: str, attempt: Callable[[], Outcome]) -> Outcome:
-        try:
-            return persist(self.options.behaviour, attempt)
-        except NotServedError as error:
-            return Outcome(name, error.status, str(error))  # type: ignore[arg-type]
-        except CocomineError as error:
-            return Outcome(name, "failed", error.message)
-        except OSError as error:
-            return Outcome(name, "failed", words(error))
+        attempt = lambda: self._put_once(self.root / file.name, file.name, generation, kind)  # noqa: E731
+        return tried(file.name, attempt, self.options.behaviour)
 
     def _put_once(self, path: Path, name: str, generation: int, kind: str) -> Outcome:
         """Send one file: the bucket is told its MD5 and refuses other bytes, and replaces only the version we saw."""
@@ -240,7 +232,7 @@ class _Publication:
             with _in_our_words():
                 blob.upload_from_filename(str(path), content_type=kind, **options)
         except _ChangedError:
-            facts = self.bucket.facts_of(name)  # a try whose answer was lost may have arrived
+            facts = self.bucket.facts_now(name)  # a try whose answer was lost may have arrived
             if facts is not None and agree(digest.md5, digest.crc32c, facts):
                 done.generation, done.etag = facts.generation, facts.etag
                 return done
@@ -258,7 +250,7 @@ class _Publication:
     def _remove(self, progress: Progress) -> None:
         threads = min(UPLOAD_THREADS, self.options.behaviour.connections)
         for outcome in in_threads(
-            lambda facts: self._tried(facts.name, lambda: self._delete(facts)), self.extras, threads
+            lambda facts: tried(facts.name, lambda: self._delete(facts), self.options.behaviour), self.extras, threads
         ):
             if outcome.status in ("ok", "missing"):
                 progress.count("removed")
@@ -280,9 +272,8 @@ class _Publication:
         with tempfile.TemporaryDirectory() as folder:
             path = Path(folder) / "manifest"
             write_json(path, {"files": self.rows})
-            outcome = self._tried(
-                name, lambda: self._put_once(path, name, self.manifest_generation, "application/json")
-            )
+            attempt = lambda: self._put_once(path, name, self.manifest_generation, "application/json")  # noqa: E731
+            outcome = tried(name, attempt, self.options.behaviour)
         if outcome.status != "ok":
             self.tally.lacking.append(outcome)
 

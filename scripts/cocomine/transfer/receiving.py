@@ -1,10 +1,10 @@
 """The streaming of a body into a file that is complete or absent."""
 
 import os
-import random
+import queue
 import secrets
+import threading
 from collections.abc import Callable, Iterable, Iterator
-from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TypeVar
@@ -12,6 +12,7 @@ from typing import TypeVar
 import msgspec
 
 from cocomine.base.regular import open_regular
+from cocomine.transfer.attempts import ChangedError, CorruptedError
 from cocomine.transfer.behaviour import Behaviour
 from cocomine.transfer.digests import Digester, changed
 from cocomine.transfer.ledger import Entry, Ledger
@@ -40,14 +41,6 @@ class Target:
         return self.staging / secrets.token_hex(8)
 
 
-class CorruptedError(Exception):
-    """What arrived is not what was promised; worth another try."""
-
-
-class ChangedError(Exception):
-    """What arrived is what the origin promised, but not what is pinned: another try would bring the same."""
-
-
 def receive(want: Want, pieces: Iterable[bytes], target: Target, sure: bool = False) -> Outcome:
     """Write `pieces` to a temporary file, hash them on the way, compare, and put the file in place.
 
@@ -55,7 +48,7 @@ def receive(want: Want, pieces: Iterable[bytes], target: Target, sure: bool = Fa
     those promised, ChangedError when they are and are not those pinned; the temporary file is then gone.
     """
     staged = target.staged()
-    digest = Digester(target.sha256)
+    digest = Digester(target.sha256, crc32c=target.sha256 or not want.md5)
     try:
         with open(staged, "xb") as out:
             for piece in pieces:
@@ -110,31 +103,49 @@ def digest_of_file(path: Path) -> Digester:
     return digest
 
 
-def backoff(behaviour: Behaviour, tries: int) -> float:
-    """Return the seconds to wait after so many failed tries: doubling, with jitter, at most 32 s and a half."""
-    wait_seconds = min(32.0, behaviour.first_wait * 2 ** (tries - 1))
-    return float(wait_seconds * (0.5 + random.random()))  # noqa: S311
-
-
 def in_threads(work: Callable[[T], Outcome], items: Iterable[T], threads: int) -> Iterator[Outcome]:
-    """Yield the outcomes of `work` on `items`, done by so many threads, as they come; holds few items at a time."""
+    """Yield the outcomes of `work` on `items`, done by so many threads, as they come; an item is taken when needed.
+
+    What `work` or `items` raises is raised here, when the work that was begun has ended. Nothing is waited for when the
+    caller goes away, as it does when the user interrupts it.
+    """
     source = iter(items)
-    with ThreadPoolExecutor(threads) as pool:
-        running: set[Future[Outcome]] = set()
-        exhausted = False
+    taking = threading.Lock()
+    done: queue.SimpleQueue[Outcome | BaseException | None] = queue.SimpleQueue()
+    started, stopped = 0, False
+
+    def start() -> None:
+        nonlocal started
+        started += 1
+        threading.Thread(target=run, daemon=True).start()
+
+    def run() -> None:
         try:
-            while True:
-                while not exhausted and len(running) < threads * 4:
+            while not stopped:
+                with taking:
                     item = next(source, None)
-                    if item is None:
-                        exhausted = True
-                    else:
-                        running.add(pool.submit(work, item))
-                if not running:
-                    return
-                finished, running = wait(running, return_when=FIRST_COMPLETED)
-                for future in finished:
-                    yield future.result()
-        finally:
-            for future in running:
-                future.cancel()
+                    if item is not None and started < threads:
+                        start()
+                if item is None:
+                    break
+                done.put(work(item))
+        except BaseException as error:  # noqa: BLE001 - it is raised in the thread that asked
+            done.put(error)
+        done.put(None)
+
+    failure: BaseException | None = None
+    ended = 0
+    start()
+    try:
+        while ended < started:
+            result = done.get()
+            if result is None:
+                ended += 1
+            elif isinstance(result, BaseException):
+                failure, stopped = failure or result, True
+            elif failure is None:
+                yield result
+    finally:
+        stopped = True
+    if failure is not None:
+        raise failure

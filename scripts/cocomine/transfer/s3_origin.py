@@ -16,12 +16,12 @@ from botocore.exceptions import (
 )
 
 from cocomine.base.errors import CocomineError
+from cocomine.transfer.attempts import RETRIED, AgainError, Health, NotServedError, persist, retry_after, tried
 from cocomine.transfer.behaviour import Behaviour
-from cocomine.transfer.mover import RETRIED, retry_after
 from cocomine.transfer.receiving import Target, in_threads, receive
 from cocomine.transfer.records import Facts, Outcome, Want
 from cocomine.transfer.settings import OriginSettings
-from cocomine.transfer.web import PIECE, AgainError, NotServedError, persist
+from cocomine.transfer.web import PIECE
 
 THREADS = 16
 HINT = (
@@ -128,23 +128,18 @@ class S3Origin:
     def fetch(self, wants: Iterable[Want], target: Target) -> Iterator[Outcome]:
         """Fetch by a pool of threads."""
         self._key("")
-        return in_threads(lambda want: self._one(want, target), wants, min(THREADS, target.behaviour.connections))
+        health = Health()
 
-    def _one(self, want: Want, target: Target) -> Outcome:
-        def attempt() -> Outcome:
-            row = self.s3.ask("get_object", self._key(want.remote))
-            etag = str(row.get("ETag", "")).strip('"')
-            pinned = msgspec.structs.replace(
-                want, bytes=int(row["ContentLength"]), md5=want.md5 or _md5(row), etag=etag
-            )
-            return receive(pinned, _pieces(row["Body"]), target)
+        def one(want: Want) -> Outcome:
+            return tried(want.name, lambda: self._attempt(want, target), target.behaviour, health)
 
-        try:
-            return persist(target.behaviour, attempt)
-        except NotServedError as error:
-            return Outcome(want.name, error.status, str(error))  # type: ignore[arg-type]
-        except OSError as error:
-            return Outcome(want.name, "failed", error.strerror or str(error))
+        return in_threads(one, wants, min(THREADS, target.behaviour.connections))
+
+    def _attempt(self, want: Want, target: Target) -> Outcome:
+        row = self.s3.ask("get_object", self._key(want.remote))
+        etag = str(row.get("ETag", "")).strip('"')
+        pinned = msgspec.structs.replace(want, bytes=int(row["ContentLength"]), md5=want.md5 or _md5(row), etag=etag)
+        return receive(pinned, _pieces(row["Body"]), target)
 
 
 class S3Source:

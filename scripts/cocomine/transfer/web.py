@@ -1,271 +1,349 @@
-"""HTTP by urllib3 where a general client is wanted: tries and waits, proxies, ranges, streams that mend themselves.
-
-urllib3 is imported when it is first needed: it takes 50 ms, in which a sync can have moved a hundred files.
-"""
-
-from __future__ import annotations
+"""HTTP by libcurl, for whatever is fetched: proxies, certificates, ranges, streams resumed where they broke."""
 
 import base64
-import http.client
+import contextlib
+import json
 import os
 import ssl
 import time
 import urllib.request
 from collections.abc import Callable, Iterator, Mapping
-from typing import TYPE_CHECKING, TypeVar
-from urllib.parse import unquote, urljoin, urlsplit
+from pathlib import Path
+from typing import Self
+from urllib.parse import quote, unquote, urljoin, urlsplit, urlunsplit
 
+import pycurl
+
+from cocomine.base.errors import CocomineError
 from cocomine.transfer.advice import advice_for_host
+from cocomine.transfer.attempts import RETRIED, AgainError, NotServedError, backoff, retry_after
 from cocomine.transfer.behaviour import Behaviour
-from cocomine.transfer.mover import RETRIED, retry_after
-from cocomine.transfer.receiving import ChangedError, CorruptedError, backoff
 
-if TYPE_CHECKING:
-    import urllib3
-
-T = TypeVar("T")
-
-PIECE = 256 * 1024
-
-
-class AgainError(Exception):
-    """A try failed and another may succeed, not before `pause` seconds from now."""
-
-    def __init__(self, reason: str, pause: float = 0.0) -> None:
-        super().__init__(reason)
-        self.pause = pause
-
-
-class NotServedError(Exception):
-    """The origin does not serve this file, and asking again would not help. `status` is missing, refused or failed."""
-
-    def __init__(self, status: str, reason: str) -> None:
-        super().__init__(reason)
-        self.status = status
-
-
-def _network_errors() -> tuple[type[Exception], ...]:
-    from urllib3.exceptions import HTTPError
-
-    return HTTPError, http.client.HTTPException, ConnectionError, TimeoutError
-
-
-def persist(behaviour: Behaviour, attempt: Callable[[], T]) -> T:
-    """Call `attempt` until it returns, waiting longer between tries each time.
-
-    Raises NotServedError as `attempt` did, or with the last reason when the tries have run out.
-    """
-    tries = 0
-    while True:
-        try:
-            return attempt()
-        except AgainError as error:
-            reason, pause = str(error), error.pause
-        except ChangedError as error:
-            raise NotServedError("refused", str(error)) from error
-        except CorruptedError as error:
-            reason, pause = str(error), 0.0
-        except ssl.SSLCertVerificationError as error:
-            raise NotServedError("failed", f"its TLS certificate does not verify: {error.verify_message}") from error
-        except _network_errors() as error:
-            verdict = _certificate(error)
-            if verdict:
-                raise NotServedError("failed", verdict) from error
-            reason, pause = in_words(error), 0.0
-        tries += 1
-        if tries >= behaviour.tries:
-            raise NotServedError("failed", f"{reason} ({tries} tries)")
-        time.sleep(max(backoff(behaviour, tries), pause))
-
-
-def in_words(error: BaseException) -> str:
-    """Return what a network error means, without the URL that the libraries repeat in it."""
-    import urllib3
-
-    if isinstance(error, urllib3.exceptions.ReadTimeoutError | TimeoutError):
-        return "nothing arrived for too long"
-    if isinstance(error, urllib3.exceptions.ConnectTimeoutError):
-        return "no connection in time"
-    if isinstance(error, urllib3.exceptions.NameResolutionError):
-        return "the host's name is not known"
-    if isinstance(error, urllib3.exceptions.NewConnectionError):
-        return "connection refused"
-    broken = urllib3.exceptions.IncompleteRead, urllib3.exceptions.InvalidChunkLength
-    if isinstance(error, (http.client.HTTPException, *broken)):
-        return "the connection was closed before the whole file had arrived"
-    cause = error.args[1] if isinstance(error, urllib3.exceptions.ProtocolError) and len(error.args) > 1 else error
-    if isinstance(cause, urllib3.exceptions.HTTPError) and cause is not error:
-        return in_words(cause)
-    if isinstance(cause, OSError) and cause.errno:
-        return os.strerror(cause.errno).lower()
-    return "the connection broke"
-
-
-def _certificate(error: BaseException) -> str:
-    text = str(error)
-    if "CERTIFICATE_VERIFY_FAILED" in text or "doesn't match" in text or "Hostname mismatch" in text:
-        return "its TLS certificate does not verify"
-    return ""
-
-
-def _context() -> ssl.SSLContext:
-    return ssl.create_default_context(cafile=os.environ.get("REQUESTS_CA_BUNDLE") or None)
-
-
-class Line:
-    """One kept-alive connection, without a proxy, for requests that follow one another; ready at once."""
-
-    def __init__(self, behaviour: Behaviour) -> None:
-        self._timeout = behaviour.stall_seconds
-        self._connection: http.client.HTTPConnection | None = None
-
-    def get(self, url: str, authorization: str) -> bytes | None:
-        """Return the body of a plain answer, None for what a general client must look at: refusals, redirects, names.
-
-        Raises AgainError, HTTPException, ConnectionError or TimeoutError when another try may succeed.
-        """
-        parts = urlsplit(url)
-        headers = {"Accept-Encoding": "identity", "User-Agent": "cocomine"}
-        headers |= {"Authorization": authorization} if authorization else {}
-        try:
-            if self._connection is None:
-                self._connection = self._opened(parts.scheme == "https", parts.netloc)
-            self._connection.request("GET", f"{parts.path}?{parts.query}", headers=headers)
-            answer = self._connection.getresponse()
-            body = answer.read()
-        except (http.client.HTTPException, ConnectionError, TimeoutError):
-            self.close()
-            raise
-        except OSError:
-            self.close()
-            return None
-        if answer.status in RETRIED:
-            raise verdict(answer.status, answer.headers.get("Retry-After", ""), url)
-        return body if answer.status == 200 else None
-
-    def _opened(self, tls: bool, host: str) -> http.client.HTTPConnection:
-        if tls:
-            return http.client.HTTPSConnection(host, timeout=self._timeout, context=_context())
-        return http.client.HTTPConnection(host, timeout=self._timeout)
-
-    def close(self) -> None:
-        """Close the connection."""
-        if self._connection is not None:
-            self._connection.close()
-            self._connection = None
+PIECE = 256 * 1024  # bytes that are gathered before they are handed on
+MOST_SAID = 64 * 1024  # bytes of an error's body that are read
+MOST_LINES = 200  # libcurl's select stops at 1,024 open files, and each connection needs about four
+NEAR_LINES = 16  # more connections gain nothing where answers come at once
+NEAR = 0.02  # seconds to the first byte of an answer, for that
+NO_RANGES = "the server does not serve ranges"
 
 
 class Web:
-    """A pool of connections. `authorization(renew)` gives the Authorization header's value, empty for none."""
+    """A client of HTTP servers for many threads. `authorization(renew)` gives the Authorization header's value.
 
-    def __init__(
-        self, behaviour: Behaviour, authorization: Callable[[bool], str] | None = None, connections: int = 16
-    ) -> None:
+    Connections are kept and used again.
+    """
+
+    def __init__(self, behaviour: Behaviour, authorization: Callable[[bool], str] | None = None) -> None:
         self.behaviour = behaviour
-        self.connections = min(connections, behaviour.connections)
         self.authorization = authorization
-        self._pools: dict[str, urllib3.PoolManager] = {}
+        self._idle: list[_Line] = []
+        self._first_byte = float("inf")  # seconds, the least so far
+        self._proxies: dict[tuple[str, str, int | None], str] = {}
 
-    def _pool(self, url: str) -> urllib3.PoolManager:
-        import urllib3
+    @property
+    def threads(self) -> int:
+        """How many threads should fetch at a time: few from a server that answers at once."""
+        most = min(self.behaviour.connections, MOST_LINES)
+        return min(most, NEAR_LINES) if self._first_byte < NEAR else most
 
-        parts = urlsplit(url)
-        proxy = proxy_of(url)
-        if proxy not in self._pools:
-            context = _context()
-            timeout = urllib3.Timeout(
-                connect=min(20.0, self.behaviour.stall_seconds), read=self.behaviour.stall_seconds
-            )
-            options = {"maxsize": self.connections, "ssl_context": context, "timeout": timeout, "retries": False}
-            self._pools[proxy] = (
-                urllib3.ProxyManager(proxy, **options) if proxy else urllib3.PoolManager(**options)  # type: ignore[arg-type]
-            )
-        assert parts.hostname
-        return self._pools[proxy]
-
-    def ask(
-        self, method: str, url: str, headers: Mapping[str, str] | None = None, explain: bool = False
-    ) -> urllib3.BaseHTTPResponse:
+    def ask(self, method: str, url: str, headers: Mapping[str, str] | None = None, explain: bool = False) -> "Answer":
         """Send one request and return the answer, its body unread, once its status is 2xx.
 
         With `explain` the reason of a refusal holds what its body says. Follows redirects; credentials (the token, or
-        the login that a URL holds) go to the scheme, host and port of `url` only. Raises AgainError or NotServedError
-        by the status; HTTPError from urllib3.
+        the login that a URL holds) go to the scheme, host and port of `url` only. Raises AgainError or NotServedError.
         """
         renewed = False
         first = _place(url)
         login = _login(url)
         for _ in range(8):
-            sent = {"Accept-Encoding": "identity", "User-Agent": "cocomine", **(headers or {})}
+            sent = {"Accept": "*/*", "User-Agent": "cocomine", **(headers or {})}
             if _place(url) == first:
                 token = self.authorization(renewed) if self.authorization else login
                 if token:
                     sent["Authorization"] = token
-            answer = self._pool(url).request(method, url, headers=sent, preload_content=False, redirect=False)
+            answer = self._asked(method, url, sent)
             if answer.status < 300:
                 return answer
-            said = _said(answer) if explain and answer.status not in RETRIED else ""
-            answer.drain_conn()
-            target = answer.get_redirect_location()
-            if target:
+            said = answer.said()
+            target = answer.headers.get("location", "")
+            if answer.status in (301, 302, 303, 307, 308) and target:
                 url = urljoin(url, target)
                 continue
             if answer.status == 401 and self.authorization and not renewed:
                 renewed = True
                 continue
-            raise verdict(answer.status, answer.headers.get("Retry-After", ""), url, said)
+            raise verdict(answer.status, answer.headers.get("retry-after", ""), url, said if explain else "")
         raise NotServedError("failed", "too many redirects")
 
+    def _asked(self, method: str, url: str, headers: Mapping[str, str]) -> "Answer":
+        place = _place(url)
+        if place not in self._proxies:
+            self._proxies[place] = proxy_of(url)
+        try:
+            line = self._idle.pop()
+        except IndexError:
+            line = _Line()
+        try:
+            seconds = line.begin(method, url, headers, self._proxies[place], self.behaviour.stall_seconds)
+        except BaseException:
+            line.end()
+            raise
+        self._first_byte = min(self._first_byte, seconds)
+        return Answer(line.status, line.headers, line, self._idle)
+
     def stream(self, url: str, start: int, length: int, validator: str) -> Iterator[bytes]:
-        """Yield `length` bytes from `start` on; a broken connection is mended by asking for the rest.
+        """Yield `length` bytes from `start` on; when a connection breaks the rest is asked for by another.
 
         `validator` is the ETag that every answer must carry, empty for any. Raises NotServedError.
         """
         done = 0
         failures = 0
-        again: tuple[type[Exception], ...] = (AgainError, *_network_errors())
         while done < length:
             try:
-                answer = self._part(url, start + done, start + length - 1, validator)
-                try:
-                    for piece in answer.stream(PIECE):
+                with contextlib.closing(self._part(url, start + done, start + length - 1, validator)) as answer:
+                    for piece in answer.stream():
                         done += len(piece)
                         failures = 0
                         yield piece
-                finally:
-                    answer.close() if done < length else answer.release_conn()
                 if done < length:
                     raise AgainError("the connection was closed before the whole range had arrived")
-            except again as error:
-                verdict_ = _certificate(error)
-                if verdict_:
-                    raise NotServedError("failed", verdict_) from error
+            except AgainError as error:
                 failures += 1
-                reason = str(error) if isinstance(error, AgainError) else in_words(error)
                 if failures >= self.behaviour.tries:
-                    raise NotServedError("failed", f"{reason} ({failures} tries)") from error
-                pause = error.pause if isinstance(error, AgainError) else 0.0
-                time.sleep(max(backoff(self.behaviour, failures), pause))
+                    raise NotServedError("failed", f"{error} ({failures} tries)") from error
+                time.sleep(max(backoff(self.behaviour, failures), error.pause))
 
-    def _part(self, url: str, first: int, last: int, validator: str) -> urllib3.BaseHTTPResponse:
+    def _part(self, url: str, first: int, last: int, validator: str) -> "Answer":
         answer = self.ask("GET", url, {"Range": f"bytes={first}-{last}"})
+        found = answer.headers.get("etag", "")
+        begin = answer.headers.get("content-range", "").partition(" ")[2].partition("-")[0]
+        if answer.status == 206 and begin == str(first) and not (validator and found and found != validator):
+            return answer
+        answer.close()
         if answer.status != 206:
-            answer.close()
             raise NotServedError("failed", NO_RANGES)
-        found = answer.headers.get("ETag", "")
-        if validator and found and found != validator:
-            answer.close()
+        if begin == str(first):
             raise NotServedError("failed", "the file changed while it was read")
-        begin = answer.headers.get("Content-Range", "").partition(" ")[2].partition("-")[0]
-        if begin != str(first):
-            answer.close()
-            raise AgainError("another range than the one asked for")
-        return answer
+        raise AgainError("another range than the one asked for")
+
+
+class Answer:
+    """An HTTP answer whose body can be read once. `headers` have lower-case names."""
+
+    def __init__(
+        self, status: int, headers: dict[str, str], line: "_Line | None" = None, idle: "list[_Line] | None" = None
+    ) -> None:
+        self.status = status
+        self.headers = headers
+        self._line = line
+        self._idle = idle if idle is not None else []
+
+    def stream(self) -> Iterator[bytes]:
+        """Yield the body in pieces. Raises AgainError when it breaks off, once what had arrived is yielded."""
+        line = self._line
+        while line is not None:
+            while not line.over and line.held < PIECE:
+                line.wait()
+            if line.held:
+                yield line.take()
+            if line.over:
+                self.close()
+                if line.failure is not None:
+                    raise line.failure
+            line = self._line
+
+    def read(self) -> bytes:
+        """Return the whole body."""
+        return b"".join(self.stream())
+
+    def said(self) -> str:
+        """Return the message in an API's answer, empty when there is none. The answer is closed then."""
+        text = bytearray()
+        with contextlib.closing(self), contextlib.suppress(AgainError, NotServedError):
+            for piece in self.stream():
+                text += piece
+                if len(text) > MOST_SAID:
+                    break
+        try:
+            return f": {json.loads(text)['error']['message']}"
+        except (ValueError, KeyError, TypeError):
+            return ""
+
+    def close(self) -> None:
+        """Give the connection back: for other requests when the body was read to its end, else it is closed."""
+        if self._line is not None:
+            self._line.end()
+            self._idle.append(self._line)
+            self._line = None
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self.close()
+
+
+class _Line:
+    """One connection at a time: libcurl's handle, and the loop that drives it as far as bytes are wanted."""
+
+    def __init__(self) -> None:
+        self._easy = pycurl.Curl()
+        self._multi = pycurl.CurlMulti()
+        self._busy = False
+        self._stall = 0.0
+        self._heard = 0  # calls by libcurl
+        self._pieces: list[bytes] = []
+        self.held = 0  # bytes that have arrived and were not taken
+        self.status = 0
+        self.headers: dict[str, str] = {}
+        self.begun = False  # the header is complete
+        self.over = False
+        self.failure: Exception | None = None  # why it is over before its end
+        for option, value in (_ALWAYS | _trusted()).items():
+            self._easy.setopt(option, value)
+        self._easy.setopt(pycurl.SHARE, _shared)
+        self._easy.setopt(pycurl.WRITEFUNCTION, self._on_data)
+        self._easy.setopt(pycurl.HEADERFUNCTION, self._on_header)
+
+    def begin(self, method: str, url: str, headers: Mapping[str, str], proxy: str, stall: float) -> float:
+        """Send a request and wait for the header of its answer; return the seconds from the one to the other."""
+        easy = self._easy
+        self._stall = stall
+        self.begun, self.over, self.failure = False, False, None
+        easy.setopt(pycurl.URL, _plain_url(url))
+        easy.setopt(pycurl.PROXY, proxy)
+        easy.setopt(pycurl.NOBODY, method == "HEAD")
+        easy.setopt(pycurl.CUSTOMREQUEST, method)
+        easy.setopt(pycurl.HTTPHEADER, [f"{name}: {value}" for name, value in headers.items()])
+        easy.setopt(pycurl.CONNECTTIMEOUT_MS, int(1000 * min(20.0, stall)))
+        self._multi.add_handle(easy)
+        self._busy = True
+        while not (self.begun or self.over):
+            self.wait()
+        if not self.begun:
+            raise self.failure or AgainError(_CLOSED)
+        microseconds = easy.getinfo(pycurl.STARTTRANSFER_TIME_T) - easy.getinfo(pycurl.PRETRANSFER_TIME_T)
+        return float(microseconds) / 1e6
+
+    def wait(self) -> None:
+        """Return once something has arrived or all is over."""
+        before, deadline = self._heard, time.monotonic() + self._stall
+        while True:
+            _, running = self._multi.perform()
+            if not running:
+                self.over = True
+                _, _, failed = self._multi.info_read()
+                self.failure = self._verdict(failed[0][1], failed[0][2]) if failed else None
+                return
+            if self._heard != before:
+                return
+            left = deadline - time.monotonic()
+            if left <= 0:
+                self.over, self.failure = True, AgainError("nothing arrived for too long")
+                return
+            if self._multi.select(min(left, 1.0)) < 0:
+                time.sleep(0.001)  # it has nothing to wait for yet: the name is being looked up
+
+    def take(self) -> bytes:
+        """Return what has arrived since the last time."""
+        piece = self._pieces[0] if len(self._pieces) == 1 else b"".join(self._pieces)
+        self._pieces.clear()
+        self.held = 0
+        return piece
+
+    def end(self) -> None:
+        """Be done with the request. A connection in the middle of an answer is closed."""
+        if self._busy:
+            self._multi.remove_handle(self._easy)
+            self._busy = False
+        self._pieces.clear()
+        self.held = 0
+
+    def _on_data(self, data: bytes) -> None:
+        self._pieces.append(data)
+        self.held += len(data)
+        self._heard += 1
+
+    def _on_header(self, line: bytes) -> None:
+        self._heard += 1
+        text = line.decode("latin-1").strip()
+        if text.startswith("HTTP/"):
+            code = text.split(" ", 2)[1:2]
+            self.status, self.headers = int(code[0]) if code and code[0].isdigit() else 0, {}
+        elif text:
+            name, _, value = text.partition(":")
+            name, value = name.strip().lower(), value.strip()
+            self.headers[name] = f"{self.headers[name]},{value}" if name in self.headers else value
+        else:
+            self.begun = self.status >= 200
+
+    def _verdict(self, code: int, said: str) -> AgainError | NotServedError | CocomineError:
+        if code == pycurl.E_PEER_FAILED_VERIFICATION:
+            reason = said.removeprefix("SSL certificate problem: ").removeprefix("SSL: ")
+            return NotServedError("failed", f"its TLS certificate does not verify: {reason}")
+        if code == pycurl.E_SSL_CACERT_BADFILE:
+            return CocomineError(
+                f"{os.environ.get('REQUESTS_CA_BUNDLE', 'the trusted certificates')}: cannot be read as certificates",
+                "let REQUESTS_CA_BUNDLE name a PEM file, or unset it to trust what the system trusts",
+            )
+        number = self._easy.getinfo(pycurl.OS_ERRNO)
+        if code == pycurl.E_COULDNT_CONNECT and number:
+            return AgainError(os.strerror(number).lower())
+        return AgainError(_REASONS.get(code, "the connection broke"))
+
+
+_CLOSED = "the connection was closed before the whole file had arrived"
+_REASONS = {
+    pycurl.E_COULDNT_RESOLVE_HOST: "the host's name is not known",
+    pycurl.E_COULDNT_RESOLVE_PROXY: "the proxy's name is not known",
+    pycurl.E_COULDNT_CONNECT: "connection refused",
+    pycurl.E_OPERATION_TIMEDOUT: "no connection in time",
+    pycurl.E_SSL_CONNECT_ERROR: "the TLS handshake failed",
+    pycurl.E_PARTIAL_FILE: _CLOSED,
+    pycurl.E_GOT_NOTHING: _CLOSED,
+    pycurl.E_RECV_ERROR: _CLOSED,
+}
+_ALWAYS: dict[int, int | str] = {
+    pycurl.NOSIGNAL: 1,
+    pycurl.HTTP_VERSION: pycurl.CURL_HTTP_VERSION_1_1,
+    pycurl.PATH_AS_IS: 1,
+    pycurl.TCP_NODELAY: 1,
+    pycurl.BUFFERSIZE: PIECE,
+    pycurl.NOPROXY: "",  # which URLs go by a proxy is decided here, not by libcurl's look at the environment
+    265: 1,  # CURLOPT_SUPPRESS_CONNECT_HEADERS, which pycurl does not name: a tunnel's header is none of the answer's
+    pycurl.MAXCONNECTS: 4,
+}
+_shared = pycurl.CurlShare()
+_shared.setopt(pycurl.SH_SHARE, pycurl.LOCK_DATA_DNS)
+_shared.setopt(pycurl.SH_SHARE, pycurl.LOCK_DATA_SSL_SESSION)
+
+
+def _trusted() -> dict[int, int | str]:
+    """Return the options that name the trusted certificates: REQUESTS_CA_BUNDLE's, else those that Python trusts."""
+    named = os.environ.get("REQUESTS_CA_BUNDLE", "")
+    if named:
+        return {pycurl.CAPATH if Path(named).is_dir() else pycurl.CAINFO: named}
+    system = ssl.get_default_verify_paths()
+    # A folder of hashed names is looked into as needed, where the whole file takes 10 ms a connection.
+    if system.capath and any(Path(system.capath).glob("*.0")):
+        return {pycurl.CAPATH: system.capath}
+    if system.cafile:
+        return {pycurl.CAINFO: system.cafile}
+    import certifi  # not at the top: few systems have no certificates of their own
+
+    return {pycurl.CAINFO: certifi.where()}
 
 
 def _place(url: str) -> tuple[str, str, int | None]:
     parts = urlsplit(url)
     return parts.scheme, parts.hostname or "", parts.port or {"http": 80, "https": 443}.get(parts.scheme)
+
+
+def _plain_url(url: str) -> str:
+    """Return a URL in ASCII and without its login, which goes into a header."""
+    parts = urlsplit(url)
+    host = parts.netloc.rpartition("@")[2].encode("idna").decode()
+    return quote(urlunsplit((parts.scheme, host, parts.path, parts.query, "")), safe="/:?#[]@!$&'()*+,;=%~")
 
 
 def _login(url: str) -> str:
@@ -275,17 +353,6 @@ def _login(url: str) -> str:
         return ""
     pair = f"{unquote(parts.username)}:{unquote(parts.password or '')}"
     return "Basic " + base64.b64encode(pair.encode()).decode()
-
-
-NO_RANGES = "the server does not serve ranges"
-
-
-def _said(answer: urllib3.BaseHTTPResponse) -> str:
-    """Return the message in an API's answer, empty when there is none."""
-    try:
-        return f": {answer.json()['error']['message']}"
-    except (ValueError, KeyError, TypeError):
-        return ""
 
 
 def verdict(status: int, wait: str, url: str = "", said: str = "") -> AgainError | NotServedError:
@@ -305,6 +372,7 @@ def verdict(status: int, wait: str, url: str = "", said: str = "") -> AgainError
 def proxy_of(url: str) -> str:
     """Return the proxy that the environment names for a URL, empty for none."""
     parts = urlsplit(url)
-    if urllib.request.proxy_bypass(parts.hostname or ""):
+    proxies = urllib.request.getproxies()
+    if not proxies or urllib.request.proxy_bypass(parts.hostname or ""):
         return ""
-    return urllib.request.getproxies().get(parts.scheme, "")
+    return proxies.get(parts.scheme, proxies.get("all", ""))

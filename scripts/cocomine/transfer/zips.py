@@ -14,13 +14,13 @@ import msgspec
 
 from cocomine.base.errors import CocomineError
 from cocomine.base.files import atomic_path
+from cocomine.transfer.attempts import ChangedError, CorruptedError, NotServedError, persist
 from cocomine.transfer.behaviour import Behaviour
 from cocomine.transfer.byte_source import ByteSource, FileSource, LazySource, PartSource, SeekableSource
 from cocomine.transfer.names import plain
 from cocomine.transfer.origins import UnseenError
-from cocomine.transfer.receiving import ChangedError, CorruptedError, Target, receive
+from cocomine.transfer.receiving import Target, receive
 from cocomine.transfer.records import Facts, Outcome, Want
-from cocomine.transfer.web import NotServedError, persist
 
 LOCAL_HEADER = struct.Struct("<4s5H3L2H")  # APPNOTE 4.3.7
 LOCAL_MAGIC = b"PK\x03\x04"

@@ -22,17 +22,17 @@ def main() -> None:
     parser.add_argument("--seed", type=int, default=secrets.randbelow(1 << 32), help="of the moments (default: random)")
     options = parser.parse_args()
     print(f"--rounds {options.rounds} --seed {options.seed}", flush=True)
-    counts: Counter[tuple[str, str, str]] = Counter()
+    counts: Counter[tuple[str, str]] = Counter()
     with tempfile.TemporaryDirectory() as folder:
         killer = Killer(Path(folder))
         for moment in moments(options.seed):
-            if sum(count for (_, _, ending), count in counts.items() if ending == "died") == options.rounds:
+            if sum(count for (_, ending), count in counts.items() if ending == "died") == options.rounds:
                 break
             ending = killer.kill(moment)
-            counts[moment.kind, moment.victim, ending] += 1
-            print(f"{moment.kind}, {moment.victim} at {moment.share:.2f} of the run: {ending}", flush=True)
-    for (kind, victim, ending), count in sorted(counts.items()):
-        print(f"{kind:8}{victim:8}{ending:10}{count:4}")
+            counts[moment.kind, ending] += 1
+            print(f"{moment.kind} at {moment.share:.2f} of the run: {ending}", flush=True)
+    for (kind, ending), count in sorted(counts.items()):
+        print(f"{kind:8}{ending:10}{count:4}")
     drawn = sum(counts.values())
     print(
         f"{options.rounds} deaths at {drawn} moments drawn uniformly over whole runs. Nothing partial was at its place"

@@ -129,8 +129,7 @@ def test_members_are_read_behind_a_redirect_of_the_zip(tmp_path: Path) -> None:
         assert bench.held() == bench.truth
 
 
-def test_an_object_that_is_redirected_is_fetched_by_the_library(tmp_path: Path) -> None:
-    """The movers hand what is unusual on."""
+def test_an_object_that_is_redirected_is_fetched_from_there(tmp_path: Path) -> None:
     with SyncBench("mirror", tmp_path) as bench, RangeServer(tmp_path / "elsewhere") as elsewhere:
         elsewhere.folder.mkdir()
         (elsewhere.folder / "x").write_bytes(bench.truth[bench.victim])

@@ -10,8 +10,11 @@ from pathlib import Path
 import pytest
 from cocomine.base.errors import CocomineError
 from cocomine.transfer import bucket_sync, publishing
-from cocomine.transfer.mover import HOPELESS, Order, Place, Setup
-from cocomine.transfer.movers import Crew
+from cocomine.transfer.attempts import HOPELESS
+from cocomine.transfer.behaviour import Behaviour
+from cocomine.transfer.gcs import Bucket
+from cocomine.transfer.receiving import Target
+from cocomine.transfer.records import Want
 from cocomine.transfer.settings import OriginSettings
 from helpers.gcs_server import GcsServer
 from helpers.sync import Result, script, tree
@@ -144,34 +147,20 @@ def test_one_hostile_time_spoils_neither_this_sync_nor_the_next(tmp_path: Path, 
     assert len(server.requests("media")) == 3
 
 
-# -- the movers
+# -- single objects
 
 
+@pytest.mark.usefixtures("here")
 def test_a_time_that_a_disk_cannot_hold_fails_its_own_file_only(tmp_path: Path, server: GcsServer) -> None:
     (tmp_path / "staging").mkdir()
     names = [f"{number}" for number in range(20)]
     put_all(server, {name: name.encode() for name in names})
-    setup = Setup(
-        host="127.0.0.1",
-        port=server.port,
-        tls=False,
-        host_header="127.0.0.1",
-        headers="",
-        connections=2,
-        tries=2,
-        stall_seconds=5,
-        first_wait=0.01,
-    )
-    place = Place(str(tmp_path), str(tmp_path / "staging"), sha256=False)
-    orders = [
-        Order(number, name, f"/storage/v1/b/b/o/p%2F{name}?alt=media", mtime_ns=2**100 if name == "7" else 0)
-        for number, name in enumerate(names)
-    ]
-    with Crew(setup, 1, lambda renew: "") as crew:
-        reports = {report.number: report for report in crew.move(orders, place, lambda count: None)}
-    assert len(reports) == 20
-    assert "cannot be put in place" in reports.pop(7).reason
-    assert {report.status for report in reports.values()} == {"ok"}
+    wants = [Want(name, name, mtime_ns=2**100 if name == "7" else 0) for name in names]
+    target = Target(tmp_path, tmp_path / "staging", lambda count: None, Behaviour(connections=2, tries=2))
+    outcomes = {outcome.name: outcome for outcome in Bucket(OriginSettings("gs://b/p")).fetch(wants, target)}
+    assert len(outcomes) == 20
+    assert "out of range" in outcomes.pop("7").reason
+    assert {outcome.status for outcome in outcomes.values()} == {"ok"}
 
 
 @pytest.mark.parametrize("status", [501, 507, 520, 529])
@@ -185,7 +174,7 @@ def test_any_5xx_is_tried_again(tmp_path: Path, server: GcsServer, status: int) 
 def test_a_body_of_another_length_uses_up_the_tries(tmp_path: Path, server: GcsServer) -> None:
     put_all(server, {f"{number:02d}": os.urandom(100) for number in range(20)})
     server.fault = lambda asked: {"short": 100} if asked.name == "p/19" and asked.kind == "media" else None
-    assert sync(server, "gs://b/p", tmp_path / "out", "--connections", "1", "--threads", "1").code == 1
+    assert sync(server, "gs://b/p", tmp_path / "out", "--connections", "1").code == 1
     assert server.requests("media").count("p/19") == 3
     assert len(tree(tmp_path / "out")) == 19
 
@@ -199,7 +188,7 @@ def test_an_origin_that_failed_for_long_is_still_asked_once_for_each_of_the_rest
     server.fault = lambda asked: (
         {"status": 503} if asked.kind == "media" and len(server.requests("media")) <= failing else None
     )
-    result = sync(server, "gs://b/p", tmp_path / "out", "--threads", "1", "--connections", "8")
+    result = sync(server, "gs://b/p", tmp_path / "out", "--connections", "8")
     assert result.code == 1
     arrived = tree(tmp_path / "out")
     lacking = sorted(files.keys() - arrived.keys())
@@ -214,7 +203,7 @@ def test_an_origin_that_failed_for_long_is_still_asked_once_for_each_of_the_rest
 def test_an_origin_that_is_down_is_not_waited_for_file_by_file(tmp_path: Path, server: GcsServer) -> None:
     put_all(server, {f"{number:03d}": b"x" for number in range(300)})
     server.fault = lambda asked: {"status": 503} if asked.kind == "media" else None
-    assert sync(server, "gs://b/p", tmp_path / "out", "--threads", "1", "--connections", "8").code == 1
+    assert sync(server, "gs://b/p", tmp_path / "out", "--connections", "8").code == 1
     assert 300 <= len(server.requests("media")) < 300 + 3 * HOPELESS
 
 

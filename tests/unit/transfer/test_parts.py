@@ -7,10 +7,10 @@ import time
 from email.utils import formatdate
 from pathlib import Path
 
+from cocomine.transfer.attempts import retry_after
 from cocomine.transfer.digests import Digester, base64_of_hex, hex_of_base64
 from cocomine.transfer.ledger import Entry, Ledger
 from cocomine.transfer.listing import Filter, LocalFile, side_by_side, walk
-from cocomine.transfer.mover import retry_after
 from cocomine.transfer.records import Facts, Want
 from cocomine.transfer.staging import staging
 from cocomine.transfer.zips import Member, grouped

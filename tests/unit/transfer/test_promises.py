@@ -5,14 +5,14 @@ import hashlib
 from pathlib import Path
 
 import pytest
-import urllib3
 from cocomine.sources.store import differs
+from cocomine.transfer.attempts import ChangedError, CorruptedError, NotServedError
 from cocomine.transfer.behaviour import Behaviour
 from cocomine.transfer.digests import Digester
-from cocomine.transfer.https_origin import checked, promised
-from cocomine.transfer.receiving import ChangedError, CorruptedError, Target, receive
+from cocomine.transfer.promises import checked, promised
+from cocomine.transfer.receiving import Target, receive
 from cocomine.transfer.records import Facts, Outcome, Want
-from cocomine.transfer.web import NotServedError
+from cocomine.transfer.web import Answer
 
 DATA = b"a photograph"
 MD5, SHA256 = hashlib.md5(DATA).hexdigest(), hashlib.sha256(DATA).hexdigest()
@@ -23,8 +23,8 @@ def in_base64(text: str) -> str:
     return base64.b64encode(bytes.fromhex(text)).decode()
 
 
-def answer(headers: dict[str, str]) -> urllib3.HTTPResponse:
-    return urllib3.HTTPResponse(b"", {"Content-Length": str(len(DATA)), **headers}, 200)
+def answer(headers: dict[str, str]) -> Answer:
+    return Answer(200, {name.lower(): text for name, text in {"Content-Length": str(len(DATA)), **headers}.items()})
 
 
 @pytest.mark.parametrize(
