@@ -26,15 +26,21 @@ class _Head(msgspec.Struct):
     annotations: msgspec.Raw
     images: msgspec.Raw = msgspec.Raw()
     categories: list[dict[str, Any]] = msgspec.field(default_factory=list)
+    info: Any = None
+    licenses: Any = None
 
 
 class RecordsByImage:
-    """The annotations of a COCO document, found by image: only where they lie in the file is kept in memory."""
+    """The annotations of a COCO document, found by image: only where they lie in the file is kept in memory.
+
+    `categories`, `info` and `licenses` are parsed; the last two are None where the document has none.
+    """
 
     def __init__(self, path: Path) -> None:
         """Scan `path`; raise CocomineError when it is missing, no COCO document, or an annotation has no image id."""
         self.path = path
-        image_ids, self._offsets, self._lengths, self.categories, self._images = _scan(path)
+        image_ids, self._offsets, self._lengths, head, self._images = _scan(path)
+        self.categories, self.info, self.licenses = head.categories, head.info, head.licenses
         self._file = RecordFile(path)
         # A stable sort keeps the file's order within an image, which the overlap policy may ask for.
         order = np.argsort(image_ids, kind="stable")
@@ -71,8 +77,8 @@ class RecordsByImage:
                 yield from images_of(texts)
 
 
-Spans = tuple[Integers, Integers, Integers, list[dict[str, Any]], tuple[int, int]]
-"""Each annotation's image id, byte offset and length; the parsed categories; where the image records begin and end."""
+Spans = tuple[Integers, Integers, Integers, _Head, tuple[int, int]]
+"""Each annotation's image id, byte offset and length; the parsed head; where the image records begin and end."""
 
 
 def _scan(path: Path) -> Spans:
@@ -97,7 +103,9 @@ def _scan_mapped(path: Path, content: mmap.mmap) -> Spans:
         raise CocomineError(f"{path}: not a COCO document: {error}", hint) from error
     none = np.zeros(0, np.int64)
     image_ids, offsets, lengths = (np.concatenate(column) for column in zip((none,) * 3, *pieces, strict=True))
-    return image_ids, offsets, lengths, head.categories, images
+    # The head's raw texts would keep the whole file mapped.
+    head.annotations = head.images = msgspec.Raw()
+    return image_ids, offsets, lengths, head, images
 
 
 def _inside(array: msgspec.Raw, content: mmap.mmap) -> tuple[int, int]:

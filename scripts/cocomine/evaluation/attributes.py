@@ -6,7 +6,7 @@ import numpy as np
 import pyarrow.parquet as pq
 
 from cocomine.base.files import read_table
-from cocomine.coco.reader import load_document
+from cocomine.coco.by_image import RecordsByImage
 from cocomine.evaluation.slices import Attribute, by_ranges, by_thirds, by_value
 
 SMALL, MEDIUM = 32**2, 96**2  # COCO's own size classes, in square pixels
@@ -41,14 +41,14 @@ def _of_objects(path: Path, image_ids: list[int]) -> list[Attribute]:
     areas: dict[int, list[float]] = {image: [] for image in image_ids}
     classes: dict[int, set[int]] = {image: set() for image in image_ids}
     crowded: set[int] = set()
-    for annotation in load_document(path).annotations:
-        if annotation.image_id not in areas:
-            continue
-        classes[annotation.image_id].add(annotation.category_id)
-        if annotation.iscrowd:
-            crowded.add(annotation.image_id)
-        else:
-            areas[annotation.image_id].append(float(annotation.area or 0.0))
+    document = RecordsByImage(path)
+    for image in image_ids:
+        for annotation in document.annotations(image):
+            classes[image].add(annotation.category_id)
+            if annotation.iscrowd:
+                crowded.add(image)
+            else:
+                areas[image].append(float(annotation.area or 0.0))
     sizes: list[str | None] = []
     for image in image_ids:
         middle = float(np.median(areas[image])) if areas[image] else None

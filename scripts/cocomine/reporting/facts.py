@@ -6,7 +6,7 @@ functions select, sum and name.
 
 import json
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -27,9 +27,9 @@ def optional_json(path: Path | None) -> Any:
     return read_json(path) if path is not None and path.is_file() else None
 
 
-def optional_table(path: Path) -> list[dict[str, str]]:
-    """Return a table's rows, none when there is no such file."""
-    return list(read_table(path)) if path.is_file() else []
+def optional_table(path: Path) -> Iterator[dict[str, str]]:
+    """Yield a table's rows, none when there is no such file."""
+    return read_table(path) if path.is_file() else iter(())
 
 
 def query_facts(funnel: Mapping[str, Any] | None, settings: Mapping[str, Any]) -> Facts:
@@ -180,13 +180,13 @@ def annotation_files(lock: Mapping[str, Any] | None) -> list[Facts]:
     return list(rows.values())
 
 
-def image_facts(lock: Sequence[Mapping[str, str]], images: Sequence[Mapping[str, str]]) -> Facts | None:
-    """Where the subset's images came from: number and bytes by origin, from images.lock.tsv."""
-    if not lock:
+def image_facts(lock: Path, images: Sequence[Mapping[str, str]]) -> Facts | None:
+    """Where the subset's images came from: number and bytes by origin, from images.lock.tsv; None without it."""
+    if not lock.is_file():
         return None
     kept = {row["image_id"] for row in images}
     origins: dict[str, Counter[str]] = {}
-    for row in lock:
+    for row in read_table(lock):
         if row["image_id"] in kept and row["status"] == "ok":
             counts = origins.setdefault(row["origin"] or "not stated", Counter())
             counts["images"] += 1

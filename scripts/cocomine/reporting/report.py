@@ -9,11 +9,11 @@ from typing import Any
 
 from cocomine.base.errors import CocomineError
 from cocomine.base.files import read_json, read_table, write_json, write_text
-from cocomine.coco.reader import Document, load_document
+from cocomine.coco.by_image import RecordsByImage
 from cocomine.reporting import charts, facts, pictures
 from cocomine.reporting.page import render
 from cocomine.reporting.runs import Run, read_run
-from cocomine.reporting.splits import split_facts
+from cocomine.reporting.splits import Objects, read_objects, split_facts
 
 log = logging.getLogger("cocomine")
 
@@ -81,7 +81,8 @@ def gather(inputs: Inputs) -> tuple[dict[str, Any], list[Drawn], list[Run]]:
     folder = inputs.subset_dir
     if not (folder / "subset.json").is_file():
         raise CocomineError(f"{folder / 'subset.json'}: no such file", "run the rule assemble_subset first")
-    document = load_document(folder / "subset.json")
+    document = RecordsByImage(folder / "subset.json")
+    objects = read_objects(document)
     images = list(read_table(folder / "images.tsv"))
     labels = read_json(folder / "labels.json")
     classes = labels["labels"][1:]
@@ -91,7 +92,7 @@ def gather(inputs: Inputs) -> tuple[dict[str, Any], list[Drawn], list[Run]]:
     gallery, drawn = _gallery(inputs, labels, images, split_of)
     runs = [read_run(path, labels["labels"]) for path in inputs.runs]
     content = {
-        "subset": _subset_facts(inputs, document, images, classes),
+        "subset": _subset_facts(inputs, document, objects, images, classes),
         "query": facts.query_facts(funnel, inputs.settings),
         "funnel": facts.funnel_facts(funnel, statistics),
         "classes": facts.class_facts(statistics, classes),
@@ -99,14 +100,14 @@ def gather(inputs: Inputs) -> tuple[dict[str, Any], list[Drawn], list[Run]]:
         "quarantine": facts.reason_rows(facts.optional_table(folder / "quarantine.tsv")),
         "repairs": facts.reason_rows(facts.optional_table(folder / "repairs.tsv")),
         "conservation": facts.conservation_facts(statistics),
-        "split": split_facts(folder, document, split_of, classes),
+        "split": split_facts(folder, objects, split_of, classes),
         "gallery": gallery,
         "masks": facts.mask_facts(folder, classes),
         "runs": [run.facts for run in runs],
         "exports": facts.export_facts(folder / "exports"),
         "inputs": {
             "files": facts.annotation_files(facts.optional_json(inputs.sources_lock)),
-            "images": facts.image_facts(facts.optional_table(folder / "images.lock.tsv"), images),
+            "images": facts.image_facts(folder / "images.lock.tsv", images),
         },
         "licences": facts.licence_facts(document.licenses, images),
     }
@@ -114,7 +115,11 @@ def gather(inputs: Inputs) -> tuple[dict[str, Any], list[Drawn], list[Run]]:
 
 
 def _subset_facts(
-    inputs: Inputs, document: Document, images: Sequence[Mapping[str, str]], classes: Sequence[Mapping[str, Any]]
+    inputs: Inputs,
+    document: RecordsByImage,
+    objects: Objects,
+    images: Sequence[Mapping[str, str]],
+    classes: Sequence[Mapping[str, Any]],
 ) -> dict[str, Any]:
     return {
         "name": inputs.name,
@@ -122,8 +127,8 @@ def _subset_facts(
         "synthetic": "synthetic" in str((document.info or {}).get("description", "")).lower(),
         "images": len(images),
         "negatives": sum(row["role"] == "negative" for row in images),
-        "objects": len(document.annotations),
-        "crowds": sum(bool(annotation.iscrowd) for annotation in document.annotations),
+        "objects": len(objects.image),
+        "crowds": int(objects.crowd.sum()),
         "classes": len(classes),
     }
 
@@ -215,9 +220,8 @@ def _labels_by_image(folder: Path, names: Mapping[int, str]) -> dict[int, set[in
 
 def _captions(folder: Path, images: set[int]) -> dict[int, str]:
     """The first caption of each image, in the file's order."""
-    result: dict[int, str] = {}
-    if (folder / "tasks" / "captions.json").is_file():
-        for annotation in load_document(folder / "tasks" / "captions.json").annotations:
-            if annotation.image_id in images and annotation.caption:
-                result.setdefault(annotation.image_id, " ".join(annotation.caption.split()))
-    return result
+    if not (folder / "tasks" / "captions.json").is_file():
+        return {}
+    records = RecordsByImage(folder / "tasks" / "captions.json")
+    stated = {image: [a.caption for a in records.annotations(image) if a.caption] for image in images}
+    return {image: " ".join(captions[0].split()) for image, captions in stated.items() if captions}

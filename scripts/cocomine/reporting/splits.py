@@ -2,17 +2,47 @@
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from cocomine.coco.reader import Document
+import msgspec
+import numpy as np
+import numpy.typing as npt
+
+from cocomine.coco.by_image import RecordsByImage
 from cocomine.reporting.facts import Facts, optional_json
 
 SPLITS = (("train", "training"), ("val", "validation"))
 
 
+class _Object(msgspec.Struct, gc=False):
+    image_id: int
+    category_id: int = -1
+    iscrowd: int | None = 0
+
+
+@dataclass(frozen=True)
+class Objects:
+    """Of each annotation of a subset the ids of its image and category, and whether it is a crowd, as arrays."""
+
+    image: npt.NDArray[np.int64]
+    category: npt.NDArray[np.int64]
+    crowd: npt.NDArray[np.bool_]
+
+
+def read_objects(document: RecordsByImage) -> Objects:
+    """Read what the report counts of a subset's annotations, without their outlines."""
+    decode = msgspec.json.Decoder(_Object).decode
+    rows = np.empty((len(document), 3), dtype=np.int64)
+    for number, text in enumerate(document.texts()):
+        record = decode(text)
+        rows[number] = record.image_id, record.category_id, bool(record.iscrowd)
+    return Objects(rows[:, 0], rows[:, 1], rows[:, 2].astype(bool))
+
+
 def split_facts(
-    folder: Path, document: Document, split_of: Mapping[int, str], classes: Sequence[Mapping[str, Any]]
+    folder: Path, objects: Objects, split_of: Mapping[int, str], classes: Sequence[Mapping[str, Any]]
 ) -> Facts | None:
     """The shares of images and objects in both splits, by class, and the audit's figures; None when there is no split.
 
@@ -22,43 +52,50 @@ def split_facts(
         return None
     audit = optional_json(folder / "split_audit.json")
     images = Counter(split_of.values())
-    objects = Counter(split_of.get(annotation.image_id, "") for annotation in document.annotations)
+    numbers = _split_of_objects(objects, split_of)
     total = sum(images.values())
     return {
         "splits": [
-            {"name": name, "images": images[split], "objects": objects[split], "share": images[split] / total}
-            for split, name in SPLITS
+            {
+                "name": name,
+                "images": images[split],
+                "objects": int((numbers == number).sum()),
+                "share": images[split] / total,
+            }
+            for number, (split, name) in enumerate(SPLITS)
         ],
         "class_columns": ["Images, training", "validation", "Objects, training", "validation"],
-        "classes": _class_rows(document, split_of, classes, audit),
+        "classes": _class_rows(objects, numbers, classes, audit),
         **_audit_facts(audit),
     }
 
 
+def _split_of_objects(objects: Objects, split_of: Mapping[int, str]) -> npt.NDArray[np.int64]:
+    """The number of each object's split in SPLITS, -1 for none."""
+    known, place = np.unique(objects.image, return_inverse=True)
+    numbers = {name: number for number, (name, _) in enumerate(SPLITS)}
+    of_image = [numbers.get(split_of.get(image, ""), -1) for image in known.tolist()]
+    return np.asarray(of_image, dtype=np.int64)[place] if len(known) else np.zeros(0, dtype=np.int64)
+
+
 def _class_rows(
-    document: Document,
-    split_of: Mapping[int, str],
+    objects: Objects,
+    numbers: npt.NDArray[np.int64],
     classes: Sequence[Mapping[str, Any]],
     audit: Mapping[str, Any] | None,
 ) -> list[Facts]:
     """Each class's images and objects in both splits, counted here; its deviation as the audit states it."""
-    holders: dict[tuple[str, int], set[int]] = {}
-    counts: Counter[tuple[str, int]] = Counter()
-    for annotation in document.annotations:
-        key = (split_of.get(annotation.image_id, ""), annotation.category_id)
-        holders.setdefault(key, set()).add(annotation.image_id)
-        counts[key] += 1
     audited = {int(entry["category_id"]): entry for entry in audit["classes"]} if audit else {}
     rows = []
     for label in classes:
         category = int(label["category_id"])
-        keys = [(split, category) for split, _ in SPLITS]
-        in_train, in_val = (len(holders.get(key, ())) for key in keys)
+        of_split = [objects.image[(objects.category == category) & (numbers == n)] for n in range(len(SPLITS))]
+        in_train, in_val = (len(np.unique(images)) for images in of_split)
         entry = audited.get(category, {})
         rows.append(
             {
                 "name": label["name"],
-                "cells": [in_train, in_val, counts[keys[0]], counts[keys[1]]],
+                "cells": [in_train, in_val, len(of_split[0]), len(of_split[1])],
                 "share": in_val / (in_train + in_val) if in_train + in_val else None,
                 "deviation": entry.get("deviation"),
                 "best": entry.get("best_possible"),
