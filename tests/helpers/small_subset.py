@@ -194,7 +194,9 @@ def _documents(subset: Path, categories: list[dict]) -> None:
         {"image_id": 7, "id": 1, "caption": 'A giraffe & a "dog" <b>run</b>.'},
         {"image_id": 44, "id": 2, "caption": "Dogs."},
     ]
-    keypoints = [{**objects[0], "keypoints": [1, 2, 2], "num_keypoints": 1}]
+    keypoints = [{**objects[0], "keypoints": [16, 12, 2, 0, 0, 0, 8, 24, 1], "num_keypoints": 2}]
+    skeleton = {"keypoints": ["nose", "left_eye", "right_eye"], "skeleton": [[1, 2], [1, 3]]}
+    posed = [{**category, **skeleton} for category in categories if category["id"] == GIRAFFE]
     splits = {i: split for i, *_, split, _ in IMAGES}
 
     def write(name, records, chosen, categories=categories):
@@ -215,7 +217,7 @@ def _documents(subset: Path, categories: list[dict]) -> None:
         write(f"{split}.json", objects, chosen)
         write(f"split_tasks/{split}_captions.json", captions, chosen, None)
     write("tasks/captions.json", captions, list(images), None)
-    write("split_tasks/train_person_keypoints.json", keypoints, [7])
+    write("split_tasks/train_person_keypoints.json", keypoints, [7], posed)
 
 
 def _masks(subset: Path) -> None:

@@ -20,7 +20,7 @@ class Loss:
 _TABLE = (
     Loss("crowd", "objects", True, "a crowd is a region of uncounted objects, which one box or outline would misstate"),
     Loss("other-class", "objects", True, "its class is not one of the labels, so the format has no number for it"),
-    Loss("rle-object", "objects", True, "its shape is a run-length mask, which may have holes; an outline has none"),
+    Loss("rle-object", "objects", True, "its run lengths do not fill its image, so that no outline can be traced"),
     Loss("no-segmentation", "objects", True, "the source gives it no outline"),
     Loss("no-box", "objects", True, "the source gives it neither a box nor an outline to take one from"),
     Loss("polygon-too-short", "objects", True, "none of its outlines has three points"),
@@ -31,6 +31,15 @@ _TABLE = (
     Loss("image-without-mask", "objects", True, "no mask could be drawn of its image; masks/refused.tsv says why"),
     Loss("clipped", "objects", False, "it was cut at the image's edge, since coordinates must lie between 0 and 1"),
     Loss("shape", "objects", False, "of its outline only the box is kept"),
+    Loss(
+        "traced",
+        "objects",
+        False,
+        "its run-length mask was traced along the edges of its pixels, holes reached over bridges of no width; the IoU "
+        "of mask and drawn outline stands in `traced`",
+    ),
+    Loss("no-keypoints", "objects", False, "the source gives it no keypoints, so that all of them are not labelled"),
+    Loss("keypoint-outside", "objects", False, "a keypoint of it lies outside the image and is not labelled"),
     Loss("parts-joined", "objects", False, "its separate parts were joined into one outline by bridges of no width"),
     Loss("parts-dropped", "objects", False, "parts of it with under three points or outside the image were left out"),
     Loss(

@@ -89,6 +89,36 @@ def tally_mask(item: Item, subset: Subset, drawn: Drawn, tally: Tally) -> None:
     tally.note("image-id")
 
 
+class GreyMasks(Masks):
+    """The same masks without a palette, for readers that turn a palette into colours."""
+
+    def place_mask(self, drawn: Drawn, item: Item, target: str, out: Output) -> None:
+        """Write the mask of an image anew, in greyscale."""
+        from cocomine.formats.pixels import grey_png, read_values
+
+        out.write(target, grey_png(read_values(drawn.mask("semantic", item))))
+
+
+class MmSegmentation(GreyMasks):
+    """mmsegmentation's layout."""
+
+    images_folder = "img_dir"
+    masks_folder = "ann_dir"
+
+    def finish(self, out: Output) -> None:
+        """Say which value is which class, for people and in the words of a config of mmsegmentation."""
+        super().finish(out)
+        labels = self.subset.labels
+        lines = ["metainfo = dict(", "    classes=("]
+        lines += [f"        {name!r}," for name in labels.names]
+        lines += ["    ),", "    palette=["]
+        lines += [f"        {list(color)}," for color in labels.colors]
+        lines += ["    ],", ")"]
+        arguments = "metainfo=metainfo, img_suffix=SUFFIX, seg_map_suffix='.png', ignore_index=255"
+        head = f"# Of a BaseSegDataset: {arguments}, reduce_zero_label=False"
+        out.write("metainfo.py", "\n".join([head, *lines, ""]))
+
+
 FORMATS = (
     Format(
         name="masks",
@@ -97,6 +127,26 @@ FORMATS = (
         "as the value of each pixel (0 background, 255 void).",
         read_by="Pillow and what builds on it (torchvision, transformers): palette PNGs, read by index",
         load='[PIL.Image.open(path) for path in pathlib.Path("{folder}/masks/train").rglob("*.png")]',
+        masks=("semantic",),
+        by_stem=True,
+    ),
+    Format(
+        name="masks-grey",
+        writer=GreyMasks,
+        what="As masks, but the PNGs are greyscale: OpenCV, imageio and scikit-image read a palette PNG as colours.",
+        read_by="OpenCV, imageio, scikit-image, Pillow, torchvision",
+        load='[cv2.imread(path, cv2.IMREAD_UNCHANGED) for path in glob.glob("{folder}/masks/train/*.png")]',
+        masks=("semantic",),
+        by_stem=True,
+    ),
+    Format(
+        name="mmsegmentation",
+        writer=MmSegmentation,
+        what="mmsegmentation's layout: img_dir/{split}/ holds the images and ann_dir/{split}/ greyscale PNGs with the "
+        "label as the value of each pixel (0 background, 255 void); metainfo.py holds classes and palette.",
+        read_by="mmsegmentation's BaseSegDataset",
+        load='BaseSegDataset(data_root="{folder}", data_prefix=dict(img_path="img_dir/train", '
+        'seg_map_path="ann_dir/train"), reduce_zero_label=False, metainfo=metainfo)',
         masks=("semantic",),
         by_stem=True,
     ),

@@ -7,14 +7,17 @@ since a line holds only one.
 """
 
 import math
-from collections.abc import Iterable, Mapping
+import re
+from collections.abc import Iterable, Mapping, Sequence
 from operator import mul
-from typing import Any
+from typing import Any, ClassVar
 
 import yaml
 
+from cocomine.base.errors import CocomineError
 from cocomine.coco.reader import Annotation
 from cocomine.formats.format import Format, Writer
+from cocomine.formats.masks import Masks
 from cocomine.formats.output import Output
 from cocomine.formats.subset import Item
 from cocomine.formats.tally import Tally
@@ -175,8 +178,7 @@ def _outline(annotation: Annotation, width: int, height: int, tally: Tally) -> l
         tally.drop("no-segmentation")
         return None
     if isinstance(segmentation, dict):
-        tally.drop("rle-object")
-        return None
+        return _traced(annotation, segmentation, width, height, tally)
     stated = polygons.parts_of(segmentation)
     if not stated:
         tally.drop("polygon-too-short")
@@ -204,6 +206,121 @@ def _outline(annotation: Annotation, width: int, height: int, tally: Tally) -> l
     return numbers
 
 
+def _traced(
+    annotation: Annotation, segmentation: dict[str, Any], width: int, height: int, tally: Tally
+) -> list[float] | None:
+    """Return the outline of an object that comes as run lengths, its holes among it."""
+    from cocomine.formats import trace
+
+    mask = trace.mask_of(segmentation, width, height)
+    if mask is None:
+        tally.drop("rle-object")
+        return None
+    outline = trace.joined_outline(mask)
+    if outline is None:
+        tally.drop("zero-area")
+        return None
+    tally.note("traced")
+    tally.traced[annotation.id] = trace.drawn_iou(outline, mask)
+    numbers: list[float] = outline.ravel().tolist()
+    return numbers
+
+
+class Pose(_Yolo):
+    """A box and the keypoints of an object a line; the classes are those that have keypoints."""
+
+    carries: ClassVar[tuple[str, ...]] = ("person_keypoints",)
+
+    def check(self) -> None:
+        """Raise CocomineError when no class has keypoints, or two have other numbers of them."""
+        self._names = self._keypoint_names()
+        places = sorted({self.subset.index_of[category] for category in self._names})
+        self._index_of = {place: index for index, place in enumerate(places)}
+
+    def _keypoint_names(self) -> dict[int, list[str]]:
+        """Return the names of the keypoints of each category that has some and a label."""
+        found: dict[int, list[str]] = {}
+        for split in self.subset.splits:
+            document = self.subset.other_tasks(split).get("person_keypoints")
+            for category in document.categories if document else ():
+                if category.get("keypoints") and category.get("id") in self.subset.index_of:
+                    found[category["id"]] = [str(name) for name in category["keypoints"]]
+        if not found:
+            raise CocomineError(
+                "yolo-pose: no class of this subset has keypoints",
+                "add person_keypoints to the tasks of its source and ask for a class that has them, as person; or "
+                "export yolo-detect",
+            )
+        if len({len(names) for names in found.values()}) > 1:
+            numbers = ", ".join(f"category {number} has {len(names)}" for number, names in sorted(found.items()))
+            raise CocomineError(
+                f"yolo-pose: its classes have different numbers of keypoints: {numbers}",
+                "mine a subset of one of them: data.yaml states one number for all",
+            )
+        return found
+
+    def write_split(self, split: str, items: Iterable[Item], tally: Tally, out: Output) -> None:
+        """Look up the split's keypoints, then write as every YOLO does."""
+        self._document = self.subset.other_tasks(split).get("person_keypoints")
+        super().write_split(split, items, tally, out)
+
+    def label_text(self, item: Item, tally: Tally) -> str:
+        """Look up the image's keypoints, by annotation id."""
+        records = self._document.annotations(item.image.id) if self._document else []
+        self._points = {record.id: record.keypoints for record in records}
+        return super().label_text(item, tally)
+
+    def index_of(self, annotation: Annotation) -> int | None:
+        """Return the class index among those that have keypoints."""
+        return self._index_of.get(self.subset.index_of.get(annotation.category_id, -1))
+
+    def line(self, annotation: Annotation, index: int, item: Item, tally: Tally) -> str | None:
+        """Return `class cx cy w h x1 y1 v1 …`; visibility is COCO's: 0 not labelled, 1 hidden, 2 visible."""
+        width, height = item.image.width, item.image.height
+        box = detect_line(annotation, index, width, height, tally)
+        if box is None:
+            return None
+        count = len(self._names[annotation.category_id])
+        points = self._points.get(annotation.id)
+        if points is None or len(points) != 3 * count:
+            tally.note("no-keypoints")
+            points = [0.0] * (3 * count)
+        words = []
+        for x, y, seen in zip(points[0::3], points[1::3], points[2::3], strict=True):
+            inside = 0 <= x <= width and 0 <= y <= height and seen > 0
+            if seen > 0 and not inside:
+                tally.note("keypoint-outside")
+            words.append(f"{x / width:.6f} {y / height:.6f} {seen:.0f}" if inside else "0.000000 0.000000 0")
+        return f"{box} {' '.join(words)}"
+
+    def names(self) -> Iterable[str]:
+        """Return the names of the classes that have keypoints."""
+        return (self.subset.classes[place] for place in self._index_of)
+
+    def data(self) -> Mapping[str, Any]:
+        """Say how many keypoints an object has, and which change places when an image is mirrored."""
+        names = next(iter(self._names.values()))
+        return {"kpt_shape": [len(names), 3], "flip_idx": mirrored(names)}
+
+
+def mirrored(names: Sequence[str]) -> list[int]:
+    """Return for each keypoint the place of its mirror image: `left` in its name and `right` change places."""
+    swapped = [re.sub("left|right", lambda side: "right" if side[0] == "left" else "left", name) for name in names]
+    return [names.index(name) if name in names else place for place, name in enumerate(swapped)]
+
+
+class Semantic(Masks):
+    """Images beside masks with data.yaml, as Ultralytics reads semantic segmentation; label 0 is the background."""
+
+    def finish(self, out: Output) -> None:
+        """Write data.yaml and say which value is which class."""
+        super().finish(out)
+        splits = {split: f"images/{split}" for split in self.subset.splits}
+        names = dict(enumerate(self.subset.labels.names))
+        content = {**splits, "masks_dir": "masks", "names": names}
+        out.write("data.yaml", yaml.safe_dump(content, sort_keys=False, allow_unicode=True, width=10**6))
+
+
 _LAYOUT = (
     "Ultralytics' layout: images/{split}/ and labels/{split}/ with one text file an image, a line an object: class, "
 )
@@ -223,6 +340,25 @@ FORMATS = (
         what=_LAYOUT + "then the points of its outline as shares of the image; data.yaml names the classes.",
         read_by="Ultralytics, supervision",
         load='ultralytics.YOLO("yolo11n-seg.pt").train(data="{folder}/data.yaml")',
+        by_stem=True,
+    ),
+    Format(
+        name="yolo-pose",
+        writer=Pose,
+        what=_LAYOUT + "its box as yolo-detect has it, then x, y and visibility of each keypoint; data.yaml names the "
+        "classes that have keypoints, and which of these change places in a mirror.",
+        read_by="Ultralytics",
+        load='ultralytics.YOLO("yolo11n-pose.pt").train(data="{folder}/data.yaml")',
+        by_stem=True,
+    ),
+    Format(
+        name="yolo-semantic",
+        writer=Semantic,
+        what="Ultralytics' layout of semantic segmentation: images/{split}/ and masks/{split}/ with one PNG an image, "
+        "the label as the value of each pixel (0 background, 255 void); data.yaml names the labels, background first.",
+        read_by="Ultralytics from 8.4 on",
+        load='ultralytics.YOLO("yolo26n-sem.yaml").train(data="{folder}/data.yaml")',
+        masks=("semantic",),
         by_stem=True,
     ),
 )

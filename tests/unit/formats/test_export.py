@@ -144,9 +144,15 @@ def test_yolo_outlines_draw_the_pixels_of_the_source(subset, tmp_path):
     assert leaving.min() >= 0
     assert np.ptp(leaving, axis=0) == pytest.approx([20, 20], abs=1e-3)
     counts = lost(manifest)
-    assert (counts["crowd"], counts["other-class"], counts["rle-object"], counts["polygon-too-short"]) == (2, 1, 1, 1)
+    assert (counts["crowd"], counts["other-class"], counts["traced"], counts["polygon-too-short"]) == (2, 1, 1, 1)
+    assert manifest["splits"]["train"]["traced"] == {
+        "objects": 1,
+        "iou_least": 1.0,
+        "iou_mean": 1.0,
+        "iou_of": {"105": 1.0},
+    }
     assert (counts["parts-joined"], counts["changed-by-joining"], counts["clipped"]) == (2, 1, 1)
-    assert manifest["totals"]["objects_out"] == 4
+    assert manifest["totals"]["objects_out"] == 5
 
 
 def test_masks_are_the_label_masks_pixel_for_pixel(subset, tmp_path):
