@@ -76,6 +76,7 @@ def make_index(index_dir: Path, task: str, split: str, annotation_file: Path, re
                 "row": row,
                 "record": row,
                 "id": record["id"],
+                "id_text": None,
                 "image_id": record["image_id"],
                 "category_id": record.get("category_id", -1),
                 "image_row": first_row.get(record["image_id"], -1),

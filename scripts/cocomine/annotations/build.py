@@ -24,7 +24,15 @@ from cocomine.annotations.chunks import Part, Texts
 from cocomine.annotations.layout import TASKS, Layout, parse_value, walk
 from cocomine.annotations.outlines import mark
 from cocomine.annotations.reasons import PIXEL_TOLERANCE, TABLE, Reason, mask_of
-from cocomine.annotations.records import CategoryFacts, Facts, parse_leniently, read_category, replace_non_finite
+from cocomine.annotations.records import (
+    FIRST_WORD_ID,
+    CategoryFacts,
+    Facts,
+    as_polygons,
+    parse_leniently,
+    read_category,
+    replace_non_finite,
+)
 from cocomine.annotations.repairs import name_from_url, polygon_facts
 from cocomine.annotations.scan import Source
 from cocomine.base.errors import CocomineError
@@ -188,6 +196,7 @@ class _Tables:
         if TASKS[self.task] == "panoptic":
             self._check_panoptic_ids()
         else:
+            _number_by_place(table)
             mark(reasons, later_of_equal(table["id"]), Reason.DUPLICATE_ID)
         image_rows = rows_of(images["id"], table["image_id"])
         mark(reasons, (image_rows < 0) & (table["image_id"] >= 0), Reason.MISSING_IMAGE)
@@ -240,7 +249,7 @@ class _Tables:
             for row in np.flatnonzero(known & reaches).tolist():
                 text = self.source.read(int(columns["offset"][row]), int(columns["length"][row]))
                 record = parse_leniently(text, Facts())
-                found = polygon_facts(record["segmentation"], float(width[row]), float(height[row]))
+                found = polygon_facts(as_polygons(record["segmentation"]), float(width[row]), float(height[row]))
                 reasons[start + row] |= np.uint64(mask_of(*found))
             sized = known & (columns["rle_height"] >= 0)
             differs = (columns["rle_height"] != height) | (columns["rle_width"] != width)
@@ -330,6 +339,15 @@ class _Tables:
                 "annotation": dict(sorted(self.annotations.unknown.items())),
             },
         }
+
+
+def _number_by_place(table: Columns) -> None:
+    """Give records without an id the numbers that the repair of `no-id` gives them."""
+    ids = table["id"]
+    lacking = table["reasons"] & np.uint64(mask_of(Reason.NO_ID)) != 0
+    if lacking.any():
+        largest = int(ids[ids < FIRST_WORD_ID].max(initial=0))
+        ids[lacking] = largest + 1 + table["record"][lacking].astype(np.int64)
 
 
 def _span(layout: Layout, key: str) -> list[int] | None:

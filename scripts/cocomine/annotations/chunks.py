@@ -11,7 +11,7 @@ records form no cycles.
 import gc
 import re
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from itertools import chain
@@ -58,6 +58,14 @@ class Texts:
         encoded = [None if value is None else value.encode() for value in values]
         lengths = np.array([-1 if text is None else len(text) for text in encoded], np.int32)
         return cls(lengths, b"".join([text for text in encoded if text]))
+
+    @classmethod
+    def sparse(cls, size: int, values: Mapping[int, str]) -> "Texts":
+        """Return a column of `size` with few values, given by place in ascending order."""
+        lengths = np.full(size, -1, np.int32)
+        encoded = {place: text.encode() for place, text in values.items()}
+        lengths[list(encoded)] = [len(text) for text in encoded.values()]
+        return cls(lengths, b"".join(encoded.values()))
 
     @classmethod
     def join(cls, parts: Sequence["Texts"]) -> "Texts":
@@ -344,9 +352,6 @@ def _image_columns(chunk: _Chunk) -> _Columns:
     columns["width"] = np.array([r.width for r in rows], np.int32)
     columns["height"] = np.array([r.height for r in rows], np.int32)
     columns["license"] = np.array([r.license for r in rows], np.int32)
-    id_texts: list[str | None] = [None] * len(rows)
-    for place, facts in chunk.facts.items():
-        id_texts[place] = facts.id_text
     texts: dict[str, list[str | None]] = {
         "file_name": [r.file_name for r in rows],
         "coco_url": [r.coco_url for r in rows],
@@ -355,7 +360,13 @@ def _image_columns(chunk: _Chunk) -> _Columns:
     }
     given = 4 * len(rows) - sum(values.count(None) for values in texts.values())
     quotes = 2 * (3 * len(rows) + int((columns["license"] >= 0).sum())) + 4 * given
-    return columns, {name: Texts.of(values) for name, values in texts.items()} | {"id_text": Texts.of(id_texts)}, quotes
+    return columns, {name: Texts.of(values) for name, values in texts.items()} | _id_texts(chunk), quotes
+
+
+def _id_texts(chunk: _Chunk) -> dict[str, Texts]:
+    """The column of ids that are no plain integers, as they are written."""
+    found = {place: facts.id_text for place, facts in chunk.facts.items() if facts.id_text is not None}
+    return {"id_text": Texts.sparse(len(chunk.rows), found)}
 
 
 def _caption_columns(chunk: _Chunk) -> _Columns:
@@ -365,7 +376,7 @@ def _caption_columns(chunk: _Chunk) -> _Columns:
     columns["image_id"] = np.array([r.image_id for r in rows], np.int64)
     blank = np.array([not r.caption.strip() for r in rows], bool)
     mark(columns["reasons"], blank & _is_fast(chunk), Reason.NO_CAPTION)
-    return columns, {"caption": Texts.of([r.caption for r in rows])}, 8 * len(rows)
+    return columns, {"caption": Texts.of([r.caption for r in rows])} | _id_texts(chunk), 8 * len(rows)
 
 
 def _object_fields(rows: Sequence[Any]) -> dict[str, Array]:
@@ -414,7 +425,7 @@ def _object_columns(chunk: _Chunk) -> _Columns:
         _mark_keypoints(keypoints, columns["num_keypoints"], columns["reasons"])
     keys = len(rows) + with_keypoints + int((columns["num_keypoints"] >= 0).sum()) + _shared_keys(columns)
     keys += int(_RLE_QUOTES[columns["segmentation"]].sum())
-    return columns, {}, 2 * keys
+    return columns, _id_texts(chunk), 2 * keys
 
 
 _RLE_QUOTES = np.array([0, 1, 3, 4, 0])
@@ -453,15 +464,19 @@ def _panoptic_columns(chunk: _Chunk) -> _Columns:
     for place, row in enumerate(chunk.rows):
         if not row.segments_info:
             columns["reasons"][first[place]] |= _bit(Reason.NO_SEGMENTS)
+    id_texts: dict[int, str] = {}
     for place, facts in chunk.facts.items():
-        for segment, mask in facts.segments.items():
-            columns["reasons"][first[place] + segment] |= np.uint64(mask)
+        for segment, own in facts.segments.items():
+            columns["reasons"][first[place] + segment] |= np.uint64(own.mask)
+            if own.id_text is not None:
+                id_texts[int(first[place]) + segment] = own.id_text
     empty = columns["reasons"] & no_object != 0
     held = columns["reasons"][empty]
     _mark_object(columns, np.repeat(_is_fast(chunk), counts))
     columns["reasons"][empty] = held
     absent = sum(not r.segments_info for r in chunk.rows)
-    return columns, {}, 8 * len(chunk.rows) + 2 * (_shared_keys(columns) - 2 * absent)
+    texts = {"id_text": Texts.sparse(int(counts.sum()), id_texts)}
+    return columns, texts, 8 * len(chunk.rows) + 2 * (_shared_keys(columns) - 2 * absent)
 
 
 _COLUMNS: Final[dict[str, Callable[[_Chunk], _Columns]]] = {

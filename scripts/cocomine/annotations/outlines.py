@@ -16,7 +16,7 @@ import numpy as np
 import numpy.typing as npt
 
 from cocomine.annotations.reasons import Reason, mask_of
-from cocomine.annotations.records import BAD_SEGMENTATION, Rle
+from cocomine.annotations.records import BAD_SEGMENTATION, Rle, as_polygons
 
 Array = npt.NDArray[Any]
 
@@ -66,6 +66,15 @@ def segmentation_columns(segmentations: Sequence[Any], iscrowd: Array, reasons: 
         rings = _rings_of_values(values)
 
     first = np.concatenate([[0], np.cumsum(rings.polygons)])
+    if (points := rings.numbers == 2).any():
+        values = [SEGMENTATION.decode(value) if type(value) is msgspec.Raw else value for value in values]
+        for place in np.flatnonzero(_any_of(points, first)).tolist():
+            joined = as_polygons(values[place])
+            if joined is not None and joined is not values[place]:
+                values[place] = joined
+                reasons[place] |= np.uint64(mask_of(Reason.POLYGON_NESTING))
+        rings = _rings_of_values(values)
+        first = np.concatenate([[0], np.cumsum(rings.polygons)])
     odd = rings.numbers % 2 == 1
     if odd.any():
         mark(reasons, _any_of(odd, first), Reason.POLYGON_ODD)

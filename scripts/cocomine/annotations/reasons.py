@@ -83,6 +83,8 @@ class Reason(StrEnum):
     DUPLICATE_SEGMENT = "duplicate-segment"
 
     IMAGE_UNREADABLE = "image-unreadable"
+    NO_ID = "no-id"
+    POLYGON_NESTING = "polygon-nesting"
 
 
 @dataclass(frozen=True)
@@ -455,6 +457,24 @@ TABLE: Final[tuple[Rule, ...]] = (
         "something lies at the image's place that cannot be taken: a FIFO, a device, a folder, a link that loops or "
         "leads out of the folder, a name too long, no permission, a file that changes while it is read",
     ),
+    Rule(
+        Reason.NO_ID,
+        48,
+        ("annotation", "caption"),
+        "index",
+        "repair",
+        "the annotation has no `id`",
+        "it is numbered by its place: the largest id below 2^52 of its file, plus its place from 1",
+    ),
+    Rule(
+        Reason.POLYGON_NESTING,
+        49,
+        ("annotation",),
+        "index",
+        "repair",
+        "`segmentation` is one polygon without a list around it, or polygons of points [x, y] or {x, y}",
+        "the same numbers are written in COCO's form, a list of lists [x, y, x, y, …]",
+    ),
 )
 
 RULES: Final[dict[Reason, Rule]] = {rule.reason: rule for rule in TABLE}
@@ -467,6 +487,8 @@ NEVER_KEPT: Final[dict[Reason, str]] = {
     Reason.TEXT_ID: 'to a reader of COCO\'s format the id "7" is not 7',
     Reason.NOT_FINITE: "with NaN the file would be no JSON",
     Reason.BAD_TEXT: "with bytes that are no UTF-8 the file would be no JSON",
+    Reason.NO_ID: "nothing could refer to them",
+    Reason.POLYGON_NESTING: "to a reader of COCO's format they have no outline",
     Reason.UNSAFE_FILE_NAME: "their files would be written outside of their folder",
 }
 """Reasons for which policy `keep` is refused, and why."""

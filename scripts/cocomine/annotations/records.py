@@ -108,8 +108,8 @@ class Facts:
 
     mask: int = 0
     id_text: str | None = None
-    segments: dict[int, int] = field(default_factory=dict)
-    """Of a panoptic record: the masks of its segments, by their place, where they have any."""
+    segments: dict[int, "Facts"] = field(default_factory=dict)
+    """Of a panoptic record: what was found of its segments, by their place, where anything was."""
 
     def add(self, reason: Reason) -> None:
         """Note `reason`."""
@@ -242,9 +242,17 @@ def _read_id(record: dict[str, Any], key: str, facts: Facts) -> int:
 def _read_own_id(record: dict[str, Any], facts: Facts) -> int:
     number = _read_id(record, "id", facts)
     value = record.get("id")
-    if "id" in record and (isinstance(value, bool) or not isinstance(value, int)):
+    if "id" in record and (number < 0 or isinstance(value, bool) or not isinstance(value, int)):
         facts.id_text = json.dumps(value)[:200]
     return number
+
+
+def _read_id_if_any(record: dict[str, Any], facts: Facts) -> int:
+    """Read the id of a record that can be numbered where it has none."""
+    if record.get("id") is None:
+        facts.add(Reason.NO_ID)
+        return -1
+    return _read_own_id(record, facts)
 
 
 def _read_text(record: dict[str, Any], key: str) -> str | None:
@@ -329,11 +337,44 @@ def replace_non_finite(value: Any, stand_in: Callable[[float], Any]) -> Any:
 
 def as_numbers(value: Any) -> list[float] | None:
     """Return a list of numbers as floats; None for anything else."""
-    if not isinstance(value, list):
+    return [as_number(item)[0] for item in value] if _are_numbers(value) else None
+
+
+def _are_numbers(value: Any) -> bool:
+    return isinstance(value, list) and all(
+        isinstance(item, int | float) and not isinstance(item, bool) for item in value
+    )
+
+
+def as_polygons(value: list[Any]) -> list[list[Any]] | None:
+    """Return an outline as COCO's list of polygons [x0, y0, x1, y1, …]; None where it is no outline.
+
+    It is `value` itself if that has COCO's form. Tools also write one polygon without a list around it, and points as
+    [x, y] or {"x": x, "y": y}; three points are the least that an outline of points has.
+    """
+    if all(_are_numbers(ring) for ring in value) and not (len(value) >= 3 and all(len(ring) == 2 for ring in value)):
+        return value
+    if len(value) >= 6 and _are_numbers(value):
+        return [value]
+    if (ring := _joined_points(value)) is not None:
+        return [ring]
+    rings: list[list[Any]] = []
+    for item in value:
+        ring = item if _are_numbers(item) else _joined_points(item)
+        if ring is None:
+            return None
+        rings.append(ring)
+    return rings
+
+
+def _joined_points(value: Any) -> list[Any] | None:
+    """Return three points or more as one list of their coordinates; None for anything else."""
+    if not isinstance(value, list) or len(value) < 3:
         return None
-    if not all(isinstance(item, int | float) and not isinstance(item, bool) for item in value):
+    points = [[item["x"], item["y"]] if isinstance(item, dict) and {"x", "y"} <= set(item) else item for item in value]
+    if not all(_are_numbers(point) and len(point) == 2 for point in points):
         return None
-    return [as_number(item)[0] for item in value]
+    return [number for point in points for number in point]
 
 
 def _read_segmentation(record: dict[str, Any], facts: Facts) -> list[list[float]] | Rle | None:
@@ -341,10 +382,12 @@ def _read_segmentation(record: dict[str, Any], facts: Facts) -> list[list[float]
     if value is None or value == []:
         return None
     if isinstance(value, list):
-        polygons = [as_numbers(polygon) for polygon in value]
-        if any(polygon is None for polygon in polygons):
+        rings = as_polygons(value)
+        if rings is None:
             return BAD_SEGMENTATION
-        result = [polygon for polygon in polygons if polygon is not None]
+        if rings is not value:
+            facts.add(Reason.POLYGON_NESTING)
+        result = [[as_number(number)[0] for number in ring] for ring in rings]
         if not all(math.isfinite(number) for polygon in result for number in polygon):
             facts.add(Reason.NOT_FINITE)
         return result
@@ -425,7 +468,7 @@ def read_object(text: bytes) -> tuple[KeypointRecord, Facts]:
         facts.add(Reason.BAD_FIELD)
     return (
         KeypointRecord(
-            id=_read_own_id(record, facts),
+            id=_read_id_if_any(record, facts),
             image_id=_read_id(record, "image_id", facts),
             category_id=_read_id(record, "category_id", facts),
             iscrowd=_read_flag(record, facts),
@@ -452,7 +495,7 @@ def read_caption(text: bytes) -> tuple[CaptionRecord, Facts]:
         facts.add(Reason.NO_CAPTION)
     return (
         CaptionRecord(
-            id=_read_own_id(record, facts),
+            id=_read_id_if_any(record, facts),
             image_id=_read_id(record, "image_id", facts),
             caption=caption if isinstance(caption, str) else "",
         ),
@@ -486,7 +529,7 @@ def read_panoptic(text: bytes) -> tuple[PanopticRecord, Facts]:
                 )
             )
         if own.mask:
-            facts.segments[place] = own.mask
+            facts.segments[place] = own
     name = record.get("file_name")
     if not isinstance(name, str):
         facts.add(Reason.NO_FILE_NAME)

@@ -27,6 +27,7 @@ from cocomine.annotations.records import (
     as_integer,
     as_number,
     as_numbers,
+    as_polygons,
     flag_of,
     parse_leniently,
 )
@@ -67,12 +68,18 @@ class _CannotRepairError(Exception):
         self.reason = reason
 
 
-def repair(kind: str, raw: bytes, reasons: Collection[Reason], size: tuple[int, int] | None = None) -> Outcome:
+def repair(
+    kind: str,
+    raw: bytes,
+    reasons: Collection[Reason],
+    size: tuple[int, int] | None = None,
+    number: int | None = None,
+) -> Outcome:
     """Repair one record for `reasons` (those whose policy is `repair`).
 
     `kind` is image, annotation, caption, category, segment (one item of `segments_info`) or panoptic (the whole
-    record), `raw` the record's JSON text, `size` the image's (width, height) in pixels, which boxes and areas need.
-    Never raises for what a record may hold.
+    record), `raw` the record's JSON text, `size` the image's (width, height) in pixels, which boxes and areas need,
+    and `number` the id that the index gives to a record without one. Never raises for what a record may hold.
     """
     facts = Facts()
     try:
@@ -83,7 +90,7 @@ def repair(kind: str, raw: bytes, reasons: Collection[Reason], size: tuple[int, 
         return Outcome(None, failed=Reason.NOT_AN_OBJECT, detail=f"a {type(record).__name__}")
     original = copy.deepcopy(record)
     try:
-        done = _apply(_Work(kind, record, size, reasons))
+        done = _apply(_Work(kind, record, size, reasons, number))
         text = _serialise(record)
     except _CannotRepairError as error:
         return Outcome(None, failed=error.reason, detail=str(error))
@@ -143,12 +150,16 @@ Size = tuple[int, int] | None
 
 @dataclass(frozen=True)
 class _Work:
-    """A record under repair, changed in place: its kind, its image's (width, height) in px, the reasons to repair."""
+    """A record under repair, changed in place.
+
+    With its kind, its image's (width, height) in px, the reasons to repair, and the number for a record without an id.
+    """
 
     kind: str
     record: dict[str, Any]
     size: Size
     reasons: Collection[Reason]
+    number: int | None = None
 
 
 _Change = Callable[[_Work], None]
@@ -245,6 +256,20 @@ def name_from_url(url: str | None) -> str | None:
 def _iscrowd(work: _Work) -> None:
     if work.record.get("iscrowd") is None:
         work.record["iscrowd"] = 0
+
+
+def _number_it(work: _Work) -> None:
+    if work.number is None:
+        raise _CannotRepairError(Reason.NO_ID, "its place in the file is not known")
+    work.record["id"] = work.number
+
+
+def _nesting(work: _Work) -> None:
+    outline = work.record.get("segmentation")
+    rings = as_polygons(outline) if isinstance(outline, list) else None
+    if rings is None:
+        raise _CannotRepairError(Reason.POLYGON_NESTING, "the segmentation is no outline")
+    work.record["segmentation"] = rings
 
 
 def _short_polygons(work: _Work) -> None:
@@ -381,10 +406,12 @@ def _nothing(work: _Work) -> None:
 
 _STEPS: Final[tuple[tuple[Reason, _Change], ...]] = (
     (Reason.DUPLICATE_KEY, _nothing),
+    (Reason.NO_ID, _number_it),
     (Reason.TEXT_ID, _ids),
     (Reason.BAD_FIELD, _fields),
     (Reason.NO_FILE_NAME, _file_name),
     (Reason.NO_ISCROWD, _iscrowd),
+    (Reason.POLYGON_NESTING, _nesting),
     (Reason.POLYGON_TOO_SHORT, _short_polygons),
     (Reason.POLYGON_OUTSIDE, _polygons_outside),
     *((reason, _box(reason)) for reason in _BOX_REASONS),

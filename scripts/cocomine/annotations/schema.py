@@ -16,7 +16,7 @@ import pyarrow.parquet as pq
 from cocomine.base.errors import CocomineError
 from cocomine.base.files import read_json
 
-FORMAT: Final = 1
+FORMAT: Final = 2
 """Raised when a column changes its meaning; `Index` refuses another."""
 
 NO_SEGMENTATION, POLYGONS, UNCOMPRESSED_RLE, COMPRESSED_RLE, OTHER_SEGMENTATION = range(5)
@@ -45,7 +45,8 @@ ANNOTATIONS: Final = pa.schema(
     [
         ("row", pa.int64()),  # order in the file, from 0; of panoptic segments, over all records
         ("record", pa.int32()),  # number of the enclosing record: of panoptic, the image's; else = row
-        ("id", pa.int64()),  # -1 when unusable
+        ("id", pa.int64()),  # -1 when unusable; made from its place when absent
+        ("id_text", pa.string()),  # the id's JSON text where it is not a plain integer, else null
         ("image_id", pa.int64()),  # -1 when unusable
         ("category_id", pa.int64()),  # -1 when unusable, or of a caption
         ("image_row", pa.int32()),  # row of images.parquet, the first of its id; -1 when there is none

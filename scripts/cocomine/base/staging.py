@@ -59,6 +59,10 @@ def _own_folder(place: Path) -> tuple[Path, int]:
             lock = os.open(folder / "lock", os.O_RDWR | os.O_CREAT, 0o600)
         except FileNotFoundError:
             continue
+        except FileExistsError:
+            if place.exists() and not place.is_dir():
+                raise
+            continue
         _lock(lock, fcntl.LOCK_EX)
         if (folder / "lock").exists():
             return folder, lock

@@ -243,7 +243,8 @@ class Trace:
             "kind": kind, "task": task, "source_split": split, "id": identity, "image_id": image_id,
             "file_name": name or "", "category": other.categories[cls].name if cls >= 0 else "",
         }  # fmt: skip
-        lines = self.quarantine.starting(kind, task, split, identity, image_id)
+        owner_id = image_id if image_id >= 0 else ""
+        lines = self.quarantine.starting(kind, task, split, table.written_id(row), owner_id)
         found = list(lines)
         if found and bad[row]:
             (line,) = quarantined_lines(kind, task, other, _only(row, table.rows), self.query, images_bad)
@@ -295,8 +296,9 @@ class Trace:
 
     def _late(self, kind: str, split: str, row: int) -> dict[str, str] | None:
         """The line of a record that was quarantined after the selection, past those of early ones with its id."""
-        ids = (self.source.images if kind == "image" else self.source.annotations)["id"]
-        lines = list(self.quarantine.starting(kind, "instances", split, int(ids[row])))
+        table = self.source.images if kind == "image" else self.source.annotations
+        ids = table["id"]
+        lines = list(self.quarantine.starting(kind, "instances", split, table.written_id(row)))
         if not lines:
             return None
         mask = self.images_quarantined if kind == "image" else self.annotations_quarantined

@@ -330,14 +330,8 @@ class _Assembly:
     def _quarantine_rows(self, kind: str, rows: Rows, reason: str, detail: str, task: str = "instances") -> None:
         source = self.source
         self.outcomes[kind].decide(rows, QUARANTINED)
-        table = source.images if kind == "image" else source.annotations
-        splits = table.split_of(rows).tolist()
-        for row, split in zip(rows.tolist(), splits, strict=True):
-            identity = int(table["id"][row])
-            image_id = identity if kind == "image" else int(table["image_id"][row])
-            category = None if kind == "image" else int(table["category_id"][row])
-            name = source.splits[split].name
-            self.ledger.quarantined.append(Quarantined(kind, task, name, identity, image_id, category, reason, detail))
+        lines = (quarantined_line(kind, task, source, row, reason, detail) for row in rows.tolist())
+        self.ledger.quarantined += lines
 
     def _follow_images(self, rows: Rows) -> None:
         """Quarantine annotations whose image was, under the reason of the image."""
@@ -495,11 +489,12 @@ class _Assembly:
         for number, record in enumerate(source.category_records):
             split = source.splits[record.split].name
             here = np.array([number])
-            line = ("category", task, split, record.id)
+            line = ("category", task, split, record.written_id)
             bad = reasons_of(record.reasons & source.bad_categories)
             if bad:
                 detail = "also " + ", ".join(bad[1:]) if len(bad) > 1 else ""
-                self.ledger.quarantined.append(Quarantined(*line, None, record.id, bad[0], detail))
+                owner = record.id if record.id >= 0 else None
+                self.ledger.quarantined.append(Quarantined(*line, None, owner, bad[0], detail, record.place))
                 outcomes.decide(here, QUARANTINED)
                 continue
             if record.repeats or (ids is not None and record.id not in ids):
@@ -511,7 +506,8 @@ class _Assembly:
                 assert outcome.raw is not None, f"category {record.id}: {outcome.failed} {outcome.detail}"
                 raw = outcome.raw
                 texts = canonical_json(outcome.before), canonical_json(outcome.after)
-                self.ledger.repaired(Repaired(*line, ",".join(mend), *texts), mend)
+                repaired_line = Repaired("category", task, split, record.id, ",".join(mend), *texts, record.place)
+                self.ledger.repaired(repaired_line, mend)
             result.append(raw)
             repaired.append(bool(mend))
             written.append(number)
@@ -811,4 +807,4 @@ def _count(reasons: Iterable[str]) -> dict[str, int]:
 
 
 def _sorted_lines(lines: list[Any]) -> list[Any]:
-    return sorted(lines, key=lambda line: (line.task, line.kind, line.source_split, line.id, line.reason))
+    return sorted(lines, key=lambda line: (line.task, line.kind, line.source_split, line.record, str(line.id)))

@@ -43,21 +43,29 @@ Findings = list[tuple[Reason, str]]
 
 @dataclass(frozen=True)
 class Quarantined:
-    """One line of quarantine.tsv."""
+    """One line of quarantine.tsv.
+
+    `id` is the id as it is written where it is no usable one; `record` the record's number in its array of its file,
+    from 0.
+    """
 
     kind: str
     task: str
     source_split: str
-    id: int
+    id: int | str
     image_id: int | None
     category_id: int | None
     reason: str
     detail: str
+    record: int
 
 
 @dataclass(frozen=True)
 class Repaired:
-    """One line of repairs.tsv; `before` and `after` are JSON objects of the values that changed."""
+    """One line of repairs.tsv; `before` and `after` are JSON objects of the values that changed.
+
+    `record` is the record's number in its array of its file, from 0.
+    """
 
     kind: str
     task: str
@@ -66,6 +74,7 @@ class Repaired:
     reason: str
     before: str
     after: str
+    record: int
 
 
 class Outcomes:
@@ -270,7 +279,8 @@ def examine(
             raw = files[int(spans.file[at])].raw(int(spans.offset[at]), int(spans.length[at]))
             image_size = (int(widths[at]), int(heights[at]))
             reasons = reasons_of(int(facts[at]) & masks["repair"]) if to_repair[at] else []
-            outcome = repair(repair_kind, raw, reasons, image_size) if reasons else None
+            number = int(table["id"][rows[at]])
+            outcome = repair(repair_kind, raw, reasons, image_size, number) if reasons else None
             text = raw if outcome is None else outcome.raw
             failed, detail = (None, "") if outcome is None else (outcome.failed, outcome.detail)
             if text is not None and draw:
@@ -284,7 +294,7 @@ def examine(
                         text, failed, detail = None, reason, words
                     elif policy == "repair":
                         reasons = [*reasons, reason]
-                        outcome = repair(repair_kind, raw, reasons, image_size)
+                        outcome = repair(repair_kind, raw, reasons, image_size, number)
                         text, failed, detail = outcome.raw, outcome.failed, outcome.detail
                     else:
                         progress.count(f"{reason}, kept")
@@ -301,8 +311,8 @@ def examine(
                     canonical_json(replace_non_finite(values, str)) for values in (outcome.before, outcome.after)
                 )
                 split = split_names[int(splits[at])]
-                identity = int(table["id"][rows[at]])
-                ledger.repaired(Repaired(kind, task, split, identity, ",".join(reasons), before, after), reasons)
+                place = table.place(int(rows[at]))
+                ledger.repaired(Repaired(kind, task, split, number, ",".join(reasons), before, after, place), reasons)
                 if on_repaired is not None:
                     on_repaired(at, text)
                 progress.count("repaired")
@@ -360,13 +370,25 @@ def quarantined_line(kind: str, task: str, source: Source, row: int, reason: str
     """Return the line of quarantine.tsv for the record at a global row."""
     table = source.images if kind == "image" else source.annotations
     split = source.splits[int(table.split_of(np.array([row]))[0])].name
-    identity = int(table["id"][row])
-    if kind == "image":
-        return Quarantined(kind, task, split, identity, identity, None, reason, detail)
-    category = int(table["category_id"][row])
+    image_id, category_id = (table[name][row] if name in table.parts[0].names else -1 for name in _OWNERS)
     return Quarantined(
-        kind, task, split, identity, int(table["image_id"][row]), category if category >= 0 else None, reason, detail
+        kind,
+        task,
+        split,
+        identity := table.written_id(row),
+        identity if kind == "image" and isinstance(identity, int) else _known(image_id),
+        _known(category_id),
+        reason,
+        detail,
+        table.place(row),
     )
+
+
+_OWNERS = ("image_id", "category_id")
+
+
+def _known(identity: int) -> int | None:
+    return int(identity) if identity >= 0 else None
 
 
 def quarantined_lines(

@@ -26,6 +26,7 @@ from cocomine.annotations.reasons import Reason, mask_of, masks_by_policy, polic
 from cocomine.annotations.records import LARGEST_SIDE, as_id, as_integer
 from cocomine.annotations.schema import open_index
 from cocomine.base.errors import CocomineError
+from cocomine.base.files import canonical_json
 
 log = logging.getLogger("cocomine")
 
@@ -150,6 +151,17 @@ class Table:
         result: list[str | None] = column.take(arrow.column(rows, pa.int64())).to_pylist()
         return result
 
+    def written_id(self, row: int) -> int | str:
+        """Return the id of the record at a global row or, where it is unusable, its JSON text ("" for none)."""
+        identity = int(self["id"][row])
+        return identity if identity >= 0 else self.texts("id_text", np.array([row]))[0] or ""
+
+    def place(self, row: int) -> int:
+        """Return the number of the record at a global row in its array of its file, from 0."""
+        if "record" in self.parts[0].names:
+            return int(self["record"][row])
+        return row - int(self.starts[self.split_of(np.array([row]))[0]])
+
     def split_of(self, rows: Rows) -> Rows:
         """Return which split each global row belongs to, as the number of the split."""
         if len(self.parts) == 1:
@@ -179,14 +191,17 @@ class Category:
 class CategoryRecord:
     """One record of a file's `categories`: its place, what it says, and the bits of its reasons.
 
-    `id` is -1 when it has no usable one. `repeats` tells whether an earlier split has its id, as every split of one
+    `place` is its number in the array, from 0. `id` is -1 when it has no usable one; `written_id` is then its JSON
+    text. `repeats` tells whether an earlier split has its id, as every split of one
     release does.
     """
 
     split: int
+    place: int
     offset: int
     length: int
     id: int
+    written_id: int | str
     name: str
     supercategory: str
     reasons: int
@@ -214,16 +229,18 @@ class Source:
         for number, split in enumerate(self.splits):
             values, spans = split.manifest["categories"], split.manifest["categories_spans"]
             reasons = split.manifest.get("categories_reasons") or [0] * len(values)
-            for value, span, bits in zip(values, spans, reasons, strict=True):
+            for place, (value, span, bits) in enumerate(zip(values, spans, reasons, strict=True)):
                 fields = value if isinstance(value, dict) else {}
                 identity = as_id(fields.get("id"))[0]
                 name, parent = fields.get("name"), fields.get("supercategory")
                 records.append(
                     CategoryRecord(
                         split=number,
+                        place=place,
                         offset=int(span[0]),
                         length=int(span[1]),
                         id=identity,
+                        written_id=identity if identity >= 0 or "id" not in fields else canonical_json(fields["id"]),
                         name=name if isinstance(name, str) else "",
                         supercategory=parent if isinstance(parent, str) else "",
                         reasons=int(bits),

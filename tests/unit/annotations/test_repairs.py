@@ -39,6 +39,24 @@ REPAIRS: list[tuple[Reason, str, dict[str, Any], dict[str, Any]]] = [
         thing(segmentation=[[101, 1, 109, 1, 109, 9], [1, 1, 9, 1, 9, 9]]),
         {"segmentation": [[1, 1, 9, 1, 9, 9]]},
     ),
+    (
+        Reason.POLYGON_NESTING,
+        "annotation",
+        thing(segmentation=[1, 1, 9, 1, 9, 9.5]),
+        {"segmentation": [[1, 1, 9, 1, 9, 9.5]]},
+    ),
+    (
+        Reason.POLYGON_NESTING,
+        "annotation",
+        thing(segmentation=[[1, 1], [9, 1], [9, 9]]),
+        {"segmentation": [[1, 1, 9, 1, 9, 9]]},
+    ),
+    (
+        Reason.POLYGON_NESTING,
+        "annotation",
+        thing(segmentation=[[[1, 1], [9, 1], [9, 9]], [5, 5, 9, 5, 9, 9], [{"x": 1, "y": 2}] * 3]),
+        {"segmentation": [[1, 1, 9, 1, 9, 9], [5, 5, 9, 5, 9, 9], [1, 2, 1, 2, 1, 2]]},
+    ),
     (Reason.NO_BOX, "annotation", thing(bbox=None), {"bbox": [10.0, 10.0, 10.0, 10.0]}),
     (Reason.BAD_BOX, "annotation", thing(bbox=[1]), {"bbox": [10.0, 10.0, 10.0, 10.0]}),
     (Reason.BOX_ZERO_SIDE, "annotation", thing(bbox=[10, 10, 5, 0]), {"bbox": [10.0, 10.0, 10.0, 10.0]}),
@@ -81,7 +99,7 @@ def test_each_repair_changes_what_it_says_and_nothing_else(reason, kind, record,
 
 
 def test_every_repair_of_the_table_is_shown_here():
-    shown = {case[0] for case in REPAIRS} | {Reason.DUPLICATE_KEY}
+    shown = {case[0] for case in REPAIRS} | {Reason.DUPLICATE_KEY, Reason.NO_ID}
     assert shown == {rule.reason for rule in TABLE if rule.repair}
 
 
@@ -118,6 +136,14 @@ def test_what_cannot_be_repaired_exactly_is_not_repaired(reason, kind, record, f
     outcome = repair(kind, json.dumps(record).encode(), [reason], SIZE)
     assert (outcome.raw, outcome.failed) == (None, failed)
     assert outcome.detail
+
+
+def test_a_record_without_an_id_gets_the_number_that_the_index_gave_it():
+    record = {key: value for key, value in thing().items() if key != "id"}
+    outcome = repair("annotation", json.dumps(record).encode(), [Reason.NO_ID], SIZE, 12)
+    assert outcome.raw is not None
+    assert json.loads(outcome.raw) == record | {"id": 12}
+    assert repair("annotation", json.dumps(record).encode(), [Reason.NO_ID], SIZE).failed == Reason.NO_ID
 
 
 def test_without_the_image_size_no_box_is_made():

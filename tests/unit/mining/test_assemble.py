@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from cocomine.annotations.reasons import NEVER_KEPT, TABLE
+from cocomine.annotations.records import as_id
 from cocomine.base.errors import CocomineError
 from cocomine.coco.reader import load_document
 from cocomine.mining import interference
@@ -278,7 +279,7 @@ def test_a_file_whose_ids_are_words_is_mined_like_any_other(tmp_path):
     assert image.id == 2**52 + int.from_bytes(hashlib.sha256("img é".encode()).digest()[:8], "big") % 2**52
 
 
-@pytest.mark.parametrize("identity", ["", " ", "-1", "1.5", "NaN", "-inf", "9" * 30, None, True, [], {}])
+@pytest.mark.parametrize("identity", ["", " ", "-1", "1.5", "NaN", "-inf", "9" * 30, True, [], {}])
 def test_what_can_be_no_id_is_quarantined(tmp_path, identity):
     build(tmp_path, {"instances_a": document([annotation(1), annotation(identity, area=390.0)])})
     assert [record["id"] for record in subset(tmp_path)["annotations"]] == [1]
@@ -638,3 +639,63 @@ def test_images_that_would_share_a_mask_are_named_before_anything_is_drawn(tmp_p
     content["images"][0]["file_name"] = "train/1.jpg"
     with pytest.raises(CocomineError, match=r"train/1\.jpg and val/1\.png would share one mask, 1\.png"):
         build(tmp_path, {"instances_a": content})
+
+
+def test_quarantined_records_can_be_found_by_their_id_as_written_and_their_place(tmp_path):
+    huge, largest = 10**30, 2**63 - 1
+    content = document(
+        [
+            annotation(largest),
+            annotation(2**63),
+            annotation(huge),
+            annotation(-1),
+            annotation(1.8e19),
+            annotation("x", image_id=-7),
+        ]
+    )
+    content["images"].append({"id": 2**63, "file_name": "3.jpg", "width": 9, "height": 9})
+    content["categories"].append({"id": -3, "name": "kite"})
+    build(tmp_path, {"instances_a": content})
+    assert [record["id"] for record in subset(tmp_path)["annotations"]] == [largest]
+    found = [(line["kind"], line["id"], line["image_id"], line["record"]) for line in lines(tmp_path, "quarantine")]
+    assert found == [
+        ("annotation", str(2**63), "1", "1"),
+        ("annotation", str(huge), "1", "2"),
+        ("annotation", "-1", "1", "3"),
+        ("annotation", "1.8e+19", "1", "4"),
+        ("annotation", str(as_id("x")[0]), "", "5"),
+        ("category", "-3", "", "2"),
+        ("image", str(2**63), "", "2"),
+    ]
+
+
+@pytest.mark.parametrize(
+    ("given", "numbered"),
+    [
+        ([None, None, None], [1, 2, 3]),
+        ([5, None, 2], [5, 7, 2]),
+        (["x", None, "9"], [as_id("x")[0], 11, 9]),
+    ],
+)
+def test_annotations_without_an_id_are_numbered_by_their_place(tmp_path, given, numbered):
+    records = [annotation(identity, image_id=1 + n % 2, number=n) for n, identity in enumerate(given)]
+    records = [{key: value for key, value in record.items() if value is not None} for record in records]
+    captions = {
+        "images": document([])["images"],
+        "annotations": [{"image_id": 1, "caption": "a"}, {"id": None, "image_id": 2, "caption": "b"}],
+    }
+    statistics = build(tmp_path, {"instances_a": document(records), "captions_a": captions})
+    assert [record["id"] for record in subset(tmp_path)["annotations"]] == numbered
+    written = load_document(tmp_path / "out/tasks/captions.json").annotations
+    assert [(record.id, record.caption) for record in written] == [(1, "a"), (2, "b")]
+    assert statistics["repaired"]["no-id"] == given.count(None) + 2
+    lacking = [line for line in lines(tmp_path, "repairs") if line["reason"] == "no-id" and line["task"] == "instances"]
+    assert [given[int(line["record"])] for line in lacking] == [None] * given.count(None)
+
+
+def test_an_outline_of_another_nesting_is_put_into_the_form_of_coco(tmp_path):
+    flat = [10, 10, 30, 10, 30, 30, 10, 30]
+    points = [[10, 10], [30, 10], [30, 30], [10, 30]]
+    records = [annotation(n, segmentation=shape) for n, shape in enumerate((flat, points, [points], [flat]), start=1)]
+    build(tmp_path, {"instances_a": document(records)}, {"policy": {"exact-duplicate": "keep"}})
+    assert [record["segmentation"] for record in subset(tmp_path)["annotations"]] == [[flat]] * 4
