@@ -7,9 +7,8 @@ import pyarrow.parquet as pq
 
 from cocomine.base.files import read_table
 from cocomine.coco.by_image import RecordsByImage
+from cocomine.coco.sizes import LARGE, SMALL
 from cocomine.evaluation.slices import Attribute, by_ranges, by_thirds, by_value
-
-SMALL, MEDIUM = 32**2, 96**2  # COCO's own size classes, in square pixels
 
 
 def read_attributes(subset_dir: Path, image_ids: list[int]) -> list[Attribute]:
@@ -52,7 +51,7 @@ def _of_objects(path: Path, image_ids: list[int]) -> list[Attribute]:
     sizes: list[str | None] = []
     for image in image_ids:
         middle = float(np.median(areas[image])) if areas[image] else None
-        size = None if middle is None else "small" if middle < SMALL else "medium" if middle < MEDIUM else "large"
+        size = None if middle is None else "small" if middle < SMALL else "medium" if middle < LARGE else "large"
         sizes.append(size)
     return [
         by_value("object size", sizes),
