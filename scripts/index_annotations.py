@@ -16,6 +16,7 @@ from pathlib import Path
 from cocomine.annotations.build import build_index
 from cocomine.annotations.layout import TASKS
 from cocomine.base import command
+from cocomine.sources.proof import locked_sha256
 
 
 def build_parser() -> argparse.ArgumentParser:
@@ -32,6 +33,9 @@ def build_parser() -> argparse.ArgumentParser:
         "--out-dir", required=True, type=Path, metavar="DIR", help="where index.json and the two tables are written"
     )
     parser.add_argument(
+        "--lock", type=Path, metavar="JSON", help="sync.lock.json of the source: the file must have the SHA-256 locked"
+    )
+    parser.add_argument(
         "--threads",
         type=int,
         default=1,
@@ -44,7 +48,8 @@ def build_parser() -> argparse.ArgumentParser:
 def main(options: argparse.Namespace) -> int:
     """Index the file."""
     split = options.split or options.annotations.stem.removeprefix(f"{options.task}_")
-    build_index(options.annotations, options.task, split, options.out_dir, options.threads)
+    locked = locked_sha256(options.lock, options.annotations.name) if options.lock else ""
+    build_index(options.annotations, options.task, split, options.out_dir, options.threads, locked)
     return 0
 
 

@@ -22,6 +22,9 @@ def build_parser() -> argparse.ArgumentParser:
     """Return the command line of this script."""
     parser = command.parser(__doc__, settings="tensors")
     parser.add_argument("--images", type=Path, required=True, metavar="TSV", help="the subset's images.tsv")
+    parser.add_argument(
+        "--images-lock", type=Path, metavar="TSV", help="images.lock.tsv: every image must have the SHA-256 locked"
+    )
     parser.add_argument("--store-dir", type=Path, required=True, metavar="DIR", help="the store that holds the images")
     parser.add_argument("--masks-dir", type=Path, required=True, metavar="DIR", help="the folder that holds semantic/")
     parser.add_argument("--split", type=Path, metavar="TSV", help="split.tsv; without it the split column is empty")
@@ -45,6 +48,7 @@ def main(options: argparse.Namespace) -> None:
         options.out_dir,
         options.threads,
         options.labels,
+        options.images_lock,
     )
 
 

@@ -34,7 +34,7 @@ rule index_annotations:
         "Index {wildcards.task} of {wildcards.source}'s {wildcards.split}"
     shell:
         "python {input.script:q} --task {wildcards.task:q} --split {wildcards.split:q} --annotations {params.file:q} "
-        "--out-dir {params.folder:q} --threads {threads} --log {log:q}"
+        "--lock {input.lock:q} --out-dir {params.folder:q} --threads {threads} --log {log:q}"
 
 
 rule compare_sources:

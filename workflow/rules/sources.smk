@@ -10,7 +10,13 @@ run where snakemake was started, since a cluster's compute nodes often have no w
 Snakemake removes a lock before its rule runs again, so what a lock pins would pin nothing. The checksums of the first
 use are therefore kept in data/locks, beside the locks of earlier builds; nothing removes them but a user who accepts
 new bytes. A synthetic bucket is drawn anew whenever its settings or its code change, so it is not pinned.
+
+A sync runs again when a file that it brought is gone or has another size or time (`changed`): it then fetches the file
+anew, or stops at a file that was changed in a folder used in place. Snakemake compares a parameter with the last run's
+only where its function asks for neither input nor output.
 """
+
+from cocomine.sources.proof import annotations_unlike, images_unlike
 
 
 localrules:
@@ -65,6 +71,9 @@ rule sync_annotations:
         settings=settings("source", "source"),
         folder=lambda wildcards, output: str(Path(output.lock).parent),
         pins=lambda wildcards: pins("annotations", plan.sources[wildcards.source]),
+        changed=lambda wildcards: annotations_unlike(
+            Path(plan.sources[wildcards.source].lock)
+        ),
     message:
         "Sync the annotation files of {wildcards.source}"
     shell:
@@ -96,8 +105,15 @@ rule sync_images:
         ),
         store=lambda wildcards: plan.subsets[wildcards.subset].source.store.folder,
         pins=lambda wildcards: pins("images", plan.subsets[wildcards.subset].source),
+<<<<<<< HEAD
         missing=lambda wildcards: plan.subsets[wildcards.subset].missing,
         splits=lambda wildcards: plan.subsets[wildcards.subset].source.splits,
+=======
+        changed=lambda wildcards: images_unlike(
+            Path(f"results/{wildcards.subset}/images.lock.tsv"),
+            Path(plan.subsets[wildcards.subset].source.store.folder),
+        ),
+>>>>>>> 0c0315c (Hold images and annotation files to what was locked wherever they are read)
     message:
         "Sync the images that {wildcards.subset} needs"
     shell:

@@ -11,6 +11,7 @@ rule pack_tensors:
         labels="results/{subset}/labels.json",
         masks="results/{subset}/masks",
         split="results/{subset}/split.tsv",
+        lock="results/{subset}/images.lock.tsv",
         script=ancient(script("pack_tensors")),
     output:
         folder=directory("results/{subset}/tensors/{size}"),
@@ -35,5 +36,5 @@ rule pack_tensors:
     shell:
         "python {input.script:q} --settings {params.settings:q} --images {input.images:q} "
         "--store-dir {params.store:q} --masks-dir {input.masks:q} --split {input.split:q} "
-        "--labels {input.labels:q} "
+        "--labels {input.labels:q} --images-lock {input.lock:q} "
         "--out-dir {output.folder:q} --threads {threads} --log {log:q}"

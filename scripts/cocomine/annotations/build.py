@@ -38,6 +38,7 @@ from cocomine.annotations.scan import Source
 from cocomine.base.errors import CocomineError
 from cocomine.base.files import atomic_path, write_json
 from cocomine.base.progress import Progress
+from cocomine.sources.proof import changed_annotations
 
 log = logging.getLogger("cocomine")
 
@@ -52,11 +53,14 @@ CACHED_ROWS: Final = 1 << 15
 """Rows compared at a time, so that what is computed on the way stays in the processor's cache."""
 
 
-def build_index(annotations: Path, task: str, split: str, folder: Path, threads: int = 1) -> dict[str, Any]:
+def build_index(
+    annotations: Path, task: str, split: str, folder: Path, threads: int = 1, locked: str = ""
+) -> dict[str, Any]:
     """Index the annotation file and write index.json, images.parquet and annotations.parquet into `folder`.
 
     `split` names the folder of images in the store that holds images whose `file_name` has no folder of its own.
-    Returns the manifest. Raises CocomineError for an unknown task, a missing or malformed file.
+    Returns the manifest. Raises CocomineError for an unknown task, a missing or malformed file, and where `locked` is
+    given for one that has another SHA-256: only what the sync brought is indexed.
     """
     if task not in TASKS:
         raise CocomineError(f"task {task!r} is none that COCO has", "use one of: " + ", ".join(TASKS))
@@ -65,6 +69,9 @@ def build_index(annotations: Path, task: str, split: str, folder: Path, threads:
         layout, source = walk(
             annotations, task, threads, progress.advance, lambda images: checked.append(_Images(images, split))
         )
+        if locked not in ("", layout.sha256):
+            source.close()
+            raise changed_annotations(annotations, f"its SHA-256 is {layout.sha256}, and {locked} was locked")
         # Compressing a table leaves the interpreter free: that of the images is written beside the annotations' checks.
         with source, ThreadPoolExecutor(1) as beside:
             tables = _Tables(layout, source, task, split, checked[0] if checked else _Images(layout.images, split))

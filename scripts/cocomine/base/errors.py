@@ -4,9 +4,6 @@ import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-SYNC_IMAGES_AGAIN = "./run snakemake --cores 8 --forcerun sync_images --until sync_images"
-"""The command that fetches what is missing of an image store, and runs nothing else."""
-
 
 _SECRETS = re.compile(
     r"(://)[^/?#\s\"'<>]*@"

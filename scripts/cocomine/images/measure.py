@@ -12,11 +12,13 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from PIL import Image
 
-from cocomine.base.errors import SYNC_IMAGES_AGAIN, CocomineError
+from cocomine.base.commands import sync_images_again
+from cocomine.base.errors import CocomineError
 from cocomine.base.files import atomic_path, read_table
 from cocomine.base.pool import in_order
 from cocomine.base.progress import Progress
 from cocomine.images.descriptors import describe
+from cocomine.sources.proof import changed_images
 
 log = logging.getLogger("cocomine")
 
@@ -65,17 +67,20 @@ class Selected:
     height: int
     status: str
     detail: str | None
+    sha256: str = ""  # as locked; empty where the lock has none
 
 
 def measure(selection: Path, images_lock: Path, store_dir: Path, out: Path, threads: int) -> None:
     """Measure every image of `selection` in its order and write `out`.
 
     A row without a file (missing or refused in the lock, or a spare that was not fetched) has the status
-    image-missing, one whose file is there and cannot be taken image-unreadable. Raises CocomineError for a file that
-    the lock promises and the store does not hold.
+    image-missing, one whose file is there and cannot be taken image-unreadable. Raises CocomineError for files that
+    the lock promises and the store does not hold, or holds with other bytes: nothing is built on an image that is not
+    the one that was locked.
     """
     rows = read_selection(selection, images_lock)
     size_differs = rotated = 0
+    changed: list[str] = []
     with (
         Progress("measure_images", len(rows), "image") as progress,
         atomic_path(out) as temporary,
@@ -86,6 +91,8 @@ def measure(selection: Path, images_lock: Path, store_dir: Path, out: Path, thre
         for batch, records in zip(batches, in_order(partial(_measure_all, store_dir), batches, threads), strict=True):
             for row, record in zip(batch, records, strict=True):
                 progress.count(record["status"])
+                if row.status == OK and row.sha256 not in ("", record["sha256"]):
+                    changed.append(row.store_path)
                 if record["status"] == OK:
                     size_differs += (record["width"], record["height"]) != (row.width, row.height)
                     rotated += record["exif_orientation"] > 1
@@ -95,6 +102,8 @@ def measure(selection: Path, images_lock: Path, store_dir: Path, out: Path, thre
                 _write(writer, waiting)
                 waiting = []
         _write(writer, waiting)
+        if changed:
+            raise changed_images(store_dir, changed)
         if size_differs:
             progress.count("of another size than stated", size_differs)
         if rotated:
@@ -105,7 +114,11 @@ def read_selection(selection: Path, images_lock: Path) -> list[Selected]:
     """Read the selection and join it with the lock. Raises CocomineError when a file or a column is missing."""
     try:
         locked = {
-            row["store_path"]: (STATUSES.get(row["status"], MISSING), row["reason"] if row["status"] != OK else None)
+            row["store_path"]: (
+                STATUSES.get(row["status"], MISSING),
+                row["reason"] if row["status"] != OK else None,
+                row.get("sha256", ""),
+            )
             for row in read_table(images_lock)
         }
         return [
@@ -116,7 +129,7 @@ def read_selection(selection: Path, images_lock: Path) -> list[Selected]:
                 row["store_path"],
                 int(row["width"]),
                 int(row["height"]),
-                *locked.get(row["store_path"], (MISSING, None)),
+                *locked.get(row["store_path"], (MISSING, None, "")),
             )
             for row in read_table(selection)
         ]
@@ -153,7 +166,7 @@ def measure_one(store_dir: Path, row: Selected) -> dict[str, Any]:
     except OSError as error:
         raise CocomineError(
             f"{path}: the lock says that this image was fetched, but it cannot be read: {error.strerror}",
-            f"fetch it again with: {SYNC_IMAGES_AGAIN}",
+            f"fetch it again with: {sync_images_again()}",
         ) from error
     record |= {"sha256": hashlib.sha256(content).hexdigest(), "bytes": len(content)}
     return record | examine(content)

@@ -13,13 +13,17 @@ MOST_CLASSES = 254
 
 @dataclasses.dataclass(frozen=True)
 class ImageRow:
-    """One image of the subset, as `images.tsv` lists it; width and height in pixels, as decoded and unrotated."""
+    """One image of the subset, as `images.tsv` lists it; width and height in pixels, as decoded and unrotated.
+
+    `sha256` is that of the locked file where a stage reads it again and holds it to the lock.
+    """
 
     image_id: int
     file_name: str
     store_path: str
     width: int
     height: int
+    sha256: str = ""
 
     @property
     def stem(self) -> str:

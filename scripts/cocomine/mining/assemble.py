@@ -403,7 +403,11 @@ class _Assembly:
     def _files(self, task: str, source: Source) -> list[SpanFile]:
         return [
             self.stack.enter_context(
-                SpanFile(self.annotations_dir / f"{task}_{split.name}.json", int(split.manifest["bytes"]))
+                SpanFile(
+                    self.annotations_dir / f"{task}_{split.name}.json",
+                    int(split.manifest["bytes"]),
+                    str(split.manifest["sha256"]),
+                )
             )
             for split in source.splits
         ]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -14,6 +15,7 @@ import numpy as np
 from cocomine.base.errors import CocomineError
 from cocomine.coco.writer import SEPARATOR
 from cocomine.mining.index import Array, Rows
+from cocomine.sources.proof import changed_annotations
 
 # Blocks shorter than this are joined before they are written; longer ones are written piece by piece.
 LONG_BLOCK = 1 << 14
@@ -30,8 +32,11 @@ class SpanFile:
     memory of the process.
     """
 
-    def __init__(self, path: Path, size: int) -> None:
-        """Open `path`. Raises CocomineError when it is not there or has not `size` bytes."""
+    def __init__(self, path: Path, size: int, sha256: str = "") -> None:
+        """Open `path`.
+
+        Raises CocomineError when it is not there, has not `size` bytes, or where `sha256` is given not that hash.
+        """
         self.path = path
         try:
             self._file = open(path, "rb", buffering=0)  # noqa: SIM115 - closed on exit
@@ -40,12 +45,14 @@ class SpanFile:
         self.number = self._file.fileno()
         self.size = size
         found = os.fstat(self.number).st_size
-        if found != size:
+        try:
+            if found != size:
+                raise changed_annotations(path, f"it has {found} bytes, and its index was made of {size}")
+            if sha256 and (digest := hashlib.file_digest(self._file, "sha256").hexdigest()) != sha256:
+                raise changed_annotations(path, f"its SHA-256 is {digest}, and its index was made of {sha256}")
+        except BaseException:
             self._file.close()
-            raise CocomineError(
-                f"{path}: has {found} bytes, but its index was made of {size}",
-                "the file changed after it was indexed: run index_annotations again",
-            )
+            raise
 
     def __enter__(self) -> Self:
         return self

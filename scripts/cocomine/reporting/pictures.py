@@ -8,7 +8,8 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from cocomine.base.errors import SYNC_IMAGES_AGAIN, CocomineError
+from cocomine.base.commands import commands, sync_images_again
+from cocomine.base.errors import CocomineError
 from cocomine.base.files import rank
 
 THUMBNAIL = 320
@@ -53,10 +54,10 @@ def thumbnail(path: Path, longest: int = THUMBNAIL) -> tuple[str, tuple[int, int
     except FileNotFoundError as error:
         raise CocomineError(
             f"{path}: no such file",
-            f"fetch it again with: {SYNC_IMAGES_AGAIN}",
+            f"fetch it again with: {sync_images_again()}",
         ) from error
     except OSError as error:
-        raise CocomineError(f"{path}: {error}", f"delete it and run: {SYNC_IMAGES_AGAIN}") from error
+        raise CocomineError(f"{path}: {error}", f"delete it and run: {sync_images_again()}") from error
     picture.thumbnail((longest, longest), Image.Resampling.LANCZOS, reducing_gap=2.0)
     return data_uri(_encoded(picture, "JPEG", quality=78, optimize=True), "image/jpeg"), picture.size
 
@@ -71,7 +72,7 @@ def overlay(mask_path: Path, size: tuple[int, int], colours: Sequence[Sequence[i
             labels = np.asarray(stored)
     except FileNotFoundError as error:
         raise CocomineError(
-            f"{mask_path}: no such file", "run ./run snakemake --cores 8 --forcerun rasterize_masks"
+            f"{mask_path}: no such file", f"draw it again with: {commands().again('rasterize_masks')}"
         ) from error
     layer = Image.fromarray(labels.astype(np.uint8)).resize(size, Image.Resampling.NEAREST)
     palette, alpha = bytearray(768), bytearray(256)

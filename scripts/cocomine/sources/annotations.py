@@ -182,7 +182,7 @@ def _publish(kept: Path, out: Path) -> None:
         try:
             os.link(kept, temporary)
         except OSError:
-            shutil.copyfile(kept, temporary)
+            shutil.copy2(kept, temporary)  # with its time, by which it is known as unchanged
 
 
 def _png_zips(settings: SourceSettings, options: Options, whole: Path) -> list[Origin]:

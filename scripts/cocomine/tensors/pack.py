@@ -9,6 +9,8 @@ one-hot, which would take as many bytes again for each class.
 import collections
 import dataclasses
 import functools
+import hashlib
+import io
 import itertools
 import os
 from collections.abc import Iterator, Mapping, Sequence
@@ -26,6 +28,8 @@ from cocomine.base.progress import Progress
 from cocomine.coco.tasks import VOID
 from cocomine.images.grid import nearest_indices
 from cocomine.masks.inputs import ImageRow, read_drawn_labels, read_images
+from cocomine.sources.proof import changed_images
+from cocomine.sources.selection import read_lock
 from cocomine.tensors.settings import TensorSettings
 
 Bytes = npt.NDArray[np.uint8]
@@ -89,15 +93,19 @@ def pack_tensors(
     out_dir: Path,
     threads: int = 1,
     labels: Path | None = None,
+    images_lock: Path | None = None,
 ) -> dict[str, Any]:
     """Write images.npy, masks.npy, index.tsv, refused.tsv and manifest.json to `out_dir`; return the manifest.
 
     `images` is the subset's images.tsv, `store_dir` holds its store paths, `masks_dir` the folder `semantic`, and
     `split` the split.tsv that names each image's side and fold. `labels` is labels.json: a mask that holds a label
-    which it lacks is refused. Raises CocomineError when an image is in no split, when every image is refused, or for
-    the first refused one if the settings say stop.
+    which it lacks is refused. Raises CocomineError when an image is in no split or not as `images_lock` has it, when
+    every image is refused, or for the first refused one if the settings say stop.
     """
     rows = read_images(images)
+    if images_lock is not None:
+        locked = read_lock(images_lock)
+        rows = [dataclasses.replace(row, sha256=locked[row.store_path].sha256) for row in rows]
     sides = _sides(split, rows)
     if not rows:
         raise CocomineError(f"{images}: no images to pack", "ask for more in the subset's query")
@@ -215,7 +223,10 @@ def _pack_one(job: Job, row: ImageRow, image_out: Bytes, mask_out: Bytes) -> Ref
         return Refusal(row.image_id, row.file_name, reason, detail)
 
     try:
-        with Image.open(job.store_dir / row.store_path) as image:
+        content = (job.store_dir / row.store_path).read_bytes()
+        if row.sha256 and hashlib.sha256(content).hexdigest() != row.sha256:
+            raise changed_images(job.store_dir, [row.store_path])
+        with Image.open(io.BytesIO(content)) as image:
             if image.size != (row.width, row.height):
                 found = f"{image.width} × {image.height}"
                 return refuse("image-size-differs", f"the file is {found}, images.tsv says {row.width} × {row.height}")
