@@ -4,7 +4,6 @@ import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-
 _SECRETS = re.compile(
     r"(://)[^/?#\s\"'<>]*@"
     r"|([?&][^=\s&\"'<>]*(?:sig|token|key|secret|credential|passw|pwd|auth)[^=\s&\"'<>]*=)[^&#\s\"'<>]+",

@@ -1,3 +1,4 @@
+import hashlib
 import json
 import struct
 from pathlib import Path
@@ -392,3 +393,14 @@ def test_a_record_nested_too_deeply_to_compare_is_no_duplicate(tmp_path: Path):
     deep = json.dumps(thing(1))[:-1] + ', "x": ' + "[" * 900 + "]" * 900 + "}"
     text = json.dumps(document()).replace('"annotations": []', f'"annotations": [{deep}, {deep}]')
     assert len(indexed(tmp_path, text).annotations) == 2
+
+
+def test_a_file_that_is_not_the_one_locked_is_not_indexed(tmp_path: Path) -> None:
+    path = tmp_path / "instances_val.json"
+    path.write_text(json.dumps(document(thing())))
+    locked = hashlib.sha256(path.read_bytes()).hexdigest()
+    build.build_index(path, "instances", "val", tmp_path / "index", locked=locked)
+    path.write_text(path.read_text().replace("100.5", "100.6"))
+    with pytest.raises(CocomineError, match="not as locked"):
+        build.build_index(path, "instances", "val", tmp_path / "other", locked=locked)
+    assert not (tmp_path / "other").exists()

@@ -194,3 +194,16 @@ def test_the_hash_barely_changes_with_compression_size_or_brightness_and_does_be
 
 def test_the_hash_of_a_flat_thumbnail_is_defined():
     assert isinstance(perceptual_hash(np.full((32, 32), 7, dtype=np.uint8)), int)
+
+
+def test_images_that_are_not_as_locked_are_named_and_nothing_is_written(tmp_path):
+    files = {f"{number}.jpg": encoded(picture(number)) for number in range(3)}
+    write_inputs(tmp_path, files)
+    rows = [(f"train/{name}", "ok", "", hashlib.sha256(content).hexdigest()) for name, content in files.items()]
+    write_table(tmp_path / "lock.tsv", ("store_path", "status", "reason", "sha256"), rows)
+    assert measured(tmp_path).num_rows == 3
+    (tmp_path / "images.parquet").unlink()
+    (tmp_path / "store/train/1.jpg").write_bytes(files["0.jpg"])
+    with pytest.raises(CocomineError, match=r"1 image is not as locked .*train/1\.jpg"):
+        measured(tmp_path)
+    assert not (tmp_path / "images.parquet").exists()

@@ -6,9 +6,10 @@ from typing import Any
 import numpy as np
 import pytest
 from cocomine.base.errors import CocomineError
-from cocomine.base.files import read_json, read_table, write_table
+from cocomine.base.files import read_json, read_table, sha256_of_file, write_table
 from cocomine.images.grid import nearest_indices, taken_before
 from cocomine.masks import png
+from cocomine.sources.selection import COLUMNS
 from cocomine.tensors.pack import pack_tensors, resize_image, resize_mask
 from cocomine.tensors.settings import TensorSettings
 from hypothesis import given, settings
@@ -237,3 +238,14 @@ def test_a_mask_with_a_label_that_the_table_lacks_is_set_aside(subset: Subset) -
     assert manifest["counts"] == {"in": 5, "packed": 4, "refused": 1}
     masks = np.load(subset.out / "masks.npy")
     assert sum(sum(side["pixels"].values()) for side in manifest["splits"].values()) == masks.size
+
+
+def test_an_image_that_is_not_as_locked_is_never_packed(subset: Subset) -> None:
+    names = [f"train2017/{number:012}.jpg" for number in (30, 4, 17, 8, 25)]
+    rows = [(1, name, "ok", 0, "", sha256_of_file(subset.folder / "store" / name), "", "", "", "") for name in names]
+    write_table(subset.folder / "lock.tsv", COLUMNS, rows)
+    arguments = (subset.folder / "images.tsv", subset.folder / "store", subset.folder / "masks", None, subset.out)
+    pack_tensors(TensorSettings(size=16), *arguments, images_lock=subset.folder / "lock.tsv")
+    Image.new("RGB", Image.open(subset.image(17)).size).save(subset.image(17))
+    with pytest.raises(CocomineError, match=r"not as locked .*000000000017\.jpg"):
+        pack_tensors(TensorSettings(size=16), *arguments, images_lock=subset.folder / "lock.tsv")
