@@ -105,15 +105,12 @@ rule sync_images:
         ),
         store=lambda wildcards: plan.subsets[wildcards.subset].source.store.folder,
         pins=lambda wildcards: pins("images", plan.subsets[wildcards.subset].source),
-<<<<<<< HEAD
         missing=lambda wildcards: plan.subsets[wildcards.subset].missing,
         splits=lambda wildcards: plan.subsets[wildcards.subset].source.splits,
-=======
         changed=lambda wildcards: images_unlike(
             Path(f"results/{wildcards.subset}/images.lock.tsv"),
             Path(plan.subsets[wildcards.subset].source.store.folder),
         ),
->>>>>>> 0c0315c (Hold images and annotation files to what was locked wherever they are read)
     message:
         "Sync the images that {wildcards.subset} needs"
     shell:
