@@ -30,6 +30,9 @@ def build_parser() -> argparse.ArgumentParser:
         "default: the file's name after the task, {task}_{split}.json",
     )
     parser.add_argument(
+        "--below-split", action="store_true", help="names with folders of their own are below the image folder too"
+    )
+    parser.add_argument(
         "--out-dir", required=True, type=Path, metavar="DIR", help="where index.json and the two tables are written"
     )
     parser.add_argument(
@@ -49,7 +52,8 @@ def main(options: argparse.Namespace) -> int:
     """Index the file."""
     split = options.split or options.annotations.stem.removeprefix(f"{options.task}_")
     locked = locked_sha256(options.lock, options.annotations.name) if options.lock else ""
-    build_index(options.annotations, options.task, split, options.out_dir, options.threads, locked)
+    how = (options.threads, locked, options.below_split)
+    build_index(options.annotations, options.task, split, options.out_dir, *how)
     return 0
 
 

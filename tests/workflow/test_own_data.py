@@ -1,6 +1,7 @@
 """Data of one's own through the whole workflow: where images may lie, and what happens to those that are not there."""
 
 import csv
+import json
 import os
 from pathlib import Path
 from typing import Any
@@ -74,3 +75,27 @@ def test_what_is_no_image_is_set_aside_by_its_reason(tmp_path: Path, six: Path) 
         "5": "image-unreadable",
     }
     assert len(rows(tmp_path / "work/results/leaves/images.tsv")) == 4
+
+
+@pytest.mark.parametrize(
+    ("named", "lie"),
+    [
+        (["images\\up\\1.png", "images\\up\\2.png"], ["images/up/1.png", "images/up/2.png"]),
+        (["/home/me/set/1.jpg", "/home/me/set/2.jpg"], ["train/1.jpg", "train/2.jpg"]),
+        (["https://h.example/up/a%2F1.jpg?token=x", "https://h.example/up/b%2F2.jpg?token=y"], ["all/1.jpg", "2.jpg"]),
+        (["cam1/1.jpg", "2.jpg"], ["train/cam1/1.jpg", "train/2.jpg"]),
+    ],
+)
+def test_names_of_another_machine_are_repaired_and_their_images_found(
+    tmp_path: Path, named: list[str], lie: list[str]
+) -> None:
+    lay(tmp_path / "data", {"annotations/instances_train.json": coco(named)}, lie)
+    done = build(tmp_path / "work", {**own(tmp_path / "data"), "subsets": {"leaves": {}}})
+    assert done.returncode == 0, done.stderr
+    results = tmp_path / "work/results/leaves"
+    assert len(rows(results / "images.tsv")) == 2
+    assert not rows(results / "quarantine.tsv")
+    repaired = [row["reason"] for row in rows(results / "repairs.tsv")]
+    assert repaired == (["foreign-file-name"] * 2 if named[1] != "2.jpg" else [])
+    written = json.loads((results / "subset.json").read_text())
+    assert not any(bad in image["file_name"] for image in written["images"] for bad in ("\\", "://", "home", "token"))

@@ -2,12 +2,12 @@
 
 import json
 import logging
-import re
 import zlib
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
+from functools import partial
 from hashlib import blake2b
 from pathlib import Path
 from typing import Any, Final
@@ -21,6 +21,7 @@ import pyarrow.parquet as pq
 from cocomine.annotations import schema
 from cocomine.annotations.arrow import column, text_column
 from cocomine.annotations.chunks import Part, Texts
+from cocomine.annotations.file_names import all_plain, names_here, store_paths
 from cocomine.annotations.layout import TASKS, Layout, parse_value, walk
 from cocomine.annotations.outlines import mark
 from cocomine.annotations.reasons import PIXEL_TOLERANCE, TABLE, Reason, mask_of
@@ -54,27 +55,38 @@ CACHED_ROWS: Final = 1 << 15
 
 
 def build_index(
-    annotations: Path, task: str, split: str, folder: Path, threads: int = 1, locked: str = ""
+    annotations: Path,
+    task: str,
+    split: str,
+    folder: Path,
+    threads: int = 1,
+    locked: str = "",
+    below_split: bool = False,
 ) -> dict[str, Any]:
     """Index the annotation file and write index.json, images.parquet and annotations.parquet into `folder`.
 
-    `split` names the folder of images in the store that holds images whose `file_name` has no folder of its own.
-    Returns the manifest. Raises CocomineError for an unknown task, a missing or malformed file, and where `locked` is
-    given for one that has another SHA-256: only what the sync brought is indexed.
+    `split` names the folder of images in the store that holds images whose `file_name` has no folder of its own, and
+    with `below_split` all images. Returns the manifest. Raises CocomineError for an unknown task, a missing or
+    malformed file, and where `locked` is given for one that has another SHA-256: only what the sync brought is indexed.
     """
     if task not in TASKS:
         raise CocomineError(f"task {task!r} is none that COCO has", "use one of: " + ", ".join(TASKS))
     with Progress(f"index {annotations.name}", _size(annotations), "B", scale=True) as progress:
+        check_images = partial(_Images, split=split, below_split=below_split)
         checked: list[_Images] = []
         layout, source = walk(
-            annotations, task, threads, progress.advance, lambda images: checked.append(_Images(images, split))
+            annotations,
+            task,
+            threads,
+            progress.advance,
+            lambda parts: checked.append(check_images(parts)),
         )
         if locked not in ("", layout.sha256):
             source.close()
             raise changed_annotations(annotations, f"its SHA-256 is {layout.sha256}, and {locked} was locked")
         # Compressing a table leaves the interpreter free: that of the images is written beside the annotations' checks.
         with source, ThreadPoolExecutor(1) as beside:
-            tables = _Tables(layout, source, task, split, checked[0] if checked else _Images(layout.images, split))
+            tables = _Tables(layout, source, task, split, checked[0] if checked else check_images(layout.images))
             written = beside.submit(_write, folder / "images.parquet", tables.image_table())
             tables.check_annotations()
             manifest = tables.manifest()
@@ -148,11 +160,11 @@ _OBJECT_DTYPES: Final = (
 class _Images:
     """The images' columns, and their paths in the store. Facts are added to the columns' `reasons`."""
 
-    def __init__(self, parts: list[Part], split: str) -> None:
+    def __init__(self, parts: list[Part], split: str, below_split: bool) -> None:
         self.columns = join_parts(parts, _IMAGE_DTYPES)
-        self.store_paths = self._check(split)
+        self.store_paths = self._check(split, below_split)
 
-    def _check(self, split: str) -> Texts:
+    def _check(self, split: str, below_split: bool) -> Texts:
         """Check ids and file names; return the paths in the store."""
         images = self.columns
         reasons = images["reasons"]
@@ -168,7 +180,12 @@ class _Images:
             for row in np.flatnonzero(unnamed).tolist():
                 names[row] = name_from_url(urls[row])
             images.texts["file_name"] = Texts.of(names)
-        paths = store_paths(names, split)
+        if not all_plain(names) and (here := names_here(names)):
+            mark(reasons, np.isin(np.arange(len(names)), list(here)), Reason.FOREIGN_FILE_NAME)
+            for row, here_named in here.items():
+                names[row] = here_named
+            images.texts["file_name"] = Texts.of(names)
+        paths = store_paths(names, split, below_split)
         if None in paths:
             unsafe = [path is None and name is not None for path, name in zip(paths, names, strict=True)]
             mark(reasons, np.array(unsafe, bool), Reason.UNSAFE_FILE_NAME)
@@ -495,42 +512,6 @@ def mixed(columns: Sequence[Array]) -> Array:
         result = (result ^ bits.view(np.uint64)) * _MULTIPLIER
         result ^= result >> np.uint64(29)
     return (result >> np.uint64(1)).astype(np.int64)
-
-
-# File names -----------------------------------------------------------------------------------------------------------
-
-_PLAIN_NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]*")
-_PLAIN_NAMES = re.compile(rf"{_PLAIN_NAME.pattern}(?:\0{_PLAIN_NAME.pattern})*+")
-_FORBIDDEN = re.compile(r"[\x00-\x1f\x7f\\]|[\ud800-\udfff]")
-_DRIVE = re.compile(r"[A-Za-z]:")
-
-
-def is_safe(name: str) -> bool:
-    """Return whether `name` is a relative path that stays in its folder on every platform and holds no odd letter."""
-    if _PLAIN_NAME.fullmatch(name):
-        return True
-    if not name or _FORBIDDEN.search(name) or _DRIVE.match(name) or name.startswith("/") or len(name) > 500:
-        return False
-    return all(
-        piece not in ("", ".", "..")
-        and not piece.startswith("~")
-        and piece.strip() == piece
-        and len(piece.encode()) <= 250
-        for piece in name.split("/")
-    )
-
-
-def store_paths(names: Sequence[str | None], split: str) -> list[str | None]:
-    """Return each image's path in the store: its own folder and name, or `split` and its name; None when unsafe."""
-    if None not in names and _PLAIN_NAMES.fullmatch("\0".join(map(str, names))):
-        return [f"{split}/{name}" for name in names]
-    paths: list[str | None] = []
-    for name in names:
-        if name is None or not is_safe(name):
-            paths.append(None)
-        else:
-            paths.append(name if "/" in name else f"{split}/{name}")
-    return paths
 
 
 # Writing --------------------------------------------------------------------------------------------------------------

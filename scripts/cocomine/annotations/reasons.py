@@ -85,6 +85,7 @@ class Reason(StrEnum):
     IMAGE_UNREADABLE = "image-unreadable"
     NO_ID = "no-id"
     POLYGON_NESTING = "polygon-nesting"
+    FOREIGN_FILE_NAME = "foreign-file-name"
 
 
 @dataclass(frozen=True)
@@ -194,7 +195,7 @@ TABLE: Final[tuple[Rule, ...]] = (
         ("image",),
         "index",
         "quarantine",
-        "`file_name` is absolute, leaves its folder, or holds a control letter, a backslash or a drive",
+        "`file_name` leads out of its folder by `..`, holds a control letter, or fits no disk",
     ),
     Rule(
         Reason.DUPLICATE_FILE_NAME,
@@ -475,6 +476,16 @@ TABLE: Final[tuple[Rule, ...]] = (
         "`segmentation` is one polygon without a list around it, or polygons of points [x, y] or {x, y}",
         "the same numbers are written in COCO's form, a list of lists [x, y, x, y, …]",
     ),
+    Rule(
+        Reason.FOREIGN_FILE_NAME,
+        50,
+        ("image",),
+        "index",
+        "repair",
+        "`file_name` is a URL, a full path of another machine, begins with `./` or has backslashes",
+        "it becomes a path with slashes, without host, drive and query, and without the folders that all full paths of "
+        "the file share; the image is then looked for by the longest end of it that one file alone has",
+    ),
 )
 
 RULES: Final[dict[Reason, Rule]] = {rule.reason: rule for rule in TABLE}
@@ -489,6 +500,7 @@ NEVER_KEPT: Final[dict[Reason, str]] = {
     Reason.BAD_TEXT: "with bytes that are no UTF-8 the file would be no JSON",
     Reason.NO_ID: "nothing could refer to them",
     Reason.POLYGON_NESTING: "to a reader of COCO's format they have no outline",
+    Reason.FOREIGN_FILE_NAME: "no file could be found or written under them",
     Reason.UNSAFE_FILE_NAME: "their files would be written outside of their folder",
 }
 """Reasons for which policy `keep` is refused, and why."""

@@ -74,12 +74,14 @@ def repair(
     reasons: Collection[Reason],
     size: tuple[int, int] | None = None,
     number: int | None = None,
+    name: str | None = None,
 ) -> Outcome:
     """Repair one record for `reasons` (those whose policy is `repair`).
 
     `kind` is image, annotation, caption, category, segment (one item of `segments_info`) or panoptic (the whole
     record), `raw` the record's JSON text, `size` the image's (width, height) in pixels, which boxes and areas need,
-    and `number` the id that the index gives to a record without one. Never raises for what a record may hold.
+    `number` the id that the index gives to a record without one, and `name` the file name that it gives to an image
+    (that of a foreign one depends on all of its file). Never raises for what a record may hold.
     """
     facts = Facts()
     try:
@@ -90,7 +92,7 @@ def repair(
         return Outcome(None, failed=Reason.NOT_AN_OBJECT, detail=f"a {type(record).__name__}")
     original = copy.deepcopy(record)
     try:
-        done = _apply(_Work(kind, record, size, reasons, number))
+        done = _apply(_Work(kind, record, size, reasons, number, name))
         text = _serialise(record)
     except _CannotRepairError as error:
         return Outcome(None, failed=error.reason, detail=str(error))
@@ -160,6 +162,7 @@ class _Work:
     size: Size
     reasons: Collection[Reason]
     number: int | None = None
+    name: str | None = None
 
 
 _Change = Callable[[_Work], None]
@@ -243,6 +246,12 @@ def _file_name(work: _Work) -> None:
     if name is None:
         raise _CannotRepairError(Reason.NO_FILE_NAME, "there is no `coco_url` to take it from")
     work.record["file_name"] = name
+
+
+def _foreign_name(work: _Work) -> None:
+    if not work.name:
+        raise _CannotRepairError(Reason.FOREIGN_FILE_NAME, "the index has no name for it")
+    work.record["file_name"] = work.name
 
 
 def name_from_url(url: str | None) -> str | None:
@@ -410,6 +419,7 @@ _STEPS: Final[tuple[tuple[Reason, _Change], ...]] = (
     (Reason.TEXT_ID, _ids),
     (Reason.BAD_FIELD, _fields),
     (Reason.NO_FILE_NAME, _file_name),
+    (Reason.FOREIGN_FILE_NAME, _foreign_name),
     (Reason.NO_ISCROWD, _iscrowd),
     (Reason.POLYGON_NESTING, _nesting),
     (Reason.POLYGON_TOO_SHORT, _short_polygons),

@@ -265,6 +265,7 @@ def examine(
     split_names = [split.name for split in source.splits]
     splits = table.split_of(rows)
     repair_kind = "panoptic" if kind == "segment" else kind
+    names = source.images.texts("file_name", rows) if kind == "image" else [None] * size
     spans = result.spans
     with Progress(f"{'check' if draw else 'repair'} {task} {kind}s", total=len(positions), unit=kind) as progress:
         drawn: Iterable[Findings] = repeat([])
@@ -280,7 +281,7 @@ def examine(
             image_size = (int(widths[at]), int(heights[at]))
             reasons = reasons_of(int(facts[at]) & masks["repair"]) if to_repair[at] else []
             number = int(table["id"][rows[at]])
-            outcome = repair(repair_kind, raw, reasons, image_size, number) if reasons else None
+            outcome = repair(repair_kind, raw, reasons, image_size, number, names[at]) if reasons else None
             text = raw if outcome is None else outcome.raw
             failed, detail = (None, "") if outcome is None else (outcome.failed, outcome.detail)
             if text is not None and draw:
@@ -294,7 +295,7 @@ def examine(
                         text, failed, detail = None, reason, words
                     elif policy == "repair":
                         reasons = [*reasons, reason]
-                        outcome = repair(repair_kind, raw, reasons, image_size, number)
+                        outcome = repair(repair_kind, raw, reasons, image_size, number, names[at])
                         text, failed, detail = outcome.raw, outcome.failed, outcome.detail
                     else:
                         progress.count(f"{reason}, kept")

@@ -68,6 +68,7 @@ REPAIRS: list[tuple[Reason, str, dict[str, Any], dict[str, Any]]] = [
     ),
     (Reason.BOX_OUTSIDE, "annotation", thing(bbox=[500, 10, 5, 5]), {"bbox": [10.0, 10.0, 10.0, 10.0]}),
     (Reason.BOX_PARTLY_OUTSIDE, "annotation", thing(bbox=[-5, 70, 20, 20]), {"bbox": [0.0, 70, 15.0, 10.0]}),
+    (Reason.FOREIGN_FILE_NAME, "image", image(file_name="/home/me/1.jpg"), {"file_name": "as/indexed.jpg"}),
     (Reason.NOT_FINITE, "annotation", thing(area=float("nan")), {"area": 100}),
     (Reason.NOT_FINITE, "annotation", thing(bbox=[1, 2, 3, float("inf")]), {"bbox": [10.0, 10.0, 10.0, 10.0]}),
     (Reason.NO_AREA, "annotation", thing(area=None), {"area": 100}),
@@ -90,7 +91,7 @@ REPAIRS: list[tuple[Reason, str, dict[str, Any], dict[str, Any]]] = [
 
 @pytest.mark.parametrize(("reason", "kind", "record", "changes"), REPAIRS)
 def test_each_repair_changes_what_it_says_and_nothing_else(reason, kind, record, changes):
-    outcome = repair(kind, json.dumps(record).encode(), [reason], SIZE)
+    outcome = repair(kind, json.dumps(record).encode(), [reason], SIZE, name="as/indexed.jpg")
     assert outcome.raw is not None, outcome.detail
     assert json.loads(outcome.raw) == record | changes
     assert outcome.after == changes
