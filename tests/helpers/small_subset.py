@@ -224,11 +224,14 @@ def _masks(subset: Path) -> None:
     folder = subset / "masks" / "semantic"
     folder.mkdir(parents=True)
     label_of = {DOG: 1, GIRAFFE: 2}
-    rows = []
+    rows, panoptic = [], []
+    for kind in ("instance", "panoptic"):
+        (subset / "masks" / kind).mkdir()
     for i, name, width, height, *_ in IMAGES:
+        numbers, segments = np.zeros((height, width), np.uint16), []
         mask = np.zeros((height, width), np.uint8)
         counts: dict[int, int] = {}
-        for _, image, category, crowd, segmentation, _, _ in OBJECTS:
+        for annotation, image, category, crowd, segmentation, _, _ in OBJECTS:
             if image != i or category not in label_of:
                 continue
             if isinstance(segmentation, dict):
@@ -239,14 +242,24 @@ def _masks(subset: Path) -> None:
                 shape = coco_mask.decode(coco_mask.merge(coco_mask.frPyObjects(segmentation, height, width)))
                 shape = shape.astype(bool)
             mask[shape] = 255 if crowd else label_of[category]
+            number = 1 + sum(row[1] == i and row[0] < annotation for row in OBJECTS)
+            numbers[shape] = 65535 if crowd else number
+            segments.append({"id": number, "category_id": category, "iscrowd": crowd, "area": int(shape.sum())})
             if not crowd:
                 counts[label_of[category]] = counts.get(label_of[category], 0) + 1
         picture = Image.fromarray(mask)
         picture.putpalette([0, 0, 0, 214, 39, 40, 31, 119, 180] + [0] * 750 + [255, 255, 255])
         picture.save(folder / f"{Path(name).stem}.png")
+        Image.fromarray(numbers).save(subset / "masks" / "instance" / f"{Path(name).stem}.png")
+        ids = np.where(numbers == 65535, 0, numbers)
+        colors = np.stack([ids % 256, ids // 256, ids * 0], axis=-1).astype(np.uint8)
+        Image.fromarray(colors).save(subset / "masks" / "panoptic" / f"{Path(name).stem}.png")
+        panoptic.append({"image_id": i, "file_name": f"{Path(name).stem}.png", "segments_info": segments})
         for label, number in sorted(counts.items()):
             pixels = int((mask == label).sum())
             rows.append((i, name, label, ["", "dog", "giraffe"][label], pixels, number, 0, 0))
+    categories = [{"id": DOG, "name": "dog", "isthing": 1}, {"id": GIRAFFE, "name": "giraffe", "isthing": 1}]
+    write_json(subset / "masks" / "panoptic.json", {"images": [], "annotations": panoptic, "categories": categories})
     states = {104: "hidden", 107: "empty"}
     write_table(
         subset / "masks" / "instances.tsv",

@@ -177,7 +177,8 @@ class Subset:
 
     def export_inputs(self, name: str) -> dict[str, str]:
         """What an export of it in a format needs besides the tables that every export reads."""
-        return {"masks": f"{self.folder}/masks"} if FORMATS[name].masks else {}
+        drawn = FORMATS[name].masks or (FORMATS[name].uses and self.masks["outputs"])
+        return {"masks": f"{self.folder}/masks"} if drawn else {}
 
     @property
     def exports(self) -> list[str]:

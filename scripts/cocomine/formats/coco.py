@@ -16,7 +16,9 @@ if TYPE_CHECKING:
     from cocomine.coco.by_image import RecordsByImage
 
 
-class _Named(msgspec.Struct, gc=False):
+class Named(msgspec.Struct, gc=False):
+    """The file name of a panoptic record."""
+
     file_name: str
 
 
@@ -61,7 +63,7 @@ class Coco(Writer):
 def panoptic_names(document: "RecordsByImage") -> Iterator[str]:
     """Yield the names of the PNGs of a panoptic document."""
     for text in document.texts():
-        yield msgspec.json.decode(text, type=_Named).file_name
+        yield msgspec.json.decode(text, type=Named).file_name
 
 
 FORMATS = (

@@ -45,10 +45,12 @@ def export_dataset(
             "use hardlink, symlink or copy",
         )
     subset = open_subset(subset_dir, store_dir)
+    _check_masks(chosen, subset)
     writer = chosen.writer(subset, options)
     writer.check()
-    for split in subset.splits:
-        check_names(split, (image.file_name for image in subset.images(split)), chosen.by_stem)
+    for splits in [subset.splits] if chosen.one_folder else [(split,) for split in subset.splits]:
+        names = (image.file_name for split in splits for image in subset.images(split))
+        check_names(", ".join(splits), names, chosen.by_stem)
     require_space(out_dir, room_needed(chosen, subset, options), f"the export {format_name}")
     tallies: dict[str, Tally] = {}
     with replaced_folder(out_dir, MANIFEST) as folder, Output(folder, out_dir, options) as out:
@@ -62,6 +64,16 @@ def export_dataset(
         manifest = _manifest(chosen, writer, subset, tallies, out.files)
         write_json(folder / MANIFEST, manifest)
     return manifest
+
+
+def _check_masks(chosen: Format, subset: Subset) -> None:
+    """Raise CocomineError when the masks that the format shows were not drawn."""
+    for kind in chosen.masks:
+        if not (subset.folder / "masks" / kind).is_dir():
+            raise CocomineError(
+                f"{chosen.name}: it shows {kind} masks, and {subset.folder / 'masks'} holds none",
+                f"add {kind} to masks.outputs in the config, or leave {chosen.name} out of exports",
+            )
 
 
 def room_needed(chosen: Format, subset: Subset, options: Options) -> int:
@@ -109,11 +121,13 @@ def _manifest(
     for tally in tallies.values():
         losses.update(tally.losses)
     losses.update({code: len(subset.classes) for code in writer.loses_of_classes})
+    losses["class-name"] += len(writer.class_names)
     return {
         "format": chosen.name,
         "what": chosen.what,
         "load": chosen.load,
         "classes": list(subset.classes),
+        **({"class_names": writer.class_names} if writer.class_names else {}),
         "splits": splits,
         "totals": {
             key: sum(split[key] for split in splits.values())

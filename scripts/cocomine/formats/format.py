@@ -23,6 +23,8 @@ class Writer:
     def __init__(self, subset: Subset, options: Options) -> None:
         self.subset = subset
         self.options = options
+        self.class_names: dict[str, str] = {}
+        """What is written for the name of a class, and the name, where the format cannot hold it as it is."""
 
     def check(self) -> None:
         """Raise CocomineError, with the remedy, when the format cannot hold this subset."""
@@ -40,9 +42,9 @@ class Format:
     """A format that a subset can be exported to, as the config, the report and the docs speak of it.
 
     `what` says what lies where, `read_by` who reads it, `load` is the Python that opens the training split of an export
-    in {folder}. `masks` are the kinds of masks that it reads: semantic, instance, panoptic. `images` says how image
-    files go with it: "placed", "listed" (they may be left where they are) or "embedded". `by_stem`: files are named by
-    the stem of their image.
+    in {folder}. `masks` are the kinds of masks that it needs (semantic, instance, panoptic), `uses` those that it
+    takes where they are drawn. `images` says how image files go with it: "placed", "listed" (they may be left where
+    they are) or "embedded". `by_stem`: files are named by the stem of their image. `one_folder`: the splits share one.
     """
 
     name: str
@@ -51,5 +53,7 @@ class Format:
     read_by: str
     load: str
     masks: tuple[str, ...] = ()
+    uses: tuple[str, ...] = ()
     images: str = "placed"
     by_stem: bool = False
+    one_folder: bool = False

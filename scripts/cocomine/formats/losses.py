@@ -27,9 +27,11 @@ _TABLE = (
     Loss("outside", "objects", True, "nothing of it lies inside the image"),
     Loss("zero-area", "objects", True, "its box or outline has no area inside the image"),
     Loss("hidden", "objects", True, "other objects cover it wholly, and a pixel has one label"),
+    Loss("box-only", "objects", True, "it has a box and no outline, so that its box is void in the masks"),
     Loss("no-pixel", "objects", True, "it is too small or too thin for any pixel to be drawn of it"),
     Loss("image-without-mask", "objects", True, "no mask could be drawn of its image; masks/refused.tsv says why"),
     Loss("clipped", "objects", False, "it was cut at the image's edge, since coordinates must lie between 0 and 1"),
+    Loss("rounded", "objects", False, "its box is widened to whole pixels, since the format has no others"),
     Loss("shape", "objects", False, "of its outline only the box is kept"),
     Loss(
         "traced",
@@ -49,6 +51,7 @@ _TABLE = (
         "its parts overlap, so that the joined outline covers other pixels than the parts did (IoU below 0.99)",
     ),
     Loss("box", "objects", False, "its stated box is not written; a reader takes it from the outline or the pixels"),
+    Loss("stated-shape", "objects", False, "of its outline and box only the pixels that it shows are kept"),
     Loss("area", "objects", False, "its stated area is not written"),
     Loss("object-id", "objects", False, "its annotation id is not written"),
     Loss("identical-row", "objects", False, "its row equals an earlier one of the image, and some readers drop such"),
@@ -62,12 +65,24 @@ _TABLE = (
         "the mask does not tell a crowd from an object, only void where the policy says so",
     ),
     Loss("no-mask", "images", True, "no mask could be drawn of the image; masks/refused.tsv says why"),
+    Loss("no-class-mask", "images", False, "no mask of its classes was drawn, so that it has none in the export"),
+    Loss("no-object-mask", "images", False, "no mask of its objects was drawn, so that it has none in the export"),
+    Loss(
+        "many-objects", "images", False, "it has over 254 objects, and the mask of objects shows those behind as void"
+    ),
+    Loss("suffix", "images", False, "its file is no .jpg, which some readers of the format look for"),
     Loss("image-id", "images", False, "the image's id is not written; its file name stands for it"),
     Loss("licence", "images", False, "the image's licence and links are not written; see ATTRIBUTION.md"),
     Loss("only-uncarried", "images", False, "it has objects but none could be carried, so it reads as an empty image"),
     Loss("exif-rotated", "images", False, "readers that obey the EXIF tag turn the photograph but not its labels"),
     Loss(
         "twin-group", "images", False, "which images are near-duplicates of one another is not written; see split.tsv"
+    ),
+    Loss(
+        "class-name",
+        "classes",
+        False,
+        "its name is written otherwise, since the format cannot hold it as it is; `class_names` leads back",
     ),
     Loss("category-id", "classes", False, "the official category ids are not written; labels.json maps both ways"),
     Loss("supercategory", "classes", False, "the classes' supercategories are not written"),

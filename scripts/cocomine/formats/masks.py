@@ -4,7 +4,8 @@ from collections.abc import Iterable
 from functools import cached_property
 from pathlib import Path
 
-from cocomine.base.files import read_table
+from cocomine.base.files import read_json, read_table
+from cocomine.coco.reader import Annotation
 from cocomine.formats.format import Format, Writer
 from cocomine.formats.output import Output
 from cocomine.formats.subset import Item, Subset
@@ -24,9 +25,15 @@ class Drawn:
     @cached_property
     def unseen(self) -> dict[int, str]:
         """Why objects have no pixel of their own in the masks, by annotation id; empty when the masks left no table."""
-        table, codes = self._folder / "instances.tsv", {"hidden": "hidden", "empty": "no-pixel"}
+        table, codes = self._folder / "instances.tsv", {"hidden": "hidden", "empty": "no-pixel", "box": "box-only"}
         rows = read_table(table) if table.is_file() else iter(())
         return {int(row["annotation_id"]): codes[row["state"]] for row in rows if row["state"] in codes}
+
+    @cached_property
+    def fills_boxes(self) -> bool:
+        """Whether objects without an outline have their boxes for masks."""
+        manifest = self._folder.with_name("masks.json")
+        return manifest.is_file() and read_json(manifest)["settings"].get("boxes") == "fill"
 
     @cached_property
     def refused(self) -> frozenset[int]:
@@ -70,23 +77,29 @@ def tally_mask(item: Item, subset: Subset, drawn: Drawn, tally: Tally) -> None:
     tally.images_without_objects += not item.objects
     for annotation in item.objects:
         tally.take(annotation)
-        if annotation.category_id not in subset.index_of:
-            tally.drop("other-class")
-        elif not annotation.segmentation:
-            tally.drop("no-segmentation")
-        elif annotation.id in drawn.unseen:
-            tally.drop(drawn.unseen[annotation.id])
-        else:
-            tally.carry()
-            for code, present in (
-                ("object-id", True),
-                ("instances", True),
-                ("box", annotation.bbox is not None),
-                ("area", annotation.area is not None),
-                ("crowd-flag", bool(annotation.iscrowd)),
-            ):
-                tally.note(code, int(present))
+        why = why_unseen(annotation, subset, drawn)
+        if why:
+            tally.drop(why)
+            continue
+        tally.carry()
+        for code, present in (
+            ("object-id", True),
+            ("instances", True),
+            ("box", annotation.bbox is not None),
+            ("area", annotation.area is not None),
+            ("crowd-flag", bool(annotation.iscrowd)),
+        ):
+            tally.note(code, int(present))
     tally.note("image-id")
+
+
+def why_unseen(annotation: Annotation, subset: Subset, drawn: Drawn) -> str:
+    """Return the code of the loss by which an object has no pixel in the masks, "" when it has some."""
+    if annotation.category_id not in subset.index_of:
+        return "other-class"
+    if annotation.id in drawn.unseen:
+        return drawn.unseen[annotation.id]
+    return "" if annotation.segmentation or drawn.fills_boxes else "no-segmentation"
 
 
 class GreyMasks(Masks):

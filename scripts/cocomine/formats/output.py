@@ -233,7 +233,7 @@ def check_names(split: str, names: Iterable[str], by_stem: bool) -> None:
         key = str(path.with_suffix("") if by_stem else path).casefold()
         if key in seen:
             raise CocomineError(
-                f"two images would both be written as {split}/{name}: {seen[key]!r} and {name!r}",
+                f"{split}: two images would both be written as {name}: {seen[key]!r} and {name!r}",
                 "set the policy of `duplicate-file-name` to quarantine, or build a subset per source split",
             )
         seen[key] = name

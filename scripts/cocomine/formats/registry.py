@@ -1,7 +1,7 @@
 """Every format that a subset can be exported to, by name: a module each, and a line here."""
 
 from cocomine.base.errors import CocomineError
-from cocomine.formats import coco, masks, yolo
+from cocomine.formats import coco, masks, panoptic, voc, yolo
 from cocomine.formats.format import Format
 
 FORMATS: dict[str, Format] = {
@@ -10,6 +10,8 @@ FORMATS: dict[str, Format] = {
         *coco.FORMATS,
         *yolo.FORMATS,
         *masks.FORMATS,
+        *voc.FORMATS,
+        *panoptic.FORMATS,
     )
 }
 

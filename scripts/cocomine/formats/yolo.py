@@ -6,7 +6,6 @@ Crowds are left out, as their own converter `convert_coco` does, and the parts o
 since a line holds only one.
 """
 
-import math
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from operator import mul
@@ -16,6 +15,7 @@ import yaml
 
 from cocomine.base.errors import CocomineError
 from cocomine.coco.reader import Annotation
+from cocomine.formats.boxes import cut_box
 from cocomine.formats.format import Format, Writer
 from cocomine.formats.masks import Masks
 from cocomine.formats.output import Output
@@ -111,37 +111,14 @@ class Segment(_Yolo):
 
 def detect_line(annotation: Annotation, index: int, width: int, height: int, tally: Tally) -> str | None:
     """Return `class cx cy w h` for an object's box, cut at the image's edge."""
-    box = box_of(annotation)
+    box = cut_box(annotation, width, height, tally)
     if box is None:
-        tally.drop("no-box")
         return None
-    x, y, w, h = box
-    left, top, right, bottom = max(x, 0.0), max(y, 0.0), min(x + w, float(width)), min(y + h, float(height))
-    if x >= width or y >= height or x + w <= 0 or y + h <= 0:
-        tally.drop("outside" if w > 0 and h > 0 else "zero-area")
-        return None
-    if right <= left or bottom <= top:
-        tally.drop("zero-area")
-        return None
-    if (left, top, right, bottom) != (x, y, x + w, y + h):
-        tally.note("clipped")
+    left, top, right, bottom = box
     if annotation.segmentation:
         tally.note("shape")
     centre_x, centre_y = (left + right) / 2 / width, (top + bottom) / 2 / height
     return f"{index} {centre_x:.6f} {centre_y:.6f} {(right - left) / width:.6f} {(bottom - top) / height:.6f}"
-
-
-def box_of(annotation: Annotation) -> tuple[float, float, float, float] | None:
-    """Return the stated box [x, y, w, h] in pixels, else the one round the outlines, else None."""
-    box = annotation.bbox
-    if box is not None and len(box) == 4 and all(math.isfinite(side) for side in box):
-        return (float(box[0]), float(box[1]), float(box[2]), float(box[3]))
-    if isinstance(annotation.segmentation, list):
-        parts = [part[: len(part) // 2 * 2] for part in annotation.segmentation if len(part) >= 6]
-        xs, ys = ([number for part in parts for number in part[axis::2]] for axis in (0, 1))
-        if xs:
-            return (min(xs), min(ys), max(xs) - min(xs), max(ys) - min(ys))
-    return None
 
 
 def segment_line(annotation: Annotation, index: int, width: int, height: int, tally: Tally) -> str | None:
