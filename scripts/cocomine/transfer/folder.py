@@ -56,7 +56,7 @@ class FolderOrigin:
         self.folder.check()
         asked = list(wants)
         found = self.folder.find(want.remote for want in asked)
-        return in_threads(lambda want: self._one(want, found[want.remote], target), asked, THREADS)
+        return in_threads(lambda want: self._one(want, found[want.remote], target), asked, lambda: THREADS)
 
     def _one(self, want: Want, found: Found, target: Target) -> Outcome:
         if found.path is None:
@@ -107,7 +107,7 @@ def changed_between(before: os.stat_result, after: os.stat_result) -> bool:
 
 def digests_in_place(files: Iterable[tuple[str, Path]]) -> Iterator[Outcome]:
     """Hash files where they lie; each comes as its name and its path."""
-    return in_threads(lambda file: _digest(*file), files, THREADS)
+    return in_threads(lambda file: _digest(*file), files, lambda: THREADS)
 
 
 def _digest(name: str, path: Path) -> Outcome:

@@ -70,7 +70,7 @@ class HttpsOrigin:
         def one(want: Want) -> Outcome:
             return tried(want.name, lambda: self._attempt(want, target), target.behaviour, health)
 
-        return in_threads(one, wants, min(THREADS, target.behaviour.connections))
+        return in_threads(one, wants, lambda: min(THREADS, target.behaviour.connections))
 
     def _attempt(self, want: Want, target: Target) -> Outcome:
         with self.web.ask("GET", self._address(want.remote)) as answer:

@@ -196,7 +196,7 @@ class _Publication:
     # -- sending
 
     def _send(self, items: Iterable[tuple[LocalFile, Facts | None]], progress: Progress, moved: Moved) -> None:
-        threads = min(UPLOAD_THREADS, self.options.behaviour.connections)
+        threads = lambda: min(UPLOAD_THREADS, self.options.behaviour.connections)  # noqa: E731
         for outcome in in_threads(lambda item: self._put(*item), items, threads):
             if outcome.status != "ok":
                 self.tally.lacking.append(outcome)
@@ -248,7 +248,7 @@ class _Publication:
     # -- removing
 
     def _remove(self, progress: Progress) -> None:
-        threads = min(UPLOAD_THREADS, self.options.behaviour.connections)
+        threads = lambda: min(UPLOAD_THREADS, self.options.behaviour.connections)  # noqa: E731
         for outcome in in_threads(
             lambda facts: tried(facts.name, lambda: self._delete(facts), self.options.behaviour), self.extras, threads
         ):

@@ -1,9 +1,9 @@
 """The streaming of a body into a file that is complete or absent."""
 
 import os
-import queue
 import secrets
 import threading
+from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,6 +19,8 @@ from cocomine.transfer.ledger import Entry, Ledger
 from cocomine.transfer.records import Outcome, Want, mismatch
 
 T = TypeVar("T")
+
+LOOKED_AT = 0.05  # seconds between two looks at what threads have done: to be woken for each file costs as much as it
 
 
 @dataclass(frozen=True)
@@ -103,49 +105,50 @@ def digest_of_file(path: Path) -> Digester:
     return digest
 
 
-def in_threads(work: Callable[[T], Outcome], items: Iterable[T], threads: int) -> Iterator[Outcome]:
+def in_threads(work: Callable[[T], Outcome], items: Iterable[T], threads: Callable[[], int]) -> Iterator[Outcome]:
     """Yield the outcomes of `work` on `items`, done by so many threads, as they come; an item is taken when needed.
+
+    How many is asked again with each item.
 
     What `work` or `items` raises is raised here, when the work that was begun has ended. Nothing is waited for when the
     caller goes away, as it does when the user interrupts it.
     """
     source = iter(items)
     taking = threading.Lock()
-    done: queue.SimpleQueue[Outcome | BaseException | None] = queue.SimpleQueue()
-    started, stopped = 0, False
+    done: deque[Outcome] = deque()
+    failures: list[BaseException] = []
+    running, stopped = 0, False
+    ended = threading.Event()
 
     def start() -> None:
-        nonlocal started
-        started += 1
+        nonlocal running
+        running += 1
         threading.Thread(target=run, daemon=True).start()
 
     def run() -> None:
+        nonlocal running
         try:
-            while not stopped:
+            while not (stopped or failures):
                 with taking:
                     item = next(source, None)
-                    if item is not None and started < threads:
+                    if item is not None and running < threads():
                         start()
                 if item is None:
                     break
-                done.put(work(item))
+                done.append(work(item))
         except BaseException as error:  # noqa: BLE001 - it is raised in the thread that asked
-            done.put(error)
-        done.put(None)
+            failures.append(error)
+        with taking:
+            running -= 1
+            if not running:
+                ended.set()
 
-    failure: BaseException | None = None
-    ended = 0
     start()
     try:
-        while ended < started:
-            result = done.get()
-            if result is None:
-                ended += 1
-            elif isinstance(result, BaseException):
-                failure, stopped = failure or result, True
-            elif failure is None:
-                yield result
+        while not ended.wait(LOOKED_AT) or done:
+            while done:
+                yield done.popleft()
     finally:
         stopped = True
-    if failure is not None:
-        raise failure
+    if failures:
+        raise failures[0]

@@ -133,7 +133,7 @@ class S3Origin:
         def one(want: Want) -> Outcome:
             return tried(want.name, lambda: self._attempt(want, target), target.behaviour, health)
 
-        return in_threads(one, wants, min(THREADS, target.behaviour.connections))
+        return in_threads(one, wants, lambda: min(THREADS, target.behaviour.connections))
 
     def _attempt(self, want: Want, target: Target) -> Outcome:
         row = self.s3.ask("get_object", self._key(want.remote))

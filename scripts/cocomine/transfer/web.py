@@ -4,9 +4,7 @@ import base64
 import contextlib
 import json
 import os
-import ssl
 import time
-import urllib.request
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Self
@@ -37,14 +35,13 @@ class Web:
         self.behaviour = behaviour
         self.authorization = authorization
         self._idle: list[_Line] = []
-        self._first_byte = float("inf")  # seconds, the least so far
-        self._proxies: dict[tuple[str, str, int | None], str] = {}
+        self._answers = 0
+        self._first_byte = float("inf")  # seconds to it, the least so far
 
-    @property
     def threads(self) -> int:
-        """How many threads should fetch at a time: few from a server that answers at once."""
+        """Return how many threads should fetch at a time: few where answers come at once, as far as is known."""
         most = min(self.behaviour.connections, MOST_LINES)
-        return min(most, NEAR_LINES) if self._first_byte < NEAR else most
+        return most if self._answers >= NEAR_LINES and self._first_byte > NEAR else min(most, NEAR_LINES)
 
     def ask(self, method: str, url: str, headers: Mapping[str, str] | None = None, explain: bool = False) -> "Answer":
         """Send one request and return the answer, its body unread, once its status is 2xx.
@@ -52,22 +49,22 @@ class Web:
         With `explain` the reason of a refusal holds what its body says. Follows redirects; credentials (the token, or
         the login that a URL holds) go to the scheme, host and port of `url` only. Raises AgainError or NotServedError.
         """
-        renewed = False
-        first = _place(url)
-        login = _login(url)
+        renewed, elsewhere = False, False
+        url, login = _without_login(url)
+        first = url
         for _ in range(8):
             sent = {"Accept": "*/*", "User-Agent": "cocomine", **(headers or {})}
-            if _place(url) == first:
-                token = self.authorization(renewed) if self.authorization else login
-                if token:
-                    sent["Authorization"] = token
+            token = "" if elsewhere else self.authorization(renewed) if self.authorization else login
+            if token:
+                sent["Authorization"] = token
             answer = self._asked(method, url, sent)
             if answer.status < 300:
                 return answer
             said = answer.said()
             target = answer.headers.get("location", "")
             if answer.status in (301, 302, 303, 307, 308) and target:
-                url = urljoin(url, target)
+                url, _ = _without_login(urljoin(url, target))
+                elsewhere = _place(url) != _place(first)
                 continue
             if answer.status == 401 and self.authorization and not renewed:
                 renewed = True
@@ -76,19 +73,16 @@ class Web:
         raise NotServedError("failed", "too many redirects")
 
     def _asked(self, method: str, url: str, headers: Mapping[str, str]) -> "Answer":
-        place = _place(url)
-        if place not in self._proxies:
-            self._proxies[place] = proxy_of(url)
         try:
             line = self._idle.pop()
         except IndexError:
             line = _Line()
         try:
-            seconds = line.begin(method, url, headers, self._proxies[place], self.behaviour.stall_seconds)
+            seconds = line.begin(method, url, headers, self.behaviour.stall_seconds)
         except BaseException:
             line.end()
             raise
-        self._first_byte = min(self._first_byte, seconds)
+        self._answers, self._first_byte = self._answers + 1, min(self._first_byte, seconds)
         return Answer(line.status, line.headers, line, self._idle)
 
     def stream(self, url: str, start: int, length: int, validator: str) -> Iterator[bytes]:
@@ -196,22 +190,24 @@ class _Line:
         self.held = 0  # bytes that have arrived and were not taken
         self.status = 0
         self.headers: dict[str, str] = {}
+        self._head: list[bytes] = []
         self.begun = False  # the header is complete
         self.over = False
         self.failure: Exception | None = None  # why it is over before its end
         for option, value in (_ALWAYS | _trusted()).items():
             self._easy.setopt(option, value)
+        if "HTTP_PROXY" in os.environ and "http_proxy" not in os.environ:  # libcurl reads all but this one
+            self._easy.setopt(pycurl.PROXY, os.environ["HTTP_PROXY"])
         self._easy.setopt(pycurl.SHARE, _shared)
         self._easy.setopt(pycurl.WRITEFUNCTION, self._on_data)
         self._easy.setopt(pycurl.HEADERFUNCTION, self._on_header)
 
-    def begin(self, method: str, url: str, headers: Mapping[str, str], proxy: str, stall: float) -> float:
+    def begin(self, method: str, url: str, headers: Mapping[str, str], stall: float) -> float:
         """Send a request and wait for the header of its answer; return the seconds from the one to the other."""
         easy = self._easy
         self._stall = stall
         self.begun, self.over, self.failure = False, False, None
-        easy.setopt(pycurl.URL, _plain_url(url))
-        easy.setopt(pycurl.PROXY, proxy)
+        easy.setopt(pycurl.URL, url)
         easy.setopt(pycurl.NOBODY, method == "HEAD")
         easy.setopt(pycurl.CUSTOMREQUEST, method)
         easy.setopt(pycurl.HTTPHEADER, [f"{name}: {value}" for name, value in headers.items()])
@@ -222,6 +218,7 @@ class _Line:
             self.wait()
         if not self.begun:
             raise self.failure or AgainError(_CLOSED)
+        self.status, self.headers = _parsed(self._head)
         microseconds = easy.getinfo(pycurl.STARTTRANSFER_TIME_T) - easy.getinfo(pycurl.PRETRANSFER_TIME_T)
         return float(microseconds) / 1e6
 
@@ -266,16 +263,10 @@ class _Line:
 
     def _on_header(self, line: bytes) -> None:
         self._heard += 1
-        text = line.decode("latin-1").strip()
-        if text.startswith("HTTP/"):
-            code = text.split(" ", 2)[1:2]
-            self.status, self.headers = int(code[0]) if code and code[0].isdigit() else 0, {}
-        elif text:
-            name, _, value = text.partition(":")
-            name, value = name.strip().lower(), value.strip()
-            self.headers[name] = f"{self.headers[name]},{value}" if name in self.headers else value
-        else:
-            self.begun = self.status >= 200
+        if line.startswith(b"HTTP/"):
+            self._head.clear()
+        self._head.append(line)
+        self.begun = line == b"\r\n" and not self._head[0].partition(b" ")[2].startswith(b"1")
 
     def _verdict(self, code: int, said: str) -> AgainError | NotServedError | CocomineError:
         if code == pycurl.E_PEER_FAILED_VERIFICATION:
@@ -309,7 +300,6 @@ _ALWAYS: dict[int, int | str] = {
     pycurl.PATH_AS_IS: 1,
     pycurl.TCP_NODELAY: 1,
     pycurl.BUFFERSIZE: PIECE,
-    pycurl.NOPROXY: "",  # which URLs go by a proxy is decided here, not by libcurl's look at the environment
     265: 1,  # CURLOPT_SUPPRESS_CONNECT_HEADERS, which pycurl does not name: a tunnel's header is none of the answer's
     pycurl.MAXCONNECTS: 4,
 }
@@ -323,6 +313,8 @@ def _trusted() -> dict[int, int | str]:
     named = os.environ.get("REQUESTS_CA_BUNDLE", "")
     if named:
         return {pycurl.CAPATH if Path(named).is_dir() else pycurl.CAINFO: named}
+    import ssl  # not at the top: no other part of this needs it, and a script's start counts
+
     system = ssl.get_default_verify_paths()
     # A folder of hashed names is looked into as needed, where the whole file takes 10 ms a connection.
     if system.capath and any(Path(system.capath).glob("*.0")):
@@ -339,20 +331,28 @@ def _place(url: str) -> tuple[str, str, int | None]:
     return parts.scheme, parts.hostname or "", parts.port or {"http": 80, "https": 443}.get(parts.scheme)
 
 
-def _plain_url(url: str) -> str:
-    """Return a URL in ASCII and without its login, which goes into a header."""
+def _without_login(url: str) -> tuple[str, str]:
+    """Return a URL in ASCII and without its login, and the Authorization header's value for that, empty for none."""
     parts = urlsplit(url)
+    if url.isascii() and "@" not in parts.netloc:
+        return url, ""
     host = parts.netloc.rpartition("@")[2].encode("idna").decode()
-    return quote(urlunsplit((parts.scheme, host, parts.path, parts.query, "")), safe="/:?#[]@!$&'()*+,;=%~")
-
-
-def _login(url: str) -> str:
-    """Return the Authorization header's value for a URL like https://user:password@host/, empty for others."""
-    parts = urlsplit(url)
+    plain = quote(urlunsplit((parts.scheme, host, parts.path, parts.query, "")), safe="/:?#[]@!$&'()*+,;=%~")
     if parts.username is None:
-        return ""
+        return plain, ""
     pair = f"{unquote(parts.username)}:{unquote(parts.password or '')}"
-    return "Basic " + base64.b64encode(pair.encode()).decode()
+    return plain, "Basic " + base64.b64encode(pair.encode()).decode()
+
+
+def _parsed(lines: list[bytes]) -> tuple[int, dict[str, str]]:
+    """Return status and headers, their names in lower case; of a name that comes again the values are joined."""
+    code = lines[0].split(b" ", 2)[1:2]
+    headers: dict[str, str] = {}
+    for line in b"".join(lines[1:]).decode("latin-1").split("\r\n"):
+        name, _, value = line.partition(":")
+        name, value = name.strip().lower(), value.strip()
+        headers[name] = f"{headers[name]},{value}" if name in headers else value
+    return int(code[0]) if code and code[0].strip().isdigit() else 0, headers
 
 
 def verdict(status: int, wait: str, url: str = "", said: str = "") -> AgainError | NotServedError:
@@ -367,12 +367,3 @@ def verdict(status: int, wait: str, url: str = "", said: str = "") -> AgainError
         return NotServedError("failed", "the file changed while it was read")
     advice = advice_for_host(urlsplit(url).hostname or "")
     return NotServedError("failed", f"HTTP {status}{said}" + (f"; {advice}" if advice else ""))
-
-
-def proxy_of(url: str) -> str:
-    """Return the proxy that the environment names for a URL, empty for none."""
-    parts = urlsplit(url)
-    proxies = urllib.request.getproxies()
-    if not proxies or urllib.request.proxy_bypass(parts.hostname or ""):
-        return ""
-    return proxies.get(parts.scheme, proxies.get("all", ""))
