@@ -1,8 +1,9 @@
 r"""Decode each selected image once and write down what it is: status, size, mode, EXIF, hashes, light and sharpness.
 
 Reads the selection, the lock that says which images were fetched, and the image store. Writes one Parquet row an image,
-in the selection's order. `status` is ok, image-missing, image-undecodable or image-truncated; a size unlike the stated
-one and an EXIF rotation are seen in the columns width, height and exif_orientation. Pictures are never rotated.
+in the selection's order. `status` is ok or a reason code (docs/annotations.md lists them), `detail` its values; a size
+unlike the stated one and an EXIF rotation are seen in the columns width, height and exif_orientation, for images are
+measured as stored.
 
 brightness  mean luma, 0..1        contrast  standard deviation of luma, 0..0.5
 blur        share of the luma's variance that a 3 x 3 mean leaves: near 1 blurred, lower sharper
@@ -18,11 +19,12 @@ from pathlib import Path
 
 from cocomine.base import command
 from cocomine.images.measure import measure
+from cocomine.images.settings import ImageSettings
 
 
 def build_parser() -> argparse.ArgumentParser:
     """Return the command line of this script."""
-    parser = command.parser(__doc__ or "")
+    parser = command.parser(__doc__ or "", settings="images")
     parser.add_argument("--selection", type=Path, required=True, help="selection.tsv that mine_subset wrote")
     parser.add_argument("--images-lock", type=Path, required=True, help="images.lock.tsv that sync_images wrote")
     parser.add_argument("--store-dir", type=Path, required=True, help="the image store: data/images/STORE")
@@ -33,7 +35,8 @@ def build_parser() -> argparse.ArgumentParser:
 
 def main(options: argparse.Namespace) -> None:
     """Measure the images."""
-    measure(options.selection, options.images_lock, options.store_dir, options.out, max(1, options.threads))
+    settings = ImageSettings.from_mapping(options.settings or {})
+    measure(options.selection, options.images_lock, options.store_dir, options.out, max(1, options.threads), settings)
 
 
 if __name__ == "__main__":

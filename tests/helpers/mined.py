@@ -41,7 +41,13 @@ def measures_of(folder, broken):
     """A table of measured images, as measure_images writes it; `broken` gives other values by image id."""
     rows = []
     for row in read_table(folder / "out" / "selection.tsv"):
-        sound = {"status": "ok", "width": int(row["width"]), "height": int(row["height"]), "exif_orientation": 0}
+        sound = {
+            "status": "ok",
+            "width": int(row["width"]),
+            "height": int(row["height"]),
+            "exif_orientation": 0,
+            "detail": None,
+        }
         given = {"image_id": int(row["image_id"]), "source_split": row["source_split"], "file_name": row["file_name"]}
         rows.append(given | sound | broken.get(int(row["image_id"]), {}))
     path = folder / "images.parquet"

@@ -1,4 +1,4 @@
-"""Images: decode each selected photograph once and write down what it is.
+"""Images: decode each selected image once and write down what it is.
 
 reads   results/{subset}/selection.tsv and the image store
 writes  results/{subset}/images.parquet: decoded size, mode, EXIF, hashes, brightness, contrast, blur, status
@@ -24,9 +24,10 @@ rule measure_images:
         runtime=120,
     params:
         code=code("measure_images"),
+        settings=settings("images", "subset"),
         store=lambda wildcards: plan.subsets[wildcards.subset].source.store.folder,
     message:
-        "Measure the photographs of {wildcards.subset}"
+        "Measure the images of {wildcards.subset}"
     shell:
-        "python {input.script:q} --selection {input.selection:q} --images-lock {input.lock:q} "
-        "--store-dir {params.store:q} --out {output.measures:q} --threads {threads} --log {log:q}"
+        "python {input.script:q} --settings {params.settings:q} --selection {input.selection:q} "
+        "--images-lock {input.lock:q} --store-dir {params.store:q} --out {output.measures:q} --threads {threads} --log {log:q}"

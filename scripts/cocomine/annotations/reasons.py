@@ -86,6 +86,9 @@ class Reason(StrEnum):
     NO_ID = "no-id"
     POLYGON_NESTING = "polygon-nesting"
     FOREIGN_FILE_NAME = "foreign-file-name"
+    IMAGE_TOO_LARGE = "image-too-large"
+    IMAGE_DEPTH_UNKNOWN = "image-depth-unknown"
+    IMAGE_SIZE_TURNED = "image-size-turned"
 
 
 @dataclass(frozen=True)
@@ -222,7 +225,14 @@ TABLE: Final[tuple[Rule, ...]] = (
         "no origin has the image's file; the sync stops at it, unless the subset's `policy` names this reason or "
         "`refill` is true",
     ),
-    Rule(Reason.IMAGE_UNDECODABLE, 14, ("image",), "image", "quarantine", "the image's file is no image"),
+    Rule(
+        Reason.IMAGE_UNDECODABLE,
+        14,
+        ("image",),
+        "image",
+        "quarantine",
+        "the image's file is no image, or none of a format that is read",
+    ),
     Rule(Reason.IMAGE_TRUNCATED, 15, ("image",), "image", "quarantine", "the image's file ends early"),
     Rule(
         Reason.IMAGE_SIZE_DIFFERS,
@@ -230,7 +240,8 @@ TABLE: Final[tuple[Rule, ...]] = (
         ("image",),
         "image",
         "quarantine",
-        "the decoded image has another width or height than the record says",
+        "the decoded image has another width or height than the record says, as stored and as its EXIF orientation "
+        "shows it",
     ),
     Rule(
         Reason.IMAGE_EXIF_ROTATED,
@@ -238,7 +249,7 @@ TABLE: Final[tuple[Rule, ...]] = (
         ("image",),
         "image",
         "keep",
-        "the file asks viewers to rotate it; the record's width and height rule, and it is never rotated",
+        "the file asks viewers to rotate it; the record's width and height fit it as stored, and it is not rotated",
     ),
     Rule(
         Reason.MISSING_IMAGE,
@@ -485,6 +496,32 @@ TABLE: Final[tuple[Rule, ...]] = (
         "`file_name` is a URL, a full path of another machine, begins with `./` or has backslashes",
         "it becomes a path with slashes, without host, drive and query, and without the folders that all full paths of "
         "the file share; the image is then looked for by the longest end of it that one file alone has",
+    ),
+    Rule(
+        Reason.IMAGE_TOO_LARGE,
+        51,
+        ("image",),
+        "image",
+        "quarantine",
+        "the image has more pixels than `images.max_megapixels` allows, or its file more than four bytes for each",
+    ),
+    Rule(
+        Reason.IMAGE_DEPTH_UNKNOWN,
+        52,
+        ("image",),
+        "image",
+        "quarantine",
+        "what black and white are cannot be known: pixels that are no finite numbers, or 16 bits a channel of which "
+        "the upper 4 are not used",
+    ),
+    Rule(
+        Reason.IMAGE_SIZE_TURNED,
+        53,
+        ("image",),
+        "image",
+        "keep",
+        "the record's width and height are those of the image as its EXIF orientation shows it; where its pixels are "
+        "used it is turned, so that the outlines fit",
     ),
 )
 

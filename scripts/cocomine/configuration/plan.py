@@ -112,6 +112,7 @@ class Subset:
     name: str
     source: Source
     query: Mapping[str, Any]
+    images: Mapping[str, Any]
     masks: Mapping[str, Any]
     split: Mapping[str, Any]
     tensors: Mapping[str, Any]
@@ -385,6 +386,7 @@ class Plan:
             *(SettingsFile("source", source.name, source.settings) for source in self.sources.values()),
             *(SettingsFile("synthetic", name, source.synthetic) for name, source in self.sources.items()),
             *(SettingsFile("query", subset.name, subset.query) for subset in subsets),
+            *(SettingsFile("images", subset.name, subset.images) for subset in subsets),
             *(SettingsFile("masks", subset.name, subset.masks) for subset in subsets),
             *(SettingsFile("split", subset.name, subset.split) for subset in subsets),
             *(SettingsFile("tensors", subset.name, subset.tensors) for subset in subsets),
@@ -463,8 +465,8 @@ def _comparison(name: str, settings: Mapping[str, Any], sources: Mapping[str, So
 
 
 def _resolved(subset: Subset) -> dict[str, Any]:
-    stages = {"masks": subset.masks, "split": subset.split, "tensors": subset.tensors, "exports": subset.formats}
-    return {**subset.query, "source": subset.source.name, **stages}
+    stages = {"images": subset.images, "masks": subset.masks, "split": subset.split, "tensors": subset.tensors}
+    return {**subset.query, "source": subset.source.name, **stages, "exports": subset.formats}
 
 
 def _store(name: str, settings: Mapping[str, Any]) -> Store:
@@ -533,7 +535,7 @@ def _subset(name: str, config: Mapping[str, Any], sources: Mapping[str, Source],
         raise CocomineError(f"{where}.source: {problem}", f"sources in this config: {known}")
     source = sources[source_name]
     seed = {"seed": config.get("seed", 0)}
-    stages = ("masks", "split", "tensors", "exports")
+    stages = ("images", "masks", "split", "tensors", "exports")
     own = {key: value for key, value in given.items() if key not in stages}
     query = schema.with_defaults(
         seed | own | {"source": source_name}, whole["properties"]["subsets"]["additionalProperties"]
@@ -548,7 +550,7 @@ def _subset(name: str, config: Mapping[str, Any], sources: Mapping[str, Source],
         )
     parts = whole["properties"]
     sections = {
-        key: schema.with_defaults(_merged(config.get(key, {}), given.get(key, {})), parts[key]) for key in stages[:3]
+        key: schema.with_defaults(_merged(config.get(key, {}), given.get(key, {})), parts[key]) for key in stages[:-1]
     }
     if "seed" in parts["split"]["properties"]:
         sections["split"] = {**sections["split"], **(seed if not _says_seed(config, given) else {})}
@@ -556,7 +558,7 @@ def _subset(name: str, config: Mapping[str, Any], sources: Mapping[str, Source],
     _typed(f"{where}.masks", "masks", lambda: MaskSettings.from_mapping(sections["masks"]))
     _check_drawn(where, source, query["source_splits"] or source.splits, sections["masks"]["draw_from"])
     formats = given.get("exports", config.get("exports", parts["exports"]["default"]))
-    return Subset(name, source, query, sections["masks"], sections["split"], sections["tensors"], tuple(formats))
+    return Subset(name, source, query, **sections, formats=tuple(formats))
 
 
 def _check_drawn(where: str, source: Source, splits: Iterable[str], draw_from: str) -> None:

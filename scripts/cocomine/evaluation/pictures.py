@@ -9,6 +9,7 @@ from PIL import Image, ImageDraw
 from cocomine.base.files import atomic_path, read_table
 from cocomine.coco.labels import Labels
 from cocomine.coco.tasks import VOID
+from cocomine.images.opening import ImageError, load_rgb
 from cocomine.learning.data import Bytes
 
 WIDTH = 256  # of one of the three panels, in pixels
@@ -32,11 +33,13 @@ def original(subset_dir: Path, store_dir: Path | None, image_id: int) -> Bytes |
     if store_dir is None or not (subset_dir / "images.tsv").exists():
         return None
     rows = read_table(subset_dir / "images.tsv")
-    path = next((row["store_path"] for row in rows if row["image_id"] == str(image_id)), None)
-    if path is None or not (store_dir / path).exists():
+    row = next((row for row in rows if row["image_id"] == str(image_id)), None)
+    if row is None:
         return None
-    with Image.open(store_dir / path) as picture:
-        return np.asarray(picture.convert("RGB"))
+    try:
+        return np.asarray(load_rgb(store_dir / row["store_path"], (int(row["width"]), int(row["height"]))))
+    except ImageError:
+        return None
 
 
 def painted(image: Bytes, mask: Bytes, labels: Labels) -> Bytes:

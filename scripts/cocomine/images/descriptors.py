@@ -1,4 +1,4 @@
-"""What is measured of a decoded picture: brightness, contrast, blur, and the two descriptors that twins are found by.
+"""What is measured of a decoded image: brightness, contrast, blur, and the two descriptors of near-duplicates.
 
 All of them are worked out on the luma Y = 0.299 R + 0.587 G + 0.114 B (ITU-R BT.601, Pillow's mode L), 0..255.
 """
@@ -17,7 +17,7 @@ FREQUENCIES = 11
 def projection(low: float = 0.0, high: float = 1.0) -> NDArray[np.float64]:
     """Return the lowest 11 rows of the DCT-II over the part [low, high] of a thumbnail's side, 11 x 32 whole numbers.
 
-    Applied down and across (`rows @ thumbnail @ columns.T`) it gives the frequencies of the picture cropped to that
+    Applied down and across (`rows @ thumbnail @ columns.T`) it gives the frequencies of the image cropped to that
     part, as if the crop had been squeezed to 32 x 32 by a box average. The entries are rounded to 1/8192: products with
     bytes then stay whole numbers below 2**53, so no order of summing, library or thread changes a bit of a hash.
     """
@@ -42,11 +42,11 @@ _PICKED = hash_frequencies()
 
 @dataclass(frozen=True)
 class Description:
-    """The numbers measured of one picture.
+    """The numbers measured of one image.
 
     `brightness` is the mean luma / 255 (0 black, 1 white); `contrast` the standard deviation of luma / 255 (0 flat, at
     most 0.5); `blur` the share of the luma's variance that a 3 x 3 mean leaves (near 1: no detail finer than three
-    pixels, so blurred; lower: sharper; 1 for a flat picture). `thumbnail` is the whole picture squeezed to 32 x 32
+    pixels, so blurred; lower: sharper; 1 for a flat image). `thumbnail` is the whole image squeezed to 32 x 32
     luma values (uint8, box average, so its aspect is lost), and `phash` the 64-bit perceptual hash of it.
     """
 
@@ -57,21 +57,27 @@ class Description:
     phash: int
 
 
-def describe(picture: Image.Image) -> Description:
-    """Measure a decoded picture of any mode."""
-    luma = picture if picture.mode == "L" else picture.convert("RGB").convert("L")
-    values = np.asarray(luma, dtype=np.float32)
-    deviation = float(values.std(dtype=np.float64))
-    smooth = float(np.asarray(luma.filter(ImageFilter.BoxBlur(1)), dtype=np.float32).std(dtype=np.float64))
+def describe(luma: Image.Image) -> Description:
+    """Measure an image given as its luma (mode L)."""
+    brightness, deviation = _mean_and_deviation(luma)
+    _, smooth = _mean_and_deviation(luma.filter(ImageFilter.BoxBlur(1)))
     small = luma.resize((THUMBNAIL_SIDE, THUMBNAIL_SIDE), Image.Resampling.BOX)
     thumbnail = np.asarray(small, dtype=np.uint8)
     return Description(
-        brightness=float(values.mean(dtype=np.float64)) / 255,
+        brightness=brightness / 255,
         contrast=deviation / 255,
         blur=min(1.0, (smooth / deviation) ** 2) if deviation > 0 else 1.0,
         thumbnail=thumbnail.tobytes(),
         phash=perceptual_hash(thumbnail),
     )
+
+
+def _mean_and_deviation(luma: Image.Image) -> tuple[float, float]:
+    """Return the mean and the standard deviation of an image of mode L, from its histogram."""
+    counts = np.array(luma.histogram(), dtype=np.float64)
+    values = np.arange(256)
+    mean = float(counts @ values) / counts.sum()
+    return mean, float(np.sqrt(counts @ np.square(values - mean) / counts.sum()))
 
 
 def perceptual_hash(thumbnail: NDArray[np.uint8]) -> int:

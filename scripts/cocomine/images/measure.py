@@ -1,31 +1,51 @@
 """Decoding each selected image once, and writing down what it is: the table images.parquet."""
 
 import hashlib
-import logging
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from functools import partial
-from io import BytesIO
 from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
 import pyarrow.parquet as pq
-from PIL import Image
 
 from cocomine.base.commands import sync_images_again
 from cocomine.base.errors import CocomineError
 from cocomine.base.files import atomic_path, read_table
 from cocomine.base.pool import in_order
 from cocomine.base.progress import Progress
+from cocomine.coco.orientation import fits_turned
 from cocomine.images.descriptors import describe
+from cocomine.images.jpeg import is_whole, structure
+from cocomine.images.opening import (
+    GIANT,
+    MISSING,
+    TOO_LARGE,
+    TRUNCATED,
+    UNDECODABLE,
+    UNREADABLE,
+    ImageError,
+    opened,
+    orientation_of,
+    read_file,
+    to_luma,
+)
+from cocomine.images.settings import ImageSettings
 from cocomine.sources.proof import changed_images
 
-log = logging.getLogger("cocomine")
+OK = "ok"
+LATER = "later"
+"""The status of a giant among the images of a worker process: it is never written."""
 
-OK, MISSING, UNREADABLE = "ok", "image-missing", "image-unreadable"
-UNDECODABLE, TRUNCATED = "image-undecodable", "image-truncated"
-STATUSES = {OK: OK, "unreadable": UNREADABLE}  # of the lock; every other status of it is image-missing
-ORIENTATION_TAG = 0x0112
+STATUSES = {OK: OK, "unreadable": UNREADABLE}
+"""The statuses of the images lock; every other one is image-missing."""
+
+BYTES_A_PIXEL = 4
+"""A file is read if it has no more bytes than this for each pixel that an image may have."""
+
+DEFAULTS = ImageSettings()
+JPEG_START = b"\xff\xd8"
 BATCH = 16
 ROW_GROUP = 4096
 
@@ -35,11 +55,8 @@ SCHEMA = pa.schema(
         ("source_split", pa.string()),
         ("file_name", pa.string()),
         ("store_path", pa.string()),
-        (
-            "status",
-            pa.string(),
-        ),  # ok, or the reason code: image-missing, image-unreadable, image-undecodable, image-truncated
-        ("detail", pa.string()),  # what the sync says of a file that it did not take; null otherwise
+        ("status", pa.string()),  # ok, or the reason why not
+        ("detail", pa.string()),  # that reason with its values, where there are any
         ("width", pa.int32()),  # as decoded, never rotated; null unless ok
         ("height", pa.int32()),
         ("mode", pa.string()),  # Pillow's: RGB, L, CMYK, ...
@@ -57,7 +74,7 @@ SCHEMA = pa.schema(
 
 @dataclass(frozen=True)
 class Selected:
-    """One row of the selection, and what the images lock says of its file: `status` is ok, or the reason code."""
+    """One row of the selection, and what the images lock says of its file: ok or a reason, why, and its SHA-256."""
 
     image_id: int
     source_split: str
@@ -66,38 +83,45 @@ class Selected:
     width: int
     height: int
     status: str
-    detail: str | None
-    sha256: str = ""  # as locked; empty where the lock has none
+    detail: str
+    sha256: str
 
 
-def measure(selection: Path, images_lock: Path, store_dir: Path, out: Path, threads: int) -> None:
+def measure(
+    selection: Path,
+    images_lock: Path,
+    store_dir: Path,
+    out: Path,
+    threads: int,
+    settings: ImageSettings = DEFAULTS,
+) -> None:
     """Measure every image of `selection` in its order and write `out`.
 
     A row without a file (missing or refused in the lock, or a spare that was not fetched) has the status
-    image-missing, one whose file is there and cannot be taken image-unreadable. Raises CocomineError for files that
-    the lock promises and the store does not hold, or holds with other bytes: nothing is built on an image that is not
-    the one that was locked.
+    image-missing, one whose file cannot be taken the reason of that. Raises CocomineError for files that the lock
+    promises and the store does not hold, or holds with other bytes.
     """
     rows = read_selection(selection, images_lock)
-    size_differs = rotated = 0
+    size_differs = turned = rotated = 0
     changed: list[str] = []
     with (
         Progress("measure_images", len(rows), "image") as progress,
         atomic_path(out) as temporary,
         pq.ParquetWriter(temporary, SCHEMA, compression="zstd", store_schema=False) as writer,
     ):
-        batches = [rows[start : start + BATCH] for start in range(0, len(rows), BATCH)]
         waiting: list[dict[str, Any]] = []
-        for batch, records in zip(batches, in_order(partial(_measure_all, store_dir), batches, threads), strict=True):
-            for row, record in zip(batch, records, strict=True):
-                progress.count(record["status"])
-                if row.status == OK and row.sha256 not in ("", record["sha256"]):
-                    changed.append(row.store_path)
-                if record["status"] == OK:
-                    size_differs += (record["width"], record["height"]) != (row.width, row.height)
-                    rotated += record["exif_orientation"] > 1
-            progress.advance(len(batch))
-            waiting += records
+        for row, record in zip(rows, _measured(rows, store_dir, threads, settings), strict=True):
+            progress.count(record["status"])
+            if row.status == OK and row.sha256 and record["sha256"] not in (row.sha256, None):
+                changed.append(row.store_path)
+            if record["status"] == OK:
+                stored, stated = (record["width"], record["height"]), (row.width, row.height)
+                fits = fits_turned(stored, stated, record["exif_orientation"])
+                turned += fits
+                size_differs += stored != stated and not fits
+                rotated += record["exif_orientation"] > 1 and not fits
+            progress.advance()
+            waiting.append(record)
             if len(waiting) >= ROW_GROUP:
                 _write(writer, waiting)
                 waiting = []
@@ -106,8 +130,21 @@ def measure(selection: Path, images_lock: Path, store_dir: Path, out: Path, thre
             raise changed_images(store_dir, changed)
         if size_differs:
             progress.count("of another size than stated", size_differs)
+        if turned:
+            progress.count("of the stated size once their EXIF orientation is applied, and turned", turned)
         if rotated:
             progress.count("with an EXIF rotation, not applied", rotated)
+
+
+def _measured(rows: list[Selected], store_dir: Path, threads: int, settings: ImageSettings) -> Iterator[dict[str, Any]]:
+    """Yield the columns of every image; giants are measured by this process, one after another."""
+    batches: Iterable[list[Selected]] = (rows[start : start + BATCH] for start in range(0, len(rows), BATCH))
+    work = partial(_measure_all, store_dir, settings)
+    place = 0
+    for records in in_order(work, batches, threads):
+        for record in records:
+            yield measure_one(store_dir, rows[place], settings) if record["status"] == LATER else record
+            place += 1
 
 
 def read_selection(selection: Path, images_lock: Path) -> list[Selected]:
@@ -116,7 +153,7 @@ def read_selection(selection: Path, images_lock: Path) -> list[Selected]:
         locked = {
             row["store_path"]: (
                 STATUSES.get(row["status"], MISSING),
-                row["reason"] if row["status"] != OK else None,
+                row.get("reason", "") if row["status"] != OK else "",
                 row.get("sha256", ""),
             )
             for row in read_table(images_lock)
@@ -129,7 +166,7 @@ def read_selection(selection: Path, images_lock: Path) -> list[Selected]:
                 row["store_path"],
                 int(row["width"]),
                 int(row["height"]),
-                *locked.get(row["store_path"], (MISSING, None, "")),
+                *locked.get(row["store_path"], (MISSING, "", "")),
             )
             for row in read_table(selection)
         ]
@@ -149,45 +186,60 @@ def _write(writer: pq.ParquetWriter, records: list[dict[str, Any]]) -> None:
         writer.write_table(pa.Table.from_pydict(columns, schema=SCHEMA), row_group_size=len(records))
 
 
-def _measure_all(store_dir: Path, rows: list[Selected]) -> list[dict[str, Any]]:
-    return [measure_one(store_dir, row) for row in rows]
+def _measure_all(store_dir: Path, settings: ImageSettings, rows: list[Selected]) -> list[dict[str, Any]]:
+    return [measure_one(store_dir, row, settings, giants=False) for row in rows]
 
 
-def measure_one(store_dir: Path, row: Selected) -> dict[str, Any]:
-    """Return the columns of one image. Raises CocomineError when a fetched file is not in the store."""
+def measure_one(
+    store_dir: Path, row: Selected, settings: ImageSettings = DEFAULTS, giants: bool = True
+) -> dict[str, Any]:
+    """Return the columns of one image. Without `giants` one of more than GIANT pixels only gets the status LATER.
+
+    Raises CocomineError when a fetched file is not in the store.
+    """
     record: dict[str, Any] = dict.fromkeys(SCHEMA.names)
     record |= {"image_id": row.image_id, "source_split": row.source_split, "file_name": row.file_name}
-    record |= {"store_path": row.store_path, "status": row.status, "detail": row.detail}
+    record |= {"store_path": row.store_path, "status": row.status, "detail": row.detail or None}
     if row.status != OK:
         return record
     path = store_dir / row.store_path
     try:
-        content = path.read_bytes()
-    except OSError as error:
+        content = read_file(path, settings.most_pixels * BYTES_A_PIXEL)
+    except ImageError as error:
+        if error.reason != MISSING:
+            return record | {"status": error.reason, "detail": error.detail}
         raise CocomineError(
-            f"{path}: the lock says that this image was fetched, but it cannot be read: {error.strerror}",
+            f"{path}: the lock says that this image was fetched, but it is not there",
             f"fetch it again with: {sync_images_again()}",
         ) from error
     record |= {"sha256": hashlib.sha256(content).hexdigest(), "bytes": len(content)}
-    return record | examine(content)
+    return record | examine(content, settings, giants)
 
 
-def examine(content: bytes) -> dict[str, Any]:
+def examine(content: bytes, settings: ImageSettings = DEFAULTS, giants: bool = True) -> dict[str, Any]:
     """Decode an image file fully, once, and return its status and what was measured of it.
 
-    The picture is never rotated: COCO's annotations are those of the pixels as stored. A file that ends early is
-    image-truncated, anything else that cannot be decoded image-undecodable.
+    The image is measured as stored, whatever its EXIF orientation. A file that ends early is image-truncated, one of
+    more pixels than the settings allow image-too-large, anything else that cannot be decoded image-undecodable.
     """
     try:
-        with Image.open(BytesIO(content)) as picture:
-            orientation = _orientation(picture)
-            picture.load()
-            if picture.format == "JPEG" and not _has_end(content):
-                return {"status": TRUNCATED}
-            measured = describe(picture)
-            mode, width, height = picture.mode, picture.width, picture.height
+        with opened(content) as image:
+            mode, (width, height) = image.mode, image.size
+            if width * height > settings.most_pixels:
+                detail = f"{width} x {height} pixels, over images.max_megapixels: {settings.max_megapixels}"
+                return {"status": TOO_LARGE, "detail": detail}
+            if not giants and width * height > GIANT:
+                return {"status": LATER}
+            luma = to_luma(image)
+            # Only now: in a PNG it may stand behind the pixels, so Pillow would decode them to find it.
+            orientation = orientation_of(image)
+        if content[:2] == JPEG_START and not is_whole(content, luma):
+            return {"status": TRUNCATED}
+        measured = describe(luma)
+    except ImageError as error:
+        return {"status": error.reason, "detail": error.detail}
     except Exception as error:  # noqa: BLE001 - Pillow's decoders let any error through that a damaged file makes
-        cut = "truncated" in str(error) or (content[:2] == b"\xff\xd8" and not _has_end(content))
+        cut = "truncated" in str(error) or (content[:2] == JPEG_START and structure(content).end is None)
         return {"status": TRUNCATED if cut else UNDECODABLE}
     return {
         "status": OK,
@@ -201,21 +253,3 @@ def examine(content: bytes) -> dict[str, Any]:
         "contrast": measured.contrast,
         "blur": measured.blur,
     }
-
-
-def _has_end(content: bytes) -> bool:
-    """Tell whether a JPEG holds its end marker after its last scan; bytes behind the marker do no harm.
-
-    libjpeg fills up a picture whose data ends early with grey and only warns, and Pillow keeps no warning, so a file
-    that was cut and then padded would pass as whole.
-    """
-    scan = content.rfind(b"\xff\xda")
-    return scan >= 0 and content.find(b"\xff\xd9", scan) >= 0
-
-
-def _orientation(picture: Image.Image) -> int:
-    try:
-        value = picture.getexif().get(ORIENTATION_TAG, 0)
-    except Exception:  # noqa: BLE001 - as above
-        return 0  # a damaged EXIF block says nothing, and harms no pixel
-    return int(value) if isinstance(value, int) and 1 <= value <= 8 else 0

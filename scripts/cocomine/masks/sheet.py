@@ -10,6 +10,7 @@ from PIL import Image, ImageDraw, ImageFont
 from cocomine.base.files import atomic_path
 from cocomine.coco.labels import Labels
 from cocomine.coco.tasks import VOID
+from cocomine.images.opening import ImageError, load_rgb
 from cocomine.masks.inputs import ImageRow
 
 Bytes = npt.NDArray[np.uint8]
@@ -85,19 +86,19 @@ def _spread(rows: Sequence[ImageRow], most: int) -> Iterator[ImageRow]:
 
 def _cell(row: ImageRow, labels: Labels, store: Path, masks: Path) -> tuple[Image.Image, list[int]] | None:
     """Return the image with its mask over it, at the size of a cell, and its labels, the largest first."""
+    scale = min(CELL[0] / row.width, CELL[1] / row.height)
+    size = max(1, round(row.width * scale)), max(1, round(row.height * scale))
     try:
-        with Image.open(store / row.store_path) as image, Image.open(masks / f"{row.stem}.png") as picture:
-            if image.size != picture.size:
-                return None
-            mask = np.asarray(picture)
-            scale = min(CELL[0] / row.width, CELL[1] / row.height)
-            size = max(1, round(row.width * scale)), max(1, round(row.height * scale))
-            photo = np.asarray(image.convert("RGB").resize(size, Image.Resampling.LANCZOS))
-    except (OSError, ValueError, SyntaxError, Image.DecompressionBombError):
+        image = np.asarray(
+            load_rgb(store / row.store_path, (row.width, row.height)).resize(size, Image.Resampling.LANCZOS)
+        )
+        with Image.open(masks / f"{row.stem}.png") as stored:
+            pixels = np.array(stored.histogram())
+            mask = np.asarray(stored.resize(size, Image.Resampling.NEAREST))
+    except (ImageError, OSError, ValueError, SyntaxError):
         return None
-    pixels = np.bincount(mask.ravel(), minlength=256)
     found = [label for label in np.argsort(-pixels, kind="stable").tolist() if label and pixels[label]]
-    return Image.fromarray(overlay(photo, mask, labels)), found
+    return Image.fromarray(overlay(image, mask, labels)), found
 
 
 def overlay(photo: Bytes, mask: Bytes, labels: Labels) -> Bytes:

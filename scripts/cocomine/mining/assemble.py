@@ -26,6 +26,7 @@ from cocomine.annotations.repairs import repair
 from cocomine.base.errors import CocomineError
 from cocomine.base.files import canonical_json, read_json, read_table, write_json, write_table
 from cocomine.base.staging import INCOMPLETE, staging
+from cocomine.coco.orientation import fits_turned
 from cocomine.coco.writer import write_document
 from cocomine.mining import clauses, interference
 from cocomine.mining.drawn import INSTANCES, Drawn, drawn_categories
@@ -156,11 +157,11 @@ def image_facts(source: Source, rows: Rows, measures_path: Path) -> dict[int, li
 
     Raises CocomineError for an image that was not measured.
     """
-    columns = ["image_id", "source_split", "file_name", "status", "width", "height", "exif_orientation"]
+    columns = ["image_id", "source_split", "file_name", "status", "detail", "width", "height", "exif_orientation"]
     table = pq.read_table(measures_path, columns=columns).to_pydict()
     measured = {
-        (split, identity, name): (status, width, height, orientation)
-        for identity, split, name, status, width, height, orientation in zip(
+        (split, identity, name): (status, detail, width, height, orientation)
+        for identity, split, name, status, detail, width, height, orientation in zip(
             *(table[name] for name in columns), strict=True
         )
     }
@@ -175,21 +176,24 @@ def image_facts(source: Source, rows: Rows, measures_path: Path) -> dict[int, li
             raise CocomineError(
                 f"{measures_path}: image {identity} of {split} was not measured", "run measure_images again"
             )
-        status, real_width, real_height, orientation = found
+        status, detail, real_width, real_height, orientation = found
+        orientation = orientation or 0
         facts: list[tuple[Reason, str]] = []
         if status != "ok":
             try:
-                facts.append((Reason(status), ""))
+                facts.append((Reason(status), detail or ""))
             except ValueError as error:
                 raise CocomineError(
                     f"{measures_path}: image {identity} has the unknown status {status!r}", "run measure_images again"
                 ) from error
-        elif (real_width, real_height) != (width, height):
-            facts.append(
-                (Reason.IMAGE_SIZE_DIFFERS, f"{width} x {height} stated, {real_width} x {real_height} decoded")
-            )
-        if status == "ok" and orientation is not None and orientation > 1:
-            facts.append((Reason.IMAGE_EXIF_ROTATED, f"orientation {orientation}"))
+        else:
+            sizes = f"{width} x {height} stated, {real_width} x {real_height} decoded"
+            if fits_turned((real_width, real_height), (width, height), orientation):
+                facts.append((Reason.IMAGE_SIZE_TURNED, f"{sizes}, EXIF orientation {orientation}"))
+            elif (real_width, real_height) != (width, height):
+                facts.append((Reason.IMAGE_SIZE_DIFFERS, f"{sizes}, EXIF orientation {orientation or 'not stated'}"))
+            elif orientation > 1:
+                facts.append((Reason.IMAGE_EXIF_ROTATED, f"orientation {orientation}"))
         if facts:
             result[row] = facts
     return result

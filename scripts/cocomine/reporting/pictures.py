@@ -11,6 +11,7 @@ from PIL import Image
 from cocomine.base.commands import commands, sync_images_again
 from cocomine.base.errors import CocomineError
 from cocomine.base.files import rank
+from cocomine.images.opening import ImageError, load_rgb
 
 THUMBNAIL = 320
 """Longest side of a thumbnail in pixels."""
@@ -43,21 +44,15 @@ def choose(images: Sequence[int], classes_of: Mapping[int, set[int]], wanted: in
     return chosen
 
 
-def thumbnail(path: Path, longest: int = THUMBNAIL) -> tuple[str, tuple[int, int]]:
+def thumbnail(path: Path, stated: tuple[int, int], longest: int = THUMBNAIL) -> tuple[str, tuple[int, int]]:
     """Return an image as a JPEG data URI, and its size (width, height) in pixels, at most `longest`.
 
-    Never turned by an EXIF tag: masks lie over the stored pixels. Raises CocomineError when it is missing or broken.
+    `stated` is the width and height of its record, and of its mask. Raises CocomineError when it is missing or broken.
     """
     try:
-        with Image.open(path) as opened:
-            picture = opened.convert("RGB")
-    except FileNotFoundError as error:
-        raise CocomineError(
-            f"{path}: no such file",
-            f"fetch it again with: {sync_images_again()}",
-        ) from error
-    except OSError as error:
-        raise CocomineError(f"{path}: {error}", f"delete it and run: {sync_images_again()}") from error
+        picture = load_rgb(path, stated)
+    except ImageError as error:
+        raise CocomineError(f"{path}: {error}", f"fetch it again with: {sync_images_again()}") from error
     picture.thumbnail((longest, longest), Image.Resampling.LANCZOS, reducing_gap=2.0)
     return data_uri(_encoded(picture, "JPEG", quality=78, optimize=True), "image/jpeg"), picture.size
 

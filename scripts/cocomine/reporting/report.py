@@ -165,7 +165,9 @@ def _gallery(
     for image in chosen:
         row = drawable[image]
         found = sorted(present.get(image, ()))
-        thumbnail, size = pictures.thumbnail(inputs.store_dir / row["store_path"])
+        thumbnail, size = pictures.thumbnail(
+            inputs.store_dir / row["store_path"], (int(row["width"]), int(row["height"]))
+        )
         mask = pictures.overlay(masks / _mask_name(row), size, colours, labels["void"])
         drawn.append(Drawn(thumbnail, mask, size, found))
         classes = [names[label] for label in found]

@@ -10,7 +10,6 @@ import collections
 import dataclasses
 import functools
 import hashlib
-import io
 import itertools
 import os
 from collections.abc import Iterator, Mapping, Sequence
@@ -27,6 +26,7 @@ from cocomine.base.pool import in_order
 from cocomine.base.progress import Progress
 from cocomine.coco.tasks import VOID
 from cocomine.images.grid import nearest_indices
+from cocomine.images.opening import ImageError, read_file, rgb_of
 from cocomine.masks.inputs import ImageRow, read_drawn_labels, read_images
 from cocomine.sources.proof import changed_images
 from cocomine.sources.selection import read_lock
@@ -76,12 +76,9 @@ def resize_mask(mask: Bytes, size: int) -> Bytes:
     return mask[rows[:, None], columns]
 
 
-def resize_image(image: Image.Image, size: int, image_filter: str = "bilinear") -> Bytes:
-    """Return the photograph as size × size × 3 RGB, stretched, with an antialiased filter; EXIF turns are not applied.
-
-    The annotations' pixel grid is that of the stored pixels, so a turned photograph would no longer fit its mask.
-    """
-    return np.asarray(image.convert("RGB").resize((size, size), FILTERS[image_filter]))
+def resize_image(rgb: Image.Image, size: int, image_filter: str = "bilinear") -> Bytes:
+    """Return the image (mode RGB) as size × size × 3, stretched, with an antialiased filter."""
+    return np.asarray(rgb.resize((size, size), FILTERS[image_filter]))
 
 
 def pack_tensors(
@@ -223,18 +220,14 @@ def _pack_one(job: Job, row: ImageRow, image_out: Bytes, mask_out: Bytes) -> Ref
         return Refusal(row.image_id, row.file_name, reason, detail)
 
     try:
-        content = (job.store_dir / row.store_path).read_bytes()
+        content = read_file(job.store_dir / row.store_path)
         if row.sha256 and hashlib.sha256(content).hexdigest() != row.sha256:
             raise changed_images(job.store_dir, [row.store_path])
-        with Image.open(io.BytesIO(content)) as image:
-            if image.size != (row.width, row.height):
-                found = f"{image.width} × {image.height}"
-                return refuse("image-size-differs", f"the file is {found}, images.tsv says {row.width} × {row.height}")
-            resized = resize_image(image, job.size, job.image_filter)
-    except FileNotFoundError:
-        return refuse("image-missing", f"{row.store_path} is not in the store")
-    except UNREADABLE as error:
-        return refuse("image-undecodable", f"{row.store_path}: {error}")
+        rgb = rgb_of(content, (row.width, row.height))
+    except ImageError as error:
+        return refuse(error.reason, f"{row.store_path}: {error}")
+    resized = resize_image(rgb, job.size, job.image_filter)
+    del content, rgb
     try:
         with Image.open(job.masks_dir / f"{row.stem}.png") as picture:
             if picture.mode not in ("P", "L"):

@@ -87,6 +87,7 @@ def test_broken_images_and_the_spares_for_them_are_told(index_dir, tmp_path, mon
         "status": ["image-missing" if row["image_id"] in lost else "ok" for row in rows],
         "width": pa.array(np.array([int(row["width"]) for row in rows], dtype=np.int32)),
         "height": pa.array(np.array([int(row["height"]) for row in rows], dtype=np.int32)),
+        "detail": pa.array([None] * len(rows), pa.string()),
         "exif_orientation": pa.array(np.ones(len(rows), dtype=np.int8)),
     }
     pq.write_table(pa.table(measures), tmp_path / "images.parquet")

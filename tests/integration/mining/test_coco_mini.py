@@ -306,6 +306,7 @@ def measures_of(folder, broken):
             [broken.get(int(r["image_id"]), ("ok", int(r["width"])))[-1] for r in rows], pa.int32(), from_pandas=False
         ),
         "height": pa.array([int(row["height"]) for row in rows], pa.int32()),
+        "detail": pa.array([None] * len(rows), pa.string()),
         "exif_orientation": pa.array([1] * len(rows), pa.int8()),
     }
     pq.write_table(pa.table(columns), folder / "images.parquet")

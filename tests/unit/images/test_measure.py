@@ -1,7 +1,10 @@
 """Measuring images: statuses, sizes as stored, descriptors, and the same bytes whatever the threads."""
 
 import hashlib
+import os
+import socket
 import struct
+import time
 import zlib
 from io import BytesIO
 
@@ -12,6 +15,8 @@ from cocomine.base.errors import CocomineError
 from cocomine.base.files import write_table
 from cocomine.images.descriptors import describe, perceptual_hash
 from cocomine.images.measure import SCHEMA, examine, measure
+from cocomine.images.opening import to_luma
+from cocomine.images.settings import ImageSettings
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image, ImageFilter
@@ -21,6 +26,10 @@ def picture(seed=0, size=(80, 60), mode="RGB"):
     random = np.random.default_rng(seed)
     small = Image.fromarray(random.integers(0, 256, (8, 10, 3), dtype=np.uint8))
     return small.resize(size, Image.Resampling.BICUBIC).convert(mode)
+
+
+def described(image):
+    return describe(to_luma(image))
 
 
 def encoded(image, **options):
@@ -153,7 +162,7 @@ def test_a_spare_that_was_not_fetched_counts_as_missing(tmp_path):
 
 def test_a_file_that_the_lock_promises_but_the_store_lacks_is_an_error_that_names_it(tmp_path):
     write_inputs(tmp_path, {"a.jpg": None}, {"a.jpg": "ok"})
-    with pytest.raises(CocomineError, match=r"a\.jpg.*cannot be read") as error:
+    with pytest.raises(CocomineError, match=r"a\.jpg.*it is not there") as error:
         measured(tmp_path)
     assert "sync_images" in error.value.hint
 
@@ -165,20 +174,22 @@ def test_a_missing_selection_is_an_error_with_advice(tmp_path):
 
 def test_brightness_contrast_and_blur_follow_their_definitions():
     black, white = (Image.new("RGB", (20, 20), (level,) * 3) for level in (0, 255))
-    assert describe(black).brightness == 0
-    assert describe(white).brightness == 1
-    assert (describe(black).contrast, describe(black).blur) == (0, 1)
+    assert described(black).brightness == 0
+    assert described(white).brightness == 1
+    assert (described(black).contrast, described(black).blur) == (0, 1)
     halves = Image.new("L", (20, 20))
     halves.paste(255, (10, 0, 20, 20))
-    assert describe(halves).contrast == pytest.approx(0.5)
+    assert described(halves).contrast == pytest.approx(0.5)
     sharp = picture(3).resize((200, 150))
     noisy = Image.fromarray(np.random.default_rng(0).integers(0, 256, (60, 60), dtype=np.uint8))
-    assert describe(noisy).blur < 0.2 < describe(sharp).blur < describe(sharp.filter(ImageFilter.GaussianBlur(5))).blur
+    assert (
+        described(noisy).blur < 0.2 < described(sharp).blur < described(sharp.filter(ImageFilter.GaussianBlur(5))).blur
+    )
 
 
 def test_the_hash_barely_changes_with_compression_size_or_brightness_and_does_between_pictures():
     def hashed(image):
-        return describe(image).phash
+        return described(image).phash
 
     for seed in range(20):
         image = picture(seed, (320, 240))
@@ -207,3 +218,71 @@ def test_images_that_are_not_as_locked_are_named_and_nothing_is_written(tmp_path
     with pytest.raises(CocomineError, match=r"1 image is not as locked .*train/1\.jpg"):
         measured(tmp_path)
     assert not (tmp_path / "images.parquet").exists()
+
+
+def test_what_is_no_file_is_a_reason_of_its_image_at_once(tmp_path, monkeypatch):
+    names = ("whole", "fifo", "folder", "loop", "device", "socket")
+    write_inputs(tmp_path, {f"{name}.jpg": encoded(picture()) for name in names})
+    store = tmp_path / "store/train"
+    for name in names[1:]:
+        (store / f"{name}.jpg").unlink()
+    os.mkfifo(store / "fifo.jpg")
+    (store / "folder.jpg").mkdir()
+    (store / "loop.jpg").symlink_to("loop.jpg")
+    (store / "device.jpg").symlink_to("/dev/zero")
+    with socket.socket(socket.AF_UNIX) as listening:
+        monkeypatch.chdir(store)  # the path of a socket must be short
+        listening.bind("socket.jpg")
+        started = time.monotonic()
+        table = measured(tmp_path).to_pydict()
+    assert time.monotonic() - started < 5
+    assert table["status"] == ["ok", *["image-unreadable"] * 5]
+    assert table["detail"] == [None, "a FIFO", "a folder", "a link that loops", "a device", "a socket"]
+
+
+def test_a_file_that_changes_while_it_is_read_is_a_reason_of_its_image(tmp_path, monkeypatch):
+    write_inputs(tmp_path, {"grows.jpg": encoded(picture())})
+    fstat = os.fstat
+
+    def and_it_grows(descriptor):
+        found = fstat(descriptor)
+        with open(tmp_path / "store/train/grows.jpg", "ab") as file:
+            file.write(b"more")
+        return found
+
+    monkeypatch.setattr("cocomine.images.opening.os.fstat", and_it_grows)
+    table = measured(tmp_path).to_pydict()
+    assert (table["status"], table["detail"]) == (["image-unreadable"], ["it changed while it was read"])
+
+
+def test_an_image_over_the_limit_says_so_and_names_the_key(tmp_path, capfd):
+    write_inputs(tmp_path, {"large.png": encoded(Image.new("L", (2000, 1001)), format="PNG")})
+    files = (tmp_path / "selection.tsv", tmp_path / "lock.tsv", tmp_path / "store")
+    measure(*files, tmp_path / "two.parquet", 1, ImageSettings(max_megapixels=2))
+    table = pq.read_table(tmp_path / "two.parquet").to_pydict()
+    assert table["status"] == ["image-too-large"]
+    assert table["detail"] == ["2000 x 1001 pixels, over images.max_megapixels: 2"]
+    measure(*files, tmp_path / "three.parquet", 1, ImageSettings(max_megapixels=3))
+    assert pq.read_table(tmp_path / "three.parquet")["status"].to_pylist() == ["ok"]
+
+
+def test_an_image_over_the_limit_is_not_decoded(monkeypatch):
+    bomb = encoded(Image.new("1", (60_000, 3_400)), format="PNG")
+    monkeypatch.setattr(Image.Image, "load", lambda _: pytest.fail("decoded"))
+    assert examine(bomb)["status"] == "image-too-large"
+
+
+def test_giants_are_measured_like_others_whatever_the_processes(tmp_path, monkeypatch):
+    write_inputs(tmp_path, {f"{n}.jpg": encoded(picture(n)) for n in range(40)})
+    measured(tmp_path, 1, "plain.parquet")
+    monkeypatch.setattr("cocomine.images.measure.GIANT", 80 * 60 - 1)
+    measured(tmp_path, 3, "giants.parquet")
+    assert (tmp_path / "plain.parquet").read_bytes() == (tmp_path / "giants.parquet").read_bytes()
+
+
+@pytest.mark.slow
+def test_a_sound_png_of_184_megapixels_is_measured_without_a_warning(recwarn):
+    found = examine(encoded(Image.new("L", (20_000, 9_200), 77), format="PNG"))
+    assert (found["status"], found["width"], found["height"]) == ("ok", 20_000, 9_200)
+    assert found["brightness"] == pytest.approx(77 / 255)
+    assert not recwarn.list

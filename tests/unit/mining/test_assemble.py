@@ -394,12 +394,19 @@ def test_more_categories_than_a_mask_has_labels_are_refused_before_an_image_is_f
     assert len(json.loads((folder / "out" / "labels.json").read_text())["labels"]) == 9
 
 
-@pytest.mark.parametrize("reason", ["image-exif-rotated", "image-undecodable", "image-truncated", "image-size-differs"])
+@pytest.mark.parametrize(
+    "reason",
+    [
+        "image-exif-rotated", "image-undecodable", "image-truncated", "image-too-large", "image-depth-unknown",
+        "image-unreadable", "image-size-differs", "image-size-turned",
+    ],
+)  # fmt: skip
 @pytest.mark.parametrize("policy", ["keep", "quarantine", "stop", None])
 def test_what_was_measured_of_an_image_is_judged_by_policy(tmp_path, reason, policy):
     measured = {
         "image-exif-rotated": {"exif_orientation": 6},
         "image-size-differs": {"width": 80, "height": 100},
+        "image-size-turned": {"width": 80, "height": 100, "exif_orientation": 8},
     }.get(reason, {"status": reason})
     content = document([annotation(1), annotation(2, image_id=2)])
     arguments = (tmp_path, {"instances_a": content}, {"policy": {reason: policy} if policy else {}}, {2: measured})
@@ -408,7 +415,7 @@ def test_what_was_measured_of_an_image_is_judged_by_policy(tmp_path, reason, pol
             build(*arguments)
         return
     build(*arguments)
-    kept = policy == "keep" or (policy is None and reason == "image-exif-rotated")
+    kept = policy == "keep" or (policy is None and reason in ("image-exif-rotated", "image-size-turned"))
     assert [image["id"] for image in subset(tmp_path)["images"]] == ([1, 2] if kept else [1])
     assert {line["reason"] for line in lines(tmp_path, "quarantine")} == (set() if kept else {reason})
 

@@ -26,13 +26,14 @@ def test_fewer_images_than_wanted_are_all_shown_and_empty_ones_come_last():
     assert pictures.choose([], {}, 24, "s") == []
 
 
-def test_a_thumbnail_is_small_and_never_turned(tmp_path):
+def test_a_thumbnail_is_small_and_turned_only_where_its_record_says_so(tmp_path):
     exif = Image.Exif()
     exif[274] = 6
     Image.new("RGB", (640, 400), (9, 99, 199)).save(tmp_path / "a.jpg", exif=exif)
-    uri, size = pictures.thumbnail(tmp_path / "a.jpg")
-    kind, picture = opened(uri)
-    assert (kind, picture.size, size) == ("data:image/jpeg", (320, 200), (320, 200))
+    for stated, shown in (((640, 400), (320, 200)), ((400, 640), (200, 320))):
+        uri, size = pictures.thumbnail(tmp_path / "a.jpg", stated)
+        kind, picture = opened(uri)
+        assert (kind, picture.size, size) == ("data:image/jpeg", shown, shown)
 
 
 def test_an_overlay_is_clear_on_background_coloured_on_classes_and_grey_on_void(tmp_path):

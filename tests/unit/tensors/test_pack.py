@@ -8,6 +8,7 @@ import pytest
 from cocomine.base.errors import CocomineError
 from cocomine.base.files import read_json, read_table, sha256_of_file, write_table
 from cocomine.images.grid import nearest_indices, taken_before
+from cocomine.images.opening import load_rgb
 from cocomine.masks import png
 from cocomine.sources.selection import COLUMNS
 from cocomine.tensors.pack import pack_tensors, resize_image, resize_mask
@@ -172,7 +173,7 @@ def test_grey_photographs_become_rgb_and_exif_turns_are_not_applied(subset: Subs
     exif = grey.getexif()
     exif[0x0112] = 6
     grey.save(subset.folder / "grey.jpg", exif=exif)
-    tensor = resize_image(Image.open(subset.folder / "grey.jpg"), 10)
+    tensor = resize_image(load_rgb(subset.folder / "grey.jpg", (40, 20)), 10)
     assert tensor.shape == (10, 10, 3)
     assert (tensor[..., 0] == tensor[..., 2]).all()
     assert (np.diff(tensor[5, :, 0].astype(int)) > 0).all()
@@ -181,7 +182,7 @@ def test_grey_photographs_become_rgb_and_exif_turns_are_not_applied(subset: Subs
 def test_image_filters_weigh_every_pixel() -> None:
     """Antialiasing: a fine chequerboard becomes even grey; without it, single pixels would be picked."""
     board = np.indices((256, 256)).sum(axis=0) % 2 * 255
-    photo = Image.fromarray(board.astype(np.uint8))
+    photo = Image.fromarray(board.astype(np.uint8)).convert("RGB")
     for name in ("bilinear", "bicubic", "lanczos", "box"):
         tensor = resize_image(photo, 32, name)[4:-4, 4:-4].astype(int)
         assert abs(tensor - 127).max() <= 2, name
