@@ -4,6 +4,7 @@ This page is the whole pipeline: the config that says what to build, the stages 
 stage is a rule file in workflow/rules, each rule a script of the same name in scripts. config/README.md lists the keys.
 """
 
+import atexit
 import sys
 import time
 from pathlib import Path
@@ -23,10 +24,12 @@ if not workflow.configfiles:
 sys.path.insert(0, str(HOME / "scripts"))
 
 from cocomine.base.command import advice_of_failed_jobs
+from cocomine.base.commands import record, remember
 from cocomine.configuration.plan import make_plan
 from cocomine.configuration.settings_files import write_settings
 
 STARTED = time.time()
+COMMANDS = remember(HOME, sys.argv[1:], Path(workflow.rundir))
 plan = make_plan(config)
 
 
@@ -61,20 +64,20 @@ if not workflow.is_main_process:
 
 
 onstart:
+    record()
     write_settings(plan.settings_files.values(), sweep=True)
 
 
+# What to do comes at the very end, after all that Snakemake says.
 onsuccess:
-    print(
-        "\nOpen results/index.html; prove the build with: ./run python scripts/verify_build.py"
-    )
+    asked = workflow.dag_settings
+    whole = not (asked.targets or asked.until or asked.omit_from)
+    atexit.register(print, f"\n{COMMANDS.closing(whole)}")
 
 
 onerror:
-    print(
-        "\n".join(["", *advice_of_failed_jobs(Path("logs"), STARTED)]),
-        file=sys.stderr,
-    )
+    advice = "\n".join(["", *advice_of_failed_jobs(Path("logs"), STARTED)])
+    atexit.register(print, advice, file=sys.stderr)
 
 
 rule all:

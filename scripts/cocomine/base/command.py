@@ -3,15 +3,25 @@
 import argparse
 import json
 import logging
+import os
+import re
 import sys
 import traceback
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 from cocomine.base.errors import CocomineError, without_secrets
+from cocomine.base.space import FULL_BELOW, GOES_ON, advice, free_bytes, size
 
 log = logging.getLogger("cocomine")
+
+MOST_ADVICE = 4
+"""Failures that are shown in full at the end; a screen holds about twenty lines."""
+
+_CONTROL = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069]")
+"""Codes that move the cursor, colour, ring, or turn the direction of a text; line ends and tabs are none."""
 
 
 def parser(description: str, settings: str | None = None) -> argparse.ArgumentParser:
@@ -59,16 +69,16 @@ def run(
     try:
         return main(options) or 0
     except CocomineError as error:
-        log.error("error: %s", error.message)
-        if error.hint:
-            log.error("Hint: %s", error.hint)
-        return 1
+        return _advise(error)
     except KeyboardInterrupt:
         log.error("interrupted")
         return 130
     except BrokenPipeError:
         return 0
     except Exception as error:  # noqa: BLE001 - the outermost edge: reported in full, exit code 3
+        advised = advice(error) if isinstance(error, OSError) else None
+        if advised is not None:
+            return _advise(advised)
         _report_fault(error, options.log)
         return 3
     finally:
@@ -77,47 +87,91 @@ def run(
             handler.close()
 
 
+def _advise(error: CocomineError) -> int:
+    log.error("error: %s", error.message)
+    if error.hint:
+        log.error("Hint: %s", error.hint)
+    return 1
+
+
 def advice_of_failed_jobs(logs: Path, since: float) -> list[str]:
     """Return what the logs below `logs` that were written after `since` (seconds since 1970) say of failures.
 
-    The workflow prints it last, where it is seen: a job's own message is followed by pages of what was run.
+    What went wrong, where and what to do, each said once, and no more of them than a screen holds. The workflow prints
+    it last, where it is seen: a job's own message is followed by pages of what was run.
     """
-    written = (path for path in sorted(logs.rglob("*.log")) if path.stat().st_mtime >= since)
-    return [
-        line.replace("error: ", f"error in {log_file.relative_to(logs).parts[0]}: ", 1)
-        for log_file in written
-        for line in log_file.read_text(encoding="utf-8", errors="replace").splitlines()
-        if line.startswith(("error: ", "Hint: ", "fault in cocomine: "))
-    ]
+    said: dict[str, list[Path]] = {}
+    for path in sorted(logs.rglob("*.log")):
+        if path.stat().st_mtime >= since and (text := _advice_in(path)):
+            said.setdefault(f"error in {path.relative_to(logs).parts[0]}: {text}", []).append(path)
+    lines = []
+    for text, paths in list(said.items())[:MOST_ADVICE]:
+        others = f" and {len(paths) - 1} more" if len(paths) > 1 else ""
+        lines += [*text.splitlines(), f"Log: {paths[0]}{others}"]
+    if len(said) > MOST_ADVICE:
+        lines.append(f"… and {len(said) - MOST_ADVICE} other failures, in the logs below {logs}")
+    return lines or [_silence(logs)]
 
 
-class _WithoutSecrets(logging.Formatter):
-    """Messages, and tracebacks, without the secrets of URLs."""
+def _advice_in(path: Path) -> str:
+    """Return what the log of a job says last of its failure, hint included; nothing for a job that went well."""
+    lines = path.read_text(encoding="utf-8", errors="replace").splitlines()
+    starts = [number for number, line in enumerate(lines) if line.startswith(("error: ", "fault in cocomine: "))]
+    return "\n".join(lines[starts[-1] :]).removeprefix("error: ") if starts else ""
+
+
+def _silence(logs: Path) -> str:
+    """What to say where no log has a word of the failure."""
+    free = free_bytes(logs)
+    if free < FULL_BELOW:
+        return f"error: {Path.cwd()}: the disk is full: {size(free)} are free\nHint: make room there, then {GOES_ON}"
+    return (
+        "error: a step ended without a word of its own\n"
+        "Hint: it was probably killed (out of memory or of time); Snakemake's lines above name it and its log"
+    )
+
+
+class _Plain(logging.Formatter):
+    """Messages, and tracebacks, without the secrets of URLs and without codes that a terminal obeys."""
 
     def format(self, record: logging.LogRecord) -> str:
-        return without_secrets(super().format(record))
+        return _CONTROL.sub(lambda code: f"\\x{ord(code[0]):02x}", without_secrets(super().format(record)))
+
+
+class _LogFile(logging.FileHandler):
+    """A log file whose own failure, such as a full disk, does not hide what is being logged."""
+
+    def handleError(self, record: logging.LogRecord) -> None:  # noqa: N802 - logging's name
+        """Say nothing: the terminal has the message too."""
+
+    def close(self) -> None:
+        with suppress(OSError):
+            super().close()
 
 
 def _set_up_logging(log_file: Path | None) -> list[logging.Handler]:
     handlers: list[logging.Handler] = [logging.StreamHandler(sys.stderr)]
     if log_file is not None:
-        log_file.parent.mkdir(parents=True, exist_ok=True)
-        log_file.write_bytes(b"")
-        handlers.append(logging.FileHandler(log_file, mode="a", encoding="utf-8"))
+        with suppress(OSError):  # where no log can be written, the step says why nothing can
+            log_file.parent.mkdir(parents=True, exist_ok=True)
+            log_file.write_bytes(b"")
+            handlers.append(_LogFile(log_file, mode="a", encoding="utf-8"))
     log.setLevel(logging.INFO)
     log.propagate = False
     for handler in handlers:
-        handler.setFormatter(_WithoutSecrets("%(message)s"))
+        handler.setFormatter(_Plain("%(message)s"))
         log.addHandler(handler)
     return handlers
 
 
 def _report_fault(error: Exception, log_file: Path | None) -> None:
     text = without_secrets("".join(traceback.format_exception(error)))
+    try:
+        with open(log_file or os.devnull, "a", encoding="utf-8") as out:
+            out.write(text)
+    except OSError:
+        log_file = None
     if log_file is None:
         sys.stderr.write(text)
-    else:
-        with open(log_file, "a", encoding="utf-8") as out:
-            out.write(text)
     log.error("fault in cocomine: %s: %s", type(error).__name__, error)
     log.error("Hint: please report it with %s", log_file if log_file is not None else "the traceback above")

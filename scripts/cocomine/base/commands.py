@@ -1,7 +1,7 @@
 """The commands that messages propose: as the user typed theirs, so that they build what the user builds.
 
 The Snakefile remembers how Snakemake was called, and the jobs that it starts find it in their environment. A script
-that is run by hand finds nothing there, and proposes what the README does.
+that is run by hand reads what the last run wrote down in the folder of the build, or proposes what the README does.
 """
 
 import argparse
@@ -9,11 +9,15 @@ import json
 import os
 import shlex
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
+from cocomine.base.files import write_text
+
 VARIABLE = "COCOMINE_COMMANDS"
+RECORD = Path("data/commands.json")
 
 # Options of Snakemake that say what is built, where and on what: their other names and how many values each takes.
 KEPT: dict[str, tuple[tuple[str, ...], str | None]] = {
@@ -50,15 +54,33 @@ class Commands:
         """Return the command that runs a script."""
         return " ".join([f"{self.scripts}{name}.py", *map(shlex.quote, arguments)])
 
+    def closing(self, whole: bool) -> str:
+        """Return what to do after a run that went well; `whole` says that it made the whole build."""
+        if not whole:
+            return f"Done, as far as was asked for; the whole build is made by: {self.again()}"
+        page = os.path.join(self.directory, "results", "index.html")  # noqa: PTH118 - as the user writes paths
+        return f"Open {page}; prove the build with: {self.verify()}"
+
     def verify(self) -> str:
         """Return the command that proves the build."""
         return self.script("verify_build", *(["--root", self.directory] if self.directory else []))
 
 
-def commands(environment: Mapping[str, str] = os.environ) -> Commands:
-    """Return the commands of the run that started this process, or the README's where a user did by hand."""
-    told = environment.get(VARIABLE)
-    return Commands(**json.loads(told)) if told else Commands()
+def commands(root: Path = Path()) -> Commands:
+    """Return the commands of the run that started this process; by hand, those of the last run in `root`."""
+    told = os.environ.get(VARIABLE)
+    if told is None:
+        with suppress(OSError):
+            told = (root / RECORD).read_text(encoding="utf-8")
+    try:
+        return Commands(**json.loads(told)) if told else Commands()
+    except (ValueError, TypeError):  # not ours, or of another version
+        return Commands()
+
+
+def record() -> None:
+    """Write down, in the folder of the build, how it was called: for the scripts that the user runs by hand there."""
+    write_text(RECORD, json.dumps(asdict(commands())) + "\n")
 
 
 def sync_images_again() -> str:

@@ -1,12 +1,15 @@
 """What every command line promises: advice instead of tracebacks, and an exit code that says which."""
 
 import argparse
+import errno
 import os
+import re
 from pathlib import Path
 
 import pytest
 from cocomine.base import command
 from cocomine.base.errors import CocomineError, about
+from cocomine.base.files import atomic_path
 
 
 def run_with(error: Exception | None, *arguments: str) -> int:
@@ -34,13 +37,82 @@ def test_a_fault_keeps_its_traceback_in_the_log(tmp_path: Path, capsys: pytest.C
     assert str(log) in capsys.readouterr().err
 
 
+def job_log(logs: Path, rule: str, name: str, text: str) -> Path:
+    path = logs / rule / f"{name}.log"
+    path.parent.mkdir(exist_ok=True)
+    path.write_text(text, encoding="utf-8")
+    return path
+
+
 def test_the_failed_jobs_advice_is_gathered_from_the_logs_of_this_run_alone(tmp_path: Path) -> None:
-    old, new = tmp_path / "mine_subset" / "old.log", tmp_path / "mine_subset" / "pets.log"
-    new.parent.mkdir()
-    for path in (old, new):
-        path.write_text(f"mining\nerror: {path.stem}\nHint: do this\n", encoding="utf-8")
+    old, new = (job_log(tmp_path, "mine_subset", x, f"mining\nerror: {x}\nHint: do this\n") for x in ("old", "pets"))
+    job_log(tmp_path, "split_dataset", "pets", "went well\n")
     os.utime(old, (1, 1))
-    assert command.advice_of_failed_jobs(tmp_path, since=2) == ["error in mine_subset: pets", "Hint: do this"]
+    said = command.advice_of_failed_jobs(tmp_path, since=2)
+    assert said == ["error in mine_subset: pets", "Hint: do this", f"Log: {new}"]
+
+
+def test_the_same_failure_of_many_jobs_is_said_once_and_a_screen_holds_all(tmp_path: Path) -> None:
+    for number in range(30):
+        job_log(tmp_path, "mine_subset", f"s{number}", "error: no category 'dgo'\nin line 2\nHint: dog\n")
+        job_log(tmp_path, "split_dataset", f"s{number}", f"error: {number}\nHint: this\n")
+    said = command.advice_of_failed_jobs(tmp_path, since=0)
+    assert said[:3] == ["error in mine_subset: no category 'dgo'", "in line 2", "Hint: dog"]
+    assert said[3].endswith("s0.log and 29 more")
+    assert len(said) < 20
+    assert said[-1].startswith("… and 27 other failures")
+
+
+def test_a_job_that_was_killed_without_a_word_is_said_to_be(tmp_path: Path) -> None:
+    job_log(tmp_path, "mine_subset", "pets", "mining\n")
+    assert "probably killed" in command.advice_of_failed_jobs(tmp_path, since=0)[0]
+
+
+def test_a_log_and_a_terminal_get_no_code_that_they_obey(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    log = tmp_path / "x.log"
+    name = "a\x1b[2J\x07\u202egpj.exe"
+    assert run_with(CocomineError(f"{name}: no such file"), "--log", str(log)) == 1
+    for text in (log.read_text(encoding="utf-8"), capsys.readouterr().err):
+        assert "a\\x1b[2J\\x07\\x202egpj.exe: no such file" in text
+        assert not set(text) & set("\x1b\x07\u202e")
+
+
+@pytest.mark.parametrize(
+    ("number", "said"),
+    [
+        (errno.ENOSPC, "the disk is full: .* free"),
+        (errno.EDQUOT, "quota there is used up"),
+        (errno.EROFS, "this disk is read-only"),
+        (errno.EACCES, "may not do this"),
+        (errno.EMFILE, "too many files are open"),
+        (errno.EFBIG, "grows larger"),
+        (errno.ENAMETOOLONG, "name is longer"),
+    ],
+)
+def test_what_the_system_refuses_is_advice_that_names_the_file(tmp_path, capsys, number: int, said: str) -> None:
+    assert run_with(OSError(number, os.strerror(number), str(tmp_path / "out.json"))) == 1
+    printed = capsys.readouterr().err
+    assert re.search(rf"error: {re.escape(str(tmp_path / 'out.json'))}: .*{said}", printed), printed
+    assert "Hint: " in printed
+
+
+def test_an_error_without_a_file_names_the_one_that_was_being_written(tmp_path, capsys) -> None:
+    def main(_: argparse.Namespace) -> None:
+        with atomic_path(tmp_path / "out.json"):
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    assert command.run(main, command.parser("A test."), []) == 1
+    assert f"error: {tmp_path / 'out.json'}: the disk is full" in capsys.readouterr().err
+
+
+def test_an_error_of_the_system_that_no_user_can_mend_stays_a_fault(capsys) -> None:
+    assert run_with(OSError(errno.EBADF, "Bad file descriptor")) == 3
+
+
+def test_the_step_says_what_is_wrong_where_even_its_log_cannot_be_written(tmp_path: Path, capsys) -> None:
+    (tmp_path / "logs").write_text("a file where a folder should be")
+    assert run_with(CocomineError("the disk is full"), "--log", str(tmp_path / "logs" / "x.log")) == 1
+    assert "error: the disk is full" in capsys.readouterr().err
 
 
 def test_an_error_about_a_section_names_the_users_own_key() -> None:

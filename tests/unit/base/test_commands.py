@@ -50,3 +50,23 @@ def test_a_job_of_a_cluster_keeps_what_the_user_typed(monkeypatch: pytest.Monkey
     commands.remember(HOME, ["--profile", "profiles/slurm", "--configfile", "my.yaml"], HOME)
     commands.remember(HOME, ["--snakefile", "/x/Snakefile", "--mode", "remote", "--cores", "all"], HOME)
     assert commands.commands().again() == "snakemake --profile profiles/slurm --configfile my.yaml"
+
+
+def test_the_last_line_names_the_page_of_the_users_folder_or_the_rest_of_the_build() -> None:
+    made = commands.typed(HOME, ["--cores", "1", "--directory", "../w"], HOME)
+    assert made.closing(whole=True) == (
+        "Open ../w/results/index.html; prove the build with: python scripts/verify_build.py --root ../w"
+    )
+    assert made.closing(whole=False).endswith("the whole build is made by: snakemake --cores 1 --directory ../w")
+
+
+def test_a_script_by_hand_reads_how_the_build_was_called(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.delenv(commands.VARIABLE, raising=False)
+    commands.remember(HOME, ["--cores", "1", "--configfile", "my.yaml"], HOME)
+    commands.record()
+    monkeypatch.delenv(commands.VARIABLE)
+    assert commands.commands().again() == "snakemake --cores 1 --configfile my.yaml"
+    assert commands.commands(tmp_path / "elsewhere") == commands.Commands()
+    commands.RECORD.write_text("{")
+    assert commands.commands() == commands.Commands()
