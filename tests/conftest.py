@@ -1,5 +1,11 @@
-"""What holds for all tests: random inputs are drawn the same way each time, and a slow machine fails nothing."""
+"""What holds for all tests: random inputs are drawn the same way each time, and a slow machine fails nothing.
 
+The fast loop, `./run pytest -m "not slow"`, is the unit tests but their long ones, and one small build.
+"""
+
+from pathlib import Path
+
+import pytest
 from hypothesis import HealthCheck, settings
 
 # A failing example must be found again by whoever reads the message, on a machine that may be ten times as slow.
@@ -10,3 +16,13 @@ settings.register_profile(
     suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large],
 )
 settings.load_profile("cocomine")
+
+SLOW_FOLDERS = ("integration", "workflow", "cluster")
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Count whole folders of tests as slow, except those marked `quick`."""
+    here = Path(__file__).parent
+    for item in items:
+        if item.path.relative_to(here).parts[0] in SLOW_FOLDERS and item.get_closest_marker("quick") is None:
+            item.add_marker(pytest.mark.slow)
