@@ -32,6 +32,7 @@ def build_parser() -> argparse.ArgumentParser:
     parser = command.parser(__doc__, settings="masks")
     parser.add_argument("--subset", type=Path, metavar="JSON", help="objects to draw: subset.json, or stuff.json")
     parser.add_argument("--stuff-json", type=Path, metavar="JSON", help="stuff regions (draw_from: instances+stuff)")
+    parser.add_argument("--void", type=Path, metavar="JSON", help="void.json: regions of quarantined objects")
     parser.add_argument("--panoptic-json", type=Path, metavar="JSON", help="panoptic.json (draw_from: panoptic)")
     parser.add_argument(
         "--panoptic-png-dir", type=Path, action="append", metavar="DIR", help="where its PNGs are; may be repeated"
@@ -58,6 +59,7 @@ def main(options: argparse.Namespace) -> None:
         labels=options.labels,
         subset=options.subset,
         stuff=options.stuff_json,
+        void=options.void,
         panoptic=options.panoptic_json,
         panoptic_pngs=tuple(options.panoptic_png_dir or ()),
         store=options.store_dir,

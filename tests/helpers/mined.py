@@ -17,6 +17,7 @@ def build(folder, documents, query=None, broken=None):
     `broken` gives what was measured of images, by id, where that differs from what the document says; with None, no
     image is measured.
     """
+    folder.mkdir(parents=True, exist_ok=True)
     for name, content in documents.items():
         task, split = name.rsplit("_", 1)
         text = content if isinstance(content, str | bytes) else json.dumps(content)

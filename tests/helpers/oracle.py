@@ -48,8 +48,14 @@ def mine(document, query, bad_images=(), bad_annotations=()):
             return False
         return annotation["category_id"] in wanted and area_fits(annotation)
 
+    def lost(annotation):
+        """Whether an unusable object would be background though its category gets a label."""
+        known = annotation["category_id"] in ids_of_categories
+        asked = annotation["category_id"] in wanted if known else not query.get("categories")
+        return not usable(annotation) and (asked or bool(query.get("keep_other_annotations")))
+
     def image_passes(image):
-        if image["id"] in bad_images:
+        if image["id"] in bad_images or any(lost(annotation) for annotation in all_annotations[image["id"]]):
             return False
         if query.get("include_images") is not None and image["id"] not in query["include_images"]:
             return False

@@ -5,6 +5,7 @@ from typing import Any
 
 import numpy as np
 from cocomine.inquiry.trace import LEFT_OUT, Trace
+from cocomine.mining.select import quarantined_by_policy
 
 
 def assert_agreement(trace: Trace, statistics: dict[str, Any]) -> None:
@@ -29,7 +30,7 @@ def assert_agreement(trace: Trace, statistics: dict[str, Any]) -> None:
             removed[step["clause"]] = change["removed"]
             added += change["added"]
         # Those that policy quarantined first are the clause `records`, and no verdict names it.
-        early = np.count_nonzero(trace.images_quarantined if kind == "image" else trace.annotations_quarantined)
+        early = np.count_nonzero(quarantined_by_policy(trace.source, trace.query)[kind == "annotation"])
         assert removed.pop("records") == early
         assert LEFT_OUT not in {verdict.outcome for verdict in verdicts if verdict.clause == "records"}
         if not added:

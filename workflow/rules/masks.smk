@@ -1,6 +1,6 @@
 """Masks: draw the ground truth of every image, exactly.
 
-reads   results/{subset}/subset.json, images.tsv, labels.json; for panoptic sources the source's PNGs
+reads   results/{subset}/subset.json, images.tsv, labels.json, void.json; for panoptic sources the source's PNGs
 writes  results/{subset}/masks/{semantic,instance,panoptic}/*.png, masks.tsv, masks.json, contact_sheet.png
 """
 
@@ -10,6 +10,7 @@ rule rasterize_masks:
         subset="results/{subset}/subset.json",
         images="results/{subset}/images.tsv",
         labels="results/{subset}/labels.json",
+        void="results/{subset}/void.json",
         tasks="results/{subset}/tasks",
         measures="results/{subset}/images.parquet",
         script=ancient(script("rasterize_masks")),
@@ -44,5 +45,5 @@ rule rasterize_masks:
         "Draw the masks of {wildcards.subset}"
     shell:
         "python {input.script:q} --settings {params.settings:q} {params.drawn:q} --images {input.images:q} "
-        "--labels {input.labels:q} --store-dir {params.store:q} --training-size {params.size} "
+        "--labels {input.labels:q} --void {input.void:q} --store-dir {params.store:q} --training-size {params.size} "
         "--out-dir {params.folder:q} --threads {threads} --log {log:q}"

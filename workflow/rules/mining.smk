@@ -2,7 +2,8 @@
 
 reads   the indexes of the subset's source; later the measured photographs
 writes  results/{subset}/selection.tsv and funnel.json, then subset.json, the other tasks' files, images.tsv,
-        dictionary.json, labels.json, statistics.json, quarantine.tsv, repairs.tsv, ATTRIBUTION.md, interference.png
+        dictionary.json, labels.json, statistics.json, quarantine.tsv, repairs.tsv, ids.tsv, void.json,
+        ATTRIBUTION.md, interference.png
 """
 
 
@@ -62,6 +63,8 @@ rule assemble_subset:
         statistics="results/{subset}/statistics.json",
         quarantine="results/{subset}/quarantine.tsv",
         repairs="results/{subset}/repairs.tsv",
+        ids="results/{subset}/ids.tsv",
+        void="results/{subset}/void.json",
         attribution="results/{subset}/ATTRIBUTION.md",
         interference=report(
             "results/{subset}/interference.png",

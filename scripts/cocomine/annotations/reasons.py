@@ -137,8 +137,10 @@ TABLE: Final[tuple[Rule, ...]] = (
         3,
         _ANY,
         "index",
-        "quarantine",
-        "an earlier record of the same array has this id (the first one does not carry the reason)",
+        "repair",
+        "an earlier record of the array, or of an earlier split, has this id (the first does not carry the reason)",
+        "the record gets a new id, listed in `ids.tsv` (docs/mining.md has the rule); categories, segments and images "
+        "that nothing tells from another of their file are quarantined",
     ),
     Rule(
         Reason.DUPLICATE_KEY,
@@ -533,6 +535,7 @@ NEVER_KEPT: Final[dict[Reason, str]] = {
     Reason.NOT_AN_OBJECT: "no reader of COCO's format could read the file",
     Reason.BAD_ID: "nothing could refer to them",
     Reason.TEXT_ID: 'to a reader of COCO\'s format the id "7" is not 7',
+    Reason.DUPLICATE_ID: "of two records with one id, readers of COCO's format know one",
     Reason.NOT_FINITE: "with NaN the file would be no JSON",
     Reason.BAD_TEXT: "with bytes that are no UTF-8 the file would be no JSON",
     Reason.NO_ID: "nothing could refer to them",

@@ -196,8 +196,9 @@ class Subset:
         """Every output of its data stages, as files and folders."""
         files = (
             "selection.tsv", "funnel.json", "images.lock.tsv", "images.parquet", "subset.json", "images.tsv", "tasks",
-            "dictionary.json", "labels.json", "statistics.json", "quarantine.tsv", "repairs.tsv", "ATTRIBUTION.md",
-            "interference.png", "split.tsv", "train.json", "val.json", "split_tasks", "split_audit.json", "masks",
+            "dictionary.json", "labels.json", "statistics.json", "quarantine.tsv", "repairs.tsv", "ids.tsv",
+            "void.json", "ATTRIBUTION.md", "interference.png",
+            "split.tsv", "train.json", "val.json", "split_tasks", "split_audit.json", "masks",
             "masks.tsv", "masks.json", "contact_sheet.png", "report.html", "report.json",
         )  # fmt: skip
         return [f"{self.folder}/{file}" for file in files] + self.exports + ([self.packed] if self.needed_by else [])

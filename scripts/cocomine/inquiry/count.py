@@ -12,8 +12,9 @@ import numpy as np
 from cocomine.base.errors import CocomineError
 from cocomine.inquiry.expression import COMPARISONS, And, Node, Not, Or, Term, parse, terms
 from cocomine.mining import clauses
+from cocomine.mining.arrays import Mask
 from cocomine.mining.funnel import Funnel, Step
-from cocomine.mining.index import Mask, Source, read_source
+from cocomine.mining.index import Source, read_source
 from cocomine.mining.mine import read_source_of
 from cocomine.mining.resolve import find_category
 from cocomine.mining.select import quarantined_by_policy, select

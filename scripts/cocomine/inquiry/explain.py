@@ -12,9 +12,17 @@ from collections.abc import Callable, Iterable, Sequence
 import numpy as np
 
 from cocomine.mining import clauses
+from cocomine.mining.arrays import Array, Mask, Rows
 from cocomine.mining.funnel import Funnel, Step
-from cocomine.mining.index import Array, Mask, Rows, Source, licences_of
-from cocomine.mining.select import Selection, area_mask, relative_area_mask, wanted_annotations
+from cocomine.mining.index import Source, licences_of
+from cocomine.mining.select import (
+    Selection,
+    area_mask,
+    labelled_objects,
+    lost_objects,
+    relative_area_mask,
+    wanted_annotations,
+)
 from cocomine.mining.settings import Range, SubsetSettings
 
 NAMED = 3
@@ -93,6 +101,7 @@ class Explainer:
         """Why step `number` removed the image at global `row`; `subject` is how the sentence calls it."""
         query = self.query
         explain: dict[str, Callable[[], str]] = {
+            "lost_objects": lambda: self._lost(row),
             "images_from": lambda: f"is not among the images of {query.images_from}",
             "include_images": lambda: "is not in the list of include_images",
             "exclude_images": lambda: "is in the list of exclude_images",
@@ -169,6 +178,13 @@ class Explainer:
         return self._object_outside("area", row) or self._object_outside("relative_area", row) or "it does not count"
 
     # -- clauses, in the order of the query -----------------------------------------------------------------------
+
+    def _lost(self, row: int) -> str:
+        identity, quarantined = self.source.identity, self.selection.objects.quarantined
+        labelled = labelled_objects(self.source, self.query, self.selection.wanted)
+        lost = np.flatnonzero(lost_objects(self.source, labelled, quarantined))
+        found = lost[identity.original[self.source.image_row[lost]] == row]
+        return f"holds {self._listed(found.tolist())}, quarantined, and lost_objects is exclude"
 
     def _licenses(self, row: int) -> str:
         licence = int(self.source.images["license"][row])
@@ -281,7 +297,7 @@ class Explainer:
     def _place(self, number: int) -> dict[int, int]:
         if number not in self._places:
             rows = np.flatnonzero(self.funnel.images_before(number))
-            order = clauses.order_by_hash(rows, self.source.images["id"][rows], self.query.seed)
+            order = clauses.order_by_hash(rows, self.source.image_ids[rows], self.query.seed)
             self._places[number] = {row: place for place, row in enumerate(order.tolist())}
         return self._places[number]
 

@@ -23,11 +23,12 @@ from cocomine.annotations.arrow import flags
 from cocomine.base.errors import CocomineError
 from cocomine.base.files import canonical_json, read_json, row_of
 from cocomine.inquiry.explain import Explainer, TracedFunnel
-from cocomine.mining.assemble import KIND_OF_TASK, OTHER_TASKS
-from cocomine.mining.examine import quarantined_lines
-from cocomine.mining.index import Rows, Source, read_source, read_split, splits_of
+from cocomine.mining.arrays import Rows
+from cocomine.mining.assemble import OTHER_TASKS
+from cocomine.mining.index import Source, read_source, read_split, splits_of
 from cocomine.mining.mine import query_values, read_source_of
-from cocomine.mining.select import SPARE, quarantined_by_policy, select
+from cocomine.mining.parts import KIND_OF_TASK, objects_in
+from cocomine.mining.select import SPARE, select
 from cocomine.mining.settings import SubsetSettings
 
 log = logging.getLogger("cocomine")
@@ -126,7 +127,6 @@ class Trace:
                 f"{subset_dir / 'funnel.json'}: the index, selected from again, gives another funnel",
                 "the index or a list of images changed since: build the subset again",
             )
-        self.images_quarantined, self.annotations_quarantined = quarantined_by_policy(self.source, query)
         self.explainer = Explainer(self.source, self.selection, self._captions)
         self.quarantine, self.repairs, self.images, self.selected = (
             Lines(subset_dir / f"{name}.tsv") for name in ("quarantine", "repairs", "images", "selection")
@@ -140,7 +140,7 @@ class Trace:
         Raises CocomineError, with the nearest remedy, when there is none.
         """
         source = self.source_of(task)
-        rows = np.flatnonzero(source.annotations["id"] == identity)
+        rows = np.flatnonzero((source.annotations["id"] == identity) | (source.annotation_ids == identity))
         if not len(rows):
             raise self._unknown(KIND_OF_TASK.get(task, "annotation"), identity, task, source)
         if task == "instances":
@@ -155,7 +155,7 @@ class Trace:
         images = self.source.images
         rows = np.zeros(0, dtype=np.int64)
         if which.isascii() and which.isdigit() and len(which) < 19 and str(int(which)) == which:
-            rows = np.flatnonzero(images["id"] == int(which))
+            rows = np.flatnonzero((images["id"] == int(which)) | (self.source.image_ids == int(which)))
         if not len(rows):
             # Arrow imports pandas, where that is installed, to make a value of a text; a pattern stays as it is.
             holds = [flags(pc.match_substring(part.arrow("file_name"), pattern=which)) for part in images.parts]
@@ -169,7 +169,7 @@ class Trace:
         if task == "instances":
             yield from map(self.annotation_at, self.explainer.annotations_of(row).tolist())
             return
-        other = self._other(task)[0]
+        other = self._other(task)
         split = self._split(self.source.images, row, self.source)
         for found in np.flatnonzero(other.annotations["image_id"] == self.source.images["id"][row]).tolist():
             if self._split(other.annotations, found, other) == split:
@@ -186,10 +186,11 @@ class Trace:
             "kind": "image", "task": "instances", "source_split": split, "id": identity, "image_id": identity,
             "file_name": name or "",
         }  # fmt: skip
-        if self.images_quarantined[row]:
-            return Verdict(**about, outcome=QUARANTINED, **self._early("image", row))
-        late = self._late("image", split, row)
-        written = next(self.images.starting(identity, split, name), None) if late is None else None
+        line = self._quarantined("image", "instances", source, row)
+        if line is not None:
+            return Verdict(**about, outcome=QUARANTINED, reason=line["reason"], detail=line["detail"])
+        key = (int(source.image_ids[row]), split, name)
+        written = next(self.images.starting(*key), None)
         number = int(self._image_steps[row])
         if written is not None:
             first = self._first_removed(row)
@@ -197,11 +198,9 @@ class Trace:
                 about["clause"] = self.funnel.steps[first].clause
                 about["why"] = self.explainer.why_image(first, row)
                 about["returned"] = "negatives" if number < 0 else "refill"
-            about |= {"role": written["role"], "side": self._side(identity)}
-            return Verdict(**about, **self._repair("image", "instances", split, identity))
-        if late is not None:
-            return Verdict(**about, outcome=QUARANTINED, reason=late["reason"], detail=late["detail"])
-        spare = any(line["role"] == SPARE for line in self.selected.starting(identity, split, name))
+            about |= {"role": written["role"], "side": self._side(key[0])}
+            return Verdict(**about, **self._repair("image", "instances", source, row))
+        spare = any(line["role"] == SPARE for line in self.selected.starting(*key))
         about |= {"role": SPARE} if spare else {}
         clause, why = self.funnel.steps[number].clause, self.explainer.why_image(number, row)
         return Verdict(**about, outcome=LEFT_OUT, clause=clause, why=why)
@@ -216,24 +215,25 @@ class Trace:
             "kind": "annotation", "task": "instances", "source_split": split, "id": identity,
             "image_id": int(table["image_id"][row]), "file_name": name or "", "category": self.explainer.name(row),
         }  # fmt: skip
-        if self.annotations_quarantined[row]:
-            return Verdict(**about, outcome=QUARANTINED, **self._early("annotation", row))
-        late = self._late("annotation", split, row)
-        if late is not None:
-            return Verdict(**about, outcome=QUARANTINED, reason=late["reason"], detail=late["detail"])
-        cells = (about["image_id"], split, name)
-        written = next(self.images.starting(*cells), None)
+        line = self._quarantined("annotation", "instances", source, row)
+        if line is not None:
+            detail = line["detail"]
+            if int(source.annotation_ids[row]) in self._void:
+                detail = "; ".join(filter(None, [detail, "its pixels are void in the masks"]))
+            return Verdict(**about, outcome=QUARANTINED, reason=line["reason"], detail=detail)
+        image_id = int(source.image_ids[owner])
+        written = next(self.images.starting(image_id, split, name), None)
         if written is not None and self.selection.objects.written[row]:
-            about |= {"role": written["role"], "side": self._side(about["image_id"])}
+            about |= {"role": written["role"], "side": self._side(image_id)}
             about["label"] = self._labels.get(str(int(table["category_id"][row])))
-            return Verdict(**about, **self._repair("annotation", "instances", split, identity))
+            return Verdict(**about, **self._repair("annotation", "instances", source, row))
         number = int(self._annotation_steps[row])
         clause, why = self.funnel.steps[number].clause, self.explainer.why_annotation(number, row)
         return Verdict(**about, outcome=LEFT_OUT, clause=clause, why=why)
 
     def other_at(self, task: str, row: int) -> Verdict:
         """The verdict on the annotation, caption or segment at a global row of another task."""
-        other, bad, images_bad = self._other(task)
+        other = self._other(task)
         table, kind = other.annotations, KIND_OF_TASK.get(task, "annotation")
         identity, split = int(table["id"][row]), self._split(table, row, other)
         image_id, cls = int(table["image_id"][row]), int(other.class_of[row])
@@ -243,14 +243,9 @@ class Trace:
             "kind": kind, "task": task, "source_split": split, "id": identity, "image_id": image_id,
             "file_name": name or "", "category": other.categories[cls].name if cls >= 0 else "",
         }  # fmt: skip
-        owner_id = image_id if image_id >= 0 else ""
-        lines = self.quarantine.starting(kind, task, split, table.written_id(row), owner_id)
-        found = list(lines)
-        if found and bad[row]:
-            (line,) = quarantined_lines(kind, task, other, _only(row, table.rows), self.query, images_bad)
-            return Verdict(**about, outcome=QUARANTINED, reason=str(line.reason), detail=line.detail)
-        if found:
-            return Verdict(**about, outcome=QUARANTINED, reason=found[-1]["reason"], detail=found[-1]["detail"])
+        line = self._quarantined(kind, task, other, row)
+        if line is not None:
+            return Verdict(**about, outcome=QUARANTINED, reason=line["reason"], detail=line["detail"])
         if owner is None:
             why = f"its image {image_id} is not among the images of instances_{split}"
             return Verdict(**about, outcome=LEFT_OUT, clause="image", why=why)
@@ -260,7 +255,7 @@ class Trace:
             why = f"its image {image_id} is not in the subset: {cause}"
             return Verdict(**about, outcome=LEFT_OUT, clause=image.clause or "image", why=why)
         if task == "person_keypoints":
-            away = self._object_away(identity, cls, other)
+            away = self._object_away(row, cls, other)
             if away:
                 return Verdict(**about, outcome=LEFT_OUT, clause=away[0], why=away[1])
         lead = row
@@ -269,17 +264,17 @@ class Trace:
             splits = np.arange(table.rows) >= table.starts[int(table.split_of(np.array([row]))[0])]
             lead = int(np.flatnonzero((record == record[row]) & splits)[0])
         about |= {"role": image.role, "side": image.side}
-        return Verdict(**about, **self._repair(kind, task, split, int(table["id"][lead])))
+        return Verdict(**about, **self._repair(kind, task, other, lead))
 
-    def _object_away(self, identity: int, cls: int, other: Source) -> tuple[str, str] | None:
+    def _object_away(self, row: int, cls: int, other: Source) -> tuple[str, str] | None:
         """The clause and the words for keypoints whose object the subset does not hold; None when they are written."""
-        rows = np.flatnonzero(self.source.annotations["id"] == identity).tolist()
-        verdicts = [self.annotation_at(row) for row in rows]
-        if any(verdict.outcome in (KEPT, REPAIRED) for verdict in verdicts):
-            return None
-        if verdicts:
-            cause = verdicts[0].why or f"it is quarantined: {verdicts[0].reason}"
-            return verdicts[0].clause or "object", f"its object {identity} is not in the subset: {cause}"
+        found = int(self._objects[row])
+        if found >= 0:
+            verdict = self.annotation_at(found)
+            if verdict.outcome in (KEPT, REPAIRED):
+                return None
+            cause = verdict.why or f"it is quarantined: {verdict.reason}"
+            return verdict.clause or "object", f"its object {verdict.id} is not in the subset: {cause}"
         names = {self.source.categories[number].stated for number in self.selection.wanted.classes}
         if self.query.keep_other_annotations or (cls >= 0 and other.categories[cls].stated in names):
             return None
@@ -287,32 +282,21 @@ class Trace:
 
     # -- looking up -----------------------------------------------------------------------------------------------
 
-    def _early(self, kind: str, row: int) -> dict[str, Any]:
-        """Reason and detail of a record that policy quarantines for what the index says of it."""
-        table = self.source.images if kind == "image" else self.source.annotations
-        owners = None if kind == "image" else self.images_quarantined
-        (line,) = quarantined_lines(kind, "instances", self.source, _only(row, table.rows), self.query, owners)
-        return {"reason": str(line.reason), "detail": line.detail}
+    def _quarantined(self, kind: str, task: str, source: Source, row: int) -> dict[str, str] | None:
+        """The line of quarantine.tsv of the record at a global row, if it has one."""
+        return next(self.quarantine.starting(kind, task, *self._where(kind, source, row)), None)
 
-    def _late(self, kind: str, split: str, row: int) -> dict[str, str] | None:
-        """The line of a record that was quarantined after the selection, past those of early ones with its id."""
-        table = self.source.images if kind == "image" else self.source.annotations
-        ids = table["id"]
-        lines = list(self.quarantine.starting(kind, "instances", split, table.written_id(row)))
-        if not lines:
-            return None
-        mask = self.images_quarantined if kind == "image" else self.annotations_quarantined
-        owners = None if kind == "image" else self.images_quarantined
-        twins = quarantined_lines(kind, "instances", self.source, (ids == ids[row]) & mask, self.query, owners)
-        early = {(str(line.reason), line.detail) for line in twins if line.source_split == split}
-        return next((line for line in lines if (line["reason"], line["detail"]) not in early), None)
-
-    def _repair(self, kind: str, task: str, split: str, identity: int) -> dict[str, Any]:
-        line = next(self.repairs.starting(kind, task, split, identity), None)
+    def _repair(self, kind: str, task: str, source: Source, row: int) -> dict[str, Any]:
+        line = next(self.repairs.starting(kind, task, *self._where(kind, source, row)), None)
         if line is None:
             return {"outcome": KEPT}
         before, after = (json.loads(line[name]) for name in ("before", "after"))
         return {"outcome": REPAIRED, "reason": line["reason"], "before": before, "after": after}
+
+    def _where(self, kind: str, source: Source, row: int) -> tuple[str, int, int | str]:
+        """The split of a record, its place in the array of its file, and its id as written."""
+        table = source.images if kind == "image" else source.annotations
+        return self._split(table, row, source), table.place(row), table.written_id(row)
 
     @cached_property
     def _image_steps(self) -> Any:
@@ -351,9 +335,9 @@ class Trace:
 
     def source_of(self, task: str) -> Source:
         """The index of a task for the subset's splits. Raises CocomineError when the source does not have it."""
-        return self.source if task == "instances" else self._other(task)[0]
+        return self.source if task == "instances" else self._other(task)
 
-    def _other(self, task: str) -> tuple[Source, Any, Any]:
+    def _other(self, task: str) -> Source:
         if task not in self._others:
             there = splits_of(self.index_dir, task)
             names = [split.name for split in self.source.splits if split.name in there]
@@ -362,14 +346,23 @@ class Trace:
                 raise CocomineError(
                     f"{self.index_dir}: the source has no {task} for the subset's splits", f"it has {', '.join(tasks)}"
                 )
-            other = read_source(self.index_dir, names, task, self.source.bad_categories)
-            images_bad, bad = quarantined_by_policy(other, self.query)
-            self._others[task] = (other, bad, images_bad)
+            self._others[task] = read_source(self.index_dir, names, task, self.source.bad_categories)
         return self._others[task]
 
     @cached_property
-    def _others(self) -> dict[str, tuple[Source, Any, Any]]:
+    def _others(self) -> dict[str, Source]:
         return {}
+
+    @cached_property
+    def _objects(self) -> Rows:
+        """The row of the object of each keypoint annotation."""
+        return objects_in(self.source, self._other("person_keypoints"))
+
+    @cached_property
+    def _void(self) -> set[int]:
+        """The ids of objects that are void in the masks."""
+        path = self.subset_dir / "void.json"
+        return {region["id"] for region in read_json(path)["annotations"]} if path.is_file() else set()
 
     def _captions(self, row: int) -> int:
         split = self._split(self.source.images, row, self.source)
@@ -415,12 +408,6 @@ def _quiet() -> Iterator[None]:
         yield
     finally:
         log.setLevel(level)
-
-
-def _only(row: int, rows: int) -> Any:
-    mask = np.zeros(rows, dtype=bool)
-    mask[row] = True
-    return mask
 
 
 def _holds(rows: Rows, row: int) -> bool:

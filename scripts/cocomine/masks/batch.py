@@ -26,6 +26,7 @@ from cocomine.masks.boundaries import (
 )
 from cocomine.masks.compose import (
     CROWD,
+    LOST,
     NOBODY,
     OBJECT,
     STUFF,
@@ -58,6 +59,8 @@ class Task:
     stuff: list[bytes]
     panoptic: list[bytes] | None
     """None unless the masks are drawn from a panoptic source."""
+    lost: list[bytes] = dataclasses.field(default_factory=list)
+    """The regions of its quarantined objects."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -158,7 +161,7 @@ def _gather(
         _gather_segments(labels, png_dirs, task, image, result)
         result.first_object.append(first)
     layer_of_objects = STUFF if settings.draw_from == "stuff" else OBJECT
-    for texts, layer in ((task.objects, layer_of_objects), (task.stuff, STUFF)):
+    for texts, layer in ((task.objects, layer_of_objects), (task.stuff, STUFF), (task.lost, LOST)):
         if texts:
             _gather_records(settings, labels, row, (texts, layer), (image, first), result)
     wanted = sum(label > 0 for _, label, *_ in result.rows)
@@ -185,10 +188,10 @@ def _gather_records(
     polygons: list[list[float]] = []
     drawn: list[tuple[ObjectRecord, list[list[float]]]] = []
     for record in records:
-        label = labels.category_to_label.get(record.category_id, 0)
-        if not label and settings.unwanted == "background":
+        label = 0 if layer == LOST else labels.category_to_label.get(record.category_id, 0)
+        if not label and layer != LOST and settings.unwanted == "background":
             continue
-        here = UNWANTED if not label else CROWD if record.iscrowd else layer
+        here = LOST if layer == LOST else UNWANTED if not label else CROWD if record.iscrowd else layer
         number = first + len(result.rows)
         shape = record.segmentation
         if not shape:
@@ -384,7 +387,7 @@ def instance_values(settings: MaskSettings, batch: Batch) -> Integers:
 def _is_void(settings: MaskSettings, batch: Batch) -> Flags:
     """Return which objects are void in semantic and instance masks."""
     layer = batch.objects.layer
-    void: Flags = (layer == UNLABELLED) | (layer == UNCERTAIN)
+    void: Flags = (layer == UNLABELLED) | (layer == UNCERTAIN) | (layer == LOST)
     if settings.unwanted == "void":
         void = void | (layer == UNWANTED)
     if settings.crowds == "void":
@@ -395,7 +398,7 @@ def _is_void(settings: MaskSettings, batch: Batch) -> Flags:
 def panoptic_values(batch: Batch) -> Integers:
     """Return the segment id that each run shows; all void, background and unwanted objects are 0 in COCO's form."""
     layer = batch.objects.layer
-    void = (layer >= UNWANTED) | (layer == UNCERTAIN)
+    void = (layer >= UNWANTED) | (layer == UNCERTAIN) | (layer == LOST)
     return _shown(batch.runs, np.where(void, 0, batch.objects.segment), batch.runs.rival, 0)
 
 

@@ -20,11 +20,12 @@ NOBODY = -1
 BITS = 64
 KEY_BITS = 63
 
-OBJECT, CROWD, UNCERTAIN, STUFF, UNWANTED, UNLABELLED = range(6)
+LOST, OBJECT, CROWD, UNCERTAIN, STUFF, UNWANTED, UNLABELLED = range(7)
 """Layers, the topmost first. A lower layer never takes a pixel from a higher one, and only yields to it.
 
-UNCERTAIN is where an object of a class with a label is known to be, but not with which outline: void in every mask.
-UNLABELLED is what a panoptic PNG gives to no segment.
+LOST is what quarantined objects cover, void in every mask and no object. UNCERTAIN is where an object of a class with a
+label is known to be, but not with which outline: void in every mask. UNLABELLED is what a panoptic PNG gives to no
+segment.
 """
 
 

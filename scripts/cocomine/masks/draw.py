@@ -42,7 +42,7 @@ from cocomine.masks.batch import (
     void_border,
 )
 from cocomine.masks.boundaries import Integers
-from cocomine.masks.compose import NOBODY, STUFF, UNWANTED
+from cocomine.masks.compose import LOST, NOBODY, STUFF, UNWANTED
 from cocomine.masks.inputs import ImageRow, read_drawn_labels, read_images
 from cocomine.masks.settings import MaskSettings
 from cocomine.masks.sheet import write_contact_sheet
@@ -76,6 +76,7 @@ class Sources:
     labels: Path
     subset: Path | None = None
     stuff: Path | None = None
+    void: Path | None = None
     panoptic: Path | None = None
     panoptic_pngs: tuple[Path, ...] = ()
     store: Path | None = None
@@ -215,18 +216,18 @@ def _count_pictures(batch: Batch, pictures: Mapping[str, list[png.Picture]], siz
 
 
 def _by_image(batch: Batch, by_label: Integers, columns: Mapping[str, Integers], box: Integers) -> list[ImageCounts]:
-    """Cut the counts of a batch into those of its images; unwanted objects get no row."""
+    """Cut the counts of a batch into those of its images; unwanted and lost objects get no row."""
     objects = batch.objects
     known = dict(columns) | dict(zip(("x", "y", "width", "height"), box.T, strict=True))
     known["state"] = state_numbers(objects.layer, objects.area, known["uncovered"], known["training"])
     table = np.stack([known[name] if name in known else getattr(objects, name) for name in FIELDS], axis=1)
+    listed = (objects.layer < UNWANTED) & (objects.layer != LOST)
     result = []
     for image in range(len(batch.rows)):
         first, last = np.searchsorted(objects.image, [image, image + 1])
-        own = table[first:last]
         present = np.flatnonzero(by_label[image]).tolist()
         pixels = dict(zip(present, by_label[image][present].tolist(), strict=True))
-        result.append(ImageCounts(pixels, own[objects.layer[first:last] < UNWANTED]))
+        result.append(ImageCounts(pixels, table[first:last][listed[first:last]]))
     return result
 
 
@@ -234,13 +235,14 @@ class Records:
     """The annotations of a subset, as the settings draw them."""
 
     def __init__(self, settings: MaskSettings, sources: Sources) -> None:
-        self._panoptic = self._objects = self._stuff = None
+        self._panoptic = self._objects = self._stuff = self._void = None
         if settings.draw_from == "panoptic":
             self._panoptic = _records(sources.panoptic, "--panoptic-json", settings)
             if not sources.panoptic_pngs:
                 raise CocomineError("masks.draw_from: panoptic needs the folder of PNGs", "give --panoptic-png-dir")
         else:
             self._objects = _records(sources.subset, "--subset", settings)
+            self._void = None if sources.void is None else RecordsByImage(sources.void)
         if settings.draw_from == "instances+stuff":
             self._stuff = _records(sources.stuff, "--stuff-json", settings)
         self._files = [part for part in (self._panoptic, self._objects, self._stuff) if part is not None]
@@ -278,11 +280,12 @@ class Records:
             None if part is None else part.of_image(row.image_id)
             for part in (self._panoptic, self._objects, self._stuff)
         )
-        return Task(row, objects or [], stuff or [], panoptic)
+        lost = [] if self._void is None else self._void.of_image(row.image_id)
+        return Task(row, objects or [], stuff or [], panoptic, lost)
 
     def close(self) -> None:
         """Close the files."""
-        for part in self._files:
+        for part in (*self._files, *([self._void] if self._void is not None else [])):
             part.close()
 
 

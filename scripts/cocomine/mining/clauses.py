@@ -17,7 +17,7 @@ import pyarrow.compute as pc
 from cocomine.annotations.arrow import flags
 from cocomine.base.errors import CocomineError
 from cocomine.base.files import rank
-from cocomine.mining.index import Array, Mask, Rows
+from cocomine.mining.arrays import Array, Mask, Rows
 from cocomine.mining.settings import Range
 
 # Up to this many cells (images x classes, a byte each) a dense table is faster than sorting.

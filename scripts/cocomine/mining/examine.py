@@ -7,10 +7,9 @@ many records a policy repairs.
 from __future__ import annotations
 
 import json
-import logging
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, field
 from functools import partial
 from itertools import chain, repeat
 from pathlib import Path
@@ -19,105 +18,24 @@ from typing import Any
 import msgspec
 import numpy as np
 
-from cocomine.annotations.reasons import Reason, masks_by_policy, policies, reasons_of
+from cocomine.annotations.reasons import Reason, mask_of, masks_by_policy, reasons_of
 from cocomine.annotations.records import Facts, parse_leniently, replace_non_finite
 from cocomine.annotations.repairs import drawn_facts, repair
 from cocomine.base.errors import CocomineError
-from cocomine.base.files import canonical_json, write_table
+from cocomine.base.files import canonical_json
 from cocomine.base.pool import in_order
 from cocomine.base.progress import Progress
 from cocomine.coco.writer import SEPARATOR
-from cocomine.mining.index import Array, Mask, Rows, Source
+from cocomine.mining.arrays import Array, Mask, Rows
+from cocomine.mining.index import Source
+from cocomine.mining.outcomes import Ledger, Repaired, line_of
 from cocomine.mining.settings import SubsetSettings
 from cocomine.mining.spans import SpanFile
-
-log = logging.getLogger("cocomine")
-
-LEFT_OUT, KEPT, REPAIRED, QUARANTINED = range(4)
 
 RECORDS_A_PIECE = 256
 
 Findings = list[tuple[Reason, str]]
 """What drawing finds against a record: reasons, each with a detail."""
-
-
-@dataclass(frozen=True)
-class Quarantined:
-    """One line of quarantine.tsv.
-
-    `id` is the id as it is written where it is no usable one; `record` the record's number in its array of its file,
-    from 0.
-    """
-
-    kind: str
-    task: str
-    source_split: str
-    id: int | str
-    image_id: int | None
-    category_id: int | None
-    reason: str
-    detail: str
-    record: int
-
-
-@dataclass(frozen=True)
-class Repaired:
-    """One line of repairs.tsv; `before` and `after` are JSON objects of the values that changed.
-
-    `record` is the record's number in its array of its file, from 0.
-    """
-
-    kind: str
-    task: str
-    source_split: str
-    id: int
-    reason: str
-    before: str
-    after: str
-    record: int
-
-
-class Outcomes:
-    """What becomes of every record of one kind: each is decided at most once, and those never decided are left out."""
-
-    def __init__(self, kind: str, task: str, records: int) -> None:
-        self.kind, self.task = kind, task
-        self._state = np.full(records, LEFT_OUT, dtype=np.int8)
-
-    def decide(self, rows: Rows | Mask, outcome: int) -> None:
-        """Note the outcome of records. It is a fault of the program to decide one twice."""
-        before = self._state[rows]
-        assert not before.any(), f"{self.task}: a {self.kind} was decided twice"
-        self._state[rows] = outcome
-
-    def sums(self, written: int, lines: int) -> dict[str, int]:
-        """Return and print how many records were kept, repaired, quarantined and left out.
-
-        Asserts that they make up the file, that as many were `written` as kept and repaired, and that every
-        quarantined one has its line.
-        """
-        counts = np.bincount(self._state, minlength=4).tolist()
-        left_out, kept, repaired, quarantined = counts[LEFT_OUT], counts[KEPT], counts[REPAIRED], counts[QUARANTINED]
-        assert kept + repaired + quarantined + left_out == len(self._state)
-        assert written == kept + repaired, f"{self.task}: {written} {self.kind}s written, {kept + repaired} decided so"
-        assert lines == quarantined, f"{self.task}: {lines} lines for {quarantined} quarantined {self.kind}s"
-        log.info(
-            "assemble_subset: %s, %ss: %d in = %d kept + %d repaired + %d quarantined + %d left out by the query",
-            self.task,
-            self.kind,
-            len(self._state),
-            kept,
-            repaired,
-            quarantined,
-            left_out,
-        )
-        return {
-            "in": len(self._state),
-            "kept": kept,
-            "repaired": repaired,
-            "quarantined": quarantined,
-            "left_out": left_out,
-        }
 
 
 @dataclass
@@ -140,11 +58,15 @@ class Spans:
 
 @dataclass
 class Examined:
-    """The outcome for the rows examined; `keep` and `repaired` have a cell a row."""
+    """The outcome for the rows examined; `keep` and `repaired` have a cell a row.
+
+    `failed` says for which reason those not kept were quarantined, by position.
+    """
 
     spans: Spans
     keep: Mask
     repaired: Mask
+    failed: dict[int, str] = field(default_factory=dict)
 
 
 class Spill:
@@ -191,36 +113,6 @@ def spans_of(table: Any, rows: Rows) -> Spans:
     )
 
 
-class Ledger:
-    """The lines of quarantine.tsv and repairs.tsv, as they come up.
-
-    Repairs go through a temporary file, since a policy may repair every record of a file.
-    """
-
-    def __init__(self, path: Path) -> None:
-        self.quarantined: list[Quarantined] = []
-        self.repaired_reasons: dict[str, int] = {}
-        self._path = path
-        self._lines = open(path, "w+", encoding="utf-8")  # noqa: SIM115 - closed by close()
-
-    def repaired(self, line: Repaired, reasons: Iterable[str]) -> None:
-        """Note a repair."""
-        self._lines.write(json.dumps([getattr(line, item.name) for item in fields(line)]) + "\n")
-        for reason in reasons:
-            self.repaired_reasons[str(reason)] = self.repaired_reasons.get(str(reason), 0) + 1
-
-    def write_repairs(self, path: Path) -> None:
-        """Write repairs.tsv, in the order in which the records were repaired: by task, then as in the files."""
-        self._lines.flush()
-        self._lines.seek(0)
-        write_table(path, [item.name for item in fields(Repaired)], map(json.loads, self._lines))
-
-    def close(self) -> None:
-        """Close and remove the temporary file."""
-        self._lines.close()
-        self._path.unlink(missing_ok=True)
-
-
 class _Shape(msgspec.Struct):
     """What drawing needs of an annotation."""
 
@@ -240,29 +132,37 @@ def examine(
     query: SubsetSettings,
     spill: Spill,
     ledger: Ledger,
+    ids: Mapping[str, Array],
     draw: bool = False,
     threads: int = 1,
     on_repaired: Callable[[int, bytes], None] | None = None,
 ) -> Examined:
     """Repair the records at global `rows` as policy asks and, with `draw`, check their masks in `threads` processes.
 
-    `kind` is "image", "annotation", "caption" or "segment" (a panoptic record, by the row of its first segment). A
-    record that policy repairs but that cannot be mended is quarantined. `on_repaired` is told the position in `rows` of
-    every repaired record, and its text. Raises CocomineError where policy says stop.
+    `kind` is "image", "annotation", "caption" or "segment" (a panoptic record, by the row of its first segment). `ids`
+    holds, by key of the record, the ids that it shall have, a cell a row. A record that policy repairs but that cannot
+    be repaired is quarantined. `on_repaired` is told the position in `rows` of every repaired record, and its text.
+    Raises CocomineError where policy says stop.
     """
     table = source.images if kind == "image" else source.annotations
-    chosen = policies(dict(query.policy))
-    masks = masks_by_policy(chosen)
+    chosen = query.policies
+    repairable = masks_by_policy(chosen)["repair"]
+    if kind != "segment":
+        repairable &= ~mask_of(Reason.DUPLICATE_ID)  # the new ids are its repair
     facts = facts_of_records(source, rows) if kind == "segment" else table["reasons"][rows]
-    to_repair = (facts & np.uint64(masks["repair"])) != 0
     size = len(rows)
+    other_ids = np.zeros(size, dtype=bool)
+    for key, values in ids.items():
+        other_ids |= values != table[key][rows]
+    faulty = (facts & np.uint64(repairable)) != 0
+    to_repair = faulty | other_ids
     result = Examined(spans_of(table, rows), np.ones(size, dtype=bool), np.zeros(size, dtype=bool))
     positions = np.flatnonzero(to_repair) if not draw else np.arange(size)
     if not len(positions):
         return result
     owners = rows if kind == "image" else source.image_row[rows]
     widths, heights = source.images["width"][owners], source.images["height"][owners]
-    split_names = [split.name for split in source.splits]
+    split_names = source.split_names
     splits = table.split_of(rows)
     repair_kind = "panoptic" if kind == "segment" else kind
     names = source.images.texts("file_name", rows) if kind == "image" else [None] * size
@@ -271,15 +171,15 @@ def examine(
         drawn: Iterable[Findings] = repeat([])
         if draw:
             sizes = np.stack([widths, heights], axis=1)
-            drawn = _drawn(files, spans, sizes, ~to_repair, query.area_tolerance, threads)
+            drawn = _drawn(files, spans, sizes, ~faulty, query.area_tolerance, threads)
         for at, findings in zip(positions.tolist(), drawn, strict=draw):
             progress.advance()
             if not to_repair[at] and not findings:
-                progress.count("in order")
+                progress.count("valid")
                 continue
             raw = files[int(spans.file[at])].raw(int(spans.offset[at]), int(spans.length[at]))
             image_size = (int(widths[at]), int(heights[at]))
-            reasons = reasons_of(int(facts[at]) & masks["repair"]) if to_repair[at] else []
+            reasons = reasons_of(int(facts[at]) & repairable)
             number = int(table["id"][rows[at]])
             outcome = repair(repair_kind, raw, reasons, image_size, number, names[at]) if reasons else None
             text = raw if outcome is None else outcome.raw
@@ -301,25 +201,35 @@ def examine(
                         progress.count(f"{reason}, kept")
             if text is None:
                 result.keep[at] = False
-                line = quarantined_line(kind, task, source, int(rows[at]), str(failed), detail)
-                ledger.quarantined.append(line)
+                result.failed[at] = str(failed)
+                ledger.quarantine(line_of(kind, task, source, int(rows[at]), str(failed), detail))
                 progress.count("quarantined")
-            elif outcome is not None and reasons:
+            elif reasons or other_ids[at]:
+                before, after = ({}, {}) if outcome is None else (outcome.before, outcome.after)
+                if other_ids[at]:
+                    given = {key: int(table[key][rows[at]]) for key in ids}
+                    changed = {key: int(ids[key][at]) for key in ids if ids[key][at] != given[key]}
+                    text = with_ids(text, changed)
+                    before, after = {key: given[key] for key in changed} | before, after | changed
+                    reasons = [*reasons, Reason.DUPLICATE_ID]
                 sequence, offset, length = spill.add(text)
                 spans.file[at], spans.sequence[at], spans.offset[at], spans.length[at] = -1, sequence, offset, length
                 result.repaired[at] = True
-                before, after = (
-                    canonical_json(replace_non_finite(values, str)) for values in (outcome.before, outcome.after)
-                )
-                split = split_names[int(splits[at])]
-                place = table.place(int(rows[at]))
-                ledger.repaired(Repaired(kind, task, split, number, ",".join(reasons), before, after, place), reasons)
+                old, new = (canonical_json(replace_non_finite(values, str)) for values in (before, after))
+                where = (kind, task, split_names[int(splits[at])], table.place(int(rows[at])), number)
+                ledger.repaired(Repaired(*where, ",".join(reasons), old, new), reasons)
                 if on_repaired is not None:
                     on_repaired(at, text)
                 progress.count("repaired")
             else:
-                progress.count("in order")
+                progress.count("valid")
     return result
+
+
+def with_ids(text: bytes, ids: Mapping[str, int]) -> bytes:
+    """Return the text of a record with other ids, written as COCO's own files are."""
+    record = parse_leniently(text, Facts())
+    return json.dumps(record | ids, ensure_ascii=False, allow_nan=False).encode()
 
 
 def facts_of_records(source: Source, rows: Rows) -> Array:
@@ -367,65 +277,10 @@ def _drawing_reasons(text: bytes, size: Sequence[int], tolerance: float) -> Find
     return drawn_facts(segmentation, stated, size[0], size[1], tolerance)
 
 
-def quarantined_line(kind: str, task: str, source: Source, row: int, reason: str, detail: str) -> Quarantined:
-    """Return the line of quarantine.tsv for the record at a global row."""
-    table = source.images if kind == "image" else source.annotations
-    split = source.splits[int(table.split_of(np.array([row]))[0])].name
-    image_id, category_id = (table[name][row] if name in table.parts[0].names else -1 for name in _OWNERS)
-    return Quarantined(
-        kind,
-        task,
-        split,
-        identity := table.written_id(row),
-        identity if kind == "image" and isinstance(identity, int) else _known(image_id),
-        _known(category_id),
-        reason,
-        detail,
-        table.place(row),
-    )
-
-
-_OWNERS = ("image_id", "category_id")
-
-
-def _known(identity: int) -> int | None:
-    return int(identity) if identity >= 0 else None
-
-
-def quarantined_lines(
-    kind: str, task: str, source: Source, mask: Mask, query: SubsetSettings, image_mask: Mask | None = None
-) -> list[Quarantined]:
-    """Return a line for every record that policy quarantines for what the index says of it.
-
-    `image_mask` are the quarantined images, whose annotations go with them, under the image's reason.
-    """
-    bad = masks_by_policy(policies(dict(query.policy)))["quarantine"]
-    table = source.images if kind == "image" else source.annotations
-    lines = []
-    for row in np.flatnonzero(mask).tolist():
-        found = reasons_of(int(table["reasons"][row]) & bad)
-        detail = "also " + ", ".join(found[1:]) if len(found) > 1 else ""
-        if found:
-            reason: str = found[0]
-        elif kind == "image":
-            reason, detail = Reason.DUPLICATE_ID, "an earlier split has this id"
-        elif source.image_row[row] < 0:
-            reason, detail = Reason.MISSING_IMAGE, "an annotation without an image cannot be kept"
-        elif source.categories and source.class_of[row] < 0:
-            reason, detail = Reason.MISSING_CATEGORY, "an annotation without a category cannot be kept"
-        else:
-            owner = int(source.image_row[row])
-            of_image = reasons_of(int(source.images["reasons"][owner]) & bad) if image_mask is not None else []
-            reason = of_image[0] if of_image else Reason.DUPLICATE_ID
-            detail = "its image is quarantined"
-        lines.append(quarantined_line(kind, task, source, row, reason, detail))
-    return lines
-
-
 def _stop(source: Source, table: Any, row: int, kind: str, reason: str, detail: str) -> CocomineError:
     split = source.splits[int(table.split_of(np.array([row]))[0])]
     return CocomineError(
         f"{split.source_file}: {kind} {int(table['id'][row])} has the reason {reason} ({detail}), for which "
         "policy says stop",
-        f"mend the file, or set policy: {{{reason}: quarantine}}",
+        f"repair the file, or set policy: {{{reason}: quarantine}}",
     )

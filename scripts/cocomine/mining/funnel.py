@@ -8,8 +8,8 @@ from typing import Any
 
 import numpy as np
 
+from cocomine.mining.arrays import Array, Mask, Rows
 from cocomine.mining.clauses import Pairs, pairs_of
-from cocomine.mining.index import Array, Mask, Rows
 
 
 @dataclass(frozen=True)

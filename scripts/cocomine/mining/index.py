@@ -12,7 +12,6 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from difflib import get_close_matches
 from functools import cached_property
-from itertools import pairwise
 from pathlib import Path
 from typing import Any, Final
 
@@ -27,21 +26,20 @@ from cocomine.annotations.records import LARGEST_SIDE, as_id, as_integer
 from cocomine.annotations.schema import open_index
 from cocomine.base.errors import CocomineError
 from cocomine.base.files import canonical_json
+from cocomine.mining.arrays import Array, Mask, Rows
+from cocomine.mining.identity import Images, identify_images, new_ids, repeated
 
 log = logging.getLogger("cocomine")
-
-Array = npt.NDArray[Any]
-Mask = npt.NDArray[np.bool_]
-Rows = npt.NDArray[np.int64]
 
 
 def bad_categories_under(chosen: Mapping[Reason, str]) -> int:
     """Return the bits of the reasons for which a category record is quarantined under policies.
 
-    NaN in a category has no repair, and what cannot be repaired is quarantined; so are its annotations, hence early.
+    NaN in a category has no repair, nor has an id that two categories share, and what cannot be repaired is
+    quarantined; so are its annotations, hence early.
     """
-    unmendable = mask_of(Reason.NOT_FINITE) if chosen[Reason.NOT_FINITE] == "repair" else 0
-    return masks_by_policy(chosen)["quarantine"] | unmendable
+    beyond_repair = (reason for reason in (Reason.NOT_FINITE, Reason.DUPLICATE_ID) if chosen[reason] == "repair")
+    return masks_by_policy(chosen)["quarantine"] | mask_of(*beyond_repair)
 
 
 DEFAULT_BAD: Final = bad_categories_under(policies())
@@ -162,6 +160,12 @@ class Table:
             return int(self["record"][row])
         return row - int(self.starts[self.split_of(np.array([row]))[0]])
 
+    def codes(self, name: str) -> Array:
+        """Return a number for each value of a text column, the same for equal ones; -1 where there is none."""
+        chunks = [chunk for part in self.parts for chunk in part.arrow(name).chunks]
+        joined = pa.chunked_array(chunks, type=pa.string()).combine_chunks().dictionary_encode()
+        return arrow.numbers(joined.indices.fill_null(-1)).astype(np.int64)
+
     def split_of(self, rows: Rows) -> Rows:
         """Return which split each global row belongs to, as the number of the split."""
         if len(self.parts) == 1:
@@ -192,8 +196,7 @@ class CategoryRecord:
     """One record of a file's `categories`: its place, what it says, and the bits of its reasons.
 
     `place` is its number in the array, from 0. `id` is -1 when it has no usable one; `written_id` is then its JSON
-    text. `repeats` tells whether an earlier split has its id, as every split of one
-    release does.
+    text. `repeats` tells whether an earlier split has its id, as every split of one release does.
     """
 
     split: int
@@ -303,13 +306,49 @@ class Source:
         return np.concatenate([np.where(rows < 0, -1, rows + starts[i]) for i, rows in enumerate(local)])
 
     @cached_property
-    def repeated_images(self) -> Mask:
-        """Images whose id an earlier split has already. Shape (images,)."""
-        return _repeated(self.images["id"], self.images.starts)
+    def identity(self) -> Images:
+        """Which image records are of one file, and the ids that tell the others apart."""
+        ids, reasons = self.images["id"], self.images["reasons"]
+        suspect = np.uint64(mask_of(Reason.DUPLICATE_ID, Reason.DUPLICATE_FILE_NAME))
+        if len(self.splits) == 1 and not (reasons & suspect).any():
+            return Images(ids, np.arange(len(ids), dtype=np.int64), np.zeros(len(ids), dtype=bool))
+        return identify_images(ids, self.images.starts, self.images.codes("store_path"), self.split_names)
 
-    def repeated_annotations(self, rows: Rows) -> Mask:
-        """Which of the annotations at global `rows` (ascending) have an id that an earlier split's has already."""
-        return _repeated(self.annotations["id"][rows], np.searchsorted(rows, self.annotations.starts))
+    @property
+    def split_names(self) -> list[str]:
+        """The names of the splits, in their order."""
+        return [split.name for split in self.splits]
+
+    @property
+    def image_ids(self) -> Array:
+        """The ids under which a subset holds the images. Shape (images,)."""
+        return self.identity.ids
+
+    @cached_property
+    def restarted(self) -> Mask:
+        """Annotations whose id an earlier one has, of this split or of another. Shape (annotations,)."""
+        bit = np.uint64(mask_of(Reason.DUPLICATE_ID))
+        within: Mask = (self.annotations["reasons"] & bit) != 0
+        return within | repeated(self.annotations["id"], self.annotations.starts)
+
+    @cached_property
+    def annotation_ids(self) -> Array:
+        """The ids under which a subset holds the annotations. Shape (annotations,)."""
+        ids, names = self.annotations["id"], self.split_names
+        rows = np.flatnonzero(self.restarted)
+        if not len(rows):
+            return ids
+        word = {
+            row: f"{names[split]}/{image}/{identity}"
+            for row, split, image, identity in zip(
+                rows.tolist(),
+                self.annotations.split_of(rows).tolist(),
+                self.annotations["image_id"][rows].tolist(),
+                ids[rows].tolist(),
+                strict=True,
+            )
+        }
+        return new_ids(ids, self.restarted, word.__getitem__)
 
 
 def _told_apart(categories: Sequence[Category]) -> tuple[Category, ...]:
@@ -364,14 +403,6 @@ def licence_names(source: Source) -> dict[int, str]:
     return {number: f"{name} ({number})" if times[name] > 1 else name for number, name in known.items()} | {
         -1: "not stated"
     }
-
-
-def _repeated(ids: Array, starts: Array) -> Mask:
-    result = np.zeros(len(ids), dtype=bool)
-    for begin, end in pairwise(starts[1:].tolist()):
-        part = ids[begin:end]
-        result[begin:end] = np.isin(part, ids[:begin]) & (part != -1)
-    return result
 
 
 def read_source(

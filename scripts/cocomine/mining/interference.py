@@ -14,8 +14,8 @@ from typing import Any
 import numpy as np
 
 from cocomine.base.files import atomic_path
+from cocomine.mining.arrays import Array, Mask
 from cocomine.mining.clauses import Pairs
-from cocomine.mining.index import Array, Mask
 
 # The picture shows the wanted classes against at most this many others: more cannot be read.
 OTHERS_SHOWN = 20

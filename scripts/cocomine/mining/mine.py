@@ -11,7 +11,6 @@ from typing import Any
 
 import numpy as np
 
-from cocomine.annotations.reasons import policies
 from cocomine.base.errors import CocomineError
 from cocomine.base.files import canonical_json, write_json, write_table
 from cocomine.mining.index import Source, bad_categories_under, read_source, splits_of
@@ -68,7 +67,7 @@ def mine(
 
 def read_source_of(query: SubsetSettings, index_dir: Path, splits: Sequence[str]) -> Source:
     """Open the index of the splits that a query draws from, with its policy for categories."""
-    bad = bad_categories_under(policies(dict(query.policy)))
+    bad = bad_categories_under(query.policies)
     return read_source(index_dir, chosen_splits(query, splits or splits_of(index_dir)), bad_categories=bad)
 
 
@@ -88,8 +87,8 @@ def selection_rows(source: Source, selection: Selection) -> Iterator[tuple[objec
     images = source.images
     names = images.texts("file_name", chosen.rows)
     paths = images.texts("store_path", chosen.rows)
-    splits = [source.splits[number].name for number in images.split_of(chosen.rows).tolist()]
-    columns = [images[name][chosen.rows].tolist() for name in ("id", "width", "height")]
+    splits = [source.split_names[number] for number in images.split_of(chosen.rows).tolist()]
+    columns = [column[chosen.rows].tolist() for column in (source.image_ids, images["width"], images["height"])]
     rows = zip(
         columns[0],
         splits,

@@ -14,7 +14,8 @@ import numpy as np
 from cocomine.base.errors import CocomineError
 from cocomine.base.files import atomic_path, write_json, write_table
 from cocomine.coco.tasks import VOID
-from cocomine.mining.index import Array, Category, Licence, Rows, Source
+from cocomine.mining.arrays import Array, Rows
+from cocomine.mining.index import Category, Licence, Source
 
 IMAGE_COLUMNS = ("image_id", "source_split", "file_name", "store_path", "width", "height", "license", "role")
 MOST_LABELS = VOID - 1
@@ -89,7 +90,7 @@ def write_images(path: Path, source: Source, rows: Rows, roles: Sequence[str]) -
     splits = [source.splits[number].name for number in images.split_of(rows).tolist()]
     licences = ["" if number < 0 else number for number in images["license"][rows].tolist()]
     table = zip(
-        images["id"][rows].tolist(),
+        source.image_ids[rows].tolist(),
         splits,
         images.texts("file_name", rows),
         images.texts("store_path", rows),
@@ -130,7 +131,7 @@ def write_dictionary(path: Path, source: Source, image_rows: Rows, annotation_ro
         separator = b"\n"
         for begin, end in zip(begins.tolist(), ends.tolist(), strict=True):
             here = order[begin:end]
-            image_id = int(source.images["id"][owner[here[0]]])
+            image_id = int(source.image_ids[owner[here[0]]])
             category_ids = source.annotations["category_id"][annotation_rows[here]].tolist()
             objects = [
                 {

@@ -15,7 +15,8 @@ from cocomine.annotations.arrow import flags
 from cocomine.annotations.records import FIRST_WORD_ID, LARGEST_ID, as_id, as_integer
 from cocomine.base.errors import CocomineError
 from cocomine.base.files import read_table
-from cocomine.mining.index import Mask, Source, licences_of_split, nearest
+from cocomine.mining.arrays import Mask
+from cocomine.mining.index import Source, licences_of_split, nearest
 from cocomine.mining.settings import CategoryRef, Range, SubsetSettings
 
 

@@ -1,13 +1,13 @@
 """Selecting a subset: every clause of the query in one written order, a funnel of what each removed, and the draw.
 
-The order is: records (what policy quarantines), images_from, include_images, exclude_images, licenses,
-image_width, image_height, image_aspect, crowds, area, relative_area, categories (any or all), only, none, instances,
-instances_per_class, caption, fraction, max_per_class (and balance), max_images, negatives, other annotations. A clause
-that the query does not use is not in the funnel.
+The order is: records (what policy quarantines), lost_objects (images that hold such an object), images_from,
+include_images, exclude_images, licenses, image_width, image_height, image_aspect, crowds, area, relative_area,
+categories (any or all), only, none, instances, instances_per_class, caption, fraction, max_per_class (and balance),
+max_images, negatives, other annotations. A clause that the query does not use is not in the funnel.
 
 What speaks for an image and what speaks against it differ on purpose. Only a usable object (not quarantined, not a
 dropped crowd, not outside the area range) makes an image wanted. But `only`, `none` and the choice of negatives look at
-every annotation of the file, since an object that has a bad box is in the picture all the same.
+every annotation of the file, since an object that has a bad box is in the image all the same.
 """
 
 from __future__ import annotations
@@ -20,13 +20,15 @@ from typing import Any
 
 import numpy as np
 
-from cocomine.annotations.reasons import Reason, masks_by_policy, policies, reasons_of
+from cocomine.annotations.reasons import Reason, mask_of, masks_by_policy, reasons_of
 from cocomine.base.errors import CocomineError
 from cocomine.base.files import read_table
 from cocomine.mining import clauses
+from cocomine.mining.arrays import Array, Mask, Rows
 from cocomine.mining.clauses import Pairs
 from cocomine.mining.funnel import Funnel
-from cocomine.mining.index import Array, Mask, Rows, Source, splits_of
+from cocomine.mining.identity import repeated
+from cocomine.mining.index import Source, read_split, splits_of
 from cocomine.mining.resolve import Wanted, image_list_mask, licence_mask, resolve
 from cocomine.mining.settings import CategoryRef, Range, SubsetSettings
 
@@ -103,10 +105,12 @@ def bits(column: Array, mask: int) -> Mask:
 def quarantined_by_policy(source: Source, query: SubsetSettings) -> tuple[Mask, Mask]:
     """Return the images and the annotations that policy quarantines.
 
-    An annotation goes with its image, and one without an image or a category cannot be kept at all. Raises
-    CocomineError when policy says stop for a reason that a record has.
+    An annotation goes with its image, and one without an image or a category cannot be kept at all. Of images, a second
+    record of one file is never kept, nor those of which nothing tells whose annotations are whose. Raises CocomineError
+    when policy says stop for a reason that a record has.
     """
-    masks = masks_by_policy(policies(dict(query.policy)))
+    chosen = query.policies
+    masks = masks_by_policy(chosen)
     source.images.load("id", "reasons")
     source.annotations.load("image_row", "category_id", "reasons")
     for kind, table in (("image", source.images), ("annotation", source.annotations)):
@@ -117,11 +121,17 @@ def quarantined_by_policy(source: Source, query: SubsetSettings) -> tuple[Mask, 
             split = source.splits[int(table.split_of(stops[:1])[0])]
             raise stopped(split.source_file, kind, int(table["id"][row]), reason, count=len(stops))
     _stop_at_categories(source, masks["stop"])
-    images = bits(source.images["reasons"], masks["quarantine"])
-    if len(source.splits) > 1 and policies(dict(query.policy))[Reason.DUPLICATE_ID] != "keep":
-        stop_at_repeated(source, query, "image", np.flatnonzero(source.repeated_images))
-        images = images | source.repeated_images
+    identity = source.identity
+    images = bits(source.images["reasons"], masks["quarantine"] | mask_of(Reason.DUPLICATE_ID))
+    images = images | identity.ambiguous | identity.repeats
     annotations = bits(source.annotations["reasons"], masks["quarantine"])
+    if chosen[Reason.DUPLICATE_ID] == "stop":
+        restarted = repeated(source.images["id"], source.images.starts)
+        _stop_at_restarted(source, "image", restarted)
+        _stop_at_restarted(source, "annotation" if source.categories else "caption", source.restarted)
+    if chosen[Reason.DUPLICATE_ID] == "quarantine":
+        images = images | repeated(source.images["id"], source.images.starts)
+        annotations = annotations | source.restarted
     image_row = source.image_row
     orphan = image_row < 0
     annotations = annotations | orphan
@@ -130,6 +140,44 @@ def quarantined_by_policy(source: Source, query: SubsetSettings) -> tuple[Mask, 
     if images.any():
         annotations = annotations | (images[image_row] & ~orphan)
     return images, annotations
+
+
+def labelled_objects(source: Source, query: SubsetSettings, wanted: Wanted) -> Mask:
+    """Annotations of a category that gets a label; where none is named, those of an unknown category too."""
+    if query.keep_other_annotations:
+        return np.ones(source.annotations.rows, dtype=bool)
+    return wanted_annotations(source, wanted) | ((source.class_of < 0) & (not query.categories))
+
+
+def lost_objects(source: Source, labelled: Mask, quarantined: Mask) -> Mask:
+    """Quarantined annotations that leave a gap: `labelled` ones, with no equal annotation of the same image file."""
+    lost = quarantined & labelled & (source.image_row >= 0)
+    lost &= ~bits(source.annotations["reasons"], mask_of(Reason.EXACT_DUPLICATE))
+    doubles = np.flatnonzero(lost)
+    doubles = doubles[source.identity.repeats[source.image_row[doubles]]]
+    if len(doubles):
+        lost[doubles[_stands_elsewhere(source, doubles, ~quarantined)]] = False
+    return lost
+
+
+def images_of(source: Source, annotations: Rows) -> Rows:
+    """The image rows of annotations, each the first record of its file."""
+    result: Rows = source.identity.original[source.image_row[annotations]]
+    return result
+
+
+def _stands_elsewhere(source: Source, rows: Rows, usable: Mask) -> Mask:
+    """Which annotations of second records of a file equal a usable one of the file's first record."""
+    columns = ("category_id", "iscrowd", "area", "bbox_x", "bbox_y", "bbox_w", "bbox_h", "polygons", "vertices")
+    source.annotations.load(*columns)
+
+    def keys(of: Rows) -> list[tuple[float, ...]]:
+        values = [np.nan_to_num(source.annotations[name][of], nan=-1.0).tolist() for name in columns]
+        return list(zip(images_of(source, of).tolist(), *values, strict=True))
+
+    originals = np.flatnonzero(usable & np.isin(source.image_row, images_of(source, rows)))
+    known = set(keys(originals))
+    return np.array([key in known for key in keys(rows)], dtype=bool)
 
 
 def stopped(where: str, kind: str, identity: int, reason: str, detail: str = "", count: int = 1) -> CocomineError:
@@ -148,15 +196,13 @@ def _stop_at_categories(source: Source, mask: int) -> None:
             raise stopped(where, "category", record.id, reasons_of(record.reasons & mask)[0])
 
 
-def stop_at_repeated(source: Source, query: SubsetSettings, kind: str, rows: Rows) -> None:
-    """Raise CocomineError if records at `rows` repeat an id of an earlier split, and policy says stop for that."""
-    if not len(rows) or policies(dict(query.policy))[Reason.DUPLICATE_ID] != "stop":
-        return
-    table = source.images if kind == "image" else source.annotations
-    split = source.splits[int(table.split_of(rows[:1])[0])]
-    raise stopped(
-        split.source_file, kind, int(table["id"][rows[0]]), Reason.DUPLICATE_ID, "an earlier split has it", len(rows)
-    )
+def _stop_at_restarted(source: Source, kind: str, mask: Mask) -> None:
+    rows = np.flatnonzero(mask)
+    if len(rows):
+        table = source.images if kind == "image" else source.annotations
+        split = source.splits[int(table.split_of(rows[:1])[0])]
+        detail = "an earlier record has it"
+        raise stopped(split.source_file, kind, int(table["id"][rows[0]]), Reason.DUPLICATE_ID, detail, len(rows))
 
 
 def judge_objects(source: Source, query: SubsetSettings, wanted: Wanted, quarantined: Mask) -> Objects:
@@ -225,7 +271,9 @@ def select(
     images_quarantined, annotations_quarantined = quarantined_by_policy(source, query)
     funnel = funnel_type(source.image_row, source.class_of, source.images.rows, names)
     run = _Run(source, query, wanted, funnel)
-    run.apply("records", "records in order", images=~images_quarantined, annotations=~annotations_quarantined)
+    run.apply("records", "valid records", images=~images_quarantined, annotations=~annotations_quarantined)
+    run.tell_of_new_ids()
+    run.lost_objects(annotations_quarantined)
     run.image_clauses(images_from)
     objects = judge_objects(source, query, wanted, annotations_quarantined)
     run.object_clauses(objects)
@@ -279,6 +327,34 @@ class _Run:
         """Images that no annotation of a wanted class names, usable or not."""
         return ~clauses.marked(self.rows_of(self.wanted.classes), self.size)
 
+    def tell_of_new_ids(self) -> None:
+        """Note how many records have the id of another one; where policy says repair, they get new ones."""
+        if self.query.policies[Reason.DUPLICATE_ID] != "repair":
+            return
+        source = self.source
+        told = []
+        for number, name in enumerate(source.split_names):
+            counts = []
+            for kind, table, ids in (
+                ("image", source.images, source.image_ids),
+                ("annotation", source.annotations, source.annotation_ids),
+            ):
+                part = slice(int(table.starts[number]), int(table.starts[number + 1]))
+                count = int(np.count_nonzero(ids[part] != table["id"][part]))
+                counts += [f"{count} {kind}{'s' * (count != 1)}"] if count else []
+            told += [f"{' and '.join(counts)} of {name}"] if counts else []
+        if told:
+            self.note(f"ids restart: {', '.join(told)} have the id of another record and get a new one (see ids.tsv)")
+
+    def lost_objects(self, quarantined: Mask) -> None:
+        if self.query.lost_objects != "exclude":
+            return
+        labelled = labelled_objects(self.source, self.query, self.wanted)
+        lost = np.flatnonzero(lost_objects(self.source, labelled, quarantined))
+        bad = clauses.marked(images_of(self.source, lost), self.size)
+        if (bad & self.funnel.image_alive).any():
+            self.apply("lost_objects", "every object of a wanted category is valid", images=~bad)
+
     def image_clauses(self, images_from: Path | None) -> None:
         source, query, images = self.source, self.query, self.source.images
         if images_from is not None:
@@ -316,17 +392,17 @@ class _Run:
             names = {int(row["image_id"]): row["file_name"] for row in read_table(path)}
         except (OSError, KeyError, ValueError) as error:
             raise CocomineError(f"{path}: not a split.tsv: {error}", "build the subset of images_from first") from error
-        mask: Mask = np.isin(self.source.images["id"], np.array(sorted(names), dtype=np.int64))
-        # Of several records with one id only the first is usable: the others say nothing about which photograph it is.
+        mask: Mask = np.isin(self.source.image_ids, np.array(sorted(names), dtype=np.int64))
+        # Of several records with one id only the first is usable: the others say nothing about which image it is.
         mask &= self.funnel.image_alive
         rows = np.flatnonzero(mask)
         for identity, name in zip(
-            self.source.images["id"][rows].tolist(), self.source.images.texts("file_name", rows), strict=True
+            self.source.image_ids[rows].tolist(), self.source.images.texts("file_name", rows), strict=True
         ):
             if name is not None and Path(name).name != Path(names[identity]).name:
                 raise CocomineError(
                     f"subset: images_from: image {identity} is {names[identity]} there and {name} in this source",
-                    "images_from needs two sources that give the same photographs the same ids",
+                    "images_from needs two sources that give the same images the same ids",
                 )
         missing = len(names) - len(rows)
         if missing:
@@ -343,13 +419,13 @@ class _Run:
             else:
                 bad = clauses.marked(source.image_row[crowd & is_wanted], self.size)
                 self.apply("crowds", "no crowd of a wanted category", images=~bad)
-        for name, bounds, mask_of in (
+        for name, bounds, inside in (
             ("area", query.area, area_mask),
             ("relative_area", query.relative_area, relative_area_mask),
         ):
             if not bounds.bounded:
                 continue
-            outside = is_wanted & ~mask_of(source, bounds)
+            outside = is_wanted & ~inside(source, bounds)
             words = f"{name.replace('_', ' ')} {bounds.words()}"
             if query.outside_area == "drop":
                 self.apply(name, f"objects of {words}", annotations=~outside)
@@ -415,8 +491,6 @@ class _Run:
             self.apply("caption", f"a caption matches {query.caption!r}", images=self.captioned)
 
     def _captioned(self, index_dir: Path | None) -> Mask:
-        from cocomine.mining.index import read_split
-
         there = [] if index_dir is None else splits_of(index_dir, "captions")
         splits = [split for split in self.source.splits if split.name in there]
         if index_dir is None or not splits:
@@ -437,7 +511,7 @@ class _Run:
 
     def draw(self, objects: Objects, negatives_from: Mask, spares: bool) -> tuple[Chosen, dict[int, int]]:
         """Draw fraction, caps and max_images from the matching images, then negatives and spares."""
-        query, ids = self.query, self.source.images["id"]
+        query, ids = self.query, self.source.image_ids
         pairs = self.counted(objects)
         candidates = np.flatnonzero(self.funnel.image_alive)
         drawn = query.fraction < 1 or query.max_images is not None or bool(self.wanted.caps) or query.balance
@@ -506,7 +580,7 @@ class _Run:
             empty = np.zeros(0, dtype=np.int64)
             return empty, empty
         rows = np.flatnonzero(negatives_from)
-        order = clauses.order_by_hash(rows, self.source.images["id"][rows], query.seed)
+        order = clauses.order_by_hash(rows, self.source.image_ids[rows], query.seed)
         if len(order) < query.negatives:
             self.note(
                 f"negatives: {query.negatives} were asked for, but only {len(order)} images have no wanted object"

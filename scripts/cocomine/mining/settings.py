@@ -8,12 +8,13 @@ from dataclasses import dataclass, field, fields
 from difflib import get_close_matches
 from typing import Any, Self
 
-from cocomine.annotations.reasons import AREA_TOLERANCE, POLICIES
+from cocomine.annotations.reasons import AREA_TOLERANCE, POLICIES, Reason, policies
 from cocomine.base.errors import CocomineError
 
 MATCHES = ("any", "all", "only")
 OBJECT_POLICIES = ("keep", "drop", "exclude")
-OTHER_SECTIONS = ("masks", "split", "tensors", "exports")
+LOST_OBJECTS = ("exclude", "void")
+OTHER_SECTIONS = ("images", "masks", "split", "tensors", "exports")
 
 
 @dataclass(frozen=True)
@@ -92,13 +93,14 @@ class SubsetSettings:
     images_from: str | None = None
     check_areas: bool = True
     area_tolerance: float = AREA_TOLERANCE
+    lost_objects: str = "exclude"
     policy: tuple[tuple[str, str], ...] = field(default=())
 
     @classmethod
     def from_mapping(cls, mapping: Mapping[str, Any]) -> Self:
         """Build the settings from a config's subset section; missing keys take their defaults.
 
-        The sections of other stages (masks, split, tensors, exports) are passed over. Raises CocomineError for
+        The sections of other stages (images, masks, split, tensors, exports) are passed over. Raises CocomineError for
         an unknown key or a value of the wrong kind.
         """
         known = [item.name for item in fields(cls)]
@@ -124,9 +126,10 @@ class SubsetSettings:
                     )
         return query
 
-    def policy_of(self, reason: str, default: str) -> str:
-        """Return what the subset does with records that have `reason`."""
-        return dict(self.policy).get(reason, default)
+    @property
+    def policies(self) -> dict[Reason, str]:
+        """What becomes of records that have a reason, for every reason."""
+        return policies(dict(self.policy))
 
 
 def _fail(key: str, value: Any, wanted: str) -> CocomineError:
@@ -288,6 +291,7 @@ _READERS: dict[str, Callable[[str, Any], Any]] = {
     "images_from": _text,
     "check_areas": _boolean,
     "area_tolerance": _not_negative,
+    "lost_objects": _one_of(LOST_OBJECTS),
     "policy": _policies,
 }
 _NULLABLE = ("caption", "include_images", "exclude_images", "max_images", "max_per_class", "images_from")

@@ -14,7 +14,7 @@ import numpy as np
 
 from cocomine.base.errors import CocomineError
 from cocomine.coco.writer import SEPARATOR
-from cocomine.mining.index import Array, Rows
+from cocomine.mining.arrays import Array, Rows
 from cocomine.sources.proof import changed_annotations
 
 # Blocks shorter than this are joined before they are written; longer ones are written piece by piece.

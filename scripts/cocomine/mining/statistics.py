@@ -10,14 +10,18 @@ annotation of it.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
-from typing import Any
+from dataclasses import dataclass, fields
+from typing import Any, Self
 
 import numpy as np
 
+from cocomine.annotations.records import read_object
 from cocomine.coco.sizes import size_classes
+from cocomine.mining import clauses, interference
+from cocomine.mining.arrays import Array, Mask, Rows
 from cocomine.mining.clauses import Pairs
-from cocomine.mining.index import Array, Mask
+from cocomine.mining.index import Source, licence_names
+from cocomine.mining.resolve import Wanted
 
 
 @dataclass(frozen=True)
@@ -81,3 +85,75 @@ def describe(
         },
         "per_class": per_class,
     }
+
+
+def subset_statistics(
+    source: Source,
+    wanted: Wanted,
+    bad_images: Mask,
+    bad_annotations: Mask,
+    images: Rows,
+    annotations: Rows,
+    values: Values,
+) -> dict[str, Any]:
+    """Count the source, without its quarantined records, and the subset, and how classes share images in both.
+
+    `images` and `annotations` are the rows that the subset holds, `values` what is written of the latter.
+    """
+    names = [category.name for category in source.categories]
+    size, classes, licences = source.images.rows, len(names), licence_names(source)
+    licence, table = source.images["license"], source.annotations
+    usable = np.flatnonzero(~bad_annotations & (source.class_of >= 0))
+    area = clauses.object_area(table["area"], table["bbox_w"], table["bbox_h"])[usable]
+    iscrowd, polygons, vertices = (table[name][usable] for name in ("iscrowd", "polygons", "vertices"))
+    before = Facts(source.image_row[usable], source.class_of[usable], iscrowd, polygons, vertices, area)
+    area = clauses.object_area(values.area, values.box[:, 2], values.box[:, 3])
+    rows = source.image_row[annotations], source.class_of[annotations]
+    after = Facts(*rows, values.iscrowd, values.polygons, values.vertices, area)
+    pairs = clauses.pairs_of(before.image_row, before.cls, size, classes)
+    pairs_after = clauses.pairs_of(after.image_row, after.cls, size, classes)
+    there = clauses.marked(images, size)
+    return {
+        "before": describe(before, pairs, ~bad_images, licence, licences, names),
+        "after": describe(after, pairs_after, there, licence, licences, names),
+        "interference": {
+            when: interference.document(
+                interference.shared_images(pairs, mask, wanted.classes, classes), wanted.classes, names
+            )
+            for when, mask in (("before", ~bad_images), ("after", there))
+        },
+    }
+
+
+@dataclass
+class Values:
+    """The values of annotations as they are written: those of the index, but for repaired records the new ones.
+
+    `box` has shape (n, 4): x, y, width, height in pixels; the others shape (n,).
+    """
+
+    box: Array
+    area: Array
+    iscrowd: Array
+    polygons: Array
+    vertices: Array
+
+    @classmethod
+    def read(cls, source: Source, rows: Rows) -> Self:
+        """Read the index's values of the annotations at global `rows`."""
+        table = source.annotations
+        table.load("bbox_x", "bbox_y", "bbox_w", "bbox_h", "area", "iscrowd", "polygons", "vertices")
+        box = np.stack([table[name][rows] for name in ("bbox_x", "bbox_y", "bbox_w", "bbox_h")], axis=1)
+        return cls(box, *(table[name][rows] for name in ("area", "iscrowd", "polygons", "vertices")))
+
+    def replace(self, at: int, text: bytes) -> None:
+        """Take the values of the repaired record at position `at`, read as the index reads records."""
+        record, _ = read_object(text)
+        polygons: Any = record.segmentation
+        rings = polygons if isinstance(polygons, list) else []
+        self.box[at], self.area[at], self.iscrowd[at] = record.bbox, record.area, record.iscrowd
+        self.polygons[at], self.vertices[at] = len(rings), sum(len(ring) // 2 for ring in rings)
+
+    def select(self, keep: Mask) -> Self:
+        """Return the values of the annotations that are kept."""
+        return type(self)(*(getattr(self, item.name)[keep] for item in fields(self)))

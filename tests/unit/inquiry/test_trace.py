@@ -127,8 +127,8 @@ def test_an_annotation_of_a_kept_image_can_be_of_another_category(tmp_path):
 
 
 def test_repairs_and_quarantine_tell_reason_and_values(tmp_path):
-    records = [annotation(1), annotation(2, iscrowd="absent"), annotation(3, segmentation=[[1, 2, 3, 4, 5, 6, 7]])]
-    trace = traced(tmp_path, {"instances_a": small_document(records)})
+    odd = annotation(3, image_id=2, segmentation=[[1, 2, 3, 4, 5, 6, 7]])
+    trace = traced(tmp_path, {"instances_a": small_document([annotation(1), annotation(2, iscrowd="absent"), odd])})
     repaired, bad = verdict(trace, 2), verdict(trace, 3)
     assert (repaired.outcome, repaired.reason, repaired.after) == ("repaired", "no-iscrowd", {"iscrowd": 0})
     assert (bad.outcome, bad.reason) == ("quarantined", "polygon-odd")

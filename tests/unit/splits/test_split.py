@@ -195,7 +195,7 @@ def test_moves_since_an_earlier_split_are_counted(tmp_path):
     moves = audit["previous"]
     assert moves["moved"] == moves["train_to_val"] + moves["val_to_train"]
     told = {row["name"]: row["value"] for row in _audit_facts(audit)["audit"]}
-    assert told["Images on another side than in the split before"] == moves["moved"]
+    assert told["Images in another split than before"] == moves["moved"]
     assert told["Images that the split before did not have"] == 6
     assert told["Images of the split before that are gone"] == 0
     assert (moves["new"], moves["gone"]) == (6, 0)
