@@ -39,14 +39,14 @@ def build_parser() -> argparse.ArgumentParser:
         metavar="FILE",
         help="COCO file of the split (default: the one in --subset-dir)",
     )
-    parser.add_argument("--store-dir", type=Path, metavar="DIR", help="image store, for the photographs in pictures/")
+    parser.add_argument("--store-dir", type=Path, metavar="DIR", help="image store, for the images in pictures/")
     parser.add_argument("--out-dir", type=Path, required=True, metavar="DIR", help="where metrics.json goes")
     return parser
 
 
 def main(options: argparse.Namespace) -> int:
     """Score and print the main figure."""
-    from cocomine.evaluation import predictions, verdict
+    from cocomine.evaluation import detections, mask_predictions, predictions, verdict
     from cocomine.learning import data
     from cocomine.learning.settings import EvaluationSettings
 
@@ -54,27 +54,26 @@ def main(options: argparse.Namespace) -> int:
     split = predictions.read_split(options.subset_dir, settings.split)
     if options.masks is not None:
         labels = data.read_trained_labels(options.subset_dir / "labels.json")
-        result = predictions.score_masks(
+        predicted = mask_predictions.MaskPredictions(
             options.masks,
             options.values,
             split,
             labels,
             options.subset_dir,
             options.subset_dir / "masks",
-            settings,
-            options.out_dir,
             options.store_dir,
         )
+        result = mask_predictions.score_masks(predicted, settings, options.out_dir)
         figure = result["full_resolution"]["iou"]["mean_foreground"]
         shown = figure if figure is None else round(figure, 4)
-        beside = verdict.beside_baseline(figure, predictions.better_baseline(result), result["baselines"]["ratio"])
+        beside = verdict.beside_baseline(figure, mask_predictions.better_baseline(result), result["baselines"]["ratio"])
         print(f"mean foreground IoU {shown} over {verdict.counted(result['images'])}; {beside}")
         print(result["slices"]["finding"])
     else:
         annotations = options.annotations or predictions.annotation_file(
             options.subset_dir, settings.split, options.task
         )
-        result = predictions.score_results(
+        result = detections.score_results(
             options.results, options.task, annotations, split, options.subset_dir, settings, options.out_dir
         )
         figure = result["all"]["AP"]

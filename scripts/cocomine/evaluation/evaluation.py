@@ -323,19 +323,20 @@ def check_unseen(seen: frozenset[int], tensors: TensorSet, rows: Rows, split: st
 def write_evaluation(job: Job, rows: Rows, predicted: Predicted, origin: dict[str, Any]) -> dict[str, Any]:
     """Make and write every figure of predictions, ours or somebody else's."""
     settings, names = job.settings, job.labels.names
+    run = {key: value for key, value in origin.items() if key != "images_trained_on"}
     seed = int(origin.get("seed", 0))
     errors = 1.0 - metrics.image_scores(predicted.small)
     ids = [int(image) for image in job.tensors.image_ids[rows]]
     attributes = read_attributes(job.subset_dir, ids)
     absent = [n for n, count in zip(names, predicted.small.truth.sum(0), strict=True) if not count]
     result: dict[str, Any] = {
-        "run": origin,
+        "run": run,
         "subset": job.subset,
         "split": settings.split,
         "labels": job.labels.rows(),
         "images": len(rows),
         "images_sha256": _ids_digest(ids),
-        "images_trained_on": origin.pop("images_trained_on", 0),
+        "images_trained_on": origin.get("images_trained_on", 0),
         "classes_without_pixels": absent,
         "settings": vars(settings),
         "training_resolution": _figures(predicted.small, job, seed)

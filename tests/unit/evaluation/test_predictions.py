@@ -8,7 +8,7 @@ import evaluate_predictions
 import numpy as np
 import pytest
 from cocomine.base.errors import CocomineError
-from cocomine.evaluation import predictions
+from cocomine.evaluation import detections, mask_predictions, predictions
 from cocomine.learning import data
 from cocomine.learning.settings import EvaluationSettings
 from helpers.small_subset import DOG, GIRAFFE, make_small_subset
@@ -28,7 +28,8 @@ def subset(tmp_path):
 def score_masks(subset, folder, out, values="labels"):
     split = predictions.read_split(subset, "val")
     labels = data.read_trained_labels(subset / "labels.json")
-    return predictions.score_masks(folder, values, split, labels, subset, subset / "masks", SETTINGS, out)
+    predicted = mask_predictions.MaskPredictions(folder, values, split, labels, subset, subset / "masks")
+    return mask_predictions.score_masks(predicted, SETTINGS, out)
 
 
 def write_predictions(subset, folder, change=lambda mask: mask):
@@ -126,7 +127,7 @@ def test_results_whose_numbers_are_none_are_named(subset, tmp_path, wrong):
     split = predictions.read_split(subset, "val")
     path = predictions.annotation_file(subset, "val", "bbox")
     with pytest.raises(CocomineError, match=f"result 1: its {next(iter(wrong))} is"):
-        predictions.score_results(tmp_path / "r.json", "bbox", path, split, subset, SETTINGS, tmp_path / "out")
+        detections.score_results(tmp_path / "r.json", "bbox", path, split, subset, SETTINGS, tmp_path / "out")
 
 
 def test_true_masks_of_values_past_the_labels_are_named_and_not_left_out(subset, tmp_path):
@@ -193,7 +194,7 @@ def test_boxes_score_as_pycocotools_scores_them_and_strangers_are_counted(subset
     (tmp_path / "r.json").write_text(json.dumps(results_of(subset, "bbox")))
     split = predictions.read_split(subset, "val")
     path = predictions.annotation_file(subset, "val", "bbox")
-    result = predictions.score_results(tmp_path / "r.json", "bbox", path, split, subset, SETTINGS, tmp_path / "out")
+    result = detections.score_results(tmp_path / "r.json", "bbox", path, split, subset, SETTINGS, tmp_path / "out")
     assert result["results"]["other_image"] == 1
     assert result["results"]["other_category"] == 1
     with contextlib.redirect_stdout(io.StringIO()):
@@ -210,7 +211,7 @@ def test_slices_score_as_pycocotools_scores_their_images_alone(subset, tmp_path)
     (tmp_path / "r.json").write_text(json.dumps(entries))
     split = predictions.read_split(subset, "all")
     path = predictions.annotation_file(subset, "all", "bbox")
-    result = predictions.score_results(tmp_path / "r.json", "bbox", path, split, subset, SETTINGS, tmp_path / "out")
+    result = detections.score_results(tmp_path / "r.json", "bbox", path, split, subset, SETTINGS, tmp_path / "out")
     (licence,) = [table for table in result["slices"] if table["attribute"] == "licence"]
     (cell,) = [cell for cell in licence["cells"] if cell["cell"] == "4"]
     with contextlib.redirect_stdout(io.StringIO()):
@@ -298,7 +299,7 @@ def test_masks_and_poses_score_as_pycocotools_scores_them_overall_and_in_a_slice
     entries = pose_results() if task == "keypoints" else mask_results(subset)
     (tmp_path / "r.json").write_text(json.dumps(entries))
     split = predictions.read_split(subset, name)
-    result = predictions.score_results(tmp_path / "r.json", task, path, split, subset, SETTINGS, tmp_path / "out")
+    result = detections.score_results(tmp_path / "r.json", task, path, split, subset, SETTINGS, tmp_path / "out")
     assert result["kind"] == task
     counted = {"scored": len(entries), "other_image": 0, "other_category": 0}
     if task == "segm":  # pycocotools cannot read an outline of two points: it is counted by us, removed for theirs
@@ -341,7 +342,7 @@ def test_result_of_a_wrong_form_is_named_by_its_number(subset, tmp_path, task, p
     (tmp_path / "r.json").write_text(json.dumps([{"image_id": 44, "category_id": category, "score": 0.5, **part}]))
     split = predictions.read_split(subset, "val")
     with pytest.raises(CocomineError, match=words):
-        predictions.score_results(tmp_path / "r.json", task, path, split, subset, SETTINGS, tmp_path / "out")
+        detections.score_results(tmp_path / "r.json", task, path, split, subset, SETTINGS, tmp_path / "out")
 
 
 @pytest.mark.parametrize(
@@ -358,4 +359,4 @@ def test_wrong_results_files_are_named(subset, tmp_path, content, words):
     split = predictions.read_split(subset, "val")
     path = predictions.annotation_file(subset, "val", "bbox")
     with pytest.raises(CocomineError, match=words):
-        predictions.score_results(tmp_path / "r.json", "bbox", path, split, subset, SETTINGS, tmp_path / "out")
+        detections.score_results(tmp_path / "r.json", "bbox", path, split, subset, SETTINGS, tmp_path / "out")

@@ -1,0 +1,234 @@
+"""Scoring a folder of predicted label masks on a subset's split: the same images, the same void, the same slices.
+
+A model that was trained elsewhere is so judged like our own.
+"""
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+from PIL import Image
+
+from cocomine.base.errors import CocomineError
+from cocomine.base.files import read_table, write_json, write_table
+from cocomine.base.progress import Progress
+from cocomine.coco.labels import Labels
+from cocomine.evaluation import baselines, pictures, slices
+from cocomine.evaluation.attributes import read_attributes
+from cocomine.evaluation.evaluation import full_mask
+from cocomine.evaluation.predictions import Split
+from cocomine.learning import metrics
+from cocomine.learning.data import Bytes
+from cocomine.learning.settings import EvaluationSettings
+
+MISSING_NAMED = 5
+PLACES = 128  # the grid's side on which the usual places of classes are counted
+GREY = 200  # stands for an image that is not at hand
+
+
+@dataclass(frozen=True)
+class MaskPredictions:
+    """A folder of predictions and what it is judged on.
+
+    `values` says what the PNGs' pixels are: "labels" of labels.json, or COCO "categories" (any id that is not one of
+    the subset's is background). `store_dir` holds the images for the pictures; without it they are grey.
+    """
+
+    folder: Path
+    values: str
+    split: Split
+    labels: Labels
+    subset_dir: Path
+    masks_dir: Path
+    store_dir: Path | None = None
+
+    def truth(self, file_name: str) -> Bytes:
+        """Return an image's own mask at full size."""
+        return full_mask(self.masks_dir, file_name, len(self.labels))
+
+    def table(self) -> Bytes:
+        """Return the label of each pixel value."""
+        if self.values == "labels":
+            return np.arange(256, dtype=np.uint8)
+        table = np.zeros(256, dtype=np.uint8)
+        for label, category in enumerate(self.labels.category_ids):
+            if category is not None and category < 256:
+                table[category] = label
+        return table
+
+
+@dataclass
+class _Counts:
+    """What was counted: a row of sums an image, for the predictions and for each trivial baseline."""
+
+    own: list[metrics.Sums] = field(default_factory=list)
+    trivial: dict[str, list[metrics.Sums]] = field(default_factory=dict)
+
+
+def score_masks(predicted: MaskPredictions, settings: EvaluationSettings, out_dir: Path) -> dict[str, Any]:
+    """Score `folder/{stem}.png` against the subset's full-size masks; write and return metrics.json.
+
+    The trivial baselines stand beside, and the worst and the best images are drawn. Raises CocomineError for a missing
+    image, another size, a value that is no label, or when no value but 0 is a category of the subset.
+    """
+    _check_folder(predicted.folder, predicted.split)
+    counts = _count(predicted)
+    split, labels = predicted.split, predicted.labels
+    sums = metrics.joined(counts.own)
+    errors = 1.0 - metrics.image_scores(sums)
+    attributes = read_attributes(predicted.subset_dir, list(split.image_ids))
+    draws, confidence = settings.bootstrap, settings.confidence
+    result: dict[str, Any] = {
+        "kind": "masks",
+        "subset": predicted.subset_dir.name,
+        "images": len(split.image_ids),
+        "labels": labels.rows(),
+        "full_resolution": metrics.summary(sums, labels.names)
+        | {"intervals": metrics.bootstrap(sums, labels.names, draws, confidence, 0)},
+        "baselines": {
+            kind: {"full_resolution": metrics.summary(metrics.joined(some), labels.names)}
+            for kind, some in counts.trivial.items()
+        },
+        "slices": slices.analyse(attributes, sums, errors, settings.slice_images, draws, confidence, 0),
+    }
+    result["baselines"]["ratio"] = _ratio_to_baseline(result)
+    write_json(out_dir / "metrics.json", result)
+    _write_images(out_dir / "per_image.tsv", split, labels, sums, errors)
+    _draw_extremes(predicted, sums, errors, settings.pictures, out_dir / "pictures")
+    return result
+
+
+def _count(predicted: MaskPredictions) -> _Counts:
+    table, labels, folder = predicted.table(), predicted.labels, predicted.folder
+    constant = _trivial(predicted)
+    counts = _Counts(trivial={name: [] for name in constant})
+    seen: npt.NDArray[np.bool_] = np.zeros(256, dtype=bool)
+    with Progress("score masks", len(predicted.split.file_names), "images") as progress:
+        for name in predicted.split.file_names:
+            truth = predicted.truth(name)
+            drawn = _read_prediction(folder / _mask_name(name), truth.shape)
+            seen[drawn] = True
+            found = table[drawn]
+            if int(found.max()) >= len(labels):
+                raise CocomineError(
+                    f"{folder / _mask_name(name)} holds the value {int(found.max())}, "
+                    f"and there are {len(labels)} labels",
+                    "pixels are the labels of labels.json; give --values categories if they are COCO category ids",
+                )
+            counts.own.append(metrics.measure_labels(found, truth, len(labels)))
+            for kind, mask in constant.items():
+                large = baselines.enlarged(mask, *truth.shape)
+                counts.trivial[kind].append(metrics.measure_labels(large, truth, len(labels)))
+            progress.advance()
+            progress.count("scored")
+    if predicted.values == "categories":
+        _check_categories(folder, np.flatnonzero(seen).tolist(), labels)
+    return counts
+
+
+def _write_images(path: Path, split: Split, labels: Labels, sums: metrics.Sums, errors: metrics.Floats) -> None:
+    ious = metrics.iou(sums.inter, sums.predicted, sums.truth).T
+    rows = zip(split.image_ids, split.file_names, 1.0 - errors, *ious, strict=True)
+    write_table(
+        path,
+        ("image_id", "file_name", "iou_mean_foreground", *(f"iou {name}" for name in labels.names)),
+        ((image, name, *(metrics.number(value) for value in scores)) for image, name, *scores in rows),
+    )
+
+
+def _draw_extremes(
+    predicted: MaskPredictions, sums: metrics.Sums, errors: metrics.Floats, number: int, out: Path
+) -> None:
+    split, table = predicted.split, predicted.table()
+    for stem, i in pictures.extremes(errors, sums.truth[:, 1:].sum(1) > 0, number):
+        truth = predicted.truth(split.file_names[i])
+        image = pictures.original(predicted.subset_dir, predicted.store_dir, split.image_ids[i])
+        fits = image is not None and image.shape[:2] == truth.shape
+        pictures.write_panel(
+            out / f"{stem}.png",
+            image if image is not None and fits else np.full((*truth.shape, 3), GREY, np.uint8),
+            truth,
+            table[_read_prediction(predicted.folder / _mask_name(split.file_names[i]), truth.shape)],
+            predicted.labels,
+            f"{split.file_names[i]}: image, truth, prediction; mean IoU {1 - errors[i]:.2f}",
+        )
+
+
+def better_baseline(result: Mapping[str, Any]) -> float:
+    """Return the mean foreground IoU of the better baseline of what `score_masks` returned."""
+    return max(
+        float(entry["full_resolution"]["iou"]["mean_foreground"] or 0.0)
+        for name, entry in result["baselines"].items()
+        if name != "ratio"
+    )
+
+
+def _ratio_to_baseline(result: Mapping[str, Any]) -> float | None:
+    own, best = result["full_resolution"]["iou"]["mean_foreground"], better_baseline(result)
+    return None if own is None or best == 0.0 else float(own / best)
+
+
+def _trivial(predicted: MaskPredictions) -> dict[str, Bytes]:
+    """Return the two predictions that look at no image, on a grid of PLACES × PLACES, from the training masks."""
+    result = {"all_background": np.zeros((PLACES, PLACES), np.uint8)}
+    names = [row["file_name"] for row in read_table(predicted.subset_dir / "split.tsv") if row["split"] == "train"]
+    if names:
+        with Progress("read training masks", len(names), "images") as progress:
+
+            def masks() -> Iterator[Bytes]:
+                for name in names:
+                    yield baselines.enlarged(predicted.truth(name), PLACES, PLACES)
+                    progress.advance()
+
+            counts = baselines.label_frequency(masks(), (PLACES, PLACES), len(predicted.labels))
+        result["most_frequent_place"] = baselines.most_frequent_place(counts)
+    return result
+
+
+def _mask_name(file_name: str) -> str:
+    return f"{Path(file_name).stem}.png"
+
+
+def _check_folder(folder: Path, split: Split) -> None:
+    """Raise CocomineError when the folder is not there or lacks the mask of an image of the split."""
+    if not folder.is_dir():
+        raise CocomineError(f"{folder}: no such folder", "give the folder of the predicted masks with --masks")
+    missing = [name for name in map(_mask_name, split.file_names) if not (folder / name).exists()]
+    if missing:
+        more = ", …" if len(missing) > MISSING_NAMED else ""
+        raise CocomineError(
+            f"{folder}: no prediction for {len(missing)} of {len(split.file_names)} images: "
+            f"{', '.join(missing[:MISSING_NAMED])}{more}",
+            "a mask is named as its image, with .png; predict every image of the split, which split.tsv lists",
+        )
+
+
+def _check_categories(folder: Path, values: Sequence[int], labels: Labels) -> None:
+    """Raise CocomineError when pixels other than 0 were predicted and none of them is a category of the subset."""
+    known = {category for category in labels.category_ids if category is not None}
+    others = [value for value in values if value != 0]
+    if others and not known & set(others):
+        raise CocomineError(
+            f"{folder}: none of the pixel values ({', '.join(map(str, others[:8]))}{', …' * (len(others) > 8)}) is a "
+            "category id of the subset",
+            f"its ids are {', '.join(map(str, sorted(known)))}; leave --values out if pixels are labels of labels.json",
+        )
+
+
+def _read_prediction(path: Path, shape: tuple[int, ...]) -> Bytes:
+    try:
+        with Image.open(path) as picture:
+            if picture.mode not in ("L", "P", "1"):
+                raise CocomineError(f"{path} has mode {picture.mode}", "save predictions as 8-bit PNGs of labels")
+            found = np.array(picture.convert("L") if picture.mode == "1" else picture)
+    except (OSError, SyntaxError, ValueError) as error:
+        raise CocomineError(f"{path}: not a readable PNG: {error}", "write it again") from error
+    if found.shape != shape:
+        raise CocomineError(
+            f"{path} is {found.shape[1]} × {found.shape[0]}, the mask {shape[1]} × {shape[0]}",
+            "predictions are compared at the image's own size: enlarge them by the nearest pixel first",
+        )
+    return found
