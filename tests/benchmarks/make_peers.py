@@ -18,12 +18,23 @@ PEERS = Path(os.environ.get("COCOMINE_PEERS", Path(__file__).resolve().parents[2
 
 # name -> what is installed, and a command that shows that it works
 WANTED: dict[str, tuple[list[str], list[str]]] = {
+    "datasets": (["datasets==5.2.0", "pillow"], ["python", "-c", "import datasets; print(datasets.__version__)"]),
     "gsutil": (["gsutil==5.38"], ["gsutil", "version"]),
+    "mlcroissant": (
+        ["mlcroissant==1.1.1", "pyarrow"],
+        ["python", "-c", "import importlib.metadata as m; print(m.version('mlcroissant'))"],
+    ),
     "numba": (
         ["numba==0.68.1", "numpy", "pycocotools==2.0.11", "msgspec", "pillow"],
         ["python", "-c", "import numba, pycocotools; print(numba.__version__)"],
     ),
     "supervision": (["supervision==0.29.1"], ["python", "-c", "import supervision; print(supervision.__version__)"]),
+    # With torch for CUDA, 5 GB: torchvision, which it needs, does not import beside torch for CPUs from elsewhere.
+    "ultralytics": (["ultralytics==8.4.190"], ["python", "-c", "import ultralytics; print(ultralytics.__version__)"]),
+    "webdataset": (
+        ["webdataset==1.0.2", "pillow"],
+        ["python", "-c", "import webdataset; print(webdataset.__version__)"],
+    ),
 }
 
 

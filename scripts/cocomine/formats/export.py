@@ -48,7 +48,8 @@ def export_dataset(
     _check_masks(chosen, subset)
     writer = chosen.writer(subset, options)
     writer.check()
-    for splits in [subset.splits] if chosen.one_folder else [(split,) for split in subset.splits]:
+    groups = [subset.splits] if chosen.one_folder else [(split,) for split in subset.splits]
+    for splits in [] if chosen.images in ("embedded", "named") else groups:
         names = (image.file_name for split in splits for image in subset.images(split))
         check_names(", ".join(splits), names, chosen.by_stem)
     require_space(out_dir, room_needed(chosen, subset, options), f"the export {format_name}")
@@ -79,7 +80,8 @@ def _check_masks(chosen: Format, subset: Subset) -> None:
 def room_needed(chosen: Format, subset: Subset, options: Options) -> int:
     """Return about how many bytes the export takes: its documents, and the image files where they are not linked."""
     documents = sum((subset.folder / f"{split}.json").stat().st_size for split in subset.splits)
-    copied = chosen.images == "embedded" or options.images == "copy" or options.copies is not None
+    placed = chosen.images in ("placed", "listed")
+    copied = chosen.images == "embedded" or (placed and (options.images == "copy" or options.copies is not None))
     return documents + (sum(size for _, size in subset.locked.values()) if copied else 0)
 
 

@@ -42,9 +42,10 @@ class Format:
     """A format that a subset can be exported to, as the config, the report and the docs speak of it.
 
     `what` says what lies where, `read_by` who reads it, `load` is the Python that opens the training split of an export
-    in {folder}. `masks` are the kinds of masks that it needs (semantic, instance, panoptic), `uses` those that it
-    takes where they are drawn. `images` says how image files go with it: "placed", "listed" (they may be left where
-    they are) or "embedded". `by_stem`: files are named by the stem of their image. `one_folder`: the splits share one.
+    in {folder}. `masks` are the kinds of masks that it needs (semantic, instance, panoptic), `uses` those that it takes
+    where they are drawn. `images` says how image files go with it: "placed", "listed" (they may be left where they
+    are), "embedded" in other files, or only "named". `by_stem`: files are named by the stem of their image.
+    `one_folder`: the splits share one.
     """
 
     name: str

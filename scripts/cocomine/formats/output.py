@@ -85,6 +85,23 @@ class Output:
         if self.options.images != "none":
             self._place(item.source, target, item.sha256, self.options.images)
 
+    def content(self, item: Item) -> bytes:
+        """Return the bytes of an image's file, for formats that hold it. Raises CocomineError as `image` does."""
+        try:
+            data = item.source.read_bytes()
+        except FileNotFoundError as error:
+            raise _missing(item.source, sync_images_again()) from error
+        _check_digest(item.source, hashlib.sha256(data).hexdigest(), item.sha256)
+        self.counts["held"] = self.counts.get("held", 0) + 1
+        return data
+
+    def own(self, source: Path) -> bytes:
+        """Return the bytes of a file that the subset made, as a mask. Raises CocomineError when it is missing."""
+        try:
+            return source.read_bytes()
+        except FileNotFoundError as error:
+            raise _missing(source, commands().again("rasterize_masks")) from error
+
     def image_list(self, split: str, sources: Iterable[Path]) -> None:
         """With `images: none`, write images/{split}.txt: a line an image, its path as seen from the export's folder."""
         if self.options.images == "none":
@@ -150,15 +167,21 @@ class Output:
                 done = "copied"
         except FileNotFoundError as error:
             again = commands().again("rasterize_masks") if own else sync_images_again()
-            raise CocomineError(
-                f"{source}: no such file, though the subset counts on it", f"make it again with: {again}"
-            ) from error
-        if sha256 and digest != sha256:
-            raise CocomineError(
-                f"{source}: its SHA-256 is {digest}, but {sha256} was fetched",
-                f"the file was changed in the image store: delete it and run: {sync_images_again()}",
-            )
+            raise _missing(source, again) from error
+        _check_digest(source, digest, sha256)
         return Placed(path, size, digest), done
+
+
+def _missing(source: Path, again: str) -> CocomineError:
+    return CocomineError(f"{source}: no such file, though the subset counts on it", f"make it again with: {again}")
+
+
+def _check_digest(source: Path, found: str, wanted: str) -> None:
+    if wanted and found != wanted:
+        raise CocomineError(
+            f"{source}: its SHA-256 is {found}, but {wanted} was fetched",
+            f"the file was changed in the image store: delete it and run: {sync_images_again()}",
+        )
 
 
 def _linked(source: Path, target: Path) -> tuple[int, str, str]:
