@@ -2,7 +2,8 @@
 
     python scripts/diff_builds.py yesterday/results/build.lock.json results/build.lock.json
 
-The exit code is 0 when the builds are the same and 1 otherwise.
+Files within a folder are named where the second build lies with its data/locks, which knows both. The exit code is 0
+when the builds are the same and 1 otherwise.
 """
 
 import argparse
@@ -10,7 +11,8 @@ import sys
 from pathlib import Path
 
 from cocomine.base import command
-from cocomine.provenance import lock
+from cocomine.provenance import lock, verify
+from cocomine.provenance.tree import Listings
 
 
 def build_parser() -> argparse.ArgumentParser:
@@ -23,7 +25,10 @@ def build_parser() -> argparse.ArgumentParser:
 
 def main(options: argparse.Namespace) -> int:
     """Print each difference; return 1 when there is one."""
-    differences = list(lock.differences_of_locks(lock.read_lock(options.first), lock.read_lock(options.second)))
+    listings = Listings(options.second.resolve().parents[1] / verify.HISTORY / "files")
+    differences = list(
+        lock.differences_of_locks(lock.read_lock(options.first), lock.read_lock(options.second), listings)
+    )
     for difference in differences:
         print(difference)
     print(f"{len(differences)} differences" if differences else "the same build")

@@ -1,7 +1,8 @@
 r"""Lock a build: hash every input and output, and write down what made them.
 
 The lock holds the config, the digest of each script's code, package versions, inputs and outputs with SHA-256 and
-size, and no time, host or absolute path: two builds are the same build exactly when their locks are the same file.
+size (a folder by its listing), and no time, host or absolute path: two builds are the same build exactly when their
+locks are the same file. The listing of each folder is kept in the history, once.
 
     python scripts/lock_build.py --config config.json --rules mine_subset rasterize_masks \
         --inputs data/annotations/coco/sync.lock.json --outputs results/animals --lock results/build.lock.json
@@ -13,6 +14,7 @@ from pathlib import Path
 
 from cocomine.base import command
 from cocomine.provenance import lock
+from cocomine.provenance.tree import Listings
 
 
 def build_parser() -> argparse.ArgumentParser:
@@ -29,6 +31,14 @@ def build_parser() -> argparse.ArgumentParser:
     parser.add_argument("--inputs", type=Path, nargs="*", default=[], help="files or folders that came from outside")
     parser.add_argument("--outputs", type=Path, nargs="+", required=True, help="files or folders that were made")
     parser.add_argument(
+        "--made-by",
+        nargs="*",
+        default=[],
+        metavar="RULE=PATTERN",
+        help="which rule makes which output, such as split_dataset=results/{subset}/split.tsv",
+    )
+    parser.add_argument("--threads", type=int, default=1, metavar="N", help="processes to hash with (default 1)")
+    parser.add_argument(
         "--history", type=Path, help="folder of earlier locks: the same build must give the same bytes as before"
     )
     parser.add_argument("--lock", type=Path, required=True, help="the lock to write")
@@ -38,7 +48,16 @@ def build_parser() -> argparse.ArgumentParser:
 def main(options: argparse.Namespace) -> None:
     """Make and write the lock."""
     scripts = Path(__file__).resolve().parent
-    made = lock.make_lock(options.config, scripts, options.rules, options.inputs, options.outputs)
+    made = lock.make_lock(
+        options.config,
+        scripts,
+        options.rules,
+        options.inputs,
+        options.outputs,
+        dict(reversed(pair.split("=", 1)) for pair in options.made_by),
+        None if options.history is None else Listings(options.history / "files"),
+        options.threads,
+    )
     if options.history is not None:
         lock.check_against_earlier(made, options.history)
     lock.write_lock(options.lock, made)

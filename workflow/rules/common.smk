@@ -23,3 +23,7 @@ def pins(kind, source):
 
 def settings(section, wildcard):
     return lambda wildcards: plan.settings(section, wildcards[wildcard])
+
+
+def made_by(rules):
+    return [f"{one.name}={output}" for one in rules for output in one.output]

@@ -22,7 +22,7 @@ rule lock_build:
         "benchmarks/lock_build/all.tsv"
     conda:
         "../../envs/data.yaml"
-    threads: 1
+    threads: 8
     resources:
         mem_mb=1000,
         runtime=60,
@@ -32,8 +32,10 @@ rule lock_build:
         rules=plan.scripts,
         history="data/locks",
         inputs=plan.locked_inputs,
+        made_by=lambda wildcards: made_by(workflow.rules),
     message:
         "Lock the build"
     shell:
         "python {input.script:q} --config {params.config:q} --rules {params.rules:q} --inputs {params.inputs:q} "
-        "--outputs {input.outputs:q} --history {params.history:q} --lock {output.lock:q} --log {log:q}"
+        "--outputs {input.outputs:q} --history {params.history:q} --made-by {params.made_by:q} "
+        "--threads {threads} --lock {output.lock:q} --log {log:q}"

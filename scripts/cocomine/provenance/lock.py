@@ -1,8 +1,9 @@
 """The build lock: what went into a build and what came out, in bytes that depend on nothing else.
 
-A lock holds the config in canonical form, the digest of every script's code, the versions of the packages, every
-input and every output with its SHA-256 and size. It holds no time, no host and no absolute path, so two builds of the
-same config are the same build exactly when their locks are the same file.
+A lock holds the config in canonical form, the digest of every script's code, the versions of the packages, and every
+input and output with its SHA-256 and size; a folder of outputs is one entry, whose hash is that of its listing. It
+holds no time, no host and no absolute path, so two builds of the same config are the same build exactly when their
+locks are the same file.
 """
 
 import hashlib
@@ -15,83 +16,36 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from cocomine.base.commands import commands
 from cocomine.base.errors import CocomineError
-from cocomine.base.files import canonical_json, read_json, sha256_of_file, write_json
-from cocomine.base.progress import Progress
+from cocomine.base.files import canonical_json, read_json, write_json, write_text
 from cocomine.provenance.digests import code_digest, package_versions, reached_files
+from cocomine.provenance.tree import Listings, entry_of_folder, files_in, fingerprints
+from cocomine.sources.proof import changed_annotations
 
-FORMAT = 1
+FORMAT = 2
 
 MOST_SHOWN = 5
 
-# Which rule makes an output, by its name; the first steps stand first, and a test holds the table to the rules.
-MADE_BY = (
-    (r"/(selection\.tsv|funnel\.json)$", "mine_subset"),
-    (r"/images\.lock\.tsv$", "sync_images"),
-    (r"/images\.parquet$", "measure_images"),
-    (
-        r"/(subset\.json|images\.tsv|dictionary\.json|labels\.json|statistics\.json|quarantine\.tsv|repairs\.tsv"
-        r"|ATTRIBUTION\.md|interference\.png)$|^results/[^/]+/tasks/",
-        "assemble_subset",
-    ),
-    (r"^results/[^/]+/(split\.tsv|train\.json|val\.json|split_audit\.json|split_tasks/)", "split_dataset"),
-    (r"^results/[^/]+/(masks/|masks\.tsv|masks\.json|contact_sheet\.png)", "rasterize_masks"),
-    (r"^results/[^/]+/tensors/", "pack_tensors"),
-    (r"^results/[^/]+/exports/", "export_dataset"),
-    (r"^results/experiments/[^/]+/on-", "evaluate_model"),
-    (r"^results/experiments/[^/]+/[^/]+\.(safetensors|json|tsv|csv|png)$", "train_model"),
-    (r"^results/experiments/comparison\.", "compare_experiments"),
-    (r"^results/[^/]+/report\.(html|json)$", "render_report"),
-    (r"^results/index\.", "render_index"),
-)
+SYNC_LOCK = "sync.lock.json"
 
 # Outputs that quote the origin which served each file: the same build from another mirror differs in them alone.
 SAYS_WHERE_FROM = r"/(images\.lock\.tsv|report\.html|report\.json|index\.html|index\.json)$"
 
-# Written by Snakemake into folders that are outputs; it holds a time.
-NOT_OUTPUTS = frozenset({".snakemake_timestamp"})
+Lock = dict[str, Any]
 
 
 @dataclass(frozen=True)
 class Difference:
-    """One thing in which a tree or a lock is unlike another: what it is and how it differs."""
+    """One thing in which a tree or a lock is unlike another: what it is, how it differs, and which rule makes it."""
 
     kind: str
     name: str
     how: str
+    rule: str = ""
 
     def __str__(self) -> str:
         return f"{self.kind} {self.name}: {self.how}"
-
-
-def files_below(paths: Iterable[Path]) -> list[Path]:
-    """Return the files among `paths` and below the folders among them, sorted by their POSIX names.
-
-    Raises CocomineError when one of them does not exist.
-    """
-    found: set[Path] = set()
-    for path in paths:
-        if path.is_dir():
-            found |= {file for file in path.rglob("*") if file.is_file() and file.name not in NOT_OUTPUTS}
-        elif path.is_file():
-            found.add(path)
-        else:
-            raise CocomineError(f"{path}: no such file or folder", "run snakemake again; it makes what is missing")
-    return sorted(found, key=lambda path: path.as_posix())
-
-
-def fingerprint(path: Path) -> dict[str, Any]:
-    """Return the SHA-256 and the size in bytes of a file."""
-    return {"sha256": sha256_of_file(path), "bytes": path.stat().st_size}
-
-
-def _fingerprints(description: str, files: Sequence[Path]) -> dict[str, dict[str, Any]]:
-    result = {}
-    with Progress(description, len(files), "file") as progress:
-        for path in files:
-            result[path.as_posix()] = fingerprint(path)
-            progress.advance()
-    return result
 
 
 def torch_identity() -> dict[str, str] | None:
@@ -113,68 +67,166 @@ def torch_identity() -> dict[str, str] | None:
 
 
 def make_lock(
-    config: Mapping[str, Any], scripts: Path, rules: Sequence[str], inputs: Sequence[Path], outputs: Sequence[Path]
-) -> dict[str, Any]:
+    config: Mapping[str, Any],
+    scripts: Path,
+    rules: Sequence[str],
+    inputs: Sequence[Path],
+    outputs: Sequence[Path],
+    made_by: Mapping[str, str] | None = None,
+    listings: Listings | None = None,
+    processes: int = 1,
+) -> Lock:
     """Return the lock of a build.
 
     `config` is the resolved config without the places where stores lie; `scripts` the folder of the scripts of
-    `rules`; `inputs` and `outputs` files or folders, relative to the working directory. Raises CocomineError for an
-    absolute path or one that does not exist.
+    `rules`; `inputs` and `outputs` files or folders, relative to the working directory; `made_by` tells which rule
+    makes an output, by the rules' own patterns; `listings` keeps what is in each folder. Raises CocomineError for an
+    absolute path, one that does not exist, and an input that is not as the sync of its source locked it.
     """
     for path in [*inputs, *outputs]:
         if path.is_absolute() or ".." in path.parts:
             raise CocomineError(f"{path}: a lock holds no path outside the working directory", "give a relative path")
+        if not path.exists():
+            raise CocomineError(f"{path}: no such file or folder", f"make it with: {commands().again()}")
     paths = [scripts / f"{rule}.py" for rule in sorted(rules)]
     modules = sorted({module for path in paths for module in reached_files(path)})
+    lock_of_inputs = _entries("hash inputs", inputs, {}, None, processes)
+    for name, sha256 in synced(Path(), lock_of_inputs).items():
+        found = lock_of_inputs.get(name, {}).get("sha256", sha256)
+        if found != sha256:
+            raise changed_annotations(Path(name), f"its SHA-256 is {found}, and {sha256} was locked")
     return {
         "format": FORMAT,
         "config": config,
         "code": {path.stem: code_digest(path) for path in paths},
         "packages": {"python": ".".join(platform.python_version_tuple()[:2]), **package_versions(modules)},
         "torch": torch_identity(),
-        "inputs": _fingerprints("hash inputs", files_below(inputs)),
-        "outputs": _fingerprints("hash outputs", files_below(outputs)),
+        "inputs": lock_of_inputs,
+        "outputs": _entries("hash outputs", outputs, made_by or {}, listings, processes),
     }
 
 
-def check_against_earlier(lock: Mapping[str, Any], history: Path) -> None:
-    """Hold a build to an earlier one of the same config, code, packages and inputs, or remember it as the first.
+def _entries(
+    what: str, paths: Sequence[Path], made_by: Mapping[str, str], listings: Listings | None, processes: int
+) -> dict[str, dict[str, Any]]:
+    """Return the entry of each file, and of each folder under its name with a slash at the end."""
+    inside = {path: files_in(path) if path.is_dir() else [path] for path in dict.fromkeys(paths)}
+    found = fingerprints(what, [file for files in inside.values() for file in files], processes)
+    result: dict[str, dict[str, Any]] = {}
+    for path, files in sorted(inside.items(), key=lambda pair: pair[0].as_posix()):
+        name = path.as_posix()
+        if path.is_dir():
+            name += "/"
+            entry, text = entry_of_folder(path, {file: found[file] for file in files})
+            if listings is not None:
+                listings.keep([text])
+        else:
+            entry = {"sha256": found[path][0], "bytes": found[path][1]}
+        rule = rule_of(name, made_by)
+        result[name] = entry | ({"rule": rule} if rule else {})
+    return result
 
-    `history` is a folder with a lock for each such combination. Raises CocomineError, naming what differs and how to
-    make it again, when the same build gave other bytes: a file was damaged or edited, or a step is not deterministic.
+
+def rule_of(name: str, made_by: Mapping[str, str]) -> str:
+    """Return the rule that makes the output `name`; `made_by` gives the rule of each pattern such as `x/{subset}.tsv`.
+
+    Of several patterns that fit the one with most letters of its own counts; "" where none does.
+    """
+    fitting = [pattern for pattern in made_by if re.fullmatch(_expression(pattern), name.rstrip("/"))]
+    return made_by[max(fitting, key=lambda pattern: len(re.sub(r"{.*?}", "", pattern)))] if fitting else ""
+
+
+def _expression(pattern: str) -> str:
+    literal = re.split(r"({.*?})", pattern)
+    return "".join("[^/]+" if part.startswith("{") else re.escape(part) for part in literal)
+
+
+def synced(root: Path, inputs: Mapping[str, Any]) -> dict[str, str]:
+    """Return name -> SHA-256 of every file that the syncs of a lock's inputs brought, PNGs of panoptic files too."""
+    result: dict[str, str] = {}
+    for name in inputs:
+        path = root / name
+        if path.name == SYNC_LOCK and path.is_file():
+            rows = read_json(path)["files"]
+            result |= {(Path(name).parent / file).as_posix(): row["sha256"] for file, row in rows.items()}
+    return result
+
+
+def check_against_earlier(lock: Lock, history: Path, logs: Path = Path("logs")) -> None:
+    """Hold a build to earlier ones in `history`, or remember it.
+
+    A build of the same config, code, packages and inputs must give the same bytes; and an output that differs from the
+    last build's must have been made since, which its job's log in `logs` tells. Raises CocomineError otherwise, naming
+    what differs and how to make it again: a file was damaged or edited, or a step is not deterministic.
     """
     causes = {key: lock[key] for key in ("config", "code", "packages", "torch", "inputs")}
     name = hashlib.sha256(canonical_json(causes).encode()).hexdigest()
-    remembered = history / f"{name}.json"
-    if not remembered.exists():
-        write_lock(remembered, lock)
-        return
-    found = _differences_of_mapping("output", read_lock(remembered)["outputs"], lock["outputs"])
-    differences = [difference for difference in found if not re.search(SAYS_WHERE_FROM, difference.name)]
-    if differences:
-        shown = [str(difference) for difference in differences[:MOST_SHOWN]]
-        more = len(differences) - len(shown)
+    remembered, latest = history / f"{name}.json", history / "latest"
+    listings = Listings(history / "files")
+    if remembered.exists() and is_lock(remembered):
+        found = differences("output", read_lock(remembered)["outputs"], lock["outputs"], listings)
+        _stop_at(
+            "the same config, code and inputs gave other bytes before",
+            [one for one in found if not re.search(SAYS_WHERE_FROM, one.name)],
+            f"; where other bytes are right (a GPU's arithmetic), delete {remembered} and run again",
+        )
+    elif latest.is_file() and is_lock(last := history / latest.read_text(encoding="utf-8").strip()):
+        since = latest.stat().st_mtime
+        before = {name: entry for name, entry in read_lock(last)["outputs"].items() if name in lock["outputs"]}
+        found = differences("output", before, {name: lock["outputs"][name] for name in before}, listings)
+        changed = [one for one in found if one.rule and not _made_since(one, logs, since)]
+        _stop_at("outputs of the last build were changed, and no step has made them since", changed)
+    write_lock(remembered, lock)
+    write_text(latest, f"{remembered.name}\n")
+
+
+def _made_since(difference: Difference, logs: Path, since: float) -> bool:
+    """Tell whether a job of the rule that makes the output has run since, or leaves no log to tell it by."""
+    parts = {part.removeprefix("on-") for part in Path(difference.name).parts} | {"all"}
+    found = (path for path in (logs / difference.rule).rglob("*.log"))
+    times = [
+        path.stat().st_mtime
+        for path in found
+        if set(path.relative_to(logs / difference.rule).with_suffix("").parts) <= parts
+    ]
+    return not times or max(times) > since
+
+
+def _stop_at(what: str, found: Sequence[Difference], otherwise: str = "") -> None:
+    if found:
+        more = [f"… and {len(found) - MOST_SHOWN} more"] if len(found) > MOST_SHOWN else []
+        shown = [str(difference) for difference in found[:MOST_SHOWN]]
         raise CocomineError(
-            f"the same config, code and inputs gave other bytes before: {len(differences)} outputs differ\n"
-            + "\n".join(shown + ([f"… and {more} more"] if more > 0 else [])),
-            f"{repair_command(difference.name for difference in differences)}; "
-            f"where other bytes are right (a GPU's arithmetic), delete {remembered} and run again",
+            "\n".join([f"{what}: {len(found)} outputs differ", *shown, *more]), repair_hint(found) + otherwise
         )
 
 
-def repair_command(names: Iterable[str]) -> str:
-    """Return the command that makes the outputs called `names` again: their rules, forced."""
-    listed = list(names)
-    rules = [rule for pattern, rule in MADE_BY if any(re.search(pattern, name) for name in listed)]
-    return f"make them again with: ./run snakemake --cores 8 --forcerun {' '.join(rules)}" if rules else "run snakemake"
+def repair_hint(found: Iterable[Difference], root: Path = Path()) -> str:
+    """Return the command that makes again what differs: the rules that make it, forced."""
+    rules = dict.fromkeys(difference.rule for difference in found if difference.rule)
+    return f"make them again with: {commands(root).again(*rules)}"
 
 
-def write_lock(path: Path, lock: Mapping[str, Any]) -> None:
+def write_lock(path: Path, lock: Lock) -> None:
     """Write a lock in its one canonical form."""
     write_json(path, lock)
 
 
-def read_lock(path: Path) -> dict[str, Any]:
+def files_of(entries: Mapping[str, Any]) -> int:
+    """Return how many files the entries of a lock stand for."""
+    return sum(int(entry.get("files", 1)) for entry in entries.values())
+
+
+def is_lock(path: Path) -> bool:
+    """Tell whether a file is a lock of this version's format; one of an earlier version remembers nothing for us."""
+    try:
+        read_lock(path)
+    except CocomineError:
+        return False
+    return True
+
+
+def read_lock(path: Path) -> Lock:
     """Read a lock; raises CocomineError when it is none or of a format that this version does not know."""
     lock = read_json(path)
     if not isinstance(lock, dict) or lock.get("format") != FORMAT:
@@ -182,64 +234,37 @@ def read_lock(path: Path) -> dict[str, Any]:
     return lock
 
 
-def differences_of_tree(lock: Mapping[str, Any], root: Path, scripts: Path | None) -> Iterator[Difference]:
-    """Yield how the tree at `root` (and the code at `scripts`, unless None) is unlike `lock`.
-
-    Every file of the lock must be there with its bytes, and the folders that hold locked outputs of a build must hold
-    no file that the lock does not know.
-    """
-    for kind in ("inputs", "outputs"):
-        with Progress(f"check {kind}", len(lock[kind]), "file") as progress:
-            for name, expected in lock[kind].items():
-                progress.advance()
-                yield from _difference_of_file(kind.removesuffix("s"), name, expected, root / name)
-    yield from _unknown_files(lock, root)
-    if scripts is not None:
-        current = {name: code_digest(scripts / f"{name}.py") for name in lock["code"]}
-        yield from _differences_of_mapping("code", lock["code"], current)
-        modules = sorted({module for name in lock["code"] for module in reached_files(scripts / f"{name}.py")})
-        versions = {"python": ".".join(platform.python_version_tuple()[:2]), **package_versions(modules)}
-        yield from _differences_of_mapping("package", lock["packages"], versions)
-        if lock["torch"] != torch_identity():
-            yield Difference("package", "torch", "another build than the lock's")
-
-
-def _difference_of_file(kind: str, name: str, expected: Mapping[str, Any], path: Path) -> Iterator[Difference]:
-    if not path.is_file():
-        yield Difference(kind, name, "missing")
-    elif path.stat().st_size != expected["bytes"]:
-        yield Difference(kind, name, f"{path.stat().st_size} bytes instead of {expected['bytes']}")
-    elif sha256_of_file(path) != expected["sha256"]:
-        yield Difference(kind, name, "the same size but other bytes")
-
-
-def _unknown_files(lock: Mapping[str, Any], root: Path) -> Iterator[Difference]:
-    known = set(lock["outputs"])
-    folders = {Path(name).parent for name in known} - {Path("results")}
-    for folder in sorted(folders):
-        for path in sorted((root / folder).glob("*")):
-            name = (folder / path.name).as_posix()
-            if path.is_file() and path.name not in NOT_OUTPUTS and name not in known:
-                yield Difference("output", name, "not in the lock")
-
-
-def differences_of_locks(first: Mapping[str, Any], second: Mapping[str, Any]) -> Iterator[Difference]:
+def differences_of_locks(first: Lock, second: Lock, listings: Listings | None = None) -> Iterator[Difference]:
     """Yield how the build `second` is unlike the build `first`: config, code, packages, inputs, outputs."""
-    yield from _differences_of_mapping("config", _flat(first["config"]), _flat(second["config"]))
+    yield from differences("config", _flat(first["config"]), _flat(second["config"]))
     for kind, name in (("code", "code"), ("package", "packages"), ("input", "inputs"), ("output", "outputs")):
-        yield from _differences_of_mapping(kind, first[name], second[name])
+        yield from differences(kind, first[name], second[name], listings)
     if first["torch"] != second["torch"]:
         yield Difference("package", "torch", f"{first['torch']} became {second['torch']}")
 
 
-def _differences_of_mapping(kind: str, old: Mapping[str, Any], new: Mapping[str, Any]) -> Iterator[Difference]:
+def differences(
+    kind: str, old: Mapping[str, Any], new: Mapping[str, Any], listings: Listings | None = None
+) -> Iterator[Difference]:
+    """Yield how one part of a lock is unlike another's; files of a folder are named where its listings are kept."""
     for name in sorted(old.keys() | new.keys()):
+        rule = _rule(new.get(name)) or _rule(old.get(name))
         if name not in new:
-            yield Difference(kind, name, "gone")
+            yield Difference(kind, name, "gone", rule)
         elif name not in old:
-            yield Difference(kind, name, "new")
+            yield Difference(kind, name, "new", rule)
         elif old[name] != new[name]:
-            yield Difference(kind, name, f"{_brief(old[name])} became {_brief(new[name])}")
+            before = listings.read(old[name]["sha256"]) if listings and name.endswith("/") else None
+            after = listings.read(new[name]["sha256"]) if listings and before is not None else None
+            if before is None or after is None:
+                yield Difference(kind, name, f"{_brief(old[name])} became {_brief(new[name])}", rule)
+            else:
+                for one in differences(kind, before, after):
+                    yield Difference(kind, name + one.name, one.how, rule)
+
+
+def _rule(entry: Any) -> str:
+    return str(entry.get("rule", "")) if isinstance(entry, Mapping) else ""
 
 
 def _flat(value: Any, prefix: str = "") -> dict[str, Any]:
@@ -250,6 +275,7 @@ def _flat(value: Any, prefix: str = "") -> dict[str, Any]:
 
 def _brief(value: Any) -> str:
     if isinstance(value, Mapping) and "sha256" in value:
-        return f"{str(value['sha256'])[:12]} ({value['bytes']} bytes)"
+        files = f"{value['files']} files, " if "files" in value else ""
+        return f"{str(value['sha256'])[:12]} ({files}{value['bytes']} bytes)"
     text = value if isinstance(value, str) else json.dumps(value, sort_keys=True)
-    return text if len(text) <= 60 else text[:57] + "…"
+    return text if len(text) <= 64 else text[:61] + "…"

@@ -1,0 +1,101 @@
+"""What files and folders hold: SHA-256 and size of each, and one listing for a folder however many files are in it."""
+
+import gzip
+import hashlib
+import re
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from cocomine.base.files import sha256_of_file, write_bytes
+from cocomine.base.pool import in_order
+from cocomine.base.progress import Progress
+from cocomine.base.staging import INCOMPLETE
+
+# Written by Snakemake into folders that are outputs (it holds a time), and by writers that are not done.
+NOT_OUTPUTS = frozenset({".snakemake_timestamp", INCOMPLETE})
+
+FILES_AT_ONCE = 256
+
+Fingerprint = tuple[str, int]
+"""The SHA-256 of a file and its size in bytes; ("", -1) where there is no file that can be read."""
+
+
+def files_in(folder: Path) -> list[Path]:
+    """Return the files below `folder` that are outputs, sorted by their POSIX names."""
+    found = [path for path in folder.rglob("*") if path.is_file() and not NOT_OUTPUTS & set(path.parts)]
+    return sorted(found, key=lambda path: path.as_posix())
+
+
+def fingerprints(description: str, files: Sequence[Path], processes: int = 1) -> dict[Path, Fingerprint]:
+    """Return the fingerprint of each file, read by so many processes."""
+    pieces = [files[start : start + FILES_AT_ONCE] for start in range(0, len(files), FILES_AT_ONCE)]
+    found: dict[Path, Fingerprint] = {}
+    with Progress(description, len(files), "file") as progress:
+        for piece, prints in zip(pieces, in_order(_fingerprints, pieces, min(processes, len(pieces))), strict=True):
+            found.update(zip(piece, prints, strict=True))
+            progress.advance(len(piece))
+    return found
+
+
+def _fingerprints(files: Sequence[Path]) -> list[Fingerprint]:
+    return [_fingerprint(path) for path in files]
+
+
+def _fingerprint(path: Path) -> Fingerprint:
+    try:
+        return (sha256_of_file(path), path.stat().st_size) if path.is_file() else ("", -1)
+    except OSError:
+        return "", -1
+
+
+def listing(folder: Path, found: Mapping[Path, Fingerprint]) -> str:
+    """Return the lines that `sha256sum` writes for the files of a folder, so that `sha256sum -c` reads them."""
+    return "".join(line(path.relative_to(folder).as_posix(), sha256) for path, (sha256, _) in found.items())
+
+
+def line(name: str, sha256: str) -> str:
+    """Return one line of a listing."""
+    escaped = name.replace("\\", "\\\\").replace("\n", "\\n").replace("\r", "\\r")
+    return f"{'' if name == escaped else chr(92)}{sha256}  {escaped}\n"
+
+
+def read_listing(text: str) -> dict[str, str]:
+    """Return name -> SHA-256 of a listing."""
+    result = {}
+    for line in text.split("\n")[:-1]:
+        sha256, _, name = line.removeprefix("\\").partition("  ")
+        result[re.sub(r"\\(.)", lambda code: {"n": "\n", "r": "\r"}.get(code[1], code[1]), name)] = sha256
+    return result
+
+
+def entry_of_folder(folder: Path, found: Mapping[Path, Fingerprint]) -> tuple[dict[str, Any], str]:
+    """Return what a lock says of a folder, and the listing whose SHA-256 it says."""
+    text = listing(folder, found)
+    digest = hashlib.sha256(text.encode()).hexdigest()
+    return {"sha256": digest, "files": len(found), "bytes": sum(size for _, size in found.values())}, text
+
+
+class Listings:
+    """Listings of folders kept below a folder by their own SHA-256: each once, however many builds have it."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+
+    def _path(self, digest: str) -> Path:
+        return self.folder / f"{digest}.gz"
+
+    def keep(self, texts: Iterable[str]) -> None:
+        """Write those that are not there yet."""
+        for text in texts:
+            path = self._path(hashlib.sha256(text.encode()).hexdigest())
+            if not path.exists():
+                write_bytes(path, gzip.compress(text.encode(), mtime=0))
+
+    def read(self, digest: str) -> dict[str, str] | None:
+        """Return name -> SHA-256 of the listing with this digest; None when it is not here, or damaged."""
+        try:
+            content = gzip.decompress(self._path(digest).read_bytes())
+        except (OSError, EOFError, ValueError):
+            return None
+        return read_listing(content.decode()) if hashlib.sha256(content).hexdigest() == digest else None
