@@ -6,6 +6,7 @@ r"""Draw the ground-truth masks of a subset from its annotations.
 
 writes below --out-dir
     masks/semantic/*.png   with a palette: 0 background, 1..n the labels of labels.json, 255 void
+                           (of more than 254 classes 16-bit grey, 65535 void)
     masks/instance/*.png   16-bit: the number of the object in the image, 65535 void   (if asked for)
     masks/panoptic/*.png   COCO's panoptic form, with masks/panoptic.json              (if asked for)
     masks/images.tsv       per image: the number of classes that have a pixel, pixels of background and of void
@@ -14,6 +15,7 @@ writes below --out-dir
     masks.tsv              per image and label: pixels, instances, hidden, vanished at the training size
     masks.json             settings, counts and a hash over all masks
     contact_sheet.png      images with their masks over them and a legend (needs --store-dir)
+A mask lies in the same sub-folder as its image. Where no object has an outline none are drawn, unless asked for.
 Who owns a pixel that several objects claim is chosen in the settings; docs/masks.md shows a picture of each choice.
 The bytes do not depend on --threads.
 """
@@ -39,7 +41,7 @@ def build_parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("--images", type=Path, required=True, metavar="TSV", help="the subset's images.tsv")
     parser.add_argument("--labels", type=Path, required=True, metavar="JSON", help="the subset's labels.json")
-    parser.add_argument("--store-dir", type=Path, metavar="DIR", help="the photographs, for the contact sheet")
+    parser.add_argument("--store-dir", type=Path, metavar="DIR", help="the images, for the contact sheet")
     parser.add_argument(
         "--training-size",
         type=int,

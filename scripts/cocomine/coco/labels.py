@@ -7,7 +7,7 @@ from typing import Any
 
 from cocomine.base.errors import CocomineError
 from cocomine.base.files import read_json
-from cocomine.coco.tasks import VOID
+from cocomine.coco.tasks import void_of
 
 AGAIN = "delete it and run snakemake again: assemble_subset writes it"
 
@@ -37,10 +37,15 @@ class Labels:
             for i, (name, category, color) in enumerate(zip(self.names, self.category_ids, self.colors, strict=True))
         ]
 
+    @property
+    def void(self) -> int:
+        """The mask value of void: 255, or 65535 where there are more than 254 classes."""
+        return void_of(len(self) - 1)
+
     def palette(self) -> bytes:
-        """Return 256 RGB triples: each label's colour, black where there is no label, near-white for void."""
-        colors = list(self.colors) + [(0, 0, 0)] * (256 - len(self.colors))
-        colors[VOID] = (224, 224, 224)
+        """Return an RGB triple for each mask value: its label's colour, black if it has none, near-white for void."""
+        colors = list(self.colors) + [(0, 0, 0)] * (self.void + 1 - len(self.colors))
+        colors[self.void] = (224, 224, 224)
         return bytes(channel for color in colors for channel in color)
 
 

@@ -10,3 +10,13 @@ TASK_OF: dict[str, str | None] = {
 
 VOID = 255
 """The mask value that is left out of every loss and every metric."""
+
+WIDE_VOID = 65535
+"""The same in masks of 16 bits, which more than 254 classes need."""
+
+MOST_CLASSES = WIDE_VOID - 1
+
+
+def void_of(classes: int) -> int:
+    """Return the mask value of void for that many classes, background not counted."""
+    return VOID if classes < VOID else WIDE_VOID

@@ -23,6 +23,7 @@ from cocomine.base.errors import CocomineError
 from cocomine.base.files import atomic_path, read_json, read_table, sha256_of_file, write_json
 from cocomine.base.progress import Progress
 from cocomine.coco.labels import Labels, labels_of
+from cocomine.coco.names import mask_name
 from cocomine.coco.tasks import VOID
 from cocomine.evaluation import baselines, pictures, slices, verdict
 from cocomine.evaluation.attributes import read_attributes
@@ -235,7 +236,7 @@ def full_mask(folder: Path, file_name: str, labels: int) -> Bytes:
 
     Raises CocomineError without it, or where it is no 8-bit mask of values below `labels` and void.
     """
-    path = folder / "semantic" / f"{Path(file_name).stem}.png"
+    path = folder / "semantic" / mask_name(file_name)
     try:
         with Image.open(path) as picture:
             mode, mask = picture.mode, np.array(picture)

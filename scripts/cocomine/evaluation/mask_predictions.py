@@ -16,6 +16,7 @@ from cocomine.base.errors import CocomineError
 from cocomine.base.files import read_table, write_json, write_table
 from cocomine.base.progress import Progress
 from cocomine.coco.labels import Labels
+from cocomine.coco.names import mask_name
 from cocomine.evaluation import baselines, pictures, slices
 from cocomine.evaluation.attributes import read_attributes
 from cocomine.evaluation.evaluation import full_mask
@@ -109,12 +110,12 @@ def _count(predicted: MaskPredictions) -> _Counts:
     with Progress("score masks", len(predicted.split.file_names), "images") as progress:
         for name in predicted.split.file_names:
             truth = predicted.truth(name)
-            drawn = _read_prediction(folder / _mask_name(name), truth.shape)
+            drawn = _read_prediction(folder / mask_name(name), truth.shape)
             seen[drawn] = True
             found = table[drawn]
             if int(found.max()) >= len(labels):
                 raise CocomineError(
-                    f"{folder / _mask_name(name)} holds the value {int(found.max())}, "
+                    f"{folder / mask_name(name)} holds the value {int(found.max())}, "
                     f"and there are {len(labels)} labels",
                     "pixels are the labels of labels.json; give --values categories if they are COCO category ids",
                 )
@@ -151,7 +152,7 @@ def _draw_extremes(
             out / f"{stem}.png",
             image if image is not None and fits else np.full((*truth.shape, 3), GREY, np.uint8),
             truth,
-            table[_read_prediction(predicted.folder / _mask_name(split.file_names[i]), truth.shape)],
+            table[_read_prediction(predicted.folder / mask_name(split.file_names[i]), truth.shape)],
             predicted.labels,
             f"{split.file_names[i]}: image, truth, prediction; mean IoU {1 - errors[i]:.2f}",
         )
@@ -188,15 +189,11 @@ def _trivial(predicted: MaskPredictions) -> dict[str, Bytes]:
     return result
 
 
-def _mask_name(file_name: str) -> str:
-    return f"{Path(file_name).stem}.png"
-
-
 def _check_folder(folder: Path, split: Split) -> None:
     """Raise CocomineError when the folder is not there or lacks the mask of an image of the split."""
     if not folder.is_dir():
         raise CocomineError(f"{folder}: no such folder", "give the folder of the predicted masks with --masks")
-    missing = [name for name in map(_mask_name, split.file_names) if not (folder / name).exists()]
+    missing = [name for name in map(mask_name, split.file_names) if not (folder / name).exists()]
     if missing:
         more = ", …" if len(missing) > MISSING_NAMED else ""
         raise CocomineError(

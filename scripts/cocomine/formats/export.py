@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from cocomine.base.errors import CocomineError
-from cocomine.base.files import write_json
+from cocomine.base.files import read_json, write_json
 from cocomine.base.folder import replaced_folder
 from cocomine.base.progress import Progress
 from cocomine.base.space import require_space
@@ -68,7 +68,10 @@ def export_dataset(
 
 
 def _check_masks(chosen: Format, subset: Subset) -> None:
-    """Raise CocomineError when the masks that the format shows were not drawn."""
+    """Raise CocomineError when the masks that the format shows were not drawn, though others were."""
+    manifest = subset.folder / "masks.json"
+    if manifest.is_file() and read_json(manifest)["settings"].get("outputs") == []:
+        return
     for kind in chosen.masks:
         if not (subset.folder / "masks" / kind).is_dir():
             raise CocomineError(

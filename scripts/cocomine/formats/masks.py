@@ -5,6 +5,7 @@ from functools import cached_property
 from pathlib import Path
 
 from cocomine.base.files import read_json, read_table
+from cocomine.coco.names import mask_name
 from cocomine.coco.reader import Annotation
 from cocomine.formats.format import Format, Writer
 from cocomine.formats.output import Output
@@ -16,11 +17,12 @@ class Drawn:
     """What rasterize_masks says of a subset's objects and images."""
 
     def __init__(self, subset: Subset) -> None:
+        self._subset = subset
         self._folder = subset.folder / "masks"
 
     def mask(self, kind: str, item: Item) -> Path:
         """Return where an image's mask of a kind (semantic, instance, panoptic) lies."""
-        return self._folder / kind / f"{item.name.stem}.png"
+        return self._folder / kind / mask_name(str(item.name))
 
     @cached_property
     def unseen(self) -> dict[int, str]:
@@ -37,7 +39,10 @@ class Drawn:
 
     @cached_property
     def refused(self) -> frozenset[int]:
-        """Ids of the images that could not be drawn; empty when the masks left no such table."""
+        """Ids of the images that have no masks: all of them where none were asked for."""
+        manifest = self._folder.with_name("masks.json")
+        if manifest.is_file() and read_json(manifest)["settings"].get("outputs") == []:
+            return frozenset(image.id for split in self._subset.splits for image in self._subset.images(split))
         table = self._folder / "refused.tsv"
         return frozenset(int(row["image_id"]) for row in read_table(table)) if table.is_file() else frozenset()
 

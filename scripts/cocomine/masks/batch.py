@@ -222,6 +222,15 @@ def _gather_records(
     result.polygon_sizes += sizes
 
 
+def may_have_outline(text: bytes, labels: Labels) -> bool:
+    """Tell whether an annotation record has a label and an outline, or cannot be read, which drawing will say."""
+    try:
+        record = OBJECTS.decode(b"[" + text + b"]")[0]
+    except (msgspec.DecodeError, UnicodeDecodeError):
+        return True
+    return bool(record.segmentation) and record.category_id in labels.category_to_label
+
+
 def _box_outline(box: Any) -> list[float]:
     """Return the outline of a box [x, y, width, height]; raise UnusableMaskError where it is none with an area."""
     try:
@@ -370,10 +379,10 @@ def owner_sums(owner: Integers, amounts: Integers, objects: int) -> Integers:
     return np.bincount(owner + 1, weights=amounts, minlength=objects + 1)[1:].astype(np.int64)
 
 
-def semantic_values(settings: MaskSettings, batch: Batch) -> Integers:
-    """Return the label that each run shows: 0 background, 255 void."""
-    label, void = batch.objects.label, _is_void(settings, batch)
-    return _shown(batch.runs, np.where(void, VOID, label), batch.runs.rival_label, VOID)
+def semantic_values(settings: MaskSettings, batch: Batch, void: int = VOID) -> Integers:
+    """Return the label that each run shows: 0 background, `void` void."""
+    label = np.where(_is_void(settings, batch), void, batch.objects.label)
+    return _shown(batch.runs, label, batch.runs.rival_label, void)
 
 
 def instance_values(settings: MaskSettings, batch: Batch) -> Integers:

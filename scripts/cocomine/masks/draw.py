@@ -22,8 +22,8 @@ from cocomine.base.folder import replaced_folder
 from cocomine.base.pool import in_order
 from cocomine.base.progress import Progress
 from cocomine.coco.by_image import RecordsByImage
-from cocomine.coco.labels import Labels
-from cocomine.coco.tasks import VOID
+from cocomine.coco.labels import Labels, read_labels
+from cocomine.coco.tasks import VOID, WIDE_VOID
 from cocomine.coco.writer import write_document
 from cocomine.images.grid import nearest_indices, taken_before
 from cocomine.masks import png
@@ -35,6 +35,7 @@ from cocomine.masks.batch import (
     boxes,
     fill,
     instance_values,
+    may_have_outline,
     owner_sums,
     panoptic_values,
     prepare,
@@ -43,7 +44,7 @@ from cocomine.masks.batch import (
 )
 from cocomine.masks.boundaries import Integers
 from cocomine.masks.compose import LOST, NOBODY, STUFF, UNWANTED
-from cocomine.masks.inputs import ImageRow, read_drawn_labels, read_images
+from cocomine.masks.inputs import ImageRow, read_images
 from cocomine.masks.settings import MaskSettings
 from cocomine.masks.sheet import write_contact_sheet
 from cocomine.masks.tables import (
@@ -98,7 +99,9 @@ class Output:
         return png.BYTES_A_PIXEL[self.color, self.depth]
 
 
+WIDE = "semantic, of more than 254 classes"
 OUTPUTS = {
+    WIDE: Output("semantic", png.GREY, 16, WIDE_VOID, np.uint16),
     "semantic": Output("semantic", png.PALETTE, 8, VOID, np.uint8),
     "instance": Output("instance", png.GREY, 16, INSTANCE_VOID, np.uint16),
     "panoptic": Output("panoptic", png.RGB, 8, 0, np.uint32),
@@ -122,24 +125,32 @@ class Drawer:
         outcome: dict[int, ImageCounts | Refused] = {item.row.image_id: item for item in refused}
         if batch.rows:
             values = {
-                "semantic": semantic_values(self.settings, batch),
+                "semantic": semantic_values(self.settings, batch, self.labels.void),
                 "instance": instance_values(self.settings, batch),
                 "panoptic": panoptic_values(batch),
             }
             if self.settings.border:
-                pictures = {name: self._bordered(batch, values[name], OUTPUTS[name]) for name in values}
-                counts = _count_pictures(batch, pictures, self.training_size)
+                pictures = {name: self._bordered(batch, values[name], self.output(name)) for name in values}
+                counts = _count_pictures(batch, pictures, self.training_size, self.labels.void)
             else:
-                pictures = {name: fill(batch, values[name], OUTPUTS[name].dtype) for name in self.settings.outputs}
-                counts = _count_runs(batch, values, self.training_size)
+                pictures = {name: fill(batch, values[name], self.output(name).dtype) for name in self.outputs}
+                counts = _count_runs(batch, values, self.training_size, self.labels.void)
             for image, row in enumerate(batch.rows):
                 largest = max(counts[image].by_label)
                 files = {
-                    name: self._write(row, pictures[name][image], OUTPUTS[name], largest)
-                    for name in self.settings.outputs
+                    name: self._write(row, pictures[name][image], self.output(name), largest) for name in self.outputs
                 }
                 outcome[row.image_id] = dataclasses.replace(counts[image], files=files)
         return [outcome[task.row.image_id] for task in tasks]
+
+    @property
+    def outputs(self) -> tuple[str, ...]:
+        """The kinds of masks that are drawn."""
+        return self.settings.outputs or ()
+
+    def output(self, name: str) -> Output:
+        """Return how a kind of mask is written."""
+        return OUTPUTS[WIDE if name == "semantic" and self.labels.void == WIDE_VOID else name]
 
     def _bordered(self, batch: Batch, values: Integers, output: Output) -> list[png.Picture]:
         filled = fill(batch, values, output.dtype)
@@ -156,12 +167,18 @@ class Drawer:
         else:
             rows = png.filter_rows(picture, output.pixel)
             content = png.encode(rows, row.width, row.height, output.color, output.depth)
-        with open(f"{self.folder}/{output.name}/{row.stem}.png", "wb", buffering=0) as file:
+        path = self.folder / output.name / row.mask
+        try:
+            file = open(path, "wb", buffering=0)  # noqa: SIM115 - closed below
+        except FileNotFoundError:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            file = open(path, "wb", buffering=0)  # noqa: SIM115 - closed below
+        with file:
             file.write(content)
         return hashlib.sha256(content).hexdigest()
 
 
-def _count_runs(batch: Batch, values: Mapping[str, Integers], size: int) -> list[ImageCounts]:
+def _count_runs(batch: Batch, values: Mapping[str, Integers], size: int, void: int) -> list[ImageCounts]:
     """Count pixels by label and by object from the runs, at full size and at the training size."""
     runs, objects = batch.runs, batch.objects
     lengths, number = runs.lengths(), len(batch.objects)
@@ -176,8 +193,9 @@ def _count_runs(batch: Batch, values: Mapping[str, Integers], size: int) -> list
     across = np.concatenate([taken_before(width, size) for width in widths.tolist()])
     top, left = down_start[runs.image] + runs.y, across_start[runs.image] + runs.x
     sampled = (across[left + 1] - across[left]) * (down[top + lengths] - down[top])
-    by_label = np.bincount(runs.image * 256 + values["semantic"], weights=lengths, minlength=256 * len(batch.rows))
-    by_label = by_label.astype(np.int64).reshape(-1, 256)
+    places = runs.image * (void + 1) + values["semantic"]
+    by_label = np.bincount(places, weights=lengths, minlength=(void + 1) * len(batch.rows))
+    by_label = by_label.astype(np.int64).reshape(-1, void + 1)
     by_label[:, 0] += heights * widths - by_label.sum(axis=1)
     columns = {
         "uncovered": owner_sums(runs.owner, lengths * (runs.rival == NOBODY), number),
@@ -188,7 +206,7 @@ def _count_runs(batch: Batch, values: Mapping[str, Integers], size: int) -> list
     return _by_image(batch, by_label, columns, boxes(batch, segments))
 
 
-def _count_pictures(batch: Batch, pictures: Mapping[str, list[png.Picture]], size: int) -> list[ImageCounts]:
+def _count_pictures(batch: Batch, pictures: Mapping[str, list[png.Picture]], size: int, void: int) -> list[ImageCounts]:
     """Count the same from filled pictures, whose void borders the runs do not know."""
     runs, number = batch.runs, len(batch.objects)
     columns = {
@@ -197,12 +215,12 @@ def _count_pictures(batch: Batch, pictures: Mapping[str, list[png.Picture]], siz
         **{name: np.zeros(number, np.int64) for name in ("pixels", "training", "segment_pixels")},
     }
     box = np.zeros((number, 4), np.int64)
-    by_label = np.zeros((len(batch.rows), 256), np.int64)
+    by_label = np.zeros((len(batch.rows), void + 1), np.int64)
     # Owner 0 is nobody here, and object i is i + 1.
     numbers, ids = np.concatenate([[0], batch.objects.number]), np.concatenate([[0], batch.objects.segment])
     stuff = np.concatenate([[False], batch.objects.layer == STUFF])
     for image, (row, owner) in enumerate(zip(batch.rows, fill(batch, runs.owner + 1, np.uint32), strict=True)):
-        by_label[image] = np.bincount(pictures["semantic"][image].ravel(), minlength=256)
+        by_label[image] = np.bincount(pictures["semantic"][image].ravel(), minlength=void + 1)
         is_number, is_segment = pictures["instance"][image] == numbers[owner], pictures["panoptic"][image] == ids[owner]
         shown = np.where(np.where(stuff[owner], is_segment, is_number), owner, 0)
         sampled = shown[np.ix_(nearest_indices(row.height, size), nearest_indices(row.width, size))]
@@ -270,6 +288,16 @@ class Records:
                     "labels.json was made for other annotations: give assemble_subset the same --draw-from",
                 )
 
+    def has_outline(self, rows: Sequence[ImageRow], labels: Labels) -> bool:
+        """Tell whether any annotation of the images with a label has an outline; panoptic segments always have."""
+        if self._panoptic is not None:
+            return True
+        for row in rows:
+            task = self.task(row)
+            if any(may_have_outline(text, labels) for text in (*task.objects, *task.stuff)):
+                return True
+        return False
+
     def __len__(self) -> int:
         """Return the number of annotations, of every image."""
         return sum(map(len, self._files))
@@ -328,10 +356,18 @@ def rasterize_masks(
     if not 1 <= training_size <= LARGEST_TRAINING_SIZE:
         hint = f"give a whole number of pixels from 1 to {LARGEST_TRAINING_SIZE}"
         raise CocomineError(f"--training-size {training_size} cannot be used", hint)
-    labels, rows = read_drawn_labels(sources.labels), read_images(sources.images)
+    labels, rows = read_labels(sources.labels), read_images(sources.images)
     records = Records(settings, sources)
     with contextlib.closing(records), replaced_folder(out_dir / "masks", "refused.tsv") as folder:
         records.check(labels)
+        if settings.outputs is None:
+            drawn_at_all = settings.boxes == "fill" or records.has_outline(rows, labels)
+            settings = dataclasses.replace(settings, outputs=("semantic",) if drawn_at_all else ())
+            if not drawn_at_all:
+                log.info(
+                    "rasterize_masks: no object of the subset has an outline: no masks are drawn (masks.outputs: []); "
+                    "masks.boxes: fill draws the boxes"
+                )
         stuff = frozenset(category for category, thing in records.isthing.items() if not thing)
         labels = dataclasses.replace(labels, stuff=stuff)
         if settings.unwanted == "void" and records.category_ids <= labels.category_to_label.keys():
@@ -356,7 +392,7 @@ def _draw_all(
 ) -> tuple[dict[str, Any], list[ImageRow]]:
     """Draw every image and write the tables as results come in; return the manifest and the rows of drawn images."""
     settings, labels, folder = drawer.settings, drawer.labels, drawer.folder
-    for name in settings.outputs:
+    for name in drawer.outputs:
         (folder / name).mkdir()
     totals = Totals(labels)
     hashes: list[str] = []
@@ -372,7 +408,7 @@ def _draw_all(
         segments = open_files.enter_context(tempfile.TemporaryFile(dir=folder))
         progress = open_files.enter_context(Progress("rasterize_masks", len(rows), "image"))
         waiting = iter(rows)
-        tasks = batches(rows, records)
+        tasks = batches(rows if drawer.outputs else (), records)
         for outcomes in in_order(drawer, tasks, threads):
             totals.add([outcome for outcome in outcomes if isinstance(outcome, ImageCounts)])
             for outcome in outcomes:
@@ -388,18 +424,18 @@ def _draw_all(
                 drawn.append(row)
                 # A panoptic annotation is one record for all segments of its image.
                 asked += 1 if settings.draw_from == "panoptic" else len(outcome.objects)
-                hashes += [f"{value}  {name}/{row.stem}.png\n" for name, value in outcome.files.items()]
-                add_image(image_line(row, outcome))
+                hashes += [f"{value}  {name}/{row.mask}\n" for name, value in outcome.files.items()]
+                add_image(image_line(row, outcome, labels.void))
                 for line in label_lines(row, outcome, labels):
                     add_label(line)
                 for line in instance_lines(row, outcome):
                     add_instance(line)
-                if "panoptic" in settings.outputs:
+                if "panoptic" in drawer.outputs:
                     record = panoptic_annotation(row, outcome)
                     segments.write(canonical_json(record).encode() + b"\n")
                 progress.count("drawn")
             progress.advance(len(outcomes))
-        if rows and not drawn:
+        if rows and not drawn and drawer.outputs:
             first = refused[0]
             raise CocomineError(
                 f"none of {len(rows)} images could be drawn; the first: {first.row.file_name}: {first.detail}",
@@ -412,21 +448,22 @@ def _draw_all(
                 len(records),
                 ", ".join(records.names),
             )
-        if "panoptic" in settings.outputs:
+        if "panoptic" in drawer.outputs:
             segments.seek(0)
             _write_panoptic(folder / "panoptic.json", drawn, segments, labels, records.isthing)
     reasons = Counter(item.reason for item in refused)
     manifest = {
         "settings": dataclasses.asdict(settings),
         "counts": {
-            "images": {"in": len(rows), "drawn": len(drawn), "refused": len(refused)},
+            "images": {"in": len(rows), "drawn": len(drawn), "refused": len(refused),
+                       "without_masks": len(rows) if not drawer.outputs else 0},
             "annotations": {"in": len(records), "drawn": asked, "not_drawn": len(records) - asked},
         },
         "refused": dict(sorted(reasons.items())),
         "files": len(hashes),
         "sha256": hashlib.sha256("".join(sorted(hashes, key=lambda line: line[66:])).encode()).hexdigest(),
         **totals.summary(),
-    }
+    }  # fmt: skip
     return manifest, drawn
 
 

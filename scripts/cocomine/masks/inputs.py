@@ -2,11 +2,11 @@
 
 import dataclasses
 from collections.abc import Iterable
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 
 from cocomine.base.errors import CocomineError
 from cocomine.base.files import read_table
-from cocomine.coco.labels import Labels, read_labels
+from cocomine.coco.names import leaves_its_folder, mask_name
 
 MOST_CLASSES = 254
 
@@ -26,9 +26,9 @@ class ImageRow:
     sha256: str = ""
 
     @property
-    def stem(self) -> str:
-        """The file name without folder and ending, which names the image's masks."""
-        return PurePosixPath(self.file_name).stem
+    def mask(self) -> str:
+        """The path of its mask below the folder of each kind."""
+        return mask_name(self.file_name)
 
 
 def read_images(path: Path) -> list[ImageRow]:
@@ -51,28 +51,20 @@ def _image_row(row: dict[str, str]) -> ImageRow:
 
 
 def check_stems(rows: Iterable[ImageRow]) -> None:
-    """Raise CocomineError when two images have the same id or the same file name up to its folder and ending."""
+    """Raise CocomineError when two images have the same id or the same file name up to its ending, or one leads out."""
     seen_ids: set[int] = set()
     seen: dict[str, ImageRow] = {}
     for row in rows:
         if row.image_id in seen_ids:
             raise CocomineError(f"image id {row.image_id} is there twice", "give every image an id of its own")
         seen_ids.add(row.image_id)
-        other = seen.setdefault(row.stem, row)
+        if leaves_its_folder(row.file_name):
+            hint = "images.tsv is not what assemble_subset writes: run it again"
+            raise CocomineError(f"image {row.image_id}: {row.file_name!r} leads out of its folder", hint)
+        other = seen.setdefault(row.mask, row)
         if other is not row:
             raise CocomineError(
                 f"{other.file_name} (image {other.image_id}) and {row.file_name} (image {row.image_id}) would share "
-                f"the mask {row.stem}.png",
+                f"the mask {row.mask}",
                 "mine them into two subsets, or rename one of them at the source",
             )
-
-
-def read_drawn_labels(path: Path) -> Labels:
-    """Read `labels.json`; raise CocomineError when it is broken, or more than 254 classes are asked for."""
-    labels = read_labels(path)
-    if len(labels) - 1 > MOST_CLASSES:
-        raise CocomineError(
-            f"{path}: {len(labels) - 1} classes do not fit into an 8-bit mask, which holds {MOST_CLASSES} and void",
-            "ask for fewer categories, or split them over several subsets",
-        )
-    return labels

@@ -22,10 +22,11 @@ RANGES: dict[str, tuple[int, int]] = {"border": (0, 255), "contact_sheet": (0, 4
 class MaskSettings:
     """How the ground truth is drawn; `workflow/schemas/masks.schema.yaml` says what each value means.
 
-    `border` is in pixels, `contact_sheet` a number of images.
+    `border` is in pixels, `contact_sheet` a number of images. Without `outputs` semantic masks are drawn where any
+    object has an outline.
     """
 
-    outputs: tuple[str, ...] = ("semantic",)
+    outputs: tuple[str, ...] | None = None
     draw_from: str = "instances"
     stuff_categories: tuple[int | str, ...] = ()
     overlap: str = "smaller-on-top"
@@ -58,13 +59,13 @@ def checked(
     for key, value in mapping.items():
         if key not in known:
             raise CocomineError(f"{section}: unknown key {key!r}", f"known here: {', '.join(known)}")
-        if key == "outputs":
+        if key == "outputs" and value is not None:
             result[key] = _some_of(section, key, value, choices[key])
             continue
         if key == "stuff_categories":
             result[key] = _names(section, key, value)
             continue
-        if key in choices and value not in choices[key]:
+        if key in choices and key != "outputs" and value not in choices[key]:
             raise CocomineError(f"{section}.{key}: {value!r} is not known", f"write one of: {', '.join(choices[key])}")
         if key in ranges:
             low, high = ranges[key]
@@ -83,7 +84,7 @@ def _names(section: str, key: str, value: object) -> tuple[int | str, ...]:
 
 
 def _some_of(section: str, key: str, value: object, choices: tuple[str, ...]) -> tuple[str, ...]:
-    if not isinstance(value, list | tuple) or not value or any(name not in choices for name in value):
+    if not isinstance(value, list | tuple) or any(name not in choices for name in value):
         hint = f"write a list of some of: {', '.join(choices)}"
         raise CocomineError(f"{section}.{key}: {value!r} cannot be used", hint)
     return tuple(name for name in choices if name in value)

@@ -66,8 +66,8 @@ def write_contact_sheet(
         x, y = left + (CELL[0] - picture.width) // 2, top + (CELL[1] - picture.height) // 2
         draw.rectangle((left, top, left + CELL[0] - 1, top + CELL[1] - 1), (240, 240, 237))
         sheet.paste(picture, (x, y))
-        draw.text((left, top + CELL[1] + 5), _shortened(row.stem, 140), FAINT, _font(12))
-        names = ", ".join(labels.names[label] for label in areas if label != VOID)
+        draw.text((left, top + CELL[1] + 5), _shortened(row.mask.removesuffix(".png"), 140), FAINT, _font(12))
+        names = ", ".join(labels.names[label] for label in areas if label != labels.void)
         draw.text((left + CELL[0], top + CELL[1] + 5), _shortened(names, 150), INK, _font(12), anchor="ra")
     base = HEADER + lines * (CELL[1] + CAPTION + GAP) + 8
     draw.line((MARGIN, base, width - MARGIN, base), LINE)
@@ -92,9 +92,10 @@ def _cell(row: ImageRow, labels: Labels, store: Path, masks: Path) -> tuple[Imag
         image = np.asarray(
             load_rgb(store / row.store_path, (row.width, row.height)).resize(size, Image.Resampling.LANCZOS)
         )
-        with Image.open(masks / f"{row.stem}.png") as stored:
-            pixels = np.array(stored.histogram())
+        with Image.open(masks / row.mask) as stored:
             mask = np.asarray(stored.resize(size, Image.Resampling.NEAREST))
+            wide = labels.void > VOID
+            pixels = np.bincount(np.asarray(stored).ravel()) if wide else np.array(stored.histogram())
     except (ImageError, OSError, ValueError, SyntaxError):
         return None
     found = [label for label in np.argsort(-pixels, kind="stable").tolist() if label and pixels[label]]
@@ -110,10 +111,10 @@ def overlay(photo: Bytes, mask: Bytes, labels: Labels) -> Bytes:
     small = np.asarray(Image.fromarray(mask).resize((width, height), Image.Resampling.NEAREST))
     grey = photo.astype(np.float64) @ np.array([0.299, 0.587, 0.114])
     result = 0.35 * photo + 0.65 * (0.75 * grey[..., None] + 0.25 * 255)
-    palette = np.frombuffer(labels.palette(), np.uint8).reshape(256, 3).astype(np.float64)
-    labelled = (small != 0) & (small != VOID)
+    palette = np.frombuffer(labels.palette(), np.uint8).reshape(-1, 3).astype(np.float64)
+    labelled = (small != 0) & (small != labels.void)
     result[labelled] = ((1 - OPACITY) * photo + OPACITY * palette[small])[labelled]
-    void = small == VOID
+    void = small == labels.void
     stripes = np.add.outer(np.arange(height), np.arange(width)) // VOID_STRIPE % 2 == 0
     result[void & stripes] = 0.45 * result[void & stripes] + 0.55 * 255
     result[void & ~stripes] = 0.6 * result[void & ~stripes] + 0.4 * 90
@@ -138,12 +139,12 @@ def _edges(values: Bytes) -> npt.NDArray[np.bool_]:
 
 def _legend_entries(shown: Mapping[int, int], labels: Labels) -> list[tuple[int, str]]:
     """Return the labels on the sheet and their texts, classes by label and void last; many become "and n more"."""
-    classes = sorted(label for label in shown if label != VOID)
+    classes = sorted(label for label in shown if label != labels.void)
     entries = [(label, f"{labels.names[label]}  {shown[label]}") for label in classes[:MOST_LEGEND]]
     if len(classes) > MOST_LEGEND:
         entries.append((-1, f"and {len(classes) - MOST_LEGEND} more"))
-    if VOID in shown:
-        entries.append((VOID, f"void (crowds, borders)  {shown[VOID]}"))
+    if labels.void in shown:
+        entries.append((labels.void, f"void (crowds, boxes, borders)  {shown[labels.void]}"))
     return entries
 
 
@@ -164,7 +165,7 @@ def _swatch(sheet: Image.Image, x: int, y: int, label: int, labels: Labels) -> N
         return
     draw = ImageDraw.Draw(sheet)
     box = (x, y, x + 21, y + 17)
-    if label != VOID:
+    if label != labels.void:
         draw.rounded_rectangle(
             box, 4, labels.colors[label], tuple(channel * 3 // 4 for channel in labels.colors[label])
         )

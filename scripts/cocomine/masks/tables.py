@@ -7,7 +7,6 @@ from typing import Any
 import numpy as np
 
 from cocomine.coco.labels import Labels
-from cocomine.coco.tasks import VOID
 from cocomine.masks.boundaries import Integers
 from cocomine.masks.compose import CROWD, STUFF, UNCERTAIN
 from cocomine.masks.inputs import ImageRow
@@ -87,11 +86,11 @@ def label_lines(row: ImageRow, counts: ImageCounts, labels: Labels) -> Iterator[
         )  # fmt: skip
 
 
-def image_line(row: ImageRow, counts: ImageCounts) -> tuple[object, ...]:
+def image_line(row: ImageRow, counts: ImageCounts, void: int) -> tuple[object, ...]:
     """Return the image's line of images.tsv: how many classes have a pixel in it, and the pixels of none of them."""
-    background, void = counts.by_label.get(0, 0), counts.by_label.get(VOID, 0)
-    classes = len(counts.by_label) - (background > 0) - (void > 0)
-    return (row.image_id, row.file_name, classes, background, void)
+    background, left_out = counts.by_label.get(0, 0), counts.by_label.get(void, 0)
+    classes = len(counts.by_label) - (background > 0) - (left_out > 0)
+    return (row.image_id, row.file_name, classes, background, left_out)
 
 
 def instance_lines(row: ImageRow, counts: ImageCounts) -> Iterator[tuple[object, ...]]:
@@ -107,8 +106,8 @@ class Totals:
     def __init__(self, labels: Labels) -> None:
         self._labels = labels
         self._states = np.zeros((len(labels.names), len(SIZES), len(STATES)), np.int64)
-        self._pixels = np.zeros(256, np.int64)
-        self._images = np.zeros(256, np.int64)
+        self._pixels = np.zeros(labels.void + 1, np.int64)
+        self._images = np.zeros(len(labels), np.int64)
 
     def add(self, images: Sequence[ImageCounts]) -> None:
         """Count some images."""
@@ -122,7 +121,8 @@ class Totals:
         labels, areas, states = (objects[:, FIELDS.index(name)] for name in ("label", "area", "state"))
         sizes = np.searchsorted(SIZE_LIMITS, areas, side="right")
         np.add.at(self._states, (labels, sizes, states), 1)
-        self._images += np.bincount(np.unique(image * 256 + labels) % 256, minlength=256)
+        classes = len(self._labels)
+        self._images += np.bincount(np.unique(image * classes + labels) % classes, minlength=classes)
 
     def summary(self) -> dict[str, Any]:
         """Return the pixels of background and void, and each class with its images, pixels, and objects by size."""
@@ -140,8 +140,8 @@ class Totals:
                 }
             )
         return {
-            "pixels": {"background": int(self._pixels[0]), "void": int(self._pixels[VOID]),
-                       "classes": int(self._pixels[1:VOID].sum())},
+            "pixels": {"background": int(self._pixels[0]), "void": int(self._pixels[-1]),
+                       "classes": int(self._pixels[1:-1].sum())},
             "all": self._objects(self._states.sum(axis=(0, 1))),
             "classes": classes,
         }  # fmt: skip
@@ -161,4 +161,4 @@ def panoptic_annotation(row: ImageRow, counts: ImageCounts) -> dict[str, Any]:
         {"id": segment, "category_id": category, "iscrowd": int(layer == CROWD), "bbox": box, "area": area}
         for segment, category, layer, area, *box in shown.tolist()
     ]
-    return {"image_id": row.image_id, "file_name": f"{row.stem}.png", "segments_info": segments}
+    return {"image_id": row.image_id, "file_name": row.mask, "segments_info": segments}

@@ -13,8 +13,9 @@ import numpy as np
 
 from cocomine.base.errors import CocomineError
 from cocomine.base.files import canonical_json, write_json, write_table
+from cocomine.coco.tasks import MOST_CLASSES
 from cocomine.mining.index import Source, bad_categories_under, read_source, splits_of
-from cocomine.mining.outputs import MOST_LABELS, too_many_labels
+from cocomine.mining.outputs import too_many_labels
 from cocomine.mining.select import NEGATIVE, SPARE, WANTED, Selection, select
 from cocomine.mining.settings import SubsetSettings
 
@@ -47,7 +48,7 @@ def mine(
     """
     source = read_source_of(query, index_dir, splits)
     selection = select(source, query, index_dir, images_from)
-    if len(selection.wanted.classes) > MOST_LABELS:
+    if len(selection.wanted.classes) > MOST_CLASSES:
         raise too_many_labels(len(selection.wanted.classes))
     write_table(selection_path, SELECTION_COLUMNS, selection_rows(source, selection))
     write_json(funnel_path, funnel_document(source, selection))

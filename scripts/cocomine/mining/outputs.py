@@ -5,7 +5,7 @@ from __future__ import annotations
 import colorsys
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 from typing import Any
 
 import msgspec
@@ -13,12 +13,12 @@ import numpy as np
 
 from cocomine.base.errors import CocomineError
 from cocomine.base.files import atomic_path, write_json, write_table
-from cocomine.coco.tasks import VOID
+from cocomine.coco.names import mask_name
+from cocomine.coco.tasks import MOST_CLASSES, void_of
 from cocomine.mining.arrays import Array, Rows
 from cocomine.mining.index import Category, Licence, Source
 
 IMAGE_COLUMNS = ("image_id", "source_split", "file_name", "store_path", "width", "height", "license", "role")
-MOST_LABELS = VOID - 1
 GOLDEN_RATIO = 0.6180339887498949
 
 
@@ -33,8 +33,8 @@ def color_of(category_id: int) -> tuple[int, int, int]:
 def too_many_labels(categories: int) -> CocomineError:
     """The error of a subset with more categories than labels."""
     return CocomineError(
-        f"subset: {categories} categories, but the byte of a mask's pixel tells at most {MOST_LABELS} apart",
-        f"name at most {MOST_LABELS} under `categories`, by name, id or supercategory; with keep_other_annotations "
+        f"subset: {categories} categories, but the two bytes of a mask's pixel tell at most {MOST_CLASSES} apart",
+        f"name at most {MOST_CLASSES} under `categories`, by name, id or supercategory; with keep_other_annotations "
         "those that share their images count too",
     )
 
@@ -42,9 +42,10 @@ def too_many_labels(categories: int) -> CocomineError:
 def labels_document(categories: Sequence[Category]) -> dict[str, Any]:
     """Return labels.json: labels 0..n with 0 = background, by ascending category id, and both maps.
 
-    Raises CocomineError for more than 254 categories, since a mask's pixel is one byte and 255 means void.
+    Void is 255, and 65535 for more than 254 categories, whose masks have two bytes a pixel. Raises CocomineError for
+    more than those hold.
     """
-    if len(categories) > MOST_LABELS:
+    if len(categories) > MOST_CLASSES:
         raise too_many_labels(len(categories))
     ordered = sorted(categories, key=lambda category: category.id)
     background = {"label": 0, "name": "background", "category_id": None, "supercategory": None, "color": [0, 0, 0]}
@@ -61,7 +62,7 @@ def labels_document(categories: Sequence[Category]) -> dict[str, Any]:
     ]
     return {
         "labels": labels,
-        "void": VOID,
+        "void": void_of(len(ordered)),
         "category_to_label": {str(category.id): label for label, category in enumerate(ordered, start=1)},
         "label_to_category": {str(label): category.id for label, category in enumerate(ordered, start=1)},
     }
@@ -73,13 +74,14 @@ def write_labels(path: Path, categories: Sequence[Category]) -> None:
 
 
 def check_stems(source: Source, rows: Rows) -> None:
-    """Raise CocomineError when two images have one file name up to its folder and ending: they would share a mask."""
+    """Raise CocomineError when two images have one file name up to its ending: they would share a mask."""
     seen: dict[str, str] = {}
     for name in source.images.texts("file_name", rows):
-        other = seen.setdefault(PurePosixPath(name or "").stem, name or "")
+        mask = mask_name(name or "")
+        other = seen.setdefault(mask, name or "")
         if other != name:
             raise CocomineError(
-                f"subset: {other} and {name} would share one mask, {PurePosixPath(other).stem}.png",
+                f"subset: {other} and {name} would share one mask, {mask}",
                 "mine them into two subsets (source_splits, exclude_images), or rename one of them at the source",
             )
 

@@ -69,7 +69,12 @@ def overlay(mask_path: Path, size: tuple[int, int], colours: Sequence[Sequence[i
         raise CocomineError(
             f"{mask_path}: no such file", f"draw it again with: {commands().again('rasterize_masks')}"
         ) from error
-    layer = Image.fromarray(labels.astype(np.uint8)).resize(size, Image.Resampling.NEAREST)
+    layer = Image.fromarray(labels).resize(size, Image.Resampling.NEAREST)
+    if void > 255:  # more classes than a palette has colours
+        table = np.zeros((void + 1, 4), np.uint8)
+        table[1 : len(colours), :3], table[1 : len(colours), 3] = colours[1:], OVERLAY_OPACITY
+        table[void] = 120, 120, 120, VOID_OPACITY
+        return data_uri(_encoded(Image.fromarray(table[np.asarray(layer)]), "PNG", optimize=True), "image/png")
     palette, alpha = bytearray(768), bytearray(256)
     for label, colour in enumerate(colours):
         palette[3 * label : 3 * label + 3] = bytes(int(part) for part in colour)

@@ -4,12 +4,13 @@ import logging
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 from typing import Any
 
 from cocomine.base.errors import CocomineError
 from cocomine.base.files import read_json, read_table, write_json, write_text
 from cocomine.coco.by_image import RecordsByImage
+from cocomine.coco.names import mask_name
 from cocomine.reporting import charts, facts, pictures
 from cocomine.reporting.page import render
 from cocomine.reporting.runs import Run, read_run
@@ -157,7 +158,7 @@ def _gallery(
     if reason or inputs.store_dir is None:
         return content, []
     present = _labels_by_image(inputs.subset_dir, names)
-    drawable = {int(row["image_id"]): row for row in images if (masks / _mask_name(row)).is_file()}
+    drawable = {int(row["image_id"]): row for row in images if (masks / mask_name(row["file_name"])).is_file()}
     chosen = sorted(_chosen(list(drawable), present, inputs.pictures, split_of))
     captions = _captions(inputs.subset_dir, set(chosen))
     drawn, shown = [], []
@@ -168,7 +169,7 @@ def _gallery(
         thumbnail, size = pictures.thumbnail(
             inputs.store_dir / row["store_path"], (int(row["width"]), int(row["height"]))
         )
-        mask = pictures.overlay(masks / _mask_name(row), size, colours, labels["void"])
+        mask = pictures.overlay(masks / mask_name(row["file_name"]), size, colours, labels["void"])
         drawn.append(Drawn(thumbnail, mask, size, found))
         classes = [names[label] for label in found]
         caption = captions.get(image, "")
@@ -205,10 +206,6 @@ def _chosen(
     quota = round(wanted * len(validation) / max(1, len(images)))
     chosen = pictures.choose(validation, present, quota, SALT)
     return chosen + pictures.choose(others, present, wanted - len(chosen), SALT)
-
-
-def _mask_name(row: Mapping[str, str]) -> str:
-    return f"{PurePosixPath(row['file_name']).stem}.png"
 
 
 def _labels_by_image(folder: Path, names: Mapping[int, str]) -> dict[int, set[int]]:

@@ -24,10 +24,11 @@ from cocomine.base.errors import CocomineError
 from cocomine.base.files import atomic_path, read_table, sha256_of_file, write_json, write_table
 from cocomine.base.pool import in_order
 from cocomine.base.progress import Progress
+from cocomine.coco.labels import read_labels
 from cocomine.coco.tasks import VOID
 from cocomine.images.grid import nearest_indices
 from cocomine.images.opening import ImageError, read_file, rgb_of
-from cocomine.masks.inputs import ImageRow, read_drawn_labels, read_images
+from cocomine.masks.inputs import ImageRow, read_images
 from cocomine.sources.proof import changed_images
 from cocomine.sources.selection import read_lock
 from cocomine.tensors.settings import TensorSettings
@@ -106,12 +107,17 @@ def pack_tensors(
     sides = _sides(split, rows)
     if not rows:
         raise CocomineError(f"{images}: no images to pack", "ask for more in the subset's query")
+    if not (masks_dir / "semantic").is_dir():
+        raise CocomineError(
+            f"{masks_dir}: no semantic masks to train on",
+            "set masks.outputs: [semantic], and masks.boxes: fill where objects have boxes only; then draw them again",
+        )
     out_dir.mkdir(parents=True, exist_ok=True)
     shape = (len(rows), settings.size, settings.size)
     with atomic_path(out_dir / "images.npy") as images_file, atomic_path(out_dir / "masks.npy") as masks_file:
         header = _create(images_file, (*shape, 3))
         assert header == _create(masks_file, shape)
-        largest = VOID - 1 if labels is None else len(read_drawn_labels(labels).names) - 1
+        largest = VOID - 1 if labels is None else _largest_label(labels)
         job = Job(store_dir, masks_dir / "semantic", images_file, masks_file, header, settings.size,
                   settings.image_filter, largest)  # fmt: skip
         refused, pixels = _pack_all(rows, sides, job, threads, settings.bad_images == "stop")
@@ -139,6 +145,17 @@ def pack_tensors(
     )
     write_json(out_dir / "manifest.json", manifest)
     return manifest
+
+
+def _largest_label(labels: Path) -> int:
+    """Return the largest label; raise CocomineError when there are more than the bytes of the tensors tell apart."""
+    largest = len(read_labels(labels)) - 1
+    if largest >= VOID:
+        raise CocomineError(
+            f"{labels}: {largest} classes, and tensors hold up to {VOID - 1}",
+            f"train on a subset with at most {VOID - 1} categories; exports and masks hold more",
+        )
+    return largest
 
 
 def _sides(split: Path | None, rows: Sequence[ImageRow]) -> dict[int, tuple[str, str]]:
@@ -229,22 +246,20 @@ def _pack_one(job: Job, row: ImageRow, image_out: Bytes, mask_out: Bytes) -> Ref
     resized = resize_image(rgb, job.size, job.image_filter)
     del content, rgb
     try:
-        with Image.open(job.masks_dir / f"{row.stem}.png") as picture:
+        with Image.open(job.masks_dir / row.mask) as picture:
             if picture.mode not in ("P", "L"):
-                return refuse("mask-not-labels", f"{row.stem}.png has mode {picture.mode}, expected 8-bit labels")
+                return refuse("mask-not-labels", f"{row.mask} has mode {picture.mode}, expected 8-bit labels")
             mask = np.asarray(picture)
             colors = len(picture.getpalette("RGB") or []) // 3
             if picture.mode == "P" and mask.max(initial=0) >= colors:
-                return refuse(
-                    "mask-palette-too-small", f"{row.stem}.png holds {mask.max()}, its palette {colors} colours"
-                )
+                return refuse("mask-palette-too-small", f"{row.mask} holds {mask.max()}, its palette {colors} colours")
     except FileNotFoundError:
-        return refuse("mask-missing", f"{row.stem}.png was not drawn")
+        return refuse("mask-missing", f"{row.mask} was not drawn")
     except UNREADABLE as error:
-        return refuse("mask-undecodable", f"{row.stem}.png: {error}")
+        return refuse("mask-undecodable", f"{row.mask}: {error}")
     known = mask[mask != VOID]
     if known.max(initial=0) > job.largest_label:
-        detail = f"{row.stem}.png holds {known.max()}, the largest label is {job.largest_label}"
+        detail = f"{row.mask} holds {known.max()}, the largest label is {job.largest_label}"
         return refuse("mask-label-unknown", detail)
     if mask.shape != (row.height, row.width):
         found = f"{mask.shape[1]} × {mask.shape[0]}"

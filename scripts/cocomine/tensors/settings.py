@@ -1,4 +1,4 @@
-"""The config's `tensors` section: the size of the tensors and how photographs are reduced to it."""
+"""The config's `tensors` section: the size of the tensors and how images are reduced to it."""
 
 import dataclasses
 from collections.abc import Mapping

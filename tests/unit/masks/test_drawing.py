@@ -205,7 +205,7 @@ def test_refuse_sets_overlapping_images_aside_and_names_both_objects(tmp_path: P
     ]  # fmt: skip
     content = document(annotations, images=2)
     manifest = drawn(tmp_path, content, MaskSettings(overlap="refuse", contact_sheet=0))
-    assert manifest["counts"]["images"] == {"in": 2, "drawn": 1, "refused": 1}
+    assert manifest["counts"]["images"] == {"in": 2, "drawn": 1, "refused": 1, "without_masks": 0}
     (line,) = read_table(tmp_path / "masks" / "refused.tsv")
     assert line["reason"] == "objects-overlap"
     assert "annotations 1 and 2" in line["detail"]
@@ -370,6 +370,82 @@ def test_a_box_without_an_outline_can_be_filled_or_take_its_image_out(tmp_path: 
     assert [row["image_id"] for row in read_table(tmp_path / "masks" / "refused.tsv")] == ["2"]
 
 
+def nested(*names: str) -> dict[str, Any]:
+    """Return a document of images with these file names, each with one box of its number's size."""
+    content = document([thing(n, 1, box(1, 1, n + 2, 3), image=n) for n in range(1, len(names) + 1)], images=len(names))
+    for image, name in zip(content["images"], names, strict=True):
+        image["file_name"] = name
+    return content
+
+
+def test_masks_nest_as_their_images_do(tmp_path: Path) -> None:
+    content = nested("cam1/1.jpg", "cam2/1.jpg", "cam2/deep/a.b.jpeg", "1.jpg")
+    drawn(tmp_path, content, MaskSettings(outputs=ALL, contact_sheet=4))
+    for output in ALL:
+        folder = tmp_path / "masks" / output
+        found = sorted(str(path.relative_to(folder)) for path in folder.rglob("*.png"))
+        assert found == ["1.png", "cam1/1.png", "cam2/1.png", "cam2/deep/a.b.png"]
+    assert np.count_nonzero(np.asarray(Image.open(tmp_path / "masks/semantic/cam1/1.png"))) == 9
+    assert np.count_nonzero(np.asarray(Image.open(tmp_path / "masks/semantic/cam2/1.png"))) == 12
+    records = read_json(tmp_path / "masks" / "panoptic.json")["annotations"]
+    assert [record["file_name"] for record in records][:2] == ["cam1/1.png", "cam2/1.png"]
+
+
+@pytest.mark.parametrize("names", [("a/1.jpg", "a/1.png"), ("../1.jpg",), ("/etc/1.jpg",), ("a/../../1.jpg",)])
+def test_masks_that_would_collide_or_leave_their_folder_are_refused(tmp_path: Path, names: tuple[str, ...]) -> None:
+    with pytest.raises(CocomineError, match=r"would share the mask a/1\.png|leads out of its folder"):
+        drawn(tmp_path / "in", nested(*names), MaskSettings(contact_sheet=0))
+    assert not list(tmp_path.rglob("*.png"))
+
+
+def test_without_any_outline_no_masks_are_drawn_unless_they_are_asked_for(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    boxes = document([box_alone(1, 1, 2, 2, 5, 5), box_alone(2, 3, 5, 5, 10, 10)])
+    caplog.set_level(logging.INFO)
+    manifest = drawn(tmp_path, boxes, MaskSettings(contact_sheet=0))
+    assert manifest["settings"]["outputs"] == ()
+    assert manifest["counts"]["images"] == {"in": 1, "drawn": 0, "refused": 0, "without_masks": 1}
+    assert "no object of the subset has an outline" in caplog.text
+    assert not list((tmp_path / "masks").rglob("*.png"))
+    assert [list(read_table(tmp_path / name)) for name in ("masks.tsv", "masks/refused.tsv", "masks/images.tsv")] == [
+        [], [], []
+    ]  # fmt: skip
+    for wanted in (MaskSettings(outputs=("semantic",), contact_sheet=0), MaskSettings(boxes="fill", contact_sheet=0)):
+        drawn(tmp_path, boxes, wanted)
+        assert set(np.unique(mask(tmp_path))) == ({0, 255} if wanted.outputs else {0, 1, 2})
+    one = document([box_alone(1, 1, 2, 2, 5, 5), thing(2, 3, box(6, 6, 4, 4))])
+    assert drawn(tmp_path, one, MaskSettings(contact_sheet=0))["settings"]["outputs"] == ("semantic",)
+    unwanted = document([box_alone(1, 1, 2, 2, 5, 5), thing(2, 91, box(6, 6, 4, 4))])
+    assert drawn(tmp_path, unwanted, MaskSettings(contact_sheet=0))["settings"]["outputs"] == ()
+    assert drawn(tmp_path, one, MaskSettings(outputs=(), contact_sheet=0))["counts"]["images"]["without_masks"] == 1
+
+
+def test_more_than_254_classes_are_drawn_in_16_bits(tmp_path: Path) -> None:
+    categories = [{"id": 10 * n, "name": f"class {n}"} for n in range(1, 1204)]
+    labels = {category["id"]: n for n, category in enumerate(categories, 1)}
+    annotations = [
+        thing(1, 12030, box(1, 1, 4, 4)), thing(2, 2550, box(8, 1, 4, 4)), thing(3, 10, box(8, 8, 6, 6)),
+        thing(4, 2560, box(20, 2, 5, 5), crowd=1), box_alone(5, 30, 1, 12, 5, 5), thing(6, 20, box(10, 10, 6, 6)),
+    ]  # fmt: skip
+    for border in (0, 1):
+        wanted = MaskSettings(outputs=ALL, overlap="void", border=border, contact_sheet=1)
+        manifest = drawn(tmp_path, document(annotations) | {"categories": categories}, wanted, categories=categories)
+        expected = draw(wanted, 20, 30, annotations, labels)
+        shown = np.where(expected.semantic == 255, 65535, expected.semantic)
+        found = mask(tmp_path)
+        # Label 255 is a class here, so the oracle's void is told from it by where the class lies.
+        assert (found[2:4, 9:11] == 255).all()
+        assert np.array_equal(found[:, 13:], shown[:, 13:])
+        assert (found[2:4, 2:4] == 1203).all()
+        assert Image.open(tmp_path / "masks/semantic/000000000001.png").mode == "I;16"
+        assert manifest["pixels"]["void"] == np.count_nonzero(found == 65535)
+        assert sum(manifest["pixels"].values()) == 600
+        lines = {row["label"]: int(row["pixels"]) for row in read_table(tmp_path / "masks.tsv")}
+        assert lines["1203"] == np.count_nonzero(found == 1203)
+        assert lines["255"] == np.count_nonzero(found == 255)
+
+
 def test_the_box_of_an_unwanted_class_neither_draws_nor_excludes(tmp_path: Path) -> None:
     annotations = [thing(1, 1, box(2, 2, 4, 4)), box_alone(2, 91, 5, 5, 10, 10)]
     for boxes in ("void", "fill", "exclude"):
@@ -395,19 +471,11 @@ def test_palette_shows_the_labels_colours_and_reads_back_as_labels(tmp_path: Pat
     assert picture.convert("RGB").getpixel((5, 5)) == tuple(labels_of(CATEGORIES)["labels"][2]["color"])
 
 
-def test_images_that_would_share_a_mask_are_named(tmp_path: Path) -> None:
-    content = document([], images=2)
-    content["images"][1]["file_name"] = "other/000000000001.png"
-    with pytest.raises(CocomineError, match="would share the mask"):
-        drawn(tmp_path, content, MaskSettings(contact_sheet=0))
-
-
-def test_more_classes_than_eight_bits_hold_are_refused(tmp_path: Path) -> None:
+def test_254_classes_are_still_drawn_in_8_bits(tmp_path: Path) -> None:
     many = [{"id": n, "name": f"class {n}"} for n in range(1, 256)]
-    with pytest.raises(CocomineError, match="255 classes do not fit"):
-        drawn(tmp_path, document([]), MaskSettings(contact_sheet=0), categories=many)
     drawn(tmp_path, document([thing(1, 254, box(2, 2, 9, 9))]), MaskSettings(contact_sheet=0), categories=many[:-1])
     assert mask(tmp_path)[5, 5] == 254
+    assert Image.open(tmp_path / "masks/semantic/000000000001.png").mode == "P"
 
 
 def test_a_folder_of_the_users_is_not_replaced(tmp_path: Path) -> None:

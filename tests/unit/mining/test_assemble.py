@@ -15,6 +15,7 @@ from cocomine.base.errors import CocomineError
 from cocomine.coco.reader import load_document
 from cocomine.mining import interference
 from cocomine.mining.assemble import assemble
+from cocomine.mining.outputs import labels_document
 from cocomine.mining.settings import SubsetSettings
 from helpers.mined import build, lines, subset
 from helpers.small_documents import annotation, document
@@ -350,19 +351,22 @@ def test_stuff_is_restricted_to_the_subset(tmp_path):
     assert written["categories"] == stuff["categories"]
 
 
-def test_more_categories_than_a_mask_has_labels_are_refused_before_an_image_is_fetched(tmp_path):
+def test_more_categories_than_a_byte_tells_apart_make_void_two_bytes(tmp_path):
     categories = [{"id": n, "name": f"kind {n}", "supercategory": "x" if n < 9 else "y"} for n in range(1, 301)]
     content = document([annotation(1, category_id=3), annotation(2, category_id=299)], categories=categories)
-    with pytest.raises(
-        CocomineError, match="300 categories, but the byte of a mask's pixel tells at most 254"
-    ) as caught:
-        build(tmp_path, {"instances_a": content})
-    assert "under `categories`" in caught.value.hint
-    assert not (tmp_path / "out" / "selection.tsv").exists()
+    build(tmp_path, {"instances_a": content})
+    labels = json.loads((tmp_path / "out" / "labels.json").read_text())
+    assert (len(labels["labels"]), labels["void"], labels["category_to_label"]["300"]) == (301, 65535, 300)
     folder = tmp_path / "some"
     folder.mkdir()
     build(folder, {"instances_a": content}, {"categories": [{"supercategory": "x"}]})
-    assert len(json.loads((folder / "out" / "labels.json").read_text())["labels"]) == 9
+    labels = json.loads((folder / "out" / "labels.json").read_text())
+    assert (len(labels["labels"]), labels["void"]) == (9, 255)
+
+
+def test_more_categories_than_two_bytes_tell_apart_are_refused():
+    with pytest.raises(CocomineError, match="65535 categories, but the two bytes"):
+        labels_document([None] * 65535)
 
 
 @pytest.mark.parametrize(
