@@ -310,7 +310,7 @@ def test_masks_and_poses_score_as_pycocotools_scores_them_overall_and_in_a_slice
         path.write_text(json.dumps(document))
     assert result["results"] == counted
     assert list(result["all"].values()) == scored_by_pycocotools(path, entries, task)
-    assert list(result["all"]) == list(predictions.KEYPOINT_STATS if task == "keypoints" else predictions.STATS)
+    assert list(result["all"]) == list(detections.KEYPOINT_STATS if task == "keypoints" else detections.STATS)
     assert 0 < result["all"]["AP"] < 1
     (licence,) = [table for table in result["slices"] if table["attribute"] == "licence"]
     cells = {cell["cell"]: cell for cell in licence["cells"]}
