@@ -2,19 +2,24 @@ r"""Score your own model's predictions on a subset's validation images, so that 
 
 Give --masks, a folder of 8-bit PNGs, one for each image whose split is val in the subset's split.tsv, named as it
 (000000000044.png for 000000000044.jpg), of its size, with a label for each pixel; or --results, a COCO results file of
-boxes, masks or keypoints, which pycocotools scores. Writes metrics.json (with slices) into --out-dir; for masks it has
-the trivial baselines, and per_image.tsv and pictures/ of the worst and the best images are written too.
+boxes, masks or keypoints, which pycocotools scores; or --panoptic, a panoptic JSON, with its PNGs in --pngs, for PQ, SQ
+and RQ. Writes metrics.json (with slices) into --out-dir; for masks it has boundary IoU and the trivial baselines, and
+per_image.tsv and pictures/ of the worst and the best images are written too.
 
 Examples:
   python scripts/evaluate_predictions.py --masks my_masks --subset-dir results/animals --out-dir results/mine
   python scripts/evaluate_predictions.py --results yolo.json --task bbox --subset-dir results/animals --out-dir yolo
+  python scripts/evaluate_predictions.py --panoptic p.json --pngs p --subset-dir results/animals --out-dir panoptic
 """
 
 import argparse
 import sys
+from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 from cocomine.base import command
+from cocomine.base.errors import CocomineError
 
 
 def build_parser() -> argparse.ArgumentParser:
@@ -23,6 +28,8 @@ def build_parser() -> argparse.ArgumentParser:
     kind = parser.add_mutually_exclusive_group(required=True)
     kind.add_argument("--masks", type=Path, metavar="DIR", help="folder of predicted masks, {stem}.png")
     kind.add_argument("--results", type=Path, metavar="FILE", help="COCO results file (a JSON list)")
+    kind.add_argument("--panoptic", type=Path, metavar="FILE", help="panoptic JSON of the predictions")
+    parser.add_argument("--pngs", type=Path, metavar="DIR", help="folder of the PNGs of --panoptic")
     parser.add_argument(
         "--values",
         choices=("labels", "categories"),
@@ -39,9 +46,25 @@ def build_parser() -> argparse.ArgumentParser:
         metavar="FILE",
         help="COCO file of the split (default: the one in --subset-dir)",
     )
+    parser.add_argument(
+        "--annotation-pngs", type=Path, metavar="DIR", help="PNGs of a panoptic --annotations (default: masks/panoptic)"
+    )
     parser.add_argument("--store-dir", type=Path, metavar="DIR", help="image store, for the images in pictures/")
     parser.add_argument("--out-dir", type=Path, required=True, metavar="DIR", help="where metrics.json goes")
     return parser
+
+
+def _score_panoptic(options: argparse.Namespace, images: Sequence[int]) -> dict[str, Any]:
+    from cocomine.evaluation import panoptic
+
+    masks = options.subset_dir / "masks"
+    if options.pngs is None:
+        raise CocomineError("--panoptic without --pngs", "name the folder of its PNGs with --pngs")
+    truth = panoptic.read_panoptic(
+        options.annotations or masks / "panoptic.json", options.annotation_pngs or masks / "panoptic"
+    )
+    predicted = panoptic.read_panoptic(options.panoptic, options.pngs)
+    return panoptic.score_panoptic(truth, predicted, images, options.out_dir)
 
 
 def main(options: argparse.Namespace) -> int:
@@ -69,6 +92,10 @@ def main(options: argparse.Namespace) -> int:
         beside = verdict.beside_baseline(figure, mask_predictions.better_baseline(result), result["baselines"]["ratio"])
         print(f"mean foreground IoU {shown} over {verdict.counted(result['images'])}; {beside}")
         print(result["slices"]["finding"])
+    elif options.panoptic is not None:
+        result = _score_panoptic(options, split.image_ids)
+        shown = {key: value if value is None else round(value, 4) for key, value in result["all"].items()}
+        print(f"PQ {shown['pq']}, SQ {shown['sq']}, RQ {shown['rq']} over {verdict.counted(result['images'])}")
     else:
         annotations = options.annotations or predictions.annotation_file(
             options.subset_dir, settings.split, options.task

@@ -19,6 +19,7 @@ from cocomine.coco.labels import Labels
 from cocomine.coco.names import mask_name
 from cocomine.evaluation import baselines, pictures, slices
 from cocomine.evaluation.attributes import read_attributes
+from cocomine.evaluation.boundary import SHARE, boundary_counts
 from cocomine.evaluation.evaluation import full_mask
 from cocomine.evaluation.predictions import Split
 from cocomine.learning import metrics
@@ -66,6 +67,7 @@ class _Counts:
     """What was counted: a row of sums an image, for the predictions and for each trivial baseline."""
 
     own: list[metrics.Sums] = field(default_factory=list)
+    boundary: list[npt.NDArray[np.int64]] = field(default_factory=list)
     trivial: dict[str, list[metrics.Sums]] = field(default_factory=dict)
 
 
@@ -88,7 +90,10 @@ def score_masks(predicted: MaskPredictions, settings: EvaluationSettings, out_di
         "images": len(split.image_ids),
         "labels": labels.rows(),
         "full_resolution": metrics.summary(sums, labels.names)
-        | {"intervals": metrics.bootstrap(sums, labels.names, draws, confidence, 0)},
+        | {
+            "intervals": metrics.bootstrap(sums, labels.names, draws, confidence, 0),
+            "boundary_iou": _boundary_iou(counts.boundary, labels),
+        },
         "baselines": {
             kind: {"full_resolution": metrics.summary(metrics.joined(some), labels.names)}
             for kind, some in counts.trivial.items()
@@ -100,6 +105,16 @@ def score_masks(predicted: MaskPredictions, settings: EvaluationSettings, out_di
     _write_images(out_dir / "per_image.tsv", split, labels, sums, errors)
     _draw_extremes(predicted, sums, errors, settings.pictures, out_dir / "pictures")
     return result
+
+
+def _boundary_iou(counts: Sequence[npt.NDArray[np.int64]], labels: Labels) -> dict[str, Any]:
+    """Return the boundary IoU of each class over all images, and its mean over the foreground."""
+    values = metrics.iou(*np.sum(counts, axis=0))
+    return {
+        "width": f"{SHARE} of the diagonal",
+        "mean_foreground": metrics.number(metrics.mean_of_known(values[1:])),
+        "per_class": {name: metrics.number(value) for name, value in zip(labels.names, values.tolist(), strict=True)},
+    }
 
 
 def _count(predicted: MaskPredictions) -> _Counts:
@@ -120,6 +135,7 @@ def _count(predicted: MaskPredictions) -> _Counts:
                     "pixels are the labels of labels.json; give --values categories if they are COCO category ids",
                 )
             counts.own.append(metrics.measure_labels(found, truth, len(labels)))
+            counts.boundary.append(np.stack(boundary_counts(found, truth, len(labels))))
             for kind, mask in constant.items():
                 large = baselines.enlarged(mask, *truth.shape)
                 counts.trivial[kind].append(metrics.measure_labels(large, truth, len(labels)))
