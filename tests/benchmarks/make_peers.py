@@ -30,7 +30,10 @@ WANTED: dict[str, tuple[list[str], list[str]]] = {
     ),
     "supervision": (["supervision==0.29.1"], ["python", "-c", "import supervision; print(supervision.__version__)"]),
     # With torch for CUDA, 5 GB: torchvision, which it needs, does not import beside torch for CPUs from elsewhere.
-    "ultralytics": (["ultralytics==8.4.190"], ["python", "-c", "import ultralytics; print(ultralytics.__version__)"]),
+    "ultralytics": (
+        ["ultralytics==8.4.190", "pycocotools==2.0.11"],
+        ["python", "-c", "import ultralytics; print(ultralytics.__version__)"],
+    ),
     "webdataset": (
         ["webdataset==1.0.2", "pillow"],
         ["python", "-c", "import webdataset; print(webdataset.__version__)"],

@@ -1,8 +1,10 @@
 """The programs that we are compared with, each in an environment of its own under .peers/ (make_peers.py)."""
 
+import json
 import os
 import subprocess
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -63,3 +65,28 @@ def gsutil(boto: Path, home: Path, *arguments: str, timeout: float = 300.0) -> s
     return subprocess.run(
         [str(program), *arguments], env=environment, capture_output=True, text=True, timeout=timeout, check=False
     )
+
+
+def peer(name: str) -> Path:
+    """Return the Python of a peer's environment, or skip the test and say why."""
+    path = PEERS / name / "bin" / "python"
+    if not path.exists():
+        pytest.skip(f"not run: {name} is not installed (python tests/benchmarks/make_peers.py {name})")
+    return path
+
+
+def told_by(name: str, program: str, *arguments: object, home: Path, timeout: float = 300.0) -> Any:
+    """Run a program in a peer's environment, with no way out and `home` as its home; return the JSON it prints last."""
+    environment = {
+        "PATH": os.environ["PATH"],
+        "HOME": str(home),
+        "LC_ALL": "C.UTF-8",
+        "HF_HUB_OFFLINE": "1",
+        "YOLO_OFFLINE": "true",
+        "YOLO_CONFIG_DIR": str(home),
+        "MPLCONFIGDIR": str(home),
+    }
+    command = [str(peer(name)), "-c", program, *map(str, arguments)]
+    done = subprocess.run(command, env=environment, cwd=home, capture_output=True, text=True, timeout=timeout)
+    assert done.returncode == 0, done.stdout + done.stderr
+    return json.loads(done.stdout.splitlines()[-1])

@@ -308,7 +308,7 @@ FORMATS = (
         writer=Detect,
         what=_LAYOUT + "then centre, width and height of its box as shares of the image; data.yaml names the classes.",
         read_by="Ultralytics, supervision",
-        load='ultralytics.YOLO("yolo11n.pt").train(data="{folder}/data.yaml")',
+        load='ultralytics.YOLO("yolo26n.pt").train(data="{folder}/data.yaml")',
         by_stem=True,
     ),
     Format(
@@ -316,7 +316,7 @@ FORMATS = (
         writer=Segment,
         what=_LAYOUT + "then the points of its outline as shares of the image; data.yaml names the classes.",
         read_by="Ultralytics, supervision",
-        load='ultralytics.YOLO("yolo11n-seg.pt").train(data="{folder}/data.yaml")',
+        load='ultralytics.YOLO("yolo26n-seg.pt").train(data="{folder}/data.yaml")',
         by_stem=True,
     ),
     Format(
@@ -325,7 +325,7 @@ FORMATS = (
         what=_LAYOUT + "its box as yolo-detect has it, then x, y and visibility of each keypoint; data.yaml names the "
         "classes that have keypoints, and which of these change places in a mirror.",
         read_by="Ultralytics",
-        load='ultralytics.YOLO("yolo11n-pose.pt").train(data="{folder}/data.yaml")',
+        load='ultralytics.YOLO("yolo26n-pose.pt").train(data="{folder}/data.yaml")',
         by_stem=True,
     ),
     Format(
