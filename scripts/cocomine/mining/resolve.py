@@ -2,20 +2,18 @@
 
 from __future__ import annotations
 
-import json
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
 from cocomine.annotations.arrow import flags
-from cocomine.annotations.records import FIRST_WORD_ID, LARGEST_ID, as_id, as_integer
+from cocomine.annotations.records import FIRST_WORD_ID, as_id
 from cocomine.base.errors import CocomineError
-from cocomine.base.files import read_table
 from cocomine.mining.arrays import Mask
+from cocomine.mining.image_list import image_list, plain_name
 from cocomine.mining.index import Source, licences_of_split, nearest
 from cocomine.mining.settings import CategoryRef, Range, SubsetSettings
 
@@ -141,63 +139,27 @@ def licence_mask(source: Source, wanted: Sequence[int | str]) -> Mask:
     return result
 
 
-def image_list_mask(source: Source, items: Sequence[int | str] | str, key: str, strict: bool) -> Mask:
-    """Images that a list names, by id or by file name.
+def image_list_mask(source: Source, items: Sequence[int | str] | str, key: str) -> tuple[Mask, str]:
+    """Images that a list names, by id, file name or path in the store; and what to tell of entries that name none.
 
-    A text is the path of a file with the list. With `strict`, raises CocomineError for an item that is no image of the
-    source.
+    `items` are the entries, or the path of a file of them. An id is that of a file or a new one.
     """
-    wanted = read_image_list(Path(items), key) if isinstance(items, str) else list(items)
-    ids = {item for item in wanted if isinstance(item, int)}
-    texts = {item for item in wanted if isinstance(item, str)}
-    # A text of digits may be an id that was read from a file, or a name without its suffix; any other may be an id too.
-    numbers = {text: as_id(text)[0] for text in texts if as_id(text)[0] >= 0}
-    column = source.images["id"]
-    possible = {number for number in ids | set(numbers.values()) if 0 <= number <= LARGEST_ID}  # no image has another
-    result: Mask = np.isin(column, np.array(sorted(possible), dtype=np.int64))
-    seen: set[int | str] = set(column[result].tolist())
-    seen |= {text for text, number in numbers.items() if number in seen}
-    names = texts - {text for text in numbers if as_integer(text)[0] >= 0}
-    if names:
-        value_set = pa.array(sorted(names), pa.string())
-        parts = [part.arrow("file_name") for part in source.images.parts]
-        by_name: Mask = np.concatenate([flags(pc.is_in(part, value_set=value_set)) for part in parts])
-        result = result | by_name
-        seen |= {name for name in source.images.texts("file_name", np.flatnonzero(by_name)) if name is not None}
-    missing = sorted((item for item in wanted if item not in seen), key=str)
-    if missing and strict:
-        raise CocomineError(
-            f"subset: {key}: {len(missing)} of {len(wanted)} are no image of the source, such as {missing[0]!r}",
-            "give image ids or file names of the splits that the subset uses, or remove them from the list",
+    wanted = image_list(items, f"subset: {key}")
+    ids, names = np.array(sorted(wanted.ids), dtype=np.int64), pa.array(sorted(wanted.names), pa.string())
+    stated, own = source.images["id"], source.image_ids
+    result: Mask = np.isin(stated, ids) | np.isin(own, ids)
+    seen_ids = set(stated[result].tolist()) | set(own[result].tolist())
+    seen_names: set[str] = set()
+    for column in ("file_name", "store_path") if len(names) else ():
+        by_name: Mask = np.concatenate(
+            [flags(pc.is_in(_slashes(part.arrow(column)), value_set=names)) for part in source.images.parts]
         )
-    return result
+        result = result | by_name
+        found = source.images.texts(column, np.flatnonzero(by_name))
+        seen_names |= {plain_name(name) for name in found if name is not None}
+    unmatched = wanted.unmatched(seen_ids, seen_names)
+    return result, f"{key}: {wanted.told(unmatched, 'of the source')}" if unmatched else ""
 
 
-def read_image_list(path: Path, key: str) -> list[int | str]:
-    """Read a list of images: a .json array, a .tsv with a column image_id, or a text file with one a line.
-
-    In a text file, blank lines and lines that open with # are passed over.
-    """
-    readers: dict[str, Callable[[Path], Iterable[int | str]]] = {
-        ".json": lambda file: json.loads(file.read_text("utf-8")),
-        ".tsv": lambda file: [int(row["image_id"]) for row in read_table(file)],
-    }
-    try:
-        items = list(readers.get(path.suffix, _lines)(path))
-        if not all(isinstance(item, int | str) and not isinstance(item, bool) for item in items):
-            raise ValueError("its items are not all ids or names")
-    except OSError as error:
-        raise CocomineError(
-            f"subset: {key}: {path}: cannot be read: {error.strerror or error}", "give the path from the folder of work"
-        ) from error
-    except (ValueError, KeyError, TypeError) as error:
-        raise CocomineError(
-            f"subset: {key}: {path}: not a list of images: {error}",
-            "write one id or file name a line, a .tsv with a column image_id, or a .json array",
-        ) from error
-    return items
-
-
-def _lines(file: Path) -> list[int | str]:
-    lines = (line.strip() for line in file.read_text("utf-8").splitlines())
-    return [line for line in lines if line and not line.startswith("#")]
+def _slashes(names: pa.ChunkedArray) -> pa.ChunkedArray:
+    return pc.replace_substring(names, pattern="\\", replacement="/")

@@ -365,11 +365,18 @@ class _Run:
                 "give it with --images-from results/OTHER/split.tsv",
             )
         if query.include_images is not None:
-            mask = image_list_mask(source, query.include_images, "include_images", strict=True)
+            mask, unmatched = image_list_mask(source, query.include_images, "include_images")
+            if unmatched:
+                raise CocomineError(
+                    f"subset: {unmatched}",
+                    "give image ids or file names of the splits that the subset uses, or take them off the list",
+                )
             self.apply("include_images", "in the list of include_images", images=mask)
         if query.exclude_images is not None:
-            mask = ~image_list_mask(source, query.exclude_images, "exclude_images", strict=False)
-            self.apply("exclude_images", "not in the list of exclude_images", images=mask)
+            mask, unmatched = image_list_mask(source, query.exclude_images, "exclude_images")
+            if unmatched:
+                self.note(unmatched)
+            self.apply("exclude_images", "not in the list of exclude_images", images=~mask)
         if query.licenses:
             words = "licence " + " or ".join(map(str, query.licenses))
             self.apply("licenses", words, images=licence_mask(source, query.licenses))

@@ -2,13 +2,13 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
 from cocomine.base.errors import CocomineError
 from cocomine.base.files import rank
+from cocomine.mining.image_list import image_list, plain_name
 from cocomine.splits.choose import balance, nearest, take
 from cocomine.splits.settings import SplitSettings
 
@@ -231,23 +231,36 @@ def _official(pictures: Sequence[Picture], settings: SplitSettings) -> Assignmen
 
 def _lists(pictures: Sequence[Picture], settings: SplitSettings) -> Assignment:
     """Follow the lists to the letter; twins on two sides are an error unless they are allowed."""
-    listed = {"train": _read_list(settings.train_list), "val": _read_list(settings.val_list)}
+    listed = {
+        "train": image_list(settings.train_list, "split.train_list"),
+        "val": image_list(settings.val_list, "split.val_list"),
+    }
+    asked = {name: (one.ids, one.names) for name, one in listed.items()}
     side: dict[int, str] = {}
     for place, picture in enumerate(pictures):
-        names = {str(picture.image_id), picture.file_name}
-        sides = [name for name in ("train", "val") if names & listed[name]]
+        sides = [
+            name
+            for name, (ids, names) in asked.items()
+            if picture.image_id in ids or plain_name(picture.file_name) in names
+        ]
         if len(sides) == 2:
             raise CocomineError(
                 f"split: image {picture.image_id} ({picture.file_name}) is on both lists", "take it off one of them"
             )
         if sides:
             side[place] = sides[0]
-    known = {name for picture in pictures for name in (str(picture.image_id), picture.file_name)}
-    strangers = sorted((listed["train"] | listed["val"]) - known)
-    if strangers:
+    ids = {picture.image_id for picture in pictures}
+    file_names = {plain_name(picture.file_name) for picture in pictures}
+    unmatched = {name: one.unmatched(ids, file_names) for name, one in listed.items()}
+    notes = [
+        f"split.{name}_list: {listed[name].told(entries, 'of the subset')}"
+        for name, entries in unmatched.items()
+        if entries
+    ]
+    if not side:
         raise CocomineError(
-            f"split: {len(strangers)} listed images are not in the subset, the first is {strangers[0]!r}",
-            "take them off the lists, or let the subset's query include them",
+            "split: " + ("; ".join(notes) or "the lists are empty"),
+            "give ids or file names of the subset's images, which images.tsv lists",
         )
     group_side: dict[int, tuple[str, int]] = {}
     for place, name in side.items():
@@ -273,15 +286,4 @@ def _lists(pictures: Sequence[Picture], settings: SplitSettings) -> Assignment:
             else:
                 side[place] = settings.unlisted
     in_val = [side[place] == "val" for place in range(len(pictures))]
-    return Assignment(in_val, [NO_FOLD] * len(pictures), moved=sorted(moved))
-
-
-def _read_list(value: tuple[int | str, ...] | str) -> set[str]:
-    if isinstance(value, str):
-        try:
-            return {line.strip() for line in Path(value).read_text("utf-8").splitlines() if line.strip()}
-        except (OSError, UnicodeDecodeError) as error:
-            raise CocomineError(
-                f"split: the list {value} cannot be read: {error}", "a text file, one name a line"
-            ) from error
-    return {str(name) for name in value}
+    return Assignment(in_val, [NO_FOLD] * len(pictures), moved=sorted(moved), note="; ".join(notes))

@@ -9,7 +9,6 @@ from cocomine.inquiry.count import count_expression, table
 from cocomine.mining import clauses, interference
 from cocomine.mining.clauses import Pairs
 from cocomine.mining.index import licence_names, licences_of, read_source
-from cocomine.mining.resolve import image_list_mask
 from cocomine.mining.select import select
 from cocomine.mining.settings import SubsetSettings
 from helpers.fake_index import make_index
@@ -69,7 +68,7 @@ def ids(source, tmp_path=None, **query):
         ({"licenses": [9]}, "no licence '9'", "4 No known restrictions"),
         ({"categories": ["giraffe"], "none": ["animal"]}, "giraffe stands both", "take it out"),
         ({"categories": ["giraffe"], "max_per_class": {"person": 3}}, "person is none of the wanted", "add it"),
-        ({"include_images": [1, 99]}, "1 of 2 are no image of the source, such as 99", "image ids or file names"),
+        ({"include_images": [1, 99]}, "1 of 2 entries names no image of the source: 99", "image ids or file names"),
         ({"include_images": "nowhere.txt"}, "nowhere.txt: cannot be read", "give the path"),
         ({"categories": ["giraffe"], "caption": "x"}, "has no captions", "add captions"),
     ],
@@ -141,7 +140,7 @@ def test_a_damaged_list_of_licences_lists_what_it_can(tmp_path, listed):
 @pytest.mark.parametrize("item", [2**63, 2**70, "9" * 20, "1" * 5000, -1])
 def test_an_image_number_that_no_image_can_have_is_no_image_of_the_source(source, item):
     assert ids(source, exclude_images=[item]) == ids(source)
-    with pytest.raises(CocomineError, match="1 of 1 are no image of the source"):
+    with pytest.raises(CocomineError, match="1 of 1 entries names no image of the source"):
         ids(source, include_images=[item])
 
 
@@ -155,16 +154,12 @@ def test_a_supercategory_stands_for_any_of_its_categories(source):
     assert ids(source, categories=["GIRAFFE"]) == [1, 2, 5]
 
 
-def test_lists_of_images_are_read_from_every_form_of_file(source, tmp_path):
-    (tmp_path / "list.txt").write_text("# chosen by hand\n1\n\n3.jpg\n")
-    (tmp_path / "list.json").write_text(json.dumps([1, "3.jpg"]))
-    (tmp_path / "list.tsv").write_text("image_id\tnote\n1\tx\n3\ty\n")
-    for name in ("list.txt", "list.json", "list.tsv"):
-        mask = image_list_mask(source, str(tmp_path / name), "include_images", strict=True)
-        assert source.images["id"][mask].tolist() == [1, 3]
-    (tmp_path / "bad.json").write_text('{"a": 1')
-    with pytest.raises(CocomineError, match="not a list of images"):
-        image_list_mask(source, str(tmp_path / "bad.json"), "include_images", strict=True)
+def test_entries_of_exclude_images_that_name_nothing_are_counted_and_named(source, tmp_path, caplog):
+    (tmp_path / "list.txt").write_text("1\nabsent.jpg\n77\n")
+    with caplog.at_level("WARNING", "cocomine"):
+        left = ids(source, exclude_images=str(tmp_path / "list.txt"))
+    assert 1 not in left
+    assert "exclude_images: 2 of 3 entries name no image of the source: 'absent.jpg', '77'" in caplog.text
 
 
 def test_a_caption_pattern_that_would_hang_other_engines_answers_at_once(source, tmp_path):

@@ -124,7 +124,7 @@ def test_lists_are_followed_by_id_and_by_name(tmp_path):
     [
         ({"val_list": (1,)}, "on neither list"),
         ({"val_list": (1,), "train_list": (1, 2)}, "on both lists"),
-        ({"val_list": (99,), "unlisted": "train"}, "not in the subset"),
+        ({"val_list": (99,), "unlisted": "train"}, "1 of 1 entries names no image of the subset: 99"),
         ({"val_list": (1,), "train_list": (2,), "unlisted": "train"}, "near-duplicate"),
         ({"val_list": (1, 2, 3, 4)}, "one side is empty"),
         ({"val_list": "no/such/file"}, "cannot be read"),
@@ -134,6 +134,16 @@ def test_lists_that_do_not_add_up_are_errors_with_a_remedy(settings, words):
     with pytest.raises(CocomineError, match=words) as error:
         assign(pictures(4, {1: 0}), SplitSettings(strategy="lists", **settings))
     assert error.value.hint
+
+
+def test_entries_of_a_list_that_name_nothing_are_counted_and_named():
+    settings = SplitSettings(strategy="lists", val_list=(1, "gone.jpg"), train_list=(2, 3, 4, 77))
+    found = assign(pictures(4), settings)
+    assert found.in_val == [True, False, False, False]
+    assert found.note == (
+        "split.train_list: 1 of 4 entries names no image of the subset: 77; "
+        "split.val_list: 1 of 2 entries names no image of the subset: 'gone.jpg'"
+    )
 
 
 def test_a_twin_of_a_listed_image_follows_it():
