@@ -26,6 +26,7 @@ sys.path.insert(0, str(HOME / "scripts"))
 from cocomine.base.command import advice_of_failed_jobs
 from cocomine.base.commands import record, remember
 from cocomine.configuration.plan import make_plan
+from cocomine.mining.losses import told
 from cocomine.configuration.settings_files import write_settings
 
 STARTED = time.time()
@@ -72,7 +73,8 @@ onstart:
 onsuccess:
     asked = workflow.dag_settings
     whole = not (asked.targets or asked.until or asked.omit_from)
-    atexit.register(print, f"\n{COMMANDS.closing(whole)}")
+    lost = told(Path(subset.folder) for subset in plan.subsets.values())
+    atexit.register(print, "\n".join(["", *lost, COMMANDS.closing(whole)]))
 
 
 onerror:

@@ -9,6 +9,7 @@ by the query; the sums are asserted and printed per kind.
 from __future__ import annotations
 
 import logging
+from collections import Counter
 from collections.abc import Mapping
 from contextlib import ExitStack
 from dataclasses import dataclass
@@ -28,6 +29,7 @@ from cocomine.mining.examine import Spill
 from cocomine.mining.funnel import Funnel
 from cocomine.mining.images import Picked, find_rows, judge, refill
 from cocomine.mining.index import Source, licences_of, read_source, splits_of
+from cocomine.mining.losses import Loss, because, large, warn
 from cocomine.mining.mine import query_values, read_source_of
 from cocomine.mining.outcomes import Ledger
 from cocomine.mining.outputs import (
@@ -119,11 +121,10 @@ class _Assembly:
     def choose(self, picked: Picked, measures_path: Path | None) -> None:
         """Take the selected images, without those that are broken and with spares in their place."""
         source, instances = self.source, self.instances
-        self.funnel = funnel = Funnel(source.image_row, source.class_of, source.images.rows, self.names)
         chosen = {row: role for row, role in zip(picked.rows.tolist(), picked.roles, strict=True) if role != SPARE}
-        funnel.apply(
-            "selected", "as mine_subset selected them", images=self._mask(chosen), annotations=self.objects.written
-        )
+        self.selected = self._mask(chosen)
+        self.funnel = funnel = Funnel(source.image_row, source.class_of, source.images.rows, self.names)
+        funnel.apply("selected", "as mine_subset selected them", images=self.selected, annotations=self.objects.written)
         lost, broken_spares = judge(source, self.query, picked, measures_path)
         if lost:
             instances.set_aside("image", np.array(sorted(lost), dtype=np.int64), lost.__getitem__)
@@ -203,10 +204,13 @@ class _Assembly:
         here = set(self.instances.kept_images.tolist())
         self.regions = [region for region in self.regions if region.pop("row") in here]
         rows = self.instances.kept_images
+        self.late = self._late_losses()
         if not len(rows):
+            why, what_to_do = because(self.late, self.query.policies)
             raise CocomineError(
-                "subset: no image is left after the images were measured and the records checked",
-                "see why in the messages above; check that the store has the source's images",
+                "subset: no image is left after the images were measured and the records checked"
+                + f": {why}" * bool(why),
+                what_to_do or "see why in the messages above; check that the store has the source's images",
             )
         self.funnel.apply(
             "records",
@@ -214,6 +218,25 @@ class _Assembly:
             images=clauses.marked(rows, self.source.images.rows),
             annotations=clauses.marked(self.instances.kept_labels, self.source.annotations.rows),
         )
+
+    def _late_losses(self) -> list[Loss]:
+        """What the measured images and the checked records cost of the images and objects that were selected."""
+        part, source = self.instances, self.source
+        lines = [line for line in self.bench.ledger.quarantined if line.task == "instances"]
+        splits = {name: number for number, name in enumerate(source.split_names)}
+        losses: list[Loss] = []
+        for kind, table, selected, bad in (
+            ("image", source.images, self.selected, part.bad_images),
+            ("annotation", source.annotations, self.objects.written & self.selected[source.image_row], part.bad_labels),
+        ):
+            total = int(np.count_nonzero(selected))
+            counts: Counter[str] = Counter()
+            for line in lines:
+                row = int(table.starts[splits[line.source_split]]) + line.record if line.kind == kind else -1
+                if row >= 0 and selected[row] and not bad[row]:
+                    counts[line.reason] += 1
+            losses += [Loss(kind, "", reason, count, total) for reason, count in sorted(counts.items())]
+        return losses
 
     def _drawn(self) -> list[tuple[Part, Mask]]:
         """The tasks whose annotations make the subset's labels, each with those annotations that get one."""
@@ -285,6 +308,7 @@ class _Assembly:
             source, self.wanted, instances.bad_images, instances.bad_labels, images, annotations, values
         )
         statistics |= {
+            "losses": self.funnel_before["losses"] + self._large(),
             "funnel": self.funnel_before["funnel"],
             "funnel_after_images": self.funnel.as_dict(),
             "conservation": bench.conservation,
@@ -298,7 +322,12 @@ class _Assembly:
         interference.draw(before, after, out / "interference.png")
         bench.ledger.write(out)
         write_json(out / "statistics.json", statistics)
+        warn(self._large())
         return statistics
+
+    def _large(self) -> list[dict[str, Any]]:
+        totals = {loss.kind: loss.of for loss in self.late}
+        return [loss.document(self.query.policies) for loss in large(self.late, totals)]
 
     def _category_ids(self) -> set[int]:
         wanted = {self.source.categories[cls].id for cls in self.wanted.classes}

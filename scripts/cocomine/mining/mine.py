@@ -15,6 +15,7 @@ from cocomine.base.errors import CocomineError
 from cocomine.base.files import canonical_json, write_json, write_table
 from cocomine.coco.tasks import MOST_CLASSES
 from cocomine.mining.index import Source, bad_categories_under, read_source, splits_of
+from cocomine.mining.losses import warn
 from cocomine.mining.outputs import too_many_labels
 from cocomine.mining.select import NEGATIVE, SPARE, WANTED, Selection, select
 from cocomine.mining.settings import SubsetSettings
@@ -51,7 +52,9 @@ def mine(
     if len(selection.wanted.classes) > MOST_CLASSES:
         raise too_many_labels(len(selection.wanted.classes))
     write_table(selection_path, SELECTION_COLUMNS, selection_rows(source, selection))
-    write_json(funnel_path, funnel_document(source, selection))
+    document = funnel_document(source, selection)
+    write_json(funnel_path, document)
+    warn(document["losses"])
     roles = selection.chosen.roles
     kept = int(np.count_nonzero(selection.funnel.annotation_alive))
     log.info(
@@ -116,6 +119,7 @@ def funnel_document(source: Source, selection: Selection) -> dict[str, Any]:
         "caps": {str(source.categories[cls].id): cap for cls, cap in sorted(selection.caps.items())},
         "roles": {role: roles.count(role) for role in (WANTED, NEGATIVE, SPARE)},
         "notes": selection.notes,
+        "losses": [loss.document(selection.query.policies) for loss in selection.losses],
         "funnel": selection.funnel.as_dict(),
     }
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import logging
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import astuple, dataclass, fields
 from pathlib import Path
 
@@ -13,8 +13,9 @@ import numpy as np
 
 from cocomine.annotations.reasons import Reason, masks_by_policy, reasons_of
 from cocomine.base.files import write_table
-from cocomine.mining.arrays import Mask, Rows
+from cocomine.mining.arrays import Array, Mask, Rows
 from cocomine.mining.index import Source
+from cocomine.mining.losses import Loss
 from cocomine.mining.settings import SubsetSettings
 
 log = logging.getLogger("cocomine")
@@ -211,6 +212,48 @@ class Early:
         if self.images[owner]:
             return self.image(owner)[0], "its image is quarantined"
         return Reason.DUPLICATE_ID, "an earlier record has this id"
+
+    def losses(self, labelled: Mask, quarantined: Mask) -> tuple[list[Loss], dict[str, int]]:
+        """What the index costs of the `labelled` annotations, by category, and of the images that hold one.
+
+        `quarantined` says which annotations are. Returns the losses, and how many there are of each kind in all.
+        """
+        source = self.source
+        there = np.bincount(source.class_of[labelled] + 1, minlength=len(source.categories) + 1)
+        names = ["an unknown category", *(category.name for category in source.categories)]
+        found: Counter[tuple[str, str, int]] = Counter()
+        rows = np.flatnonzero(labelled & quarantined)
+        owner = source.image_row[rows]
+        facts = (source.class_of[rows], source.annotations["reasons"][rows] & np.uint64(self.bad), owner >= 0)
+        for row, count in _alike(rows, *facts, *(np.where(owner >= 0, fact[owner], 0) for fact in self._facts())):
+            found["annotation", str(self.label(row)[0]), int(source.class_of[row]) + 1] += count
+        losses = [
+            Loss(kind, names[cls], reason, count, int(there[cls])) for (kind, reason, cls), count in found.items()
+        ]
+        holding = np.zeros(source.images.rows, dtype=bool)
+        holding[source.image_row[labelled & (source.image_row >= 0)]] = True
+        totals = {"annotation": int(there.sum()), "image": int(np.count_nonzero(holding))}
+        rows = np.flatnonzero(self.images & holding)
+        counts: Counter[str] = Counter()
+        for row, count in _alike(rows, *(fact[rows] for fact in self._facts())):
+            counts[str(self.image(row)[0])] += count
+        losses += [Loss("image", "", reason, count, totals["image"]) for reason, count in counts.items()]
+        return losses, totals
+
+    def _facts(self) -> tuple[Array, ...]:
+        """What decides on images, a cell each."""
+        identity = self.source.identity
+        same = self.source.images["id"][identity.original] == self.source.images["id"]
+        reasons = self.source.images["reasons"] & np.uint64(self.bad)
+        return reasons, self.images, identity.ambiguous, identity.repeats, same
+
+
+def _alike(rows: Rows, *columns: Array) -> Iterator[tuple[int, int]]:
+    """Yield a row of each kind of `rows` that agree in all columns, and how many of the kind there are."""
+    if len(rows):
+        table = np.stack([column.astype(np.int64) for column in columns], axis=1)
+        _, first, counts = np.unique(table, axis=0, return_index=True, return_counts=True)
+        yield from zip(rows[first].tolist(), counts.tolist(), strict=True)
 
 
 def _also(found: list[Reason]) -> str:

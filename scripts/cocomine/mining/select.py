@@ -15,6 +15,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -29,6 +30,8 @@ from cocomine.mining.clauses import Pairs
 from cocomine.mining.funnel import Funnel
 from cocomine.mining.identity import repeated
 from cocomine.mining.index import Source, read_split, splits_of
+from cocomine.mining.losses import LOST_OBJECT, Loss, because, large
+from cocomine.mining.outcomes import Early
 from cocomine.mining.resolve import Wanted, image_list_mask, licence_mask, resolve
 from cocomine.mining.settings import CategoryRef, Range, SubsetSettings
 
@@ -92,6 +95,8 @@ class Selection:
     objects: Objects
     caps: dict[int, int] = field(default_factory=dict)
     notes: list[str] = field(default_factory=list)
+    losses: list[Loss] = field(default_factory=list)
+    """What quarantine takes much of."""
 
 
 def bits(column: Array, mask: int) -> Mask:
@@ -270,10 +275,10 @@ def select(
     names = [category.name for category in source.categories]
     images_quarantined, annotations_quarantined = quarantined_by_policy(source, query)
     funnel = funnel_type(source.image_row, source.class_of, source.images.rows, names)
-    run = _Run(source, query, wanted, funnel)
+    run = _Run(source, query, wanted, funnel, Early(source, query, images_quarantined), annotations_quarantined)
     run.apply("records", "valid records", images=~images_quarantined, annotations=~annotations_quarantined)
     run.tell_of_new_ids()
-    run.lost_objects(annotations_quarantined)
+    run.lost_objects()
     run.image_clauses(images_from)
     objects = judge_objects(source, query, wanted, annotations_quarantined)
     run.object_clauses(objects)
@@ -289,14 +294,17 @@ def select(
             negatives_from &= run.captioned
         chosen, caps = run.draw(objects, negatives_from, spares=draw and query.refill)
     run.drop_unwritten(objects)
-    return Selection(query, wanted, funnel, chosen, objects, caps, run.notes)
+    return Selection(query, wanted, funnel, chosen, objects, caps, run.notes, large(*run.losses))
 
 
 class _Run:
     """One selection in progress: the clauses' masks are computed here, the funnel keeps what is left."""
 
-    def __init__(self, source: Source, query: SubsetSettings, wanted: Wanted, funnel: Funnel) -> None:
+    def __init__(
+        self, source: Source, query: SubsetSettings, wanted: Wanted, funnel: Funnel, early: Early, quarantined: Mask
+    ) -> None:
         self.source, self.query, self.wanted, self.funnel = source, query, wanted, funnel
+        self.early, self.quarantined = early, quarantined
         self.size = source.images.rows
         self.notes: list[str] = []
         self.names = [category.name for category in source.categories]
@@ -307,10 +315,33 @@ class _Run:
         self.funnel.apply(clause, words, **masks)
         if not self.funnel.image_alive.any():
             before = self.funnel.steps[-1].images["before"]
+            why, what_to_do = because(self.losses[0], self.query.policies)
+            advice = [what_to_do or _REMEDIES.get(clause, f"loosen {clause}")]
+            advice += ["or set lost_objects: void"] if clause == "lost_objects" else []
             raise CocomineError(
-                f"subset: no image is left after the clause '{clause}' ({words}); before it there were {before}",
-                _REMEDIES.get(clause, f"loosen {clause}"),
+                f"subset: no image is left after the clause '{clause}' ({words}); before it there were {before}"
+                + f"; {why}" * bool(why),
+                "; ".join(advice),
             )
+
+    @cached_property
+    def losses(self) -> tuple[list[Loss], dict[str, int]]:
+        """What quarantine takes of the wanted objects and of the images that hold one."""
+        losses, totals = self.early.losses(self.labelled, self.quarantined)
+        if self.query.lost_objects == "exclude":
+            count = int(np.count_nonzero(self.losing))
+            losses += [Loss("image", "", LOST_OBJECT, count, totals["image"])] * bool(count)
+        return losses, totals
+
+    @cached_property
+    def labelled(self) -> Mask:
+        return labelled_objects(self.source, self.query, self.wanted)
+
+    @cached_property
+    def losing(self) -> Mask:
+        """Valid images that hold a quarantined object."""
+        lost = np.flatnonzero(lost_objects(self.source, self.labelled, self.quarantined))
+        return clauses.marked(images_of(self.source, lost), self.size) & ~self.early.images
 
     def note(self, text: str) -> None:
         self.notes.append(text)
@@ -346,14 +377,9 @@ class _Run:
         if told:
             self.note(f"ids restart: {', '.join(told)} have the id of another record and get a new one (see ids.tsv)")
 
-    def lost_objects(self, quarantined: Mask) -> None:
-        if self.query.lost_objects != "exclude":
-            return
-        labelled = labelled_objects(self.source, self.query, self.wanted)
-        lost = np.flatnonzero(lost_objects(self.source, labelled, quarantined))
-        bad = clauses.marked(images_of(self.source, lost), self.size)
-        if (bad & self.funnel.image_alive).any():
-            self.apply("lost_objects", "every object of a wanted category is valid", images=~bad)
+    def lost_objects(self) -> None:
+        if self.query.lost_objects == "exclude" and self.losing.any():
+            self.apply("lost_objects", "every object of a wanted category is valid", images=~self.losing)
 
     def image_clauses(self, images_from: Path | None) -> None:
         source, query, images = self.source, self.query, self.source.images
