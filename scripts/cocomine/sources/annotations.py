@@ -294,8 +294,9 @@ def _zip_origin(
     place: OriginSettings, inner: str, behaviour: Behaviour, whole: Path, published: Want | None = None
 ) -> ZipOrigin:
     label = public_label(place.url)
-    outer = ZipOrigin(label, lambda: open_bytes(place, behaviour, whole, published), behaviour)
-    return ZipOrigin(f"{label}/{inner}", lambda: outer.nested(inner, whole), behaviour) if inner else outer
+    most = place.max_unpack_ratio
+    outer = ZipOrigin(label, lambda: open_bytes(place, behaviour, whole, published), behaviour, most)
+    return ZipOrigin(f"{label}/{inner}", lambda: outer.nested(inner, whole), behaviour, most) if inner else outer
 
 
 # -- a folder used in place

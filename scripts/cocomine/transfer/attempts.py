@@ -1,9 +1,12 @@
 """Trying again: what is worth another try, how long to wait before it, and what is said when no try helped."""
 
+import errno
 import itertools
+import os
 import random
 import time
 from collections.abc import Callable
+from pathlib import Path
 from typing import TypeVar
 
 from cocomine.transfer.behaviour import Behaviour
@@ -39,6 +42,22 @@ class CorruptedError(Exception):
 
 class ChangedError(Exception):
     """What arrived is what the origin promised, but not what is pinned: another try would bring the same."""
+
+
+class LocalError(OSError):
+    """This machine would not take what came: a full disk, a right, a limit. No other file or origin would do better."""
+
+
+def stops(error: OSError, ours: str) -> bool:
+    """Say whether an error is this machine's; of a right that is lacking, only where it is at our own path `ours`."""
+    if error.errno in (errno.EACCES, errno.EPERM):
+        return ours in (error.filename, error.filename2)
+    return error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EFBIG, errno.EMFILE, errno.ENFILE)
+
+
+def local_error(number: int | None, path: Path | None = None) -> LocalError:
+    """Return the error of that number at a path."""
+    return LocalError(number, os.strerror(number or 0), *([str(path)] if path is not None else []))
 
 
 class Health:
@@ -83,7 +102,7 @@ def persist(behaviour: Behaviour, attempt: Callable[[], T], health: Health | Non
             return result
         health.failed(tries >= behaviour.tries)
         if tries >= behaviour.tries:
-            raise NotServedError("failed", f"{reason} ({tries} tries)")
+            raise NotServedError("failed", f"{reason} ({tries} tries)" if tries > 1 else reason)
         if health.hopeless:
             raise NotServedError("failed", f"{reason} (nothing has come from this origin for long)")
         time.sleep(max(backoff(behaviour, tries), pause))
@@ -99,12 +118,14 @@ def backoff(behaviour: Behaviour, tries: int) -> float:
 def tried(name: str, attempt: Callable[[], Outcome], behaviour: Behaviour, health: Health | None = None) -> Outcome:
     """Return the outcome of `attempt`, tried as often as it is worth; its failure is an outcome too.
 
-    A CocomineError is no failure of one file and is raised.
+    A CocomineError and a LocalError are no failures of one file and are raised.
     """
     try:
         return persist(behaviour, attempt, health)
     except NotServedError as error:
         return Outcome(name, error.status, str(error))  # type: ignore[arg-type]
+    except LocalError:
+        raise
     except (OSError, OverflowError) as error:
         return Outcome(name, "failed", words(error))
 

@@ -22,7 +22,7 @@ from cocomine.transfer.listing import Filter, LocalFile, side_by_side, walk
 from cocomine.transfer.names import FolderGuard, Taken, plain, refusal
 from cocomine.transfer.origins import public_label
 from cocomine.transfer.prefix_lock import PrefixLock, agree
-from cocomine.transfer.receiving import Target, digest_of_file
+from cocomine.transfer.receiving import Target, digest_of_file, room_for
 from cocomine.transfer.records import Facts, Outcome, Want
 from cocomine.transfer.settings import OriginSettings
 from cocomine.transfer.staging import staging
@@ -196,7 +196,9 @@ def download(settings: OriginSettings, root: Path, options: Options) -> None:
             )
         with Progress(f"sync from {label}", len(wants), "file") as progress:
             if wants:
-                _fetch(bucket, root, options, ledger, tally, progress, wants, Moved(needed))
+                moved = Moved(needed)
+                with room_for(needed, lambda: moved.bytes):
+                    _fetch(bucket, root, options, ledger, tally, progress, wants, moved)
             _remove_extras(root, options, tally, progress)
         if not (options.locked or tally.failed):
             lock.write(root, ledger, f"gs://{bucket.name}/{bucket.prefix}")

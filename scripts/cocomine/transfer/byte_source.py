@@ -6,7 +6,9 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, Protocol
 
-from cocomine.transfer.attempts import AgainError, NotServedError, persist
+from cocomine.base.space import size
+from cocomine.transfer.attempts import AgainError, NotServedError, persist, words
+from cocomine.transfer.unpacking import MOST_DIRECTORY
 from cocomine.transfer.web import NO_RANGES, Web
 
 
@@ -43,7 +45,10 @@ class FileSource:
         """Yield the bytes of a range."""
         end = start + length
         while start < end:
-            piece = os.pread(self._file.fileno(), min(1 << 20, end - start), start)
+            try:
+                piece = os.pread(self._file.fileno(), min(1 << 20, end - start), start)
+            except OSError as error:
+                raise NotServedError("failed", words(error)) from error
             if not piece:
                 raise NotServedError("failed", "the file is shorter than it was")
             start += len(piece)
@@ -221,5 +226,9 @@ class SeekableSource(io.RawIOBase):
         return self._fetch(start, end)
 
     def _fetch(self, start: int, end: int) -> bytes:
+        if end - start > MOST_DIRECTORY:
+            raise NotServedError(
+                "refused", f"its directory of {size(end - start)} is larger than {size(MOST_DIRECTORY)}"
+            )
         self.moved += end - start
         return b"".join(self.source.stream(start, end - start))

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 
 from cocomine.base.regular import NotRegularError, why_not
-from cocomine.transfer.attempts import ChangedError, CorruptedError
+from cocomine.transfer.attempts import ChangedError, CorruptedError, LocalError
 from cocomine.transfer.digests import Digester
 from cocomine.transfer.finding import Folder, Found
 from cocomine.transfer.receiving import (
@@ -70,6 +70,8 @@ class FolderOrigin:
             after = found.path.stat()
         except (ChangedError, CorruptedError) as error:
             return Outcome(want.name, "refused", str(error))
+        except LocalError:
+            raise
         except OSError as error:
             return Outcome(want.name, "unreadable" if is_the_file_s(error) else "failed", why_not(error))
         if changed_between(before, after):

@@ -23,7 +23,8 @@ from cocomine.transfer.promises import promised
 from cocomine.transfer.receiving import Target, in_threads, receive
 from cocomine.transfer.records import Facts, Outcome, Want, mismatch
 from cocomine.transfer.settings import OriginSettings
-from cocomine.transfer.web import PIECE, Answer, Web
+from cocomine.transfer.unpacking import bomb, gunzipped
+from cocomine.transfer.web import Answer, Web
 
 SCOPE = "https://www.googleapis.com/auth/devstorage.read_write"
 RESUMED_FROM = 1 << 20  # a broken body is resumed, not begun again, from this many bytes on
@@ -199,7 +200,7 @@ class Bucket:
                 sums = {kind: text for kind, text in known.items() if not getattr(want, kind)}
                 pinned = msgspec.structs.replace(want, generation=generation, **sums)
             if pinned.gzipped and encoded:
-                return _receive_gzip(pinned, answer.stream(), target)
+                return _receive_gzip(pinned, answer.stream(), target, self.settings.max_unpack_ratio)
             length = answer.headers.get("content-length", "")
             if length.isdigit():
                 if 0 <= want.bytes != int(length):
@@ -299,7 +300,7 @@ CREDENTIALS_HINT = (
 )
 
 
-def _receive_gzip(want: Want, pieces: Iterable[bytes], target: Target) -> Outcome:
+def _receive_gzip(want: Want, pieces: Iterable[bytes], target: Target, most: int) -> Outcome:
     """Receive an object that is kept compressed: verify the compressed bytes, write the plain ones."""
     digest = Digester(sha256=False)
 
@@ -309,8 +310,13 @@ def _receive_gzip(want: Want, pieces: Iterable[bytes], target: Target) -> Outcom
             yield piece
 
     def plain() -> Iterator[bytes]:
+        count = 0
         try:
-            yield from inflated(read())
+            for piece in gunzipped(read()):
+                count += len(piece)
+                if reason := bomb(max(digest.bytes, want.bytes), count, most):
+                    raise NotServedError("refused", reason)
+                yield piece
         except zlib.error as error:
             raise CorruptedError(f"corrupted: {error}") from error
         wrong = mismatch(msgspec.structs.replace(want, sha256=""), digest)
@@ -318,33 +324,6 @@ def _receive_gzip(want: Want, pieces: Iterable[bytes], target: Target) -> Outcom
             raise CorruptedError(f"corrupted: {wrong}")
 
     return receive(msgspec.structs.replace(want, bytes=-1, md5="", crc32c=""), plain(), target)
-
-
-def inflated(pieces: Iterable[bytes]) -> Iterator[bytes]:
-    """Yield what gzip members, one behind the other, hold, in pieces of bounded size.
-
-    Zero bytes behind the last member are padding (RFC 1952 allows members only; gzip writes such to tapes). Raises
-    zlib.error for what is no gzip and for what ends too early.
-    """
-    inflate = zlib.decompressobj(31)
-    begun = False  # the present member
-    for piece in pieces:
-        data = piece
-        while data:
-            if inflate.eof:
-                inflate, begun = zlib.decompressobj(31), False
-            if not begun:
-                data = data.lstrip(b"\0")
-                begun = bool(data)
-                continue
-            plain = inflate.decompress(data, PIECE)
-            if plain:
-                yield plain
-            data = inflate.unused_data if inflate.eof else inflate.unconsumed_tail
-        while not inflate.eof and len(plain := inflate.decompress(b"", PIECE)):
-            yield plain
-    if begun and not inflate.eof:
-        raise zlib.error("the compressed object ends too early")
 
 
 def mtime_of(metadata: dict[str, str] | None, created: datetime | None) -> int:

@@ -14,6 +14,7 @@ import msgspec
 from cocomine.base.errors import CocomineError
 from cocomine.base.files import sha256_of_file, write_text
 from cocomine.base.progress import Progress
+from cocomine.base.space import require_space
 from cocomine.transfer.attempts import AgainError, CorruptedError, Health, NotServedError, persist, tried
 from cocomine.transfer.behaviour import Behaviour
 from cocomine.transfer.byte_source import ByteSource, FileSource, LazySource
@@ -129,6 +130,8 @@ class KeptFile:
                     self.part.unlink(missing_ok=True)
                     self.done.unlink(missing_ok=True)
                     write_text(self.version, wanted)
+                there = self.part.stat().st_size if self.part.exists() else 0
+                require_space(self.part.parent, self.size - there, f"{self.label}, fetched whole,")
                 persist(self.web.behaviour, self._fetch)
                 self.part.replace(self.done)
             return FileSource(self.done)

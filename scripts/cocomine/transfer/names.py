@@ -4,6 +4,7 @@ import os
 import unicodedata
 from pathlib import Path
 
+from cocomine.transfer.attempts import local_error, stops
 from cocomine.transfer.records import Status
 
 MOST_BYTES_OF_A_PART = 255 - 40  # file systems allow 255; a temporary name adds up to 40
@@ -69,7 +70,7 @@ class FolderGuard:
         self._known: dict[str, str | None] = {"": None}
 
     def prepare(self, name: str) -> str | None:
-        """Make the folders that `name` needs; return why it is refused, or None."""
+        """Make the folders that `name` needs; return why it is refused, or None. Raises LocalError."""
         return self._folder(name.rpartition("/")[0])
 
     def _folder(self, folder: str) -> str | None:
@@ -90,6 +91,8 @@ class FolderGuard:
         except FileExistsError:
             return f"{folder} is a file where a folder is needed"
         except OSError as error:
+            if stops(error, str(path)):
+                raise local_error(error.errno, path) from error
             return f"cannot make {folder}: {os.strerror(error.errno or 0)}"
         return None
 

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Protocol, runtime_checkable
 from cocomine.base.errors import CocomineError
 from cocomine.base.files import atomic_path
 from cocomine.base.progress import Progress
+from cocomine.base.space import require_space
 from cocomine.transfer.attempts import NotServedError
 from cocomine.transfer.behaviour import Behaviour
 from cocomine.transfer.receiving import Target
@@ -127,7 +128,7 @@ def open_place(settings: OriginSettings, behaviour: Behaviour, kept: Path) -> Pl
     if is_zip(url):
         from cocomine.transfer.zips import ZipOrigin
 
-        return ZipOrigin(label, lambda: open_bytes(settings, behaviour, kept), behaviour)
+        return ZipOrigin(label, lambda: open_bytes(settings, behaviour, kept), behaviour, settings.max_unpack_ratio)
     if url.startswith("gs://"):
         from cocomine.transfer.gcs_origin import GcsOrigin
 
@@ -201,6 +202,7 @@ def copied_whole(source: "ByteSource", url: str, kept: Path) -> "ByteSource":
         nonlocal copied
         if not path.exists():
             copied += 1
+            require_space(kept, source.size, f"{public_label(url)}, fetched whole,")
             with (
                 atomic_path(path) as temporary,
                 open(temporary, "wb") as out,

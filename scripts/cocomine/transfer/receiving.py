@@ -5,20 +5,24 @@ import secrets
 import threading
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TypeVar
 
 import msgspec
 
+from cocomine.base.errors import CocomineError
 from cocomine.base.regular import open_regular
-from cocomine.transfer.attempts import ChangedError, CorruptedError
+from cocomine.base.space import advice, size
+from cocomine.transfer.attempts import ChangedError, CorruptedError, local_error, stops
 from cocomine.transfer.behaviour import Behaviour
 from cocomine.transfer.digests import Digester, changed
 from cocomine.transfer.ledger import Entry, Ledger
 from cocomine.transfer.records import Outcome, Want, mismatch
 
 T = TypeVar("T")
+R = TypeVar("R")
 
 LOOKED_AT = 0.05  # seconds between two looks at what threads have done: to be woken for each file costs as much as it
 
@@ -47,7 +51,8 @@ def receive(want: Want, pieces: Iterable[bytes], target: Target, sure: bool = Fa
     """Write `pieces` to a temporary file, hash them on the way, compare, and put the file in place.
 
     `sure` says that what was read is what lies there, without a promise. Raises CorruptedError when the bytes are not
-    those promised, ChangedError when they are and are not those pinned; the temporary file is then gone.
+    those promised, ChangedError when they are and are not those pinned, LocalError when they cannot be written; the
+    temporary file is then gone.
     """
     staged = target.staged()
     digest = Digester(target.sha256, crc32c=target.sha256 or not want.md5)
@@ -59,6 +64,10 @@ def receive(want: Want, pieces: Iterable[bytes], target: Target, sure: bool = Fa
                 target.moved(len(piece))
         compare(want, digest, sure)
         return in_place(want, staged, digest, target)
+    except OSError as error:
+        if stops(error, str(staged)):
+            raise local_error(error.errno, target.root / want.name) from error
+        raise
     finally:
         staged.unlink(missing_ok=True)
 
@@ -90,6 +99,19 @@ def in_place(want: Want, staged: Path, digest: Digester, target: Target) -> Outc
     return Outcome(want.name, "ok", "", digest.bytes, *sums, mtime_ns, target.origin)
 
 
+@contextmanager
+def room_for(needed: int, moved: Callable[[], int]) -> Iterator[None]:
+    """Within it, an error of this machine also says how much of the `needed` bytes is still to come."""
+    try:
+        yield
+    except OSError as error:
+        told = advice(error)
+        if told is None:
+            raise
+        left = size(max(0, needed - moved()))
+        raise CocomineError(f"{told.message}; about {left} are still to be fetched", told.hint) from error
+
+
 def pieces_of_file(path: Path, size: int = 1 << 20) -> Iterator[bytes]:
     """Yield a file's bytes. Raises NotRegularError where it is a FIFO, a device or a folder."""
     with open_regular(path) as file:
@@ -105,8 +127,8 @@ def digest_of_file(path: Path) -> Digester:
     return digest
 
 
-def in_threads(work: Callable[[T], Outcome], items: Iterable[T], threads: Callable[[], int]) -> Iterator[Outcome]:
-    """Yield the outcomes of `work` on `items`, done by so many threads, as they come; an item is taken when needed.
+def in_threads(work: Callable[[T], R], items: Iterable[T], threads: Callable[[], int]) -> Iterator[R]:
+    """Yield the results of `work` on `items`, done by so many threads, as they come; an item is taken when needed.
 
     How many is asked again with each item.
 
@@ -115,7 +137,7 @@ def in_threads(work: Callable[[T], Outcome], items: Iterable[T], threads: Callab
     """
     source = iter(items)
     taking = threading.Lock()
-    done: deque[Outcome] = deque()
+    done: deque[R] = deque()
     failures: list[BaseException] = []
     running, stopped = 0, False
     ended = threading.Event()

@@ -22,6 +22,7 @@ class OriginSettings:
     requester_pays: str = ""
     endpoint: str = ""
     whole: bool = False
+    max_unpack_ratio: int = 100
 
     @classmethod
     def from_value(cls, value: Any, where: str) -> Self:

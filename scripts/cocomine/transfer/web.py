@@ -2,8 +2,10 @@
 
 import base64
 import contextlib
+import errno
 import json
 import os
+import resource
 import time
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
@@ -14,12 +16,22 @@ import pycurl
 
 from cocomine.base.errors import CocomineError
 from cocomine.transfer.advice import advice_for_host
-from cocomine.transfer.attempts import RETRIED, AgainError, NotServedError, backoff, retry_after
+from cocomine.transfer.attempts import (
+    RETRIED,
+    AgainError,
+    LocalError,
+    NotServedError,
+    backoff,
+    local_error,
+    retry_after,
+)
 from cocomine.transfer.behaviour import Behaviour
 
 PIECE = 256 * 1024  # bytes that are gathered before they are handed on
 MOST_SAID = 64 * 1024  # bytes of an error's body that are read
-MOST_LINES = 200  # libcurl's select stops at 1,024 open files, and each connection needs about four
+FILES_A_LINE = 5  # open ones: the connection, what wakes libcurl, what is written
+OTHER_FILES = 40
+MOST_LINES = 190  # libcurl's select stops at 1,024 open files
 NEAR_LINES = 16  # more connections gain nothing where answers come at once
 NEAR = 0.02  # seconds to the first byte of an answer, for that
 NO_RANGES = "the server does not serve ranges"
@@ -40,7 +52,8 @@ class Web:
 
     def threads(self) -> int:
         """Return how many threads should fetch at a time: few where answers come at once, as far as is known."""
-        most = min(self.behaviour.connections, MOST_LINES)
+        files, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
+        most = max(1, min(self.behaviour.connections, MOST_LINES, (files - OTHER_FILES) // FILES_A_LINE))
         return most if self._answers >= NEAR_LINES and self._first_byte > NEAR else min(most, NEAR_LINES)
 
     def ask(self, method: str, url: str, headers: Mapping[str, str] | None = None, explain: bool = False) -> "Answer":
@@ -268,7 +281,7 @@ class _Line:
         self._head.append(line)
         self.begun = line == b"\r\n" and not self._head[0].partition(b" ")[2].startswith(b"1")
 
-    def _verdict(self, code: int, said: str) -> AgainError | NotServedError | CocomineError:
+    def _verdict(self, code: int, said: str) -> AgainError | NotServedError | LocalError | CocomineError:
         if code == pycurl.E_PEER_FAILED_VERIFICATION:
             reason = said.removeprefix("SSL certificate problem: ").removeprefix("SSL: ")
             return NotServedError("failed", f"its TLS certificate does not verify: {reason}")
@@ -278,6 +291,8 @@ class _Line:
                 "let REQUESTS_CA_BUNDLE name a PEM file, or unset it to trust what the system trusts",
             )
         number = self._easy.getinfo(pycurl.OS_ERRNO)
+        if number in (errno.EMFILE, errno.ENFILE):
+            return local_error(number)
         if code == pycurl.E_COULDNT_CONNECT and number:
             return AgainError(os.strerror(number).lower())
         return AgainError(_REASONS.get(code, "the connection broke"))

@@ -6,22 +6,32 @@ import struct
 import zipfile
 import zlib
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import msgspec
 
 from cocomine.base.errors import CocomineError
 from cocomine.base.files import atomic_path
-from cocomine.transfer.attempts import ChangedError, CorruptedError, NotServedError, persist
+from cocomine.base.space import require_space
+from cocomine.transfer.attempts import (
+    AgainError,
+    ChangedError,
+    CorruptedError,
+    LocalError,
+    NotServedError,
+    persist,
+    tried,
+)
 from cocomine.transfer.behaviour import Behaviour
 from cocomine.transfer.byte_source import ByteSource, FileSource, LazySource, PartSource, SeekableSource
 from cocomine.transfer.names import plain
 from cocomine.transfer.origins import UnseenError
-from cocomine.transfer.receiving import Target, receive
+from cocomine.transfer.receiving import Target, in_threads, receive
 from cocomine.transfer.records import Facts, Outcome, Want
+from cocomine.transfer.unpacking import bomb, inflated
 
+THREADS = 16
 LOCAL_HEADER = struct.Struct("<4s5H3L2H")  # APPNOTE 4.3.7
 LOCAL_MAGIC = b"PK\x03\x04"
 MOST_HEADER = 30 + 8192  # a local header with its name and extra field; those that are longer are not read
@@ -98,11 +108,13 @@ class Directory:
 class ZipOrigin:
     """A zip as an origin of files. `opener` gives its bytes, on first use."""
 
-    def __init__(self, label: str, opener: Callable[[], ByteSource], behaviour: Behaviour, threads: int = 16) -> None:
+    def __init__(
+        self, label: str, opener: Callable[[], ByteSource], behaviour: Behaviour, max_unpack_ratio: int
+    ) -> None:
         self.label = label
+        self._most = max_unpack_ratio
         self._opener = opener
         self._behaviour = behaviour
-        self._threads = threads
         self._source: ByteSource | None = None
         self._directory: Directory | None = None
 
@@ -182,18 +194,14 @@ class ZipOrigin:
                 yield Outcome(want.name, "refused", "the member is encrypted")
             elif member.method not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED):
                 yield Outcome(want.name, "refused", f"compressed by method {member.method}")
+            elif reason := bomb(member.compressed, member.bytes, self._most):
+                yield Outcome(want.name, "refused", reason)
             else:
                 chosen.append((want, member))
-        groups = grouped(chosen)
-        threads = min(self._threads, target.behaviour.connections)
-        with ThreadPoolExecutor(threads) as pool:
-            waiting = []
-            for group in groups:
-                waiting.append(pool.submit(self._group, source, group, target))
-                if len(waiting) >= threads * 4:
-                    yield from waiting.pop(0).result()
-            for future in waiting:
-                yield from future.result()
+        require_space(target.root, sum(member.bytes for _, member in chosen), f"what is taken out of {self.label}")
+        threads = min(THREADS, target.behaviour.connections)
+        for outcomes in in_threads(lambda group: self._group(source, group, target), grouped(chosen), lambda: threads):
+            yield from outcomes
 
     def _group(self, source: ByteSource, group: list[tuple[Want, Member]], target: Target) -> list[Outcome]:
         """Fetch neighbours by one stream; after a fault go on by one request for each that is left."""
@@ -206,7 +214,9 @@ class ZipOrigin:
                     outcomes.append(_receive(reader, want, member, target))
                 reader.go_to(group[-1][1].end)
                 reader.close()
-            except (ChangedError, CorruptedError, NotServedError, OSError):
+            except LocalError:
+                raise
+            except (AgainError, ChangedError, CorruptedError, NotServedError, OSError):
                 pass
         for want, member in group[len(outcomes) :]:
             outcomes.append(self._single(source, want, member, target))
@@ -222,16 +232,8 @@ class ZipOrigin:
             finally:
                 reader.close()
 
-        try:
-            return attempt() if isinstance(source, LazySource) else persist(target.behaviour, attempt)
-        except CorruptedError as error:
-            return Outcome(want.name, "failed", str(error))
-        except ChangedError as error:
-            return Outcome(want.name, "refused", str(error))
-        except NotServedError as error:
-            return Outcome(want.name, error.status, str(error))  # type: ignore[arg-type]
-        except OSError as error:
-            return Outcome(want.name, "failed", error.strerror or str(error))
+        lazy = isinstance(source, LazySource)  # what is damaged there comes the same from the disk
+        return tried(want.name, attempt, replace(target.behaviour, tries=1) if lazy else target.behaviour)
 
     def nested(self, member_name: str, folder: Path) -> ByteSource:
         """Return the bytes of a zip that is a member of this one.
@@ -251,6 +253,8 @@ class ZipOrigin:
             start = member.offset + _skip_header(reader)
             reader.close()
             return PartSource(source, start, member.compressed)
+        if reason := bomb(member.compressed, member.bytes, self._most):
+            raise NotServedError("refused", reason)
         path = folder / f"{Path(member_name).stem}.{member.crc32:08x}-{member.bytes}.zip"
 
         extracted = False
@@ -264,6 +268,7 @@ class ZipOrigin:
             nonlocal extracted
             if not path.exists():
                 extracted = True
+                require_space(folder, member.bytes, f"{member_name}, unpacked,")
                 persist(self._behaviour, lambda: self._extract(source, member, path))
             return FileSource(path)
 
@@ -365,20 +370,16 @@ def _skip_header(reader: Reader) -> int:
 def _content(reader: Reader, member: Member) -> Iterator[bytes]:
     """Yield a member's bytes, uncompressed. Raises CorruptedError when its CRC-32 or size is not the directory's."""
     crc, count = 0, 0
-    inflate = zlib.decompressobj(-15) if member.method == zipfile.ZIP_DEFLATED else None
+    packed = reader.take(member.compressed)
     try:
-        for raw in reader.take(member.compressed):
-            piece = inflate.decompress(raw) if inflate is not None else bytes(raw)
+        for piece in inflated(packed) if member.method == zipfile.ZIP_DEFLATED else map(bytes, packed):
             crc = zlib.crc32(piece, crc)
             count += len(piece)
             if count > member.bytes:
-                break  # a bomb, or corrupted: never write more than was announced
+                break  # never write more than was announced
             yield piece
-        if inflate is not None:
-            piece = inflate.flush()
-            crc = zlib.crc32(piece, crc)
-            count += len(piece)
-            yield piece
+        for _ in packed:  # what follows the end of a stream that ended early
+            pass
     except zlib.error as error:
         raise CorruptedError(f"corrupted: {error}") from error
     if (crc, count) != (member.crc32, member.bytes):

@@ -12,12 +12,13 @@ import pytest
 from cocomine.base import staging as staging_module
 from cocomine.base.errors import CocomineError
 from cocomine.transfer.behaviour import Behaviour
-from cocomine.transfer.gcs import Bucket, inflated, mtime_of
+from cocomine.transfer.gcs import Bucket, mtime_of
 from cocomine.transfer.listing import walk
 from cocomine.transfer.names import collisions
 from cocomine.transfer.s3_origin import S3
 from cocomine.transfer.settings import OriginSettings
 from cocomine.transfer.staging import staging
+from cocomine.transfer.unpacking import gunzipped
 from cocomine.transfer.web import Web
 from helpers.range_server import RangeServer
 
@@ -32,21 +33,21 @@ def pieces(data: bytes, count: int) -> list[bytes]:
 def test_every_member_of_a_gzip_object_is_unpacked(count: int) -> None:
     plain = [bytes(range(256)) * 30, b"", b"second"]
     packed = b"".join(map(gzip.compress, plain)) + bytes(100)
-    assert b"".join(inflated(pieces(packed, count))) == b"".join(plain)
-    assert b"".join(inflated([])) == b""
+    assert b"".join(gunzipped(pieces(packed, count))) == b"".join(plain)
+    assert b"".join(gunzipped([])) == b""
 
 
 def test_a_gzip_object_that_ends_too_early_or_goes_on_as_something_else_is_an_error() -> None:
     packed = gzip.compress(bytes(1000)) + gzip.compress(b"second")
     for wrong in (packed[:-3], packed + b"no gzip", packed + packed[:5]):
         with pytest.raises(zlib.error):
-            list(inflated(pieces(wrong, 50)))
+            list(gunzipped(pieces(wrong, 50)))
 
 
 def test_a_gzip_bomb_is_unpacked_in_small_pieces() -> None:
     packed = gzip.compress(bytes(100_000_000))
     tracemalloc.start()
-    assert sum(map(len, inflated([packed]))) == 100_000_000
+    assert sum(map(len, gunzipped([packed]))) == 100_000_000
     peak = tracemalloc.get_traced_memory()[1]
     tracemalloc.stop()
     assert peak < 2_000_000
