@@ -18,7 +18,7 @@ from cocomine.transfer.lacking import shown
 from cocomine.transfer.ledger import FOLDER, Entry, Ledger
 from cocomine.transfer.names import FolderGuard, collisions, unsafe
 from cocomine.transfer.origins import Origin, Place, UnseenError, by_place, open_origin
-from cocomine.transfer.receiving import Target
+from cocomine.transfer.receiving import Target, room_for
 from cocomine.transfer.records import Facts, Outcome, Status, Want
 from cocomine.transfer.staging import staging, sweep
 
@@ -103,8 +103,8 @@ class Store:
         outcomes, wants = self._look(names, pins)
         if wants:
             with staging(self.root) as folder:
-                self._check_disk(wants)
-                self._fetch(wants, outcomes, folder)
+                needed = self._check_disk(wants)
+                self._fetch(wants, outcomes, folder, needed)
         else:
             sweep(self.root)
         self.ledger.close()
@@ -267,18 +267,21 @@ class Store:
                     left.pop(name)
         return result, list(left), whole
 
-    def _check_disk(self, wants: list[Want]) -> None:
-        """Raise CocomineError when the files will not fit. Sizes of a sample settle it unless it is close."""
+    def _check_disk(self, wants: list[Want]) -> int:
+        """Return about how many bytes the files need. Raises CocomineError when they will not fit.
+
+        Sizes of a sample settle it unless it is close.
+        """
         free = free_bytes(self.root)
         names = [want.name for want in wants]
         if self.settings.use == "hardlink" and self.settings.folder:
-            return
+            return 0
         if len(names) > SAMPLE:
             step = len(names) / SAMPLE
             sizes, *_ = self._sizes([names[int(number * step)] for number in range(SAMPLE)])
             total = sum(count for _, count in sizes.values()) * len(names) // SAMPLE
             if total * 2 < free:
-                return
+                return total
         sizes, *_ = self._sizes(names)
         total = sum(count for _, count in sizes.values())
         if total > free:
@@ -286,15 +289,16 @@ class Store:
                 f"{self.root}: {size(total)} are needed and {size(free)} are free",
                 "make room, mine a smaller subset, or put the store on another disk",
             )
+        return total
 
     # -- fetching
 
-    def _fetch(self, wants: list[Want], outcomes: dict[str, Outcome], folder: Path) -> None:
+    def _fetch(self, wants: list[Want], outcomes: dict[str, Outcome], folder: Path, needed: int) -> None:
         reasons: dict[str, list[str]] = {}
         remaining = {want.name: want for want in wants}
         moved = 0
         started = time.monotonic() - 1e-3  # never a rate out of nothing
-        with Progress(f"sync {self.what}", len(wants), "file") as progress:
+        with Progress(f"sync {self.what}", len(wants), "file") as progress, room_for(needed, lambda: moved):
 
             def count(amount: int) -> None:
                 nonlocal moved

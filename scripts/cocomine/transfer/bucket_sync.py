@@ -196,9 +196,7 @@ def download(settings: OriginSettings, root: Path, options: Options) -> None:
             )
         with Progress(f"sync from {label}", len(wants), "file") as progress:
             if wants:
-                moved = Moved(needed)
-                with room_for(needed, lambda: moved.bytes):
-                    _fetch(bucket, root, options, ledger, tally, progress, wants, moved)
+                _fetch(bucket, root, options, ledger, tally, progress, wants, Moved(needed))
             _remove_extras(root, options, tally, progress)
         if not (options.locked or tally.failed):
             lock.write(root, ledger, f"gs://{bucket.name}/{bucket.prefix}")
@@ -344,7 +342,7 @@ def _fetch(
             else:
                 yield want
 
-    with staging(root) as folder:
+    with staging(root) as folder, room_for(moved.total, lambda: moved.bytes):
         target = Target(
             root,
             folder,

@@ -14,7 +14,7 @@ import msgspec
 from cocomine.base.errors import CocomineError
 from cocomine.base.files import sha256_of_file, write_text
 from cocomine.base.progress import Progress
-from cocomine.base.space import require_space
+from cocomine.base.space import require_space, writing
 from cocomine.transfer.attempts import AgainError, CorruptedError, Health, NotServedError, persist, tried
 from cocomine.transfer.behaviour import Behaviour
 from cocomine.transfer.byte_source import ByteSource, FileSource, LazySource
@@ -183,6 +183,7 @@ class KeptFile:
             elif not answer.headers.get("content-range", "").startswith(f"bytes {start}-"):
                 raise AgainError("another range than the one asked for")
             with (
+                writing(self.part),
                 open(self.part, "ab" if start else "wb") as out,
                 Progress(f"fetch {self.label} whole", total, "B", scale=True) as progress,
             ):

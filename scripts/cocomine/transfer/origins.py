@@ -238,8 +238,7 @@ class SplitOrigin:
     def _part(self, split: str) -> Place:
         if split not in self._parts:
             url = self.settings.url.replace("{split}", urllib.parse.quote(split))
-            options = {f: getattr(self.settings, f) for f in ("credentials", "requester_pays", "endpoint", "whole")}
-            self._parts[split] = self._opener(OriginSettings(url, **options))
+            self._parts[split] = self._opener(replace(self.settings, url=url))
         return self._parts[split]
 
     def holder(self, name: str) -> tuple[Place, str]:

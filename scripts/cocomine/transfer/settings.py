@@ -15,6 +15,8 @@ class OriginSettings:
     or zip; `{split}` in it stands for the first folder of a file's name. `credentials` is `default` (application
     default credentials; for s3 boto3's own search), `anonymous`, or a service account file. `requester_pays` is the
     project that is billed. `endpoint` is another S3 or GCS endpoint. `whole` fetches a zip whole instead of by member.
+    `max_unpack_ratio` is the most times its packed size that a member of a zip, or a gzip object, of over 64 MB may
+    unpack to.
     """
 
     url: str
@@ -38,6 +40,9 @@ class OriginSettings:
                 raise CocomineError(f"{where}.{key}: {checked[key]!r} is not text", "put it in quotation marks")
         if not isinstance(checked.get("whole", False), bool):
             raise CocomineError(f"{where}.whole: {checked['whole']!r} is not true or false", "write true or false")
+        ratio = checked.get("max_unpack_ratio", 1)
+        if isinstance(ratio, bool) or not isinstance(ratio, int) or ratio < 1:
+            raise CocomineError(f"{where}.max_unpack_ratio: {ratio!r} is no number of 1 or more", "for example 100")
         return cls(**checked)
 
 
