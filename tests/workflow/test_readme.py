@@ -30,6 +30,7 @@ def test_every_link_of_every_page_leads_to_a_file() -> None:
     for page in [
         ROOT / "README.md",
         ROOT / "DEVELOPING.md",
+        ROOT / "CONTRIBUTING.md",
         *sorted((ROOT / "docs").glob("*.md")),
         ROOT / "config/README.md",
     ]:
