@@ -1,6 +1,6 @@
-"""Finding near-duplicate pictures among many: a hash to propose pairs, a finer descriptor to accept them.
+"""Finding near-duplicate images among many: a hash to propose pairs, a finer descriptor to accept them.
 
-A pair is proposed when the 64-bit perceptual hash of one picture, cropped in one of 25 ways, is within `distance` bits
+A pair is proposed when the 64-bit perceptual hash of one image, cropped in one of 25 ways, is within `distance` bits
 of the other's. It is accepted when the low frequencies of the two (120 numbers, cropped alike) have a cosine
 similarity of at least `similarity`. All of it is worked out from the 32 x 32 thumbnails that measure_images wrote.
 
@@ -16,6 +16,8 @@ from itertools import combinations
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy.sparse import coo_array
+from scipy.sparse.csgraph import connected_components
 
 from cocomine.base.progress import Progress
 from cocomine.images.descriptors import FREQUENCIES, THUMBNAIL_SIDE, hash_frequencies, projection
@@ -31,6 +33,9 @@ PART_BITS = 16
 FLAT_DEVIATION = 3.0
 BLOCK = 4096
 CANDIDATES_AT_ONCE = 1 << 18
+PAIRS_AT_ONCE = 1 << 16
+SEEN_AT_ONCE = 1 << 15
+"""Candidates between two looks at which images have near-duplicates enough."""
 CROWD = 50
 
 
@@ -47,9 +52,10 @@ class Pairs:
 def find_pairs(thumbnails: NDArray[np.uint8], distance: int, similarity: float) -> Pairs:
     """Return the near-duplicate pairs among `thumbnails` (n, 32, 32).
 
-    Pictures with next to no contrast (a deviation of luma under 3) look all alike to a hash and are left out. Of
-    pictures with the very same thumbnail, or of more than 50 with the same hash, only the first is compared with
-    others, and the rest are paired with it.
+    Images with next to no contrast (a deviation of luma under 3) look all alike to a hash and are left out. Of images
+    with the very same thumbnail, or of more than 50 with the same hash, only the first is compared with others, and the
+    rest are paired with it. Of a crowd, images that have 50 near-duplicates each and are joined by them already, no
+    further pairs are sought, so that the frames of a film cost no time and memory by the square of their number.
     """
     unique, copies_of = _without_copies(thumbnails)
     kept = unique[_deviation(thumbnails)[unique] >= FLAT_DEVIATION]
@@ -101,15 +107,28 @@ def _accepted(
             scores.append(_similarity(thumbnails, leader[followers], followers, 0, 0))
         rows = np.flatnonzero(leader == np.arange(count))
         index = HashIndex(views[0][rows], distance)
+        crowds = _Crowds(count)
         for number, (down, across) in enumerate(VIEWS):
-            for cropped_place, whole_place, bits in index.near(views[number][rows]):
-                cropped, whole = rows[cropped_place], rows[whole_place]
-                score = _similarity(thumbnails, cropped, whole, down, across)
-                keep = score >= similarity
-                found["one"].append(cropped[keep])
-                found["other"].append(whole[keep])
-                found["bits"].append(bits[keep])
-                scores.append(score[keep])
+            for part in range(PARTS):
+                crowds.next_part()
+                at_once = CANDIDATES_AT_ONCE if number else SEEN_AT_ONCE
+                for cropped_place, whole_place, bits in index.near_by(part, views[number][rows], at_once):
+                    cropped, whole = rows[cropped_place], rows[whole_place]
+                    if number == 0:
+                        # Here both are whole, so one of the two orders says all.
+                        sought = (cropped < whole) & ~crowds.settled(cropped, whole)
+                        cropped, whole, bits = cropped[sought], whole[sought], bits[sought]
+                    score = _similarity(thumbnails, cropped, whole, down, across)
+                    keep = score >= similarity
+                    found["one"].append(cropped[keep])
+                    found["other"].append(whole[keep])
+                    found["bits"].append(bits[keep])
+                    scores.append(score[keep])
+                    if number == 0 and keep.any():
+                        crowds.add(cropped[keep], whole[keep])
+            if number == 0 and crowds.any():
+                rows = rows[~crowds.led_by_another(rows)]
+                index = HashIndex(views[0][rows], distance)
             progress.advance()
         if not scores or count == 0:
             empty = np.zeros(0, dtype=np.int64)
@@ -122,16 +141,58 @@ def _accepted(
         low, high, bits, best = low[order], high[order], bits[order], best[order]
         new = np.ones(len(low), dtype=bool)
         new[1:] = (low[1:] != low[:-1]) | (high[1:] != high[:-1])
-        progress.count("pictures", count)
+        progress.count("images", count)
         progress.count("pairs", int(new.sum()))
         return low[new], high[new], bits[new], best[new]
+
+
+class _Crowds:
+    """Which images have so many near-duplicates that no more of them need be found."""
+
+    def __init__(self, count: int) -> None:
+        self._neighbours = np.zeros(count, dtype=np.int64)
+        self._full = np.zeros(count, dtype=bool)
+        self._group = np.arange(count, dtype=np.int64)
+        self._pairs: list[tuple[Rows, Rows]] = []
+
+    def next_part(self) -> None:
+        """Begin to count anew: within one part of the hashes a pair is met once, so counts are of distinct pairs."""
+        self._neighbours[:] = 0
+
+    def any(self) -> bool:
+        """Tell whether there is any crowd."""
+        return bool(self._full.any())
+
+    def add(self, one: Rows, other: Rows) -> None:
+        """Note accepted pairs."""
+        self._neighbours += np.bincount(one, minlength=len(self._full)) + np.bincount(other, minlength=len(self._full))
+        self._full |= self._neighbours >= CROWD
+        self._pairs.append((one, other))
+        if self.any():
+            ones, others = (np.concatenate(side) for side in zip(*self._pairs, strict=True))
+            size = len(self._full)
+            links = coo_array((np.ones(len(ones), dtype=bool), (self._group[ones], self._group[others])), (size, size))
+            _, joined = connected_components(links, directed=False)
+            _, first = np.unique(joined, return_index=True)
+            self._group = first.astype(np.int64)[joined][self._group]
+            self._pairs.clear()
+
+    def settled(self, one: Rows, other: Rows) -> NDArray[np.bool_]:
+        """Tell for each pair whether both have near-duplicates enough and are joined by some already."""
+        result: NDArray[np.bool_] = self._full[one] & self._full[other] & (self._group[one] == self._group[other])
+        return result
+
+    def led_by_another(self, rows: Rows) -> NDArray[np.bool_]:
+        """Tell for each row whether it has near-duplicates enough and its group begins with another."""
+        result: NDArray[np.bool_] = self._full[rows] & (self._group[rows] != rows)
+        return result
 
 
 def _leaders(thumbnails: NDArray[np.uint8], hashes: Hashes, similarity: float) -> Rows:
     """Return for every row the row that stands for it in the search: itself, but in a crowd of one hash its first.
 
     Frames of one film share a hash by the thousand, and to compare each with each would be quadratic. Those of such a
-    crowd that are twins of its first row are paired with that alone.
+    crowd that are near-duplicates of its first row are paired with that alone.
     """
     leader = np.arange(len(hashes), dtype=np.int64)
     order = np.argsort(hashes, kind="stable")
@@ -145,7 +206,7 @@ def _leaders(thumbnails: NDArray[np.uint8], hashes: Hashes, similarity: float) -
 
 
 def hashes_of_views(thumbnails: NDArray[np.uint8]) -> Hashes:
-    """Return the perceptual hash of each picture in each of the 25 crops, (25, n); the first is of the whole."""
+    """Return the perceptual hash of each image in each of the 25 crops, (25, n); the first is of the whole."""
     count = len(thumbnails)
     sides = [projection(*side) for side in SIDES]
     picked = hash_frequencies()
@@ -177,14 +238,29 @@ def _similarity(
     """Return the cosine similarity of the low frequencies of `cropped` rows, in a crop, and of `whole` rows."""
     result = np.zeros(len(cropped))
     rows, columns, all_of_it = projection(*SIDES[down]), projection(*SIDES[across]), projection()
-    for start in range(0, len(cropped), BLOCK):
-        part = slice(start, start + BLOCK)
-        one = rows @ thumbnails[cropped[part]].astype(np.float64) @ columns.T
-        other = all_of_it @ thumbnails[whole[part]].astype(np.float64) @ all_of_it.T
-        one = one.reshape(len(one), -1)[:, 1:] / 2.0**40
-        other = other.reshape(len(other), -1)[:, 1:] / 2.0**40
-        length = np.sqrt((one * one).sum(axis=1) * (other * other).sum(axis=1))
-        result[part] = (one * other).sum(axis=1) / np.maximum(length, 1e-30)
+    for begin in range(0, len(cropped), PAIRS_AT_ONCE):
+        # A row stands in many pairs, and its frequencies are worked out once.
+        ones, one_of = np.unique(cropped[begin : begin + PAIRS_AT_ONCE], return_inverse=True)
+        others, other_of = np.unique(whole[begin : begin + PAIRS_AT_ONCE], return_inverse=True)
+        cropped_values = _frequencies(thumbnails, ones, rows, columns)
+        whole_values = _frequencies(thumbnails, others, all_of_it, all_of_it)
+        for start in range(0, len(one_of), BLOCK):
+            part = slice(start, start + BLOCK)
+            one, other = cropped_values[one_of[part]], whole_values[other_of[part]]
+            length = np.sqrt((one * one).sum(axis=1) * (other * other).sum(axis=1))
+            similar = (one * other).sum(axis=1) / np.maximum(length, 1e-30)
+            result[begin + start : begin + start + len(similar)] = similar
+    return result
+
+
+def _frequencies(
+    thumbnails: NDArray[np.uint8], which: Rows, down: NDArray[np.float64], across: NDArray[np.float64]
+) -> NDArray[np.float64]:
+    """Return the low frequencies of some thumbnails without the mean, (n, 120), small enough to be multiplied."""
+    result = np.zeros((len(which), FREQUENCIES**2 - 1))
+    for start in range(0, len(which), BLOCK):
+        block = down @ thumbnails[which[start : start + BLOCK]].astype(np.float64) @ across.T
+        result[start : start + BLOCK] = block.reshape(len(block), -1)[:, 1:] / 2.0**40
     return result
 
 
@@ -213,18 +289,24 @@ class HashIndex:
         Row i is never paired with row i. A pair can come more than once.
         """
         for part in range(PARTS):
-            keys = _part(asked, part)
-            # Asking in the order of the keys walks through the index instead of jumping about in it.
-            rows = np.argsort(keys, kind="stable")
-            keys, hashes = keys[rows], asked[rows]
-            starts = self.starts[part]
-            for mask in self.masks[part].tolist():
-                begin = starts[keys ^ mask]
-                number = starts[(keys ^ mask) + 1] - begin
-                some = np.flatnonzero(number)
-                for low, high in _pieces(number[some], CANDIDATES_AT_ONCE):
-                    chosen = some[low:high]
-                    yield from self._compare(part, rows[chosen], hashes[chosen], begin[chosen], number[chosen])
+            yield from self.near_by(part, asked)
+
+    def near_by(
+        self, part: int, asked: Hashes, at_once: int = CANDIDATES_AT_ONCE
+    ) -> Iterator[tuple[Rows, Rows, NDArray[np.int64]]]:
+        """Yield the pairs that one of the four parts finds, each once in each order."""
+        keys = _part(asked, part)
+        # Asking in the order of the keys walks through the index instead of jumping about in it.
+        rows = np.argsort(keys, kind="stable")
+        keys, hashes = keys[rows], asked[rows]
+        starts = self.starts[part]
+        for mask in self.masks[part].tolist():
+            begin = starts[keys ^ mask]
+            number = starts[(keys ^ mask) + 1] - begin
+            some = np.flatnonzero(number)
+            for low, high in _pieces(number[some], at_once):
+                chosen = some[low:high]
+                yield from self._compare(part, rows[chosen], hashes[chosen], begin[chosen], number[chosen])
 
     def _compare(
         self, part: int, rows: Rows, hashes: Hashes, begin: Rows, number: Rows

@@ -57,3 +57,25 @@ def test_a_film_of_frames_that_differ_by_noise_is_searched_in_linear_time():
     pairs = find_pairs(frames, 6, 0.9)
     assert len(pairs.first) < 30 * len(frames)
     assert len(set(pairs.first.tolist()) | set(pairs.second.tolist())) == len(frames)
+
+
+@pytest.mark.parametrize("noise", [20, 40])
+def test_near_identical_frames_of_many_hashes_are_searched_without_pairing_each_with_each(noise):
+    random = np.random.default_rng(noise)
+    frames = thumbnail(4).astype(float) + random.normal(0, noise, (1_500, 32, 32))
+    frames = np.clip(frames, 0, 255).astype(np.uint8)
+    others = np.stack([thumbnail(seed) for seed in range(100, 130)])
+    hashes = hashes_of_views(frames)[0]
+    assert len(np.unique(hashes)) > 50
+    together = np.concatenate([frames, others, others])
+    together[-30:] = np.clip(together[-30:].astype(int) + 2, 0, 255)
+    pairs = find_pairs(together, 6, 0.9)
+    assert len(pairs.first) < 150 * len(frames)  # of a million
+    found = set(zip(pairs.first.tolist(), pairs.second.tolist(), strict=True))
+    # A frame that is like fewer than 50 others keeps all of its pairs, and no frame is left alone that is like another.
+    alone = set(range(1_500)) - {row for pair in found for row in pair}
+    for row in alone:
+        near = np.flatnonzero(np.bitwise_count(hashes ^ hashes[row]) <= 6)
+        assert near.tolist() == [row]
+    # What stands outside of the crowd is found as ever.
+    assert {(1_500 + n, 1_530 + n) for n in range(30)} <= found
