@@ -59,6 +59,18 @@ def add_report_inputs(subset: SmallSubset, names=("dog", "giraffe"), other="pers
     write_json(
         folder / "statistics.json",
         {
+            "losses": [
+                {
+                    "kind": "image",
+                    "category": "",
+                    "reason": "image-truncated",
+                    "count": 1,
+                    "of": 6,
+                    "share": 1 / 6,
+                    "words": "1 of 6 images: image-truncated",
+                    "remedy": "replace the files <b>now</b>",
+                },
+            ],
             "before": {
                 "total": counts(20000, 123456),
                 "per_class": {dog: counts(900, 1500), giraffe: counts(300, 420)},

@@ -47,6 +47,12 @@ def query_facts(funnel: Mapping[str, Any] | None, settings: Mapping[str, Any]) -
     }
 
 
+def warnings(statistics: Mapping[str, Any] | None) -> list[Facts]:
+    """What was lost in large part and why, as assemble_subset counted it, with the remedy of the reason."""
+    keys = ("words", "share", "remedy")
+    return [{key: loss[key] for key in keys} for loss in (statistics or {}).get("losses", [])]
+
+
 def funnel_facts(funnel: Mapping[str, Any] | None, statistics: Mapping[str, Any] | None) -> Facts | None:
     """The funnel's steps with images and annotations before, removed, added and after.
 

@@ -95,6 +95,7 @@ def gather(inputs: Inputs) -> tuple[dict[str, Any], list[Drawn], list[Run]]:
     content = {
         "subset": _subset_facts(inputs, document, objects, images, classes),
         "query": facts.query_facts(funnel, inputs.settings),
+        "warnings": facts.warnings(statistics),
         "funnel": facts.funnel_facts(funnel, statistics),
         "classes": facts.class_facts(statistics, classes),
         "interference": facts.interference_facts(statistics, classes),

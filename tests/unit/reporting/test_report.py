@@ -22,6 +22,14 @@ def test_every_number_of_the_page_is_in_the_json_and_every_number_of_the_json_is
     assert len(page.series) == 4
 
 
+def test_what_was_lost_in_large_part_stands_above_all_sections_with_its_remedy(made):
+    html, facts, _ = made
+    assert [row["words"] for row in facts["warnings"]] == ["1 of 6 images: image-truncated"]
+    top = html[: html.index('<section id="query">')]
+    assert "Lost: 1 of 6 images: image-truncated (16.7" in words(top)
+    assert "replace the files &lt;b&gt;now&lt;/b&gt;" in top
+
+
 def test_known_counts_of_the_hand_made_subset_stand_in_the_json(made):
     _, facts, _ = made
     assert (facts["subset"]["images"], facts["subset"]["objects"], facts["subset"]["crowds"]) == (5, 9, 2)
