@@ -31,7 +31,7 @@ from cocomine.mining.images import Picked, find_rows, judge, refill
 from cocomine.mining.index import Source, licences_of, read_source, splits_of
 from cocomine.mining.losses import Loss, because, large, warn
 from cocomine.mining.mine import query_values, read_source_of
-from cocomine.mining.outcomes import Ledger
+from cocomine.mining.outcomes import ITS_IMAGE, Ledger
 from cocomine.mining.outputs import (
     check_stems,
     write_attribution,
@@ -129,9 +129,8 @@ class _Assembly:
         if lost:
             instances.set_aside("image", np.array(sorted(lost), dtype=np.int64), lost.__getitem__)
             of_lost = self.objects.written & self._mask(lost)[source.image_row] & (source.image_row >= 0)
-            because = "its image is quarantined"
             instances.set_aside(
-                "annotation", np.flatnonzero(of_lost), lambda row: (lost[int(source.image_row[row])][0], because)
+                "annotation", np.flatnonzero(of_lost), lambda row: (lost[int(source.image_row[row])][0], ITS_IMAGE)
             )
             funnel.apply("images", "whose image file is there and valid", images=~self._mask(lost))
             roles = [role for row, role in sorted(chosen.items()) if row in lost]
@@ -222,7 +221,8 @@ class _Assembly:
     def _late_losses(self) -> list[Loss]:
         """What the measured images and the checked records cost of the images and objects that were selected."""
         part, source = self.instances, self.source
-        lines = [line for line in self.bench.ledger.quarantined if line.task == "instances"]
+        every = self.bench.ledger.quarantined
+        lines = [line for line in every if line.task == "instances" and line.detail != ITS_IMAGE]
         splits = {name: number for number, name in enumerate(source.split_names)}
         losses: list[Loss] = []
         for kind, table, selected, bad in (

@@ -22,6 +22,9 @@ log = logging.getLogger("cocomine")
 
 LEFT_OUT, KEPT, REPAIRED, QUARANTINED = range(4)
 
+ITS_IMAGE = "its image is quarantined"
+"""The detail of an annotation that is quarantined on account of its image alone."""
+
 
 @dataclass(frozen=True)
 class Quarantined:
@@ -210,12 +213,13 @@ class Early:
         if source.categories and source.class_of[row] < 0:
             return Reason.MISSING_CATEGORY, "an annotation without a category cannot be kept"
         if self.images[owner]:
-            return self.image(owner)[0], "its image is quarantined"
+            return self.image(owner)[0], ITS_IMAGE
         return Reason.DUPLICATE_ID, "an earlier record has this id"
 
     def losses(self, labelled: Mask, quarantined: Mask) -> tuple[list[Loss], dict[str, int]]:
-        """What the index costs of the `labelled` annotations, by category, and of the images that hold one.
+        """What is lost of the `labelled` annotations, by category, and of the images that hold one.
 
+        Annotations that go with their image are those of the image's loss.
         `quarantined` says which annotations are. Returns the losses, and how many there are of each kind in all.
         """
         source = self.source
@@ -226,7 +230,9 @@ class Early:
         owner = source.image_row[rows]
         facts = (source.class_of[rows], source.annotations["reasons"][rows] & np.uint64(self.bad), owner >= 0)
         for row, count in _alike(rows, *facts, *(np.where(owner >= 0, fact[owner], 0) for fact in self._facts())):
-            found["annotation", str(self.label(row)[0]), int(source.class_of[row]) + 1] += count
+            reason, detail = self.label(row)
+            if detail != ITS_IMAGE:
+                found["annotation", str(reason), int(source.class_of[row]) + 1] += count
         losses = [
             Loss(kind, names[cls], reason, count, int(there[cls])) for (kind, reason, cls), count in found.items()
         ]

@@ -24,6 +24,7 @@ from cocomine.mining.document import write_records
 from cocomine.mining.examine import Examined, Spill, examine, facts_of_records
 from cocomine.mining.index import Source
 from cocomine.mining.outcomes import (
+    ITS_IMAGE,
     KEPT,
     QUARANTINED,
     REPAIRED,
@@ -163,7 +164,7 @@ class Part:
         alive = clauses.marked(self.image_rows[self.keep_images], source.images.rows)
         rows = self._all_of(self.label_rows[self.keep_labels])
         orphans = rows[~alive[source.image_row[rows]]]
-        self.set_aside(self.kind, orphans, lambda row: (self._why_owner(row), "its image is quarantined"))
+        self.set_aside(self.kind, orphans, lambda row: (self._why_owner(row), ITS_IMAGE))
         self.keep_labels = self.keep_labels & alive[source.image_row[self.label_rows]]
 
     def write(self, path: Path, categories: Sequence[bytes] | None) -> None:

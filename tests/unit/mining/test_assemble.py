@@ -617,9 +617,9 @@ def test_damage_in_two_splits_captions_and_pictures_is_accounted_for(parts, poli
 
 def test_images_that_would_share_a_mask_are_named_before_anything_is_drawn(tmp_path):
     content = document([annotation(1), annotation(2, image_id=2)])
-    content["images"][1]["file_name"] = "val/1.png"
+    content["images"][1]["file_name"] = "train/1.png"
     content["images"][0]["file_name"] = "train/1.jpg"
-    with pytest.raises(CocomineError, match=r"train/1\.jpg and val/1\.png would share one mask, 1\.png"):
+    with pytest.raises(CocomineError, match=r"train/1\.jpg and train/1\.png would share one mask, train/1\.png"):
         build(tmp_path, {"instances_a": content})
 
 
