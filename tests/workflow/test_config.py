@@ -96,6 +96,14 @@ def test_the_readme_of_the_config_is_the_schemas(tmp_path: Path) -> None:
             "subsets.animals.masks.draw_from: stuff: the source coco has no stuff file for val2017",
             "add stuff to sources.coco.tasks",
         ),
+        *(
+            (
+                {"sources": {"coco": {"splits": ["val2017"], "tasks": [task]}}},
+                f"subsets.animals: the source coco has no instances file for val2017 (it has: {task})",
+                "add instances to sources.coco.tasks",
+            )
+            for task in ("panoptic", "captions", "person_keypoints", "stuff")
+        ),
         ({"sources": {"coco": {"store": "cocoa", "splits": ["a"]}}}, "no store is called 'cocoa'", "coco"),
         ({"sources": {"coco": {}}}, "sources.coco.splits: missing", "train2017"),
         ({"stores": {"coco": {"use": "symlink"}}}, "stores.coco.use: 'symlink' is not one of", "in place"),

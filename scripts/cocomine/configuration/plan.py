@@ -557,9 +557,25 @@ def _subset(name: str, config: Mapping[str, Any], sources: Mapping[str, Source],
         sections["split"] = {**sections["split"], **(seed if not _says_seed(config, given) else {})}
     _typed(f"{where}.split", "split", lambda: SplitSettings.from_mapping(sections["split"]))
     _typed(f"{where}.masks", "masks", lambda: MaskSettings.from_mapping(sections["masks"]))
-    _check_drawn(where, source, query["source_splits"] or source.splits, sections["masks"]["draw_from"])
+    splits = query["source_splits"] or source.splits
+    _check_instances(where, source, splits)
+    _check_drawn(where, source, splits, sections["masks"]["draw_from"])
     formats = given.get("exports", config.get("exports", parts["exports"]["default"]))
     return Subset(name, source, query, **sections, formats=tuple(formats))
+
+
+def _check_instances(where: str, source: Source, splits: Iterable[str]) -> None:
+    """Raise CocomineError when a split that a subset draws from has no instances, which its images are chosen by."""
+    there = [split for task, split in source.files if task == "instances"]
+    lacking = [split for split in splits if split not in there]
+    if lacking:
+        tasks = ", ".join(dict.fromkeys(task for task, split in source.files if split == lacking[0]))
+        some = f", or leave the split out by source_splits (those with one: {', '.join(there)})" if there else ""
+        raise CocomineError(
+            f"{where}: the source {source.name} has no instances file for {lacking[0]} (it has: {tasks}), and "
+            "a subset's images are chosen by their instances",
+            f"add instances to sources.{source.name}.tasks; other tasks follow the images{some}",
+        )
 
 
 def _check_drawn(where: str, source: Source, splits: Iterable[str], draw_from: str) -> None:
