@@ -26,7 +26,7 @@ from cocomine.mining.settings import SubsetSettings
 
 def build_parser() -> argparse.ArgumentParser:
     """Return the command line of this script."""
-    parser = command.parser(__doc__, settings="subsets.NAME")
+    parser = command.parser(__doc__, settings=SubsetSettings)
     parser.add_argument("--index-dir", type=Path, required=True, help="folder of the source's index")
     parser.add_argument(
         "--annotations-dir",
@@ -61,7 +61,7 @@ def main(options: argparse.Namespace) -> None:
     """Assemble one subset."""
     with about("subset", f"subsets.{options.out_dir.name}"):
         assemble(
-            query=SubsetSettings.from_mapping(options.settings),
+            query=options.settings,
             index_dir=options.index_dir,
             annotations_dir=options.annotations_dir,
             selection_path=options.selection,

@@ -1,6 +1,6 @@
-"""Write config/README.md from the schemas, so that documentation and program cannot drift apart.
+"""Write config/README.md and config/schema.json from the settings, so that they and the program cannot drift apart.
 
-python scripts/document_config.py --out config/README.md
+python scripts/document_config.py --out-dir config
 """
 
 import argparse
@@ -9,19 +9,20 @@ from pathlib import Path
 
 from cocomine.base import command
 from cocomine.base.files import write_text
-from cocomine.configuration.document import document
+from cocomine.configuration.document import document, json_schema
 
 
 def build_parser() -> argparse.ArgumentParser:
     """Return the command line."""
     parser = command.parser(__doc__)
-    parser.add_argument("--out", type=Path, required=True, help="the file to write")
+    parser.add_argument("--out-dir", type=Path, required=True, help="the folder of README.md and schema.json")
     return parser
 
 
 def main(options: argparse.Namespace) -> None:
-    """Write the page."""
-    write_text(options.out, document())
+    """Write the page and the schema."""
+    write_text(options.out_dir / "README.md", document())
+    write_text(options.out_dir / "schema.json", json_schema())
 
 
 if __name__ == "__main__":

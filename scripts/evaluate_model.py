@@ -15,11 +15,12 @@ import sys
 from pathlib import Path
 
 from cocomine.base import command
+from cocomine.learning.settings import RunSettings
 
 
 def build_parser() -> argparse.ArgumentParser:
     """Return the command line."""
-    parser = command.parser(__doc__, settings="experiments.NAME (one run of it; its `evaluation` is used)")
+    parser = command.parser(__doc__, settings=RunSettings)
     parser.add_argument("--run-dir", type=Path, required=True, metavar="DIR", help="folder that train_model wrote")
     parser.add_argument("--tensors", type=Path, required=True, metavar="DIR", help="packed tensors of the subset")
     parser.add_argument("--labels", type=Path, required=True, metavar="FILE", help="labels.json of the subset")
@@ -45,9 +46,8 @@ def main(options: argparse.Namespace) -> int:
     """Evaluate."""
     from cocomine.evaluation import evaluation
     from cocomine.learning import data
-    from cocomine.learning.settings import RunSettings
 
-    settings = RunSettings.from_mapping(options.settings).evaluation
+    settings = options.settings.evaluation
     masks_dir = options.masks_dir if options.masks_dir is not None else options.subset_dir / "masks"
     evaluation.evaluate(
         evaluation.Job(

@@ -20,11 +20,12 @@ from typing import Any
 
 from cocomine.base import command
 from cocomine.base.errors import CocomineError
+from cocomine.learning.settings import EvaluationSettings
 
 
 def build_parser() -> argparse.ArgumentParser:
     """Return the command line."""
-    parser = command.parser(__doc__, settings="experiments.NAME.evaluation")
+    parser = command.parser(__doc__, settings=EvaluationSettings)
     kind = parser.add_mutually_exclusive_group(required=True)
     kind.add_argument("--masks", type=Path, metavar="DIR", help="folder of predicted masks, {stem}.png")
     kind.add_argument("--results", type=Path, metavar="FILE", help="COCO results file (a JSON list)")
@@ -71,9 +72,8 @@ def main(options: argparse.Namespace) -> int:
     """Score and print the main figure."""
     from cocomine.evaluation import detections, mask_predictions, predictions, verdict
     from cocomine.learning import data
-    from cocomine.learning.settings import EvaluationSettings
 
-    settings = EvaluationSettings.from_mapping(options.settings)
+    settings = options.settings
     split = predictions.read_split(options.subset_dir, settings.split)
     if options.masks is not None:
         labels = data.read_trained_labels(options.subset_dir / "labels.json")

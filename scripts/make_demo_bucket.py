@@ -20,7 +20,7 @@ from cocomine.synthetic.settings import SyntheticSettings
 
 def build_parser() -> argparse.ArgumentParser:
     """Return the command line of this script."""
-    parser = command.parser(__doc__ or "", settings="sources.NAME.synthetic")
+    parser = command.parser(__doc__ or "", settings=SyntheticSettings)
     parser.add_argument("--out-dir", type=Path, required=True, help="folder to draw the bucket into")
     parser.add_argument("--manifest", type=Path, required=True, help="JSON file listing every file drawn, written last")
     parser.add_argument("--threads", type=int, default=1, help="processes to draw with (default 1)")
@@ -29,9 +29,7 @@ def build_parser() -> argparse.ArgumentParser:
 
 def main(options: argparse.Namespace) -> None:
     """Draw the bucket."""
-    make_bucket(
-        SyntheticSettings.from_mapping(options.settings), options.out_dir, options.manifest, max(1, options.threads)
-    )
+    make_bucket(options.settings, options.out_dir, options.manifest, max(1, options.threads))
 
 
 if __name__ == "__main__":

@@ -24,7 +24,7 @@ from cocomine.images.settings import ImageSettings
 
 def build_parser() -> argparse.ArgumentParser:
     """Return the command line of this script."""
-    parser = command.parser(__doc__ or "", settings="images")
+    parser = command.parser(__doc__ or "", settings=ImageSettings)
     parser.add_argument("--selection", type=Path, required=True, help="selection.tsv that mine_subset wrote")
     parser.add_argument("--images-lock", type=Path, required=True, help="images.lock.tsv that sync_images wrote")
     parser.add_argument("--store-dir", type=Path, required=True, help="the image store: data/images/STORE")
@@ -35,8 +35,8 @@ def build_parser() -> argparse.ArgumentParser:
 
 def main(options: argparse.Namespace) -> None:
     """Measure the images."""
-    settings = ImageSettings.from_mapping(options.settings or {})
-    measure(options.selection, options.images_lock, options.store_dir, options.out, max(1, options.threads), settings)
+    threads = max(1, options.threads)
+    measure(options.selection, options.images_lock, options.store_dir, options.out, threads, options.settings)
 
 
 if __name__ == "__main__":

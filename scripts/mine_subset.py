@@ -20,7 +20,7 @@ from cocomine.mining.settings import SubsetSettings
 
 def build_parser() -> argparse.ArgumentParser:
     """Return the command line of this script."""
-    parser = command.parser(__doc__, settings="subsets.NAME")
+    parser = command.parser(__doc__, settings=SubsetSettings)
     parser.add_argument(
         "--index-dir", type=Path, required=True, help="folder of the source's index, one folder a task and split in it"
     )
@@ -37,7 +37,7 @@ def main(options: argparse.Namespace) -> None:
     """Mine one subset."""
     with about("subset", f"subsets.{options.selection.parent.name}"):
         mine(
-            query=SubsetSettings.from_mapping(options.settings),
+            query=options.settings,
             index_dir=options.index_dir,
             splits=options.splits,
             selection_path=options.selection,

@@ -20,7 +20,7 @@ from cocomine.tensors.settings import TensorSettings
 
 def build_parser() -> argparse.ArgumentParser:
     """Return the command line of this script."""
-    parser = command.parser(__doc__, settings="tensors")
+    parser = command.parser(__doc__, settings=TensorSettings)
     parser.add_argument("--images", type=Path, required=True, metavar="TSV", help="the subset's images.tsv")
     parser.add_argument(
         "--images-lock", type=Path, metavar="TSV", help="images.lock.tsv: every image must have the SHA-256 locked"
@@ -38,9 +38,8 @@ def build_parser() -> argparse.ArgumentParser:
 
 def main(options: argparse.Namespace) -> None:
     """Pack the tensors that `options` asks for."""
-    settings = TensorSettings.from_mapping(options.settings)
     pack_tensors(
-        settings,
+        options.settings,
         options.images,
         options.store_dir,
         options.masks_dir,

@@ -31,7 +31,7 @@ from cocomine.masks.settings import MaskSettings
 
 def build_parser() -> argparse.ArgumentParser:
     """Return the command line of this script."""
-    parser = command.parser(__doc__, settings="masks")
+    parser = command.parser(__doc__, settings=MaskSettings)
     parser.add_argument("--subset", type=Path, metavar="JSON", help="objects to draw: subset.json, or stuff.json")
     parser.add_argument("--stuff-json", type=Path, metavar="JSON", help="stuff regions (draw_from: instances+stuff)")
     parser.add_argument("--void", type=Path, metavar="JSON", help="void.json: regions of quarantined objects")
@@ -66,8 +66,7 @@ def main(options: argparse.Namespace) -> None:
         panoptic_pngs=tuple(options.panoptic_png_dir or ()),
         store=options.store_dir,
     )
-    settings = MaskSettings.from_mapping(options.settings)
-    rasterize_masks(settings, sources, options.out_dir, options.training_size, options.threads)
+    rasterize_masks(options.settings, sources, options.out_dir, options.training_size, options.threads)
 
 
 if __name__ == "__main__":

@@ -18,13 +18,14 @@ from pathlib import Path
 
 from cocomine.base import command
 from cocomine.base.errors import CocomineError
+from cocomine.mining.settings import SubsetSettings
 from cocomine.reporting.index import render_index
 from cocomine.reporting.report import Inputs, render_report
 
 
 def build_parser() -> argparse.ArgumentParser:
     """Return the command line."""
-    parser = command.parser(__doc__ or "", settings="subsets: NAME")
+    parser = command.parser(__doc__ or "", settings=SubsetSettings)
     parser.add_argument("--out", required=True, type=Path, metavar="HTML", help="the page to write")
     report = parser.add_argument_group("the report of a subset")
     report.add_argument("--subset-dir", type=Path, metavar="DIR", help="the subset: results/{subset}")
@@ -67,7 +68,7 @@ def main(options: argparse.Namespace) -> None:
         Inputs(
             subset_dir=options.subset_dir,
             name=options.name or options.subset_dir.resolve().name,
-            settings=options.settings,
+            settings=options.settings.as_mapping(),
             store_dir=options.store_dir,
             runs=tuple(options.runs),
             sources_lock=options.sources_lock,

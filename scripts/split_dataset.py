@@ -22,7 +22,7 @@ from cocomine.splits.split import split
 
 def build_parser() -> argparse.ArgumentParser:
     """Return the command line of this script."""
-    parser = command.parser(__doc__ or "", settings="split")
+    parser = command.parser(__doc__ or "", settings=SplitSettings)
     parser.add_argument("--subset-dir", type=Path, required=True, help="folder with subset.json, images.tsv and tasks/")
     parser.add_argument("--measures", type=Path, required=True, help="images.parquet that measure_images wrote")
     parser.add_argument("--out-dir", type=Path, required=True, help="folder to write into, usually the subset's own")
@@ -33,8 +33,7 @@ def build_parser() -> argparse.ArgumentParser:
 
 def main(options: argparse.Namespace) -> None:
     """Part the subset."""
-    settings = SplitSettings.from_mapping(options.settings)
-    split(settings, options.subset_dir, options.measures, options.out_dir, options.like, options.previous)
+    split(options.settings, options.subset_dir, options.measures, options.out_dir, options.like, options.previous)
 
 
 if __name__ == "__main__":

@@ -22,7 +22,7 @@ from cocomine.transfer.cli import add_behaviour, behaviour_of
 
 def build_parser() -> argparse.ArgumentParser:
     """Return the command line."""
-    parser = command.parser(__doc__ or "", settings="source")
+    parser = command.parser(__doc__ or "", settings=SourceSettings)
     parser.add_argument("--out-dir", type=Path, required=True, help="data/annotations/{source}")
     parser.add_argument("--lock", type=Path, required=True, help="written: size, checksums and origin of every file")
     parser.add_argument("--against", type=Path, help="an earlier lock that must hold (default: --lock, if it exists)")
@@ -43,13 +43,12 @@ def build_parser() -> argparse.ArgumentParser:
 
 def main(options: argparse.Namespace) -> None:
     """Sync, or print the plan."""
-    settings = SourceSettings.from_mapping(options.settings)
     how = Options(behaviour_of(options), options.checksum, options.verify_origin)
     job = Job(options.out_dir, options.lock, options.against, options.pins, options.selection, options.panoptic)
     if options.plan:
-        print("\n".join(plan_annotations(job, settings, how)))
+        print("\n".join(plan_annotations(job, options.settings, how)))
     else:
-        sync_annotations(job, settings, how)
+        sync_annotations(job, options.settings, how)
 
 
 if __name__ == "__main__":

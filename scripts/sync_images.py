@@ -23,7 +23,7 @@ from cocomine.transfer.cli import add_behaviour, behaviour_of
 
 def build_parser() -> argparse.ArgumentParser:
     """Return the command line."""
-    parser = command.parser(__doc__ or "", settings="store")
+    parser = command.parser(__doc__ or "", settings=StoreSettings)
     parser.add_argument("--selection", type=Path, required=True, help="table with columns image_id and store_path")
     parser.add_argument("--store-dir", type=Path, required=True, help="the image store: data/images/{store}")
     parser.add_argument("--lock", type=Path, required=True, help="written: size, checksums and origin of every image")
@@ -45,14 +45,13 @@ def build_parser() -> argparse.ArgumentParser:
 
 def main(options: argparse.Namespace) -> None:
     """Sync, or print the plan."""
-    settings = StoreSettings.from_mapping(options.settings)
     how = Options(behaviour_of(options), options.checksum, options.verify_origin)
     files = (options.selection, options.store_dir, options.lock, options.against, options.pins)
     job = Job(*files, record_missing=options.missing == "record", splits=tuple(options.splits))
     if options.plan:
-        print("\n".join(plan_images(job, settings, how)))
+        print("\n".join(plan_images(job, options.settings, how)))
     else:
-        sync_images(job, settings, how)
+        sync_images(job, options.settings, how)
 
 
 if __name__ == "__main__":

@@ -15,13 +15,14 @@ import sys
 from pathlib import Path
 
 from cocomine.base import command
+from cocomine.mining.settings import SubsetSettings
 
 TASKS = ("instances", "captions", "person_keypoints", "stuff", "panoptic")
 
 
 def build_parser() -> argparse.ArgumentParser:
     """Return the command line of this script."""
-    parser = command.parser(__doc__, settings="subsets.NAME")
+    parser = command.parser(__doc__, settings=SubsetSettings)
     parser.add_argument("subset", help="the subset's name, which is also its folder in results/")
     which = parser.add_mutually_exclusive_group(required=True)
     which.add_argument("--annotation", type=int, metavar="ID", help="id of an annotation, caption or panoptic segment")

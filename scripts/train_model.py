@@ -17,6 +17,7 @@ import sys
 from pathlib import Path
 
 from cocomine.base import command
+from cocomine.learning.settings import RunSettings
 
 # Threads of a batch that wait for one another sleep instead of spinning: on a machine with other work, where spinning
 # threads keep each other from their cores, training is then several times as fast. The arithmetic is the same.
@@ -25,7 +26,7 @@ os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 
 def build_parser() -> argparse.ArgumentParser:
     """Return the command line."""
-    parser = command.parser(__doc__, settings="experiments.NAME (one run of it)")
+    parser = command.parser(__doc__, settings=RunSettings)
     parser.add_argument("--tensors", type=Path, required=True, metavar="DIR", help="folder that pack_tensors wrote")
     parser.add_argument("--labels", type=Path, required=True, metavar="FILE", help="labels.json of the subset")
     parser.add_argument("--out-dir", type=Path, required=True, metavar="DIR", help="where the outputs go")
@@ -57,17 +58,15 @@ def build_parser() -> argparse.ArgumentParser:
 def main(options: argparse.Namespace) -> int:
     """Train and say what was written."""
     from cocomine.learning import data, training
-    from cocomine.learning.settings import RunSettings
     from cocomine.provenance.digests import code_digest
 
-    settings = RunSettings.from_mapping(options.settings)
     held_out: set[int] = set()
     for folder in options.evaluated_on:
         other = data.read_tensors(folder)
         held_out |= {int(other.image_ids[row]) for row in other.rows_of(options.withheld_split)}
     training.train(
         training.Job(
-            settings,
+            options.settings,
             data.read_tensors(options.tensors),
             data.read_trained_labels(options.labels),
             options.out_dir,

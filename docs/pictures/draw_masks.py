@@ -9,6 +9,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
@@ -151,7 +152,7 @@ def main(folder: Path) -> None:
     everything = [CUP, OTHER_CUP, TABLE, PERSON]
     write_row(
         folder / "masks_outputs.png",
-        [Panel(name, dataclasses.replace(order, overlap="smaller-on-top"), everything, name)
+        [Panel(name, msgspec.structs.replace(order, overlap="smaller-on-top"), everything, name)
          for name in ("semantic", "instance")],
     )  # fmt: skip
 

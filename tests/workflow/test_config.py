@@ -1,13 +1,15 @@
 """What a config's author is promised: a first config is short, and a mistake is one screen of key and remedy."""
 
+import json
 import subprocess
 import sys
 from pathlib import Path
 
+import jsonschema
 import pytest
 import yaml
 from cocomine.base.errors import CocomineError
-from cocomine.configuration.document import document
+from cocomine.configuration.document import document, json_schema
 from cocomine.configuration.plan import make_plan
 from helpers.shared import ROOT
 
@@ -30,12 +32,12 @@ def loaded(text: str) -> dict:
 def test_a_first_useful_config_has_at_most_eight_lines() -> None:
     plan = make_plan(loaded(SHORT))
     assert len(SHORT.splitlines()) <= 8
-    assert plan.subsets["animals"].query["categories"] == ["giraffe", "zebra"]
+    assert plan.subsets["animals"].query.categories == ("giraffe", "zebra")
     assert plan.subsets["animals"].source.files == (("instances", "val2017"),)
 
 
 def test_a_users_config_holds_nothing_of_the_demo() -> None:
-    assert "synthetic" not in str(make_plan(loaded(SHORT)).canonical_config).replace("'synthetic': None", "")
+    assert "synthetic" not in str(make_plan(loaded(SHORT)).config).replace("'synthetic': None", "")
 
 
 @pytest.mark.parametrize("example", EXAMPLES, ids=lambda path: path.stem)
@@ -65,10 +67,15 @@ def test_a_comparison_that_cannot_be_made_is_refused(given: dict, message: str) 
         make_plan(loaded(SHORT) | {"comparisons": {"c": given}})
 
 
-def test_the_readme_of_the_config_is_the_schemas(tmp_path: Path) -> None:
-    assert (ROOT / "config" / "README.md").read_text(encoding="utf-8") == document(), (
-        "run: ./run python scripts/document_config.py --out config/README.md"
-    )
+def test_the_readme_and_the_schema_of_the_config_are_those_of_the_settings() -> None:
+    again = "run: ./run python scripts/document_config.py --out-dir config"
+    assert (ROOT / "config" / "README.md").read_text(encoding="utf-8") == document(), again
+    assert (ROOT / "config" / "schema.json").read_text(encoding="utf-8") == json_schema(), again
+
+
+@pytest.mark.parametrize("example", [*EXAMPLES, ROOT / "config" / "config.yaml"], ids=lambda path: path.stem)
+def test_an_editor_finds_nothing_wrong_with_the_examples(example: Path) -> None:
+    jsonschema.validate(loaded(example.read_text(encoding="utf-8")), json.loads(json_schema()))
 
 
 @pytest.mark.parametrize(
@@ -82,7 +89,7 @@ def test_the_readme_of_the_config_is_the_schemas(tmp_path: Path) -> None:
         ),
         (
             {"subsets": {"animals": {"categories": "giraffe"}}},
-            "subsets.animals.categories: expected array, got text",
+            "subsets.animals.categories: expected list of text or whole number or mapping",
             "",
         ),
         ({"subsets": {"animals": {"match": "every"}}}, "subsets.animals.match: 'every' is not one of", "any"),
@@ -108,7 +115,7 @@ def test_the_readme_of_the_config_is_the_schemas(tmp_path: Path) -> None:
         ({"sources": {"coco": {}}}, "sources.coco.splits: missing", "train2017"),
         ({"stores": {"coco": {"use": "symlink"}}}, "stores.coco.use: 'symlink' is not one of", "in place"),
         ({"experiments": {"try": {"subset": "plants"}}}, "no subset is called 'plants'", "animals"),
-        ({"seed": "seven"}, "seed: expected integer, got text: 'seven'", "Salt"),
+        ({"seed": "seven"}, "seed: expected whole number ≥ 0, got text: 'seven'", "Salt"),
     ],
 )
 def test_a_mistake_is_named_with_its_key_value_and_remedy(change: dict, named: str, remedy: str) -> None:
@@ -120,7 +127,7 @@ def test_a_mistake_is_named_with_its_key_value_and_remedy(change: dict, named: s
 
 
 def test_a_split_that_does_not_add_up_is_refused() -> None:
-    with pytest.raises(CocomineError, match=r"split\.val_share: 1\.2 is greater than or equal to"):
+    with pytest.raises(CocomineError, match=r"split\.val_share: expected number > 0, < 1, got 1\.2"):
         make_plan(loaded(SHORT) | {"split": {"val_share": 1.2}})
     with pytest.raises(CocomineError, match=r"subsets\.animals\.split\.fold: there is no fold 7 of 5"):
         make_plan(loaded(SHORT) | {"split": {"strategy": "kfold", "fold": 7}})
@@ -143,4 +150,4 @@ def test_a_mistake_is_seen_on_the_terminal(tmp_path: Path) -> None:
 
 def test_equal_configs_give_equal_locks_wherever_their_stores_lie() -> None:
     elsewhere = loaded(SHORT.replace("/datasets/coco", "/mnt/coco"))
-    assert make_plan(loaded(SHORT)).canonical_config == make_plan(elsewhere).canonical_config
+    assert make_plan(loaded(SHORT)).config == make_plan(elsewhere).config

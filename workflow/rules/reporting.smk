@@ -13,7 +13,7 @@ rule render_report:
         manifest="results/{subset}/masks.json",
         lock="results/{subset}/images.lock.tsv",
         exports=lambda wildcards: plan.subsets[wildcards.subset].exports,
-        evaluations=lambda wildcards: plan.subsets[wildcards.subset].evaluations,
+        evaluations=lambda wildcards: plan.evaluations_on(wildcards.subset),
         annotations=lambda wildcards: plan.subsets[wildcards.subset].source.lock,
         script=ancient(script("render_report")),
     output:

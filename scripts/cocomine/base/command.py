@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from cocomine.base.errors import CocomineError, without_secrets
+from cocomine.base.settings import Section
 from cocomine.base.space import FULL_BELOW, GOES_ON, advice, free_bytes, size
 
 log = logging.getLogger("cocomine")
@@ -24,8 +25,11 @@ _CONTROL = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069]")
 """Codes that move the cursor, colour, ring, or turn the direction of a text; line ends and tabs are none."""
 
 
-def parser(description: str, settings: str | None = None) -> argparse.ArgumentParser:
-    """Return a parser with --log, and with --settings when `settings` names the config section it takes."""
+def parser(description: str, settings: type[Section] | None = None) -> argparse.ArgumentParser:
+    """Return a parser with --log, and with --settings when the command takes the config's section `settings`.
+
+    `run` turns what --settings holds into that section before `main` sees it.
+    """
     result = argparse.ArgumentParser(
         description=description, formatter_class=argparse.RawDescriptionHelpFormatter, allow_abbrev=False
     )
@@ -35,8 +39,10 @@ def parser(description: str, settings: str | None = None) -> argparse.ArgumentPa
             type=settings_argument,
             default={},
             metavar="JSON|FILE",
-            help=f"the config's `{settings}` section: JSON, or a YAML or JSON file; missing keys take their defaults",
+            help=f"the config's `{settings.SECTION}` section: JSON, or a YAML or JSON file; missing keys take their "
+            "defaults",
         )
+        result.set_defaults(section=settings)
     result.add_argument("--log", type=Path, metavar="FILE", help="also write messages, and any traceback, here")
     return result
 
@@ -67,6 +73,8 @@ def run(
     options = command_line.parse_args(arguments)
     handlers = _set_up_logging(options.log)
     try:
+        if (section := vars(options).pop("section", None)) is not None:
+            options.settings = section.from_mapping(options.settings)
         return main(options) or 0
     except CocomineError as error:
         return _advise(error)

@@ -1,15 +1,19 @@
-"""config/README.md, written from the schemas, so that every key stands in it with its type, default and meaning."""
+"""What is made from the definitions of the config: config/README.md and config/schema.json."""
 
 import json
-from collections.abc import Iterator, Mapping
-from typing import Any
+from collections.abc import Iterator
+from typing import Annotated, Any, get_args, get_origin
 
-from cocomine.configuration.schema import Schema, load_schema
+import msgspec
+
+from cocomine.base.files import canonical_json
+from cocomine.base.settings import Section, description, wording
+from cocomine.configuration.config import Config
 
 INTRODUCTION = """\
 # The config
 
-<!-- Written by scripts/document_config.py from workflow/schemas; a test holds the two equal. -->
+<!-- Written by scripts/document_config.py from the settings of each stage; a test holds them equal. -->
 
 A config says what to mine, from where, and what to do with it. Start from a file in [examples](examples) and run
 
@@ -31,80 +35,87 @@ subsets:
 | [coco-public.yaml](examples/coco-public.yaml) | COCO 2017 from its public home |
 | [private-mirror.yaml](examples/private-mirror.yaml) | a bucket of one's own, with a second origin to fall back on |
 | [coco-on-disk.yaml](examples/coco-on-disk.yaml) | COCO that is already on disk, read-only |
-| [sama-against-coco.yaml](examples/sama-against-coco.yaml) | two annotation sources over the same photographs |
+| [sama-against-coco.yaml](examples/sama-against-coco.yaml) | two annotation sources over the same images |
 | [paper.yaml](examples/paper.yaml) | the paper's experiment, for a GPU |
 | [paper-small.yaml](examples/paper-small.yaml) | its question on two cores, offline |
 
 Unknown keys are refused, and so are values that cannot be meant; the message names the key and the remedy. A key that
 several subsets share (`masks`, `split`, `tensors`, `exports`) can stand at the top and again in a subset, which then
-has the last word. `NAME` stands for a name of your choice.
+has the last word. `NAME` stands for a name of your choice. An editor with a YAML language server completes and checks
+keys where the first line of a config is
+
+    # yaml-language-server: $schema=PATH/TO/cocomine/config/schema.json
 
 ## Every key
 """
 
+SHARED = ("images", "masks", "split", "tensors")
+
 
 def document() -> str:
     """Return the text of config/README.md."""
-    schema = load_schema()
     parts = [INTRODUCTION]
-    for section, part in schema["properties"].items():
-        parts.append(f"\n### `{section}`\n\n{_text(part)}\n")
-        entries = part.get("additionalProperties")
-        named = isinstance(entries, dict)
-        if named:
-            parts.append(f"\n`{section}.NAME`: {_text(entries)}\n")
-        rows = list(_rows(entries if named else part, f"{section}.NAME" if named else section))
-        if section == "subsets":
-            rows = [row for row in rows if not _repeated(row[0])]
-        if rows:
-            parts.append("\n| key | type | default | meaning |\n|---|---|---|---|\n")
-            parts += [f"| `{name}` | {kind} | {default} | {meaning} |\n" for name, kind, default, meaning in rows]
-        else:
-            parts.append(f"\nType: {_kind(part)}. Default: {_default(part)}.\n")
+    for field in msgspec.structs.fields(Config):
+        named, section = _section(field.type)
+        name = f"{field.encode_name}.NAME" if named else field.encode_name
+        parts.append(f"\n### `{field.encode_name}`\n\n{_text(description(field.type))}\n")
+        if section is None:
+            parts.append(f"\nType: {_kind(field.type)}. Default: {_default(field)}.\n")
+            continue
+        parts.append(f"\n`{name}`: {_text(section.__doc__ or '')}\n" if named else "")
+        parts.append("\n| key | type | default | meaning |\n|---|---|---|---|\n")
+        rows = _rows(section, name, set())
+        parts += [f"| `{key}` | {kind} | {default} | {text} |\n" for key, kind, default, text in rows]
     return "".join(parts)
 
 
-def _repeated(name: str) -> bool:
-    return any(name.startswith(f"subsets.NAME.{key}.") for key in ("masks", "split", "tensors", "exports"))
+def json_schema() -> str:
+    """Return the text of config/schema.json."""
+    return canonical_json(msgspec.json.schema(Config), indent=1) + "\n"
 
 
-def _rows(schema: Schema, prefix: str) -> Iterator[tuple[str, str, str, str]]:
-    for key, part in schema.get("properties", {}).items():
-        name = f"{prefix}.{key}"
-        yield name, _kind(part), _default(part), _text(part)
-        yield from _rows(part, name)
-        items = part.get("items")
-        if isinstance(items, dict) and "properties" in items:
-            yield from _rows(items, f"{name}[]")
-        entries = part.get("additionalProperties")
-        if isinstance(entries, dict):
-            yield from _rows(entries, f"{name}.NAME")
+def _rows(section: type[Section], prefix: str, said: set[type]) -> Iterator[tuple[str, str, str, str]]:
+    """Yield key, type, default and meaning of each key, those of a section that stands at several keys once."""
+    for field in msgspec.structs.fields(section):
+        key = f"{prefix}.{field.encode_name}"
+        yield key, _kind(field.type), _default(field), _text(description(field.type))
+        named, inner = _section(field.type)
+        if inner is not None and inner not in said and key not in {f"subsets.NAME.{stage}" for stage in SHARED}:
+            said.add(inner)
+            listed = "[]" if get_origin(_bare(field.type)) is tuple else ".NAME" if named else ""
+            yield from _rows(inner, key + listed, said)
 
 
-def _text(schema: Mapping[str, Any]) -> str:
-    return " ".join(str(schema.get("description", "")).split()).replace("|", "\\|")
+def _bare(kind: Any) -> Any:
+    while get_origin(kind) is Annotated:
+        kind = get_args(kind)[0]
+    return kind
 
 
-def _kind(schema: Mapping[str, Any]) -> str:
-    if "enum" in schema:
-        return " \\| ".join(f"`{value}`" for value in schema["enum"])
-    if "anyOf" in schema or "oneOf" in schema:
-        kinds = [_kind(option) for option in schema.get("anyOf", schema.get("oneOf"))]
-        return " or ".join(dict.fromkeys(kinds))
-    kind = schema.get("type", "any")
-    kinds = kind if isinstance(kind, list) else [kind]
-    items = schema.get("items")
-    named = [f"list of {_kind(items)}" if one == "array" and isinstance(items, dict) else _plain(one) for one in kinds]
-    limits = [f"{word} {schema[key]}" for key, word in (("minimum", "≥"), ("maximum", "≤")) if key in schema]
-    return " or ".join(named) + (f", {', '.join(limits)}" if limits else "")
+def _section(kind: Any) -> tuple[bool, type[Section] | None]:
+    """Return whether sections of names of choice stand in a type, and the section that stands in it, if any."""
+    base = _bare(kind)
+    if isinstance(base, type) and issubclass(base, Section):
+        return False, base
+    named = get_origin(base) is dict
+    for part in get_args(base)[1:] if named else get_args(base):
+        inner_named, found = _section(part)
+        if found is not None:
+            return named or inner_named, found
+    return named, None
 
 
-def _plain(kind: str) -> str:
-    names = {"object": "mapping", "string": "text", "array": "list", "boolean": "true/false", "null": "null"}
-    return names.get(kind, kind)
+def _kind(kind: Any) -> str:
+    return wording(kind).replace("|", "\\|")
 
 
-def _default(schema: Mapping[str, Any]) -> str:
-    if "default" not in schema:
+def _text(text: str) -> str:
+    return " ".join(text.split()).replace("|", "\\|")
+
+
+def _default(field: Any) -> str:
+    if field.required:
         return "–"
-    return f"`{json.dumps(schema['default'], ensure_ascii=False)}`"
+    value = field.default if field.default is not msgspec.NODEFAULT else field.default_factory()
+    plain = msgspec.to_builtins(value, str_keys=True)
+    return f"`{json.dumps({} if isinstance(plain, dict) else plain, ensure_ascii=False)}`"

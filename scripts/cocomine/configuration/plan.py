@@ -5,28 +5,31 @@ The Snakefile makes one plan and the rules read it; no rule looks into the confi
 
 import re
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
 
+from cocomine.annotations.settings import ComparisonSettings
 from cocomine.base.errors import CocomineError
 from cocomine.base.files import canonical_json
+from cocomine.base.settings import merged, shaped, twice, without_places
 from cocomine.coco.tasks import TASK_OF, TASKS
-from cocomine.configuration import schema
+from cocomine.configuration.config import Config
 from cocomine.configuration.settings_files import SettingsFile
 from cocomine.formats.registry import FORMATS
+from cocomine.formats.settings import DEFAULT
+from cocomine.images.settings import ImageSettings
 from cocomine.learning import grid
 from cocomine.masks.settings import MaskSettings
-from cocomine.mining.settings import SubsetSettings
+from cocomine.mining.settings import OTHER_SECTIONS, SubsetSettings
 from cocomine.sources.settings import SourceSettings, StoreSettings
 from cocomine.splits.settings import SplitSettings
+from cocomine.synthetic.settings import SyntheticSettings
+from cocomine.tensors.settings import TensorSettings
 
 # What the generator of the synthetic bucket draws; see make_demo_bucket.
 SYNTHETIC_SPLITS = ("train", "val")
 SYNTHETIC_TASKS = TASKS
-
-# Keys that say where something lies and not what it is: a build from another mirror is the same build.
-PLACES = frozenset({"origins", "folder", "use", "weights_folder"})
 
 # Which scripts take part in a build, by what it contains.
 DATA_SCRIPTS = (
@@ -40,7 +43,7 @@ class Store:
     """A store of photographs: its folder in the work tree and the settings of `sync_images`."""
 
     name: str
-    settings: Mapping[str, Any]
+    settings: StoreSettings
 
     @property
     def folder(self) -> str:
@@ -50,7 +53,7 @@ class Store:
     @property
     def in_place(self) -> bool:
         """Whether its photographs are somebody else's folder, which no link of ours may lead a writer into."""
-        return bool(self.settings.get("folder")) and self.settings.get("use", "in-place") == "in-place"
+        return bool(self.settings.folder) and self.settings.use == "in-place"
 
     @property
     def export_options(self) -> list[str]:
@@ -64,9 +67,13 @@ class Source:
 
     name: str
     store: Store
-    settings: Mapping[str, Any]
-    files: tuple[tuple[str, str], ...]
-    synthetic: Mapping[str, Any] | None
+    settings: SourceSettings
+    synthetic: SyntheticSettings | None
+
+    @property
+    def files(self) -> tuple[tuple[str, str], ...]:
+        """Its annotation files, as (task, split)."""
+        return self.settings.annotation_files
 
     @property
     def folder(self) -> str:
@@ -111,13 +118,12 @@ class Subset:
 
     name: str
     source: Source
-    query: Mapping[str, Any]
-    images: Mapping[str, Any]
-    masks: Mapping[str, Any]
-    split: Mapping[str, Any]
-    tensors: Mapping[str, Any]
+    query: SubsetSettings
+    images: ImageSettings
+    masks: MaskSettings
+    split: SplitSettings
+    tensors: TensorSettings
     formats: tuple[str, ...]
-    needed_by: list["PlannedRun"] = field(default_factory=list)
 
     @property
     def folder(self) -> str:
@@ -127,32 +133,32 @@ class Subset:
     @property
     def indexes(self) -> list[str]:
         """The index manifests that it is mined from."""
-        return self.source.indexes(self.query["source_splits"])
+        return self.source.indexes(self.query.source_splits)
 
     @property
     def lists(self) -> list[str]:
         """The files of image lists that its query names."""
-        return [value for key in ("include_images", "exclude_images") if isinstance(value := self.query[key], str)]
+        return [value for value in (self.query.include_images, self.query.exclude_images) if isinstance(value, str)]
 
     @property
     def split_lists(self) -> list[str]:
         """The files of image lists that its split names."""
-        return [value for key in ("train_list", "val_list") if isinstance(value := self.split[key], str)]
+        return [value for value in (self.split.train_list, self.split.val_list) if isinstance(value, str)]
 
     @property
     def missing(self) -> str:
         """What `sync_images` does about an image that no origin has: it stops, unless the query says what follows."""
-        goes_on = self.query["refill"] or self.query["policy"].get("image-missing", "stop") != "stop"
+        goes_on = self.query.refill or self.query.policy.get("image-missing", "stop") != "stop"
         return "record" if goes_on else "stop"
 
     def parent(self, file: str) -> list[str]:
         """The given file of the subset whose images and split it takes over; nothing when it has its own."""
-        return [f"results/{self.query['images_from']}/{file}"] if self.query["images_from"] else []
+        return [f"results/{self.query.images_from}/{file}"] if self.query.images_from else []
 
     @property
     def drawn(self) -> list[str]:
         """The options of `rasterize_masks` that say which annotations are drawn."""
-        kind, tasks = self.masks["draw_from"], f"{self.folder}/tasks"
+        kind, tasks = self.masks.draw_from, f"{self.folder}/tasks"
         if kind == "panoptic":
             return ["--panoptic-json", f"{tasks}/panoptic.json", *self.source.panoptic_options]
         if kind == "stuff":
@@ -163,13 +169,13 @@ class Subset:
     @property
     def labelled(self) -> list[str]:
         """The options of `assemble_subset` that say which categories get a label."""
-        names = canonical_json(self.masks["stuff_categories"])
-        return ["--draw-from", self.masks["draw_from"], "--stuff-categories", names]
+        names = canonical_json(self.masks.stuff_categories)
+        return ["--draw-from", self.masks.draw_from, "--stuff-categories", names]
 
     @property
     def tensor_size(self) -> int:
         """Side of its tensors in pixels."""
-        return int(self.tensors["size"])
+        return self.tensors.size
 
     @property
     def packed(self) -> str:
@@ -178,18 +184,13 @@ class Subset:
 
     def export_inputs(self, name: str) -> dict[str, str]:
         """What an export of it in a format needs besides the tables that every export reads."""
-        drawn = FORMATS[name].masks or (FORMATS[name].uses and self.masks["outputs"])
+        drawn = FORMATS[name].masks or (FORMATS[name].uses and self.masks.outputs != ())
         return {"masks": f"{self.folder}/masks"} if drawn else {}
 
     @property
     def exports(self) -> list[str]:
         """The folders of its exports."""
         return [f"{self.folder}/exports/{name}" for name in self.formats]
-
-    @property
-    def evaluations(self) -> list[str]:
-        """The folders of the evaluations on it, of whatever run."""
-        return [run.evaluation(self.name) for run in self.needed_by if self in run.evaluated_on]
 
     @property
     def outputs(self) -> list[str]:
@@ -201,7 +202,7 @@ class Subset:
             "split.tsv", "train.json", "val.json", "split_tasks", "split_audit.json", "masks",
             "masks.tsv", "masks.json", "contact_sheet.png", "report.html", "report.json",
         )  # fmt: skip
-        return [f"{self.folder}/{file}" for file in files] + self.exports + ([self.packed] if self.needed_by else [])
+        return [f"{self.folder}/{file}" for file in files] + self.exports
 
 
 @dataclass(frozen=True, eq=False)
@@ -240,17 +241,17 @@ class PlannedRun:
     @property
     def threads(self) -> int:
         """The threads of its arithmetic, which change its weights and therefore come from the config."""
-        return int(self.run.settings["train"]["threads"])
+        return self.run.settings.train.threads
 
     @property
     def gpus(self) -> int:
         """The GPUs to ask a cluster for: one when the config asks for CUDA by name."""
-        return 1 if self.run.settings["train"]["device"] == "cuda" else 0
+        return 1 if self.run.settings.train.device == "cuda" else 0
 
     @property
     def minutes(self) -> int:
         """The time to ask a cluster for: two seconds an iteration, the slowest that was measured, and ten minutes."""
-        return 10 + int(self.run.settings["train"]["iterations"]) // 30
+        return 10 + self.run.settings.train.iterations // 30
 
     def evaluation_tensors(self, subset: str) -> str:
         """The tensors of `subset` that it is evaluated on."""
@@ -302,7 +303,7 @@ class Comparison:
 
 @dataclass(frozen=True)
 class Plan:
-    """What a config asks for."""
+    """What a config asks for; `config` is the resolved config without the places where stores and sources lie."""
 
     config: Mapping[str, Any]
     stores: Mapping[str, Store]
@@ -334,13 +335,24 @@ class Plan:
         return [source for name, source in self.sources.items() if name in names]
 
     @property
+    def packed_subsets(self) -> list[Subset]:
+        """The subsets that a run is trained or evaluated on."""
+        used = {subset.name for run in self.runs.values() for subset in (run.subset, *run.evaluated_on)}
+        return [subset for name, subset in self.subsets.items() if name in used]
+
+    @property
     def evaluations(self) -> list[str]:
         """The folders of all evaluations."""
         return [folder for run in self.runs.values() for folder in run.evaluations]
 
+    def evaluations_on(self, subset: str) -> list[str]:
+        """The folders of the evaluations on a subset, of whatever run."""
+        on = [run for run in self.runs.values() if subset in {evaluated.name for evaluated in run.evaluated_on}]
+        return [run.evaluation(subset) for run in on]
+
     @property
     def locked_inputs(self) -> list[str]:
-        """What came from outside: annotation files with their locks; photographs stand in each subset's own lock."""
+        """What came from outside: annotation files with their locks; images stand in each subset's own lock."""
         files = [f"{source.folder}/{task}_{split}.json" for source in self.used_sources for task, split in source.files]
         return [*(source.lock for source in self.used_sources), *files]
 
@@ -348,6 +360,7 @@ class Plan:
     def locked_outputs(self) -> list[str]:
         """What the build makes and anybody can make again."""
         outputs = [path for subset in self.subsets.values() for path in subset.outputs]
+        outputs += [subset.packed for subset in self.packed_subsets]
         outputs += [path for run in self.runs.values() for path in run.outputs]
         if self.runs:
             outputs += [*(f"results/experiments/comparison.{kind}" for kind in ("tsv", "json", "html"))]
@@ -368,12 +381,6 @@ class Plan:
             names.add("compare_sources")
         return sorted(names)
 
-    @cached_property
-    def canonical_config(self) -> dict[str, Any]:
-        """The resolved config without the places where stores and sources lie."""
-        config: dict[str, Any] = _without_places(self.config)
-        return config
-
     def settings(self, section: str, name: str) -> str:
         """Return the path of the file that holds the settings of a job."""
         return self.settings_files[section, name].path
@@ -381,27 +388,21 @@ class Plan:
     @cached_property
     def settings_files(self) -> Mapping[tuple[str, str], SettingsFile]:
         """The settings of every job, by section and name."""
-        subsets, runs = self.subsets.values(), self.runs.values()
+        subsets, runs, sources = self.subsets.values(), self.runs.values(), self.sources.values()
         files = [
-            *(SettingsFile("store", store.name, store.settings) for store in self.stores.values()),
-            *(SettingsFile("source", source.name, source.settings) for source in self.sources.values()),
-            *(SettingsFile("synthetic", name, source.synthetic) for name, source in self.sources.items()),
-            *(SettingsFile("query", subset.name, subset.query) for subset in subsets),
-            *(SettingsFile("images", subset.name, subset.images) for subset in subsets),
-            *(SettingsFile("masks", subset.name, subset.masks) for subset in subsets),
-            *(SettingsFile("split", subset.name, subset.split) for subset in subsets),
-            *(SettingsFile("tensors", subset.name, subset.tensors) for subset in subsets),
+            *(SettingsFile("store", store.name, store.settings.as_mapping()) for store in self.stores.values()),
+            *(SettingsFile("source", source.name, source.settings.as_mapping()) for source in sources),
+            *(SettingsFile("synthetic", one.name, one.synthetic.as_mapping()) for one in sources if one.synthetic),
+            *(SettingsFile("query", subset.name, subset.query.as_mapping()) for subset in subsets),
+            *(SettingsFile("images", subset.name, subset.images.as_mapping()) for subset in subsets),
+            *(SettingsFile("masks", subset.name, subset.masks.as_mapping()) for subset in subsets),
+            *(SettingsFile("split", subset.name, subset.split.as_mapping()) for subset in subsets),
+            *(SettingsFile("tensors", subset.name, subset.tensors.as_mapping()) for subset in subsets),
             *(SettingsFile("training", run.name, run.run.training) for run in runs),
-            *(SettingsFile("run", run.name, run.run.settings) for run in runs),
-            SettingsFile("build", "all", self.canonical_config),
+            *(SettingsFile("run", run.name, run.run.settings.as_mapping()) for run in runs),
+            SettingsFile("build", "all", self.config),
         ]
         return {(file.section, file.name): file for file in files}
-
-
-def _without_places(value: Any) -> Any:
-    if isinstance(value, Mapping):
-        return {key: _without_places(part) for key, part in value.items() if key not in PLACES}
-    return [_without_places(part) for part in value] if isinstance(value, list | tuple) else value
 
 
 def make_plan(config: Mapping[str, Any]) -> Plan:
@@ -410,105 +411,100 @@ def make_plan(config: Mapping[str, Any]) -> Plan:
     Raises CocomineError, naming the key, the value and the remedy, for whatever in the config cannot be built: unknown
     keys, wrong types, names that name nothing, a split that does not add up, subsets that follow one another in a ring.
     """
-    whole = schema.load_schema()
-    schema.check(config, whole)
-    stores = {name: _store(name, settings) for name, settings in config.get("stores", {}).items()}
+    shaped(Config, config, "")
+    given = config.get("stores", {})
+    stores = {name: Store(name, StoreSettings.from_mapping(given[name], f"stores.{name}")) for name in given}
     sources = dict(_sources(config, stores))
-    subsets = {name: _subset(name, config, sources, whole) for name in config["subsets"]}
+    subsets = {name: _subset(name, config, sources) for name in config["subsets"]}
     for name in subsets:
         _check_parents(name, subsets)
     runs = {run.name: _planned(run, subsets) for run in grid.expand(_experiments(config))}
-    for run in runs.values():
-        for name in dict.fromkeys([run.subset.name, *(subset.name for subset in run.evaluated_on)]):
-            subsets[name].needed_by.append(run)
-    resolved = {
-        "stores": {name: store.settings for name, store in stores.items()},
-        "sources": {name: {**source.settings, "synthetic": source.synthetic} for name, source in sources.items()},
-        "subsets": {name: _resolved(subset) for name, subset in subsets.items()},
-        "experiments": {name: {**run.run.settings, "evaluate_on": run.run.evaluate_on} for name, run in runs.items()},
-    }
     compared = {
-        name: _comparison(
-            name, schema.with_defaults(given, whole["properties"]["comparisons"]["additionalProperties"]), sources
-        )
+        name: _comparison(f"comparisons.{name}", name, ComparisonSettings.from_mapping(given), sources)
         for name, given in config.get("comparisons", {}).items()
     }
-    if compared:
-        resolved["comparisons"] = {
-            name: {"first": one.first.name, "second": one.second.name, "splits": one.splits, "task": one.task}
-            for name, one in compared.items()
-        }
     every_store = stores | {source.store.name: source.store for source in sources.values()}
-    return Plan(resolved, every_store, sources, subsets, runs, compared)
+    return Plan(_resolved(stores, sources, subsets, runs, compared), every_store, sources, subsets, runs, compared)
 
 
-def _comparison(name: str, settings: Mapping[str, Any], sources: Mapping[str, Source]) -> Comparison:
-    where, task = f"comparisons.{name}", settings["task"]
-    for side in ("first", "second"):
-        if settings[side] not in sources:
+def _resolved(
+    stores: Mapping[str, Store],
+    sources: Mapping[str, Source],
+    subsets: Mapping[str, Subset],
+    runs: Mapping[str, PlannedRun],
+    comparisons: Mapping[str, Comparison],
+) -> dict[str, Any]:
+    """Return the config as the lock holds it: every default filled in, and no place where something lies."""
+    stages = ("images", "masks", "split", "tensors")
+    result: dict[str, Any] = {
+        "stores": {name: without_places(store.settings) for name, store in stores.items()},
+        "sources": {
+            name: {**without_places(source.settings), "synthetic": without_places(source.synthetic)}
+            for name, source in sources.items()
+        },
+        "subsets": {
+            name: {
+                **without_places(subset.query),
+                **{stage: without_places(getattr(subset, stage)) for stage in stages},
+                "source": subset.source.name,
+                "exports": list(subset.formats),
+            }
+            for name, subset in subsets.items()
+        },
+        "experiments": {
+            name: {**without_places(run.run.settings), "evaluate_on": list(run.run.evaluate_on)}
+            for name, run in runs.items()
+        },
+    }
+    if comparisons:
+        result["comparisons"] = {
+            name: {"first": one.first.name, "second": one.second.name, "splits": list(one.splits), "task": one.task}
+            for name, one in comparisons.items()
+        }
+    return result
+
+
+def _comparison(where: str, name: str, settings: ComparisonSettings, sources: Mapping[str, Source]) -> Comparison:
+    for key, stated in (("first", settings.first), ("second", settings.second)):
+        if stated not in sources:
             raise CocomineError(
-                f"{where}.{side}: no source is called {settings[side]!r}",
+                f"{where}.{key}: no source is called {stated!r}",
                 f"sources in this config: {', '.join(sources) or 'none'}",
             )
-    first, second = sources[settings["first"]], sources[settings["second"]]
-    there = [[split for kind, split in source.files if kind == task] for source in (first, second)]
-    splits = settings["splits"] or [split for split in there[0] if split in there[1]]
+    first, second = sources[settings.first], sources[settings.second]
+    there = [[split for kind, split in source.files if kind == settings.task] for source in (first, second)]
+    splits = settings.splits or tuple(split for split in there[0] if split in there[1])
     for source, known in zip((first, second), there, strict=True):
         lacking = [split for split in splits if split not in known]
         if lacking or not splits:
             raise CocomineError(
-                f"{where}: the sources {first.name} and {second.name} share no split of {task}"
+                f"{where}: the sources {first.name} and {second.name} share no split of {settings.task}"
                 if not splits
-                else f"{where}.splits: the source {source.name} has no {task} of {lacking[0]!r}",
+                else f"{where}.splits: the source {source.name} has no {settings.task} of {lacking[0]!r}",
                 f"{first.name} has {', '.join(there[0]) or 'none'}; {second.name} has {', '.join(there[1]) or 'none'}",
             )
-    return Comparison(name, first, second, tuple(splits), task)
-
-
-def _resolved(subset: Subset) -> dict[str, Any]:
-    stages = {"images": subset.images, "masks": subset.masks, "split": subset.split, "tensors": subset.tensors}
-    return {**subset.query, "source": subset.source.name, **stages, "exports": subset.formats}
-
-
-def _store(name: str, settings: Mapping[str, Any]) -> Store:
-    _typed(f"stores.{name}", "store", lambda: StoreSettings.from_mapping(settings))
-    return Store(name, settings)
-
-
-def _typed(where: str, section: str, check: Any) -> Any:
-    try:
-        return check()
-    except CocomineError as error:
-        message = error.message if error.message.startswith(where) else f"{where}{error.message.removeprefix(section)}"
-        raise CocomineError(message, error.hint) from error
+    return Comparison(name, first, second, splits, settings.task)
 
 
 def _sources(config: Mapping[str, Any], stores: Mapping[str, Store]) -> Iterator[tuple[str, Source]]:
-    seed = config.get("seed", 0)
-    for name, settings in config.get("sources", {}).items():
-        if "synthetic" in settings:
-            yield name, _synthetic_source(name, settings, seed)
+    for name, given in config.get("sources", {}).items():
+        where = f"sources.{name}"
+        if "synthetic" in given:
+            yield name, _synthetic_source(name, given, where, config.get("seed", 0))
             continue
-        store = _store_of(name, settings, stores)
-        places = {key: store.settings[key] for key in ("origins", "folder", "use", "preset") if key in store.settings}
-        own = {key for key in ("origins", "folder", "preset") if key in settings}
-        resolved = {**({} if own else places), **settings, "store": store.name}
-        typed = _typed(f"sources.{name}", "source", lambda resolved=resolved: SourceSettings.from_mapping(resolved))
-        yield name, Source(name, store, resolved, typed.annotation_files, None)
+        store = _store_of(name, given, stores)
+        # A source that says nothing of places has those of its store.
+        below = {} if given.keys() & {"origins", "folder", "preset"} else config["stores"][store.name]
+        resolved = {**below, **given, "store": store.name}
+        yield name, Source(name, store, SourceSettings.from_mapping(resolved, where), None)
 
 
-def _synthetic_source(name: str, settings: Mapping[str, Any], seed: int) -> Source:
-    others = sorted(settings.keys() - {"synthetic"})
-    if others:
-        raise CocomineError(
-            f"sources.{name}.{others[0]}: a synthetic source takes no other key", "keep `synthetic` alone"
-        )
-    part = schema.load_schema("synthetic")
-    synthetic = schema.with_defaults({"seed": seed, **settings["synthetic"]}, part)
-    bucket = {"folder": f"data/demo/{name}", "use": "hardlink"}
-    files = tuple((task, split) for split in SYNTHETIC_SPLITS for task in SYNTHETIC_TASKS)
-    resolved = {**bucket, "store": name, "splits": list(SYNTHETIC_SPLITS), "tasks": list(SYNTHETIC_TASKS)}
-    return Source(name, Store(name, bucket), resolved, files, synthetic)
+def _synthetic_source(name: str, given: Mapping[str, Any], where: str, seed: int) -> Source:
+    drawn = SourceSettings.from_mapping(merged({"synthetic": {"seed": seed}}, given), where).synthetic
+    folder = f"data/demo/{name}"
+    files = {"splits": SYNTHETIC_SPLITS, "tasks": SYNTHETIC_TASKS}
+    settings = SourceSettings.from_mapping({"folder": folder, "use": "hardlink", "store": name, **files}, where)
+    return Source(name, Store(name, StoreSettings(folder=folder, use="hardlink")), settings, drawn)
 
 
 def _store_of(source: str, settings: Mapping[str, Any], stores: Mapping[str, Store]) -> Store:
@@ -519,14 +515,13 @@ def _store_of(source: str, settings: Mapping[str, Any], stores: Mapping[str, Sto
     if wanted:
         raise CocomineError(f"sources.{source}.store: no store is called {wanted!r}", f"stores in this config: {known}")
     raise CocomineError(
-        f"sources.{source}: it is not said which store holds its photographs",
+        f"sources.{source}: it is not said which store holds its images",
         f"add `store: NAME` to it; stores in this config: {known}",
     )
 
 
-def _subset(name: str, config: Mapping[str, Any], sources: Mapping[str, Source], whole: schema.Schema) -> Subset:
-    where = f"subsets.{name}"
-    given = config["subsets"][name]
+def _subset(name: str, config: Mapping[str, Any], sources: Mapping[str, Source]) -> Subset:
+    where, given, seed = f"subsets.{name}", config["subsets"][name], {"seed": config.get("seed", 0)}
     source_name = given.get("source") or (next(iter(sources)) if len(sources) == 1 else "")
     if source_name not in sources:
         known = ", ".join(sources) or "none"
@@ -535,33 +530,26 @@ def _subset(name: str, config: Mapping[str, Any], sources: Mapping[str, Source],
         )
         raise CocomineError(f"{where}.source: {problem}", f"sources in this config: {known}")
     source = sources[source_name]
-    seed = {"seed": config.get("seed", 0)}
-    stages = ("images", "masks", "split", "tensors", "exports")
-    own = {key: value for key, value in given.items() if key not in stages}
-    query = schema.with_defaults(
-        seed | own | {"source": source_name}, whole["properties"]["subsets"]["additionalProperties"]
-    )
-    query = {key: value for key, value in query.items() if key not in stages}
-    _typed(where, "subset", lambda: SubsetSettings.from_mapping(query))
-    unknown = sorted(set(query["source_splits"]) - set(source.splits))
+    own = {key: value for key, value in given.items() if key not in OTHER_SECTIONS}
+    query = SubsetSettings.from_mapping(seed | own | {"source": source_name}, where)
+    unknown = sorted(set(query.source_splits) - set(source.splits))
     if unknown:
         raise CocomineError(
             f"{where}.source_splits: the source {source_name} has no split {unknown[0]!r}",
             f"its splits: {', '.join(source.splits)}",
         )
-    parts = whole["properties"]
-    sections = {
-        key: schema.with_defaults(_merged(config.get(key, {}), given.get(key, {})), parts[key]) for key in stages[:-1]
-    }
-    if "seed" in parts["split"]["properties"]:
-        sections["split"] = {**sections["split"], **(seed if not _says_seed(config, given) else {})}
-    _typed(f"{where}.split", "split", lambda: SplitSettings.from_mapping(sections["split"]))
-    _typed(f"{where}.masks", "masks", lambda: MaskSettings.from_mapping(sections["masks"]))
-    splits = query["source_splits"] or source.splits
+    stages = {key: merged(config.get(key, {}), given.get(key, {})) for key in OTHER_SECTIONS if key != "exports"}
+    images = ImageSettings.from_mapping(stages["images"], f"{where}.images")
+    masks = MaskSettings.from_mapping(stages["masks"], f"{where}.masks")
+    split = SplitSettings.from_mapping(seed | stages["split"], f"{where}.split")
+    tensors = TensorSettings.from_mapping(stages["tensors"], f"{where}.tensors")
+    splits = query.source_splits or source.splits
     _check_instances(where, source, splits)
-    _check_drawn(where, source, splits, sections["masks"]["draw_from"])
-    formats = given.get("exports", config.get("exports", parts["exports"]["default"]))
-    return Subset(name, source, query, **sections, formats=tuple(formats))
+    _check_drawn(where, source, splits, masks.draw_from)
+    formats = given.get("exports", config.get("exports", DEFAULT))
+    if doubled := list(twice("exports", formats)):
+        raise CocomineError(f"{where}.exports: {doubled[0].message}", doubled[0].hint)
+    return Subset(name, source, query, images, masks, split, tensors, tuple(formats))
 
 
 def _check_instances(where: str, source: Source, splits: Iterable[str]) -> None:
@@ -591,20 +579,8 @@ def _check_drawn(where: str, source: Source, splits: Iterable[str], draw_from: s
         )
 
 
-def _says_seed(config: Mapping[str, Any], given: Mapping[str, Any]) -> bool:
-    return "seed" in config.get("split", {}) or "seed" in given.get("split", {})
-
-
-def _merged(low: Mapping[str, Any], high: Mapping[str, Any]) -> dict[str, Any]:
-    result = dict(low)
-    for key, value in high.items():
-        below = result.get(key)
-        result[key] = _merged(below, value) if isinstance(below, Mapping) and isinstance(value, Mapping) else value
-    return result
-
-
 def _check_parents(name: str, subsets: Mapping[str, Subset]) -> None:
-    seen, current = [name], subsets[name].query["images_from"]
+    seen, current = [name], subsets[name].query.images_from
     while current:
         where = f"subsets.{seen[-1]}.images_from"
         if current not in subsets:
@@ -612,7 +588,7 @@ def _check_parents(name: str, subsets: Mapping[str, Subset]) -> None:
         if current in seen:
             raise CocomineError(f"{where}: {' → '.join([*seen, current])} is a ring", "let one of them stand alone")
         seen.append(current)
-        current = subsets[current].query["images_from"]
+        current = subsets[current].query.images_from
 
 
 def _experiments(config: Mapping[str, Any]) -> dict[str, Any]:
@@ -621,16 +597,14 @@ def _experiments(config: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _planned(run: grid.Run, subsets: Mapping[str, Subset]) -> PlannedRun:
+    where = f"experiments.{run.settings.experiment}"
     for name in (run.subset, *run.evaluate_on):
         if name not in subsets:
-            raise CocomineError(
-                f"experiments.{run.experiment}: no subset is called {name!r}", f"subsets: {', '.join(subsets)}"
-            )
+            raise CocomineError(f"{where}: no subset is called {name!r}", f"subsets: {', '.join(subsets)}")
     evaluated_on = tuple(subsets[name] for name in run.evaluate_on)
     sizes = {subset.name: subset.tensor_size for subset in (subsets[run.subset], *evaluated_on)}
     if len(set(sizes.values())) > 1:
         raise CocomineError(
-            f"experiments.{run.experiment}: its subsets are packed at different sizes: {sizes}",
-            "give them one tensors.size",
+            f"{where}: its subsets are packed at different sizes: {sizes}", "give them one tensors.size"
         )
     return PlannedRun(run, subsets[run.subset], evaluated_on)

@@ -339,7 +339,7 @@ def write_evaluation(job: Job, rows: Rows, predicted: Predicted, origin: dict[st
         "images_sha256": _ids_digest(ids),
         "images_trained_on": origin.get("images_trained_on", 0),
         "classes_without_pixels": absent,
-        "settings": vars(settings),
+        "settings": settings.as_mapping(),
         "training_resolution": _figures(predicted.small, job, seed)
         | {"size": list(job.tensors.size), "iou_of_added_probabilities": _iou_of_added(predicted, names)},
         "full_resolution": None if predicted.full is None else _figures(predicted.full, job, seed),

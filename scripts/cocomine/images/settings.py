@@ -1,32 +1,25 @@
 """The config's `images` section: which images are decoded."""
 
-import dataclasses
-from collections.abc import Mapping
-from typing import Any, Self
+from typing import Annotated, ClassVar
 
-from cocomine.base.errors import CocomineError
-
-MOST_MEGAPIXELS = 4000
-"""Above this some counts of pixels would not fit into 32 bits."""
+from cocomine.base.settings import Section, says
 
 
-@dataclasses.dataclass(frozen=True)
-class ImageSettings:
-    """What is decoded at all; `workflow/schemas/images.schema.yaml` says what each value means."""
+class ImageSettings(Section, frozen=True):
+    """Which images are decoded. docs/images.md says what becomes of every mode and depth."""
 
-    max_megapixels: int = 200
+    SECTION: ClassVar[str] = "images"
 
-    @classmethod
-    def from_mapping(cls, mapping: Mapping[str, Any]) -> Self:
-        """Return the settings of a config section; raise CocomineError for an unknown key or a value out of range."""
-        known = [field.name for field in dataclasses.fields(cls)]
-        for key, value in mapping.items():
-            if key not in known:
-                raise CocomineError(f"images: unknown key {key!r}", f"known here: {', '.join(known)}")
-            if isinstance(value, bool) or not isinstance(value, int) or not 1 <= value <= MOST_MEGAPIXELS:
-                hint = f"write a whole number from 1 to {MOST_MEGAPIXELS}"
-                raise CocomineError(f"images.{key}: {value!r} cannot be used", hint)
-        return cls(**mapping)
+    # Above 4000 some counts of pixels would not fit into 32 bits.
+    max_megapixels: Annotated[
+        int,
+        says(
+            "An image of more million pixels (width times height) is not decoded and gets the reason image-too-large. "
+            "An image of 200 takes about 1.5 GB of memory to decode; those over 64 are decoded one at a time.",
+            ge=1,
+            le=4000,
+        ),
+    ] = 200
 
     @property
     def most_pixels(self) -> int:

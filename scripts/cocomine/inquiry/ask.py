@@ -4,13 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
 
 from cocomine.base.errors import CocomineError
 from cocomine.base.files import canonical_json
 from cocomine.inquiry.count import Count, count_expression, count_query, document, table
 from cocomine.mining.index import nearest, splits_of
-from cocomine.mining.settings import SubsetSettings
+from cocomine.mining.settings import OTHER_SECTIONS, SubsetSettings
 
 
 def answer(
@@ -32,15 +31,14 @@ def answer(
 def _count_of_config(
     name: str, config: Path, index_dir: Path | None, splits: Sequence[str], images_from: Path | None
 ) -> Count:
-    settings, source = subset_of_config(config, name)
-    query = SubsetSettings.from_mapping(settings)
+    query, source = subset_of_config(config, name)
     if query.images_from is not None and images_from is None:
         images_from = Path("results") / query.images_from / "images.tsv"
     return count_query(name, query, index_dir or Path("data/annotations") / source / "index", splits, images_from)
 
 
-def subset_of_config(path: Path, name: str) -> tuple[dict[str, Any], str]:
-    """Return a subset's settings and its source's name, read straight from a config file.
+def subset_of_config(path: Path, name: str) -> tuple[SubsetSettings, str]:
+    """Return a subset's query and its source's name, read straight from a config file.
 
     The workflow checks the whole config; this reads one section, to be quick. Raises CocomineError when the file or the
     subset is not there.
@@ -62,7 +60,8 @@ def subset_of_config(path: Path, name: str) -> tuple[dict[str, Any], str]:
     source = settings.get("source") or (next(iter(sources)) if len(sources) == 1 else None)
     if not isinstance(source, str):
         raise CocomineError(f"{path}: subsets.{name} names no source", f"add source: {' or '.join(map(str, sources))}")
-    return settings | {"source": source}, source
+    own = {key: value for key, value in settings.items() if key not in OTHER_SECTIONS}
+    return SubsetSettings.from_mapping(own | {"source": source}, f"subsets.{name}"), source
 
 
 def _only_index() -> Path:

@@ -18,7 +18,7 @@ from cocomine.mining.index import Source, read_source
 from cocomine.mining.mine import read_source_of
 from cocomine.mining.resolve import find_category
 from cocomine.mining.select import quarantined_by_policy, select
-from cocomine.mining.settings import CategoryRef, SubsetSettings
+from cocomine.mining.settings import SubsetSettings
 
 
 @dataclass(frozen=True)
@@ -88,10 +88,10 @@ def _answer(question: str, source: Source, funnel: Funnel, notes: tuple[str, ...
 
 def _classes(term: Term, source: Source) -> tuple[int, ...]:
     try:
-        return find_category(CategoryRef(text=term.name), source, "query")
+        return find_category(term.name, source, "query")
     except CocomineError as error:
         if term.name.isascii() and term.name.isdigit():
-            return find_category(CategoryRef(id=int(term.name)), source, "query")
+            return find_category(int(term.name), source, "query")
         raise CocomineError(error.message.replace("subset: query:", "query:"), error.hint) from error
 
 

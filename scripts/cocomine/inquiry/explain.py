@@ -23,7 +23,7 @@ from cocomine.mining.select import (
     relative_area_mask,
     wanted_annotations,
 )
-from cocomine.mining.settings import Range, SubsetSettings
+from cocomine.mining.settings import Range, SubsetSettings, category_words
 
 NAMED = 3
 """How many annotations of an image are named before the rest is only counted."""
@@ -236,7 +236,7 @@ class Explainer:
         usable = rows[counted[rows]]
         if self.query.match == "all":
             lacking = [
-                (ref.words() if ref is not None else self.source.categories[group[0]].name, group)
+                (category_words(ref) if ref is not None else self.source.categories[group[0]].name, group)
                 for ref, group in zip(self.query.categories or (None,) * len(wanted.groups), wanted.groups, strict=True)
                 if not self._among(usable, group)
             ]
@@ -244,7 +244,7 @@ class Explainer:
             missing = " and ".join(f"no {name}" for name, _ in lacking)
         else:
             classes = list(wanted.classes)
-            missing = "no object of " + (", ".join(ref.words() for ref in self.query.categories) or "any category")
+            missing = "no object of " + (", ".join(map(category_words, self.query.categories)) or "any category")
         useless = [f"its {self._listed([other])}: {self._uncounted(other)}" for other in self._among(rows, classes)]
         tail = f" that counts ({'; '.join(useless[:NAMED])})" if useless else ""
         return f"holds {missing}{tail}"

@@ -471,7 +471,7 @@ def answer_image(trace: Trace, which: str, task: str, as_json: bool) -> str:
 def open_trace(
     name: str,
     config: Path | None,
-    settings: dict[str, Any],
+    query: SubsetSettings,
     index_dir: Path | None,
     subset_dir: Path | None,
     images_from: Path | None = None,
@@ -480,9 +480,8 @@ def open_trace(
     from cocomine.inquiry.ask import subset_of_config
 
     if config is not None:
-        settings, source = subset_of_config(config, name)
+        query, source = subset_of_config(config, name)
         index_dir = index_dir or Path("data/annotations") / source / "index"
     elif index_dir is None:
         raise CocomineError("where is the subset's query?", "give --config FILE, or --settings and --index-dir")
-    query = SubsetSettings.from_mapping(settings)
     return Trace(query, index_dir, subset_dir or Path("results") / name, images_from)

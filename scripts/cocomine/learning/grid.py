@@ -5,48 +5,50 @@ from dataclasses import dataclass
 from typing import Any
 
 from cocomine.base.errors import CocomineError
-from cocomine.learning.settings import ModelSettings, RunSettings, apply_preset
+from cocomine.base.settings import shaped
+from cocomine.learning.settings import ExperimentSettings, ModelSettings, RunSettings, apply_preset
 
 ARMS = ("mined", "all_classes", "random")
 NO_FILE = ("none", "imagenet")
-EXPERIMENT_KEYS = (
-    "preset", "subset", "subsets", "arms", "model", "models", "train", "seeds", "evaluate_on", "evaluation"
-)  # fmt: skip
 
 
 @dataclass(frozen=True)
 class Run:
     """One training run and where it is evaluated.
 
-    `settings` is what evaluate_model takes as --settings, `training` what train_model does. It is evaluated on
-    each subset of `evaluate_on`; where that is not `subset` itself, the images of its split that is evaluated are to be
-    held out of training (train_model's --evaluated-on and --withheld-split).
+    `settings` is what evaluate_model takes as --settings, `training` what train_model does. It is evaluated on each
+    subset of `evaluate_on`; where that is not `subset` itself, the images of its split that is evaluated are to be held
+    out of training (train_model's --evaluated-on and --withheld-split).
     """
 
-    name: str
-    experiment: str
-    subset: str
-    model_name: str
-    seed: int
-    arm: str
+    settings: RunSettings
     evaluate_on: tuple[str, ...]
-    settings: dict[str, Any]
+
+    @property
+    def name(self) -> str:
+        """Its name, unlike that of any other run."""
+        return self.settings.run
+
+    @property
+    def subset(self) -> str:
+        """The subset that it is trained on."""
+        return self.settings.subset
 
     @property
     def training(self) -> dict[str, Any]:
         """The settings without those of the evaluation, so that a change of these trains nothing again."""
-        return {key: value for key, value in self.settings.items() if key != "evaluation"}
+        return {key: value for key, value in self.settings.as_mapping().items() if key != "evaluation"}
 
     @property
     def weights_file(self) -> str | None:
         """The file of encoder weights that the config names, None for ImageNet's and for none."""
-        weights = self.settings["model"]["weights"]
-        return None if weights in NO_FILE else str(weights)
+        weights = self.settings.model.weights
+        return None if weights in NO_FILE else weights
 
     @property
     def evaluated_split(self) -> str:
         """The split of the evaluated subsets that is scored, and so withheld from training on another subset."""
-        return str(self.settings["evaluation"]["split"])
+        return self.settings.evaluation.split
 
 
 def expand(experiments: Mapping[str, Mapping[str, Any]]) -> list[Run]:
@@ -67,64 +69,54 @@ def expand(experiments: Mapping[str, Mapping[str, Any]]) -> list[Run]:
 
 def _experiment(name: str, config: Mapping[str, Any]) -> list[Run]:
     where = f"experiments.{name}"
-    for key in config:
-        if key not in EXPERIMENT_KEYS:
-            raise CocomineError(f"{where}: unknown key {key!r}", f"known keys: {', '.join(sorted(EXPERIMENT_KEYS))}")
-    subsets = _subsets(config, where)
-    base = {key: config[key] for key in ("preset", "model", "train", "evaluation") if key in config}
-    base = apply_preset(base, where)
-    if "arms" in config:
+    given = shaped(ExperimentSettings, config, where)
+    subsets = _subsets(given, where)
+    base = apply_preset({key: config[key] for key in ("preset", "model", "train", "evaluation") if key in config})
+    if given.arms is not None:
         _check_arms(base.get("train", {}), where)
-    models = _models(config, base, where)
-    seeds = config.get("seeds", [0])
-    _distinct(seeds, f"{where}.seeds", int)
-    evaluate_on = config.get("evaluate_on")
-    if isinstance(evaluate_on, str):
-        evaluate_on = [evaluate_on]
+    models = _models(config.get("models", {}), base.get("model", {}))
+    _distinct(given.seeds, f"{where}.seeds")
+    evaluate_on = (given.evaluate_on,) if isinstance(given.evaluate_on, str) else given.evaluate_on
     if evaluate_on is not None:
-        _distinct(evaluate_on, f"{where}.evaluate_on", str)
-    if evaluate_on is None and "arms" in config:
-        evaluate_on = [subsets[0][1]]
+        _distinct(evaluate_on, f"{where}.evaluate_on")
+    elif given.arms is not None:
+        evaluate_on = (given.arms.mined,)
     runs = []
     for arm, subset in subsets:
         for label, model in models.items():
-            for seed in seeds:
-                parts = [subset] * (len(subsets) > 1) + [label] * (len(models) > 1) + [f"s{seed}"] * (len(seeds) > 1)
-                run = "-".join([name, *parts])
-                settings = RunSettings.from_mapping(
-                    {
-                        "run": run,
-                        "experiment": name,
-                        "subset": subset,
-                        "model_name": label,
-                        "arm": arm,
-                        "seed": seed,
-                        "model": model,
-                        "train": base.get("train", {}),
-                        "evaluation": base.get("evaluation", {}),
-                    },
-                    where,
-                ).as_mapping()
-                runs.append(Run(run, name, subset, label, seed, arm, tuple(evaluate_on or [subset]), settings))
+            for seed in given.seeds:
+                several = ((subset, subsets), (label, models), (f"s{seed}", given.seeds))
+                settings = {
+                    "run": "-".join([name, *(part for part, all_of_it in several if len(all_of_it) > 1)]),
+                    "experiment": name,
+                    "subset": subset,
+                    "model_name": label,
+                    "arm": arm,
+                    "seed": seed,
+                    "model": model,
+                    "train": base.get("train", {}),
+                    "evaluation": base.get("evaluation", {}),
+                }
+                runs.append(Run(RunSettings.from_mapping(settings, where), evaluate_on or (subset,)))
     return runs
 
 
-def _subsets(config: Mapping[str, Any], where: str) -> list[tuple[str, str]]:
-    given = [key for key in ("subset", "subsets", "arms") if key in config]
-    if len(given) != 1:
+def _subsets(given: ExperimentSettings, where: str) -> list[tuple[str, str]]:
+    """Return the arm (empty without arms) and the name of each subset to train on."""
+    stated = {"subset": given.subset, "subsets": given.subsets, "arms": given.arms}
+    said = [key for key, value in stated.items() if value]
+    if len(said) != 1:
         raise CocomineError(
-            f"{where} has {' and '.join(given) or 'no subset'}",
+            f"{where} has {' and '.join(said) or 'no subset'}",
             "give one of: subset (a name), subsets (a list of names), "
             "arms (a mapping: mined, all_classes and random, each a subset's name)",
         )
-    if given == ["arms"]:
-        arms = config["arms"]
-        if not isinstance(arms, Mapping) or set(arms) != set(ARMS):
-            raise CocomineError(f"{where}.arms is {arms!r}", f"it names a subset for each of {', '.join(ARMS)}")
-        _distinct([arms[arm] for arm in ARMS], f"{where}.arms", str)
-        return [(arm, arms[arm]) for arm in ARMS]
-    subsets = [config["subset"]] if given == ["subset"] else config["subsets"]
-    _distinct(subsets, f"{where}.{given[0]}", str)
+    if given.arms is not None:
+        arms = [(arm, str(getattr(given.arms, arm))) for arm in ARMS]
+        _distinct([subset for _, subset in arms], f"{where}.arms")
+        return arms
+    subsets = given.subsets or (str(given.subset),)
+    _distinct(subsets, f"{where}.subsets")
     return [("", subset) for subset in subsets]
 
 
@@ -139,29 +131,23 @@ def _check_arms(train: Mapping[str, Any], where: str) -> None:
             )
 
 
-def _models(config: Mapping[str, Any], base: Mapping[str, Any], where: str) -> dict[str, Mapping[str, Any]]:
+def _models(models: Mapping[str, Any], model: Mapping[str, Any]) -> dict[str, Mapping[str, Any]]:
     """Return each model's settings: what one leaves open is taken from `model`, options within one family only."""
-    model = base.get("model", {})
-    if "models" not in config:
-        label = f"{model.get('family', 'linknet')}-{model.get('encoder', 'resnet18')}"
+    default = ModelSettings()
+    if not models:
+        label = f"{model.get('family', default.family)}-{model.get('encoder', default.encoder)}"
         return {label: model}
-    models = config["models"]
-    if not isinstance(models, Mapping) or not models:
-        raise CocomineError(f"{where}.models is {models!r}", "it maps a name of your choice to a model's settings")
-    return {label: _model(model, entry or {}, f"{where}.models.{label}") for label, entry in models.items()}
+    return {label: _model(model, entry or {}, default.family) for label, entry in models.items()}
 
 
-def _model(model: Mapping[str, Any], entry: Mapping[str, Any], where: str) -> dict[str, Any]:
-    if not isinstance(entry, Mapping):
-        raise CocomineError(f"{where} is {entry!r}", "it is a mapping of a model's keys to values")
-    own = model.get("family", ModelSettings.family)
+def _model(model: Mapping[str, Any], entry: Mapping[str, Any], family: str) -> dict[str, Any]:
+    own = model.get("family", family)
     below = model.get("options", {}) if entry.get("family", own) == own else {}
     return {**model, **entry, "options": {**below, **entry.get("options", {})}}
 
 
-def _distinct(values: Any, where: str, kind: type) -> None:
-    right = isinstance(values, Sequence) and not isinstance(values, str) and len(values) > 0
-    if not right or not all(isinstance(value, kind) and not isinstance(value, bool) for value in values):
-        raise CocomineError(f"{where} is {values!r}", f"expected a list of {'names' if kind is str else 'numbers'}")
+def _distinct(values: Sequence[object], where: str) -> None:
+    if not values:
+        raise CocomineError(f"{where} is empty", "name at least one")
     if len(set(values)) != len(values):
-        raise CocomineError(f"{where} is {values!r}", "an entry stands in it twice; remove one")
+        raise CocomineError(f"{where} is {list(values)!r}", "an entry stands in it twice; remove one")

@@ -1,131 +1,306 @@
-"""What an experiment's run may be told: model, training and evaluation, each key with its type, range and default.
+"""What the config's `experiments` section may say: model, training and evaluation, and the grid of its runs.
 
-The same keys, with units and descriptions, stand in `workflow/schemas/experiment.schema.yaml`; a test holds the two
-equal. Nothing here imports torch, since the workflow reads it while it plans.
+Nothing here imports torch, since the workflow reads it while it plans.
 """
 
-import types
-from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field, fields, is_dataclass
-from typing import Any, Literal, Self, TypeVar, Union, get_args, get_origin, get_type_hints
+from collections.abc import Iterator, Mapping
+from typing import Annotated, Any, ClassVar, Literal, Self
 
 from cocomine.base.errors import CocomineError
+from cocomine.base.settings import (
+    FileNamePart,
+    Natural,
+    Positive,
+    Problem,
+    Section,
+    Seed,
+    braces,
+    merged,
+    read,
+    says,
+)
 
 ENCODER_STAGES = ("stem", "stage1", "stage2", "stage3", "stage4")
 
-Encoder = Literal["resnet18", "resnet34", "resnet50", "resnet101"]
+NotNegative = Annotated[float, says("", ge=0)]
 Freeze = Literal["none", "stem", "stage1", "stage2", "stage3", "stage4"]
 
 
-def _ranged(default: Any, low: float | None = None, high: float | None = None) -> Any:
-    return field(default=default, metadata={"low": low, "high": high})
+class LinkNetOptions(Section, frozen=True):
+    """LinkNet's own options: how its decoder enlarges."""
+
+    up: Literal["full-3x3", "transposed-4x4"] = "full-3x3"
 
 
-@dataclass(frozen=True)
-class ModelSettings:
-    """Which network: its family, its encoder, where the encoder's weights come from and how much of it is frozen.
+class MaskFormerOptions(Section, frozen=True):
+    """MaskFormer's own options: number of queries, decoder layers, and the width of decoder and mask features."""
 
-    `weights` is `none`, `imagenet`, or the path of a .safetensors or .pth file. `freeze` names the last encoder stage
-    that is frozen; the stages below it are frozen too. `options` are the family's own (see its module).
-    """
+    queries: Positive = 100
+    decoder_layers: Positive = 6
+    width: Annotated[int, says("", ge=32)] = 256
 
-    family: str = "linknet"
-    encoder: Encoder = "resnet18"
-    weights: str = "none"
-    weights_folder: str = "data/encoders"
-    freeze: Freeze = "none"
-    options: dict[str, Any] = field(default_factory=dict)
 
-    @classmethod
-    def from_mapping(cls, mapping: Mapping[str, Any], where: str = "model") -> Self:
-        """Read the settings; raises CocomineError for an unknown key, a wrong type, or frozen noise."""
-        result = build(cls, mapping, where)
-        if result.freeze != "none" and result.weights == "none":
-            raise CocomineError(
-                f"{where}.freeze is {result.freeze!r} while {where}.weights is 'none': frozen noise is no encoder",
-                f"set {where}.weights to 'imagenet' or to a file of weights, or {where}.freeze to 'none'",
+OPTIONS: dict[str, type[Section]] = {"linknet": LinkNetOptions, "maskformer": MaskFormerOptions}
+
+
+class ModelSettings(Section, frozen=True):
+    """Which network."""
+
+    SECTION: ClassVar[str] = "model"
+    PLACES: ClassVar[frozenset[str]] = frozenset({"weights_folder"})
+
+    family: Annotated[
+        Literal["linknet", "maskformer"],
+        says("Family of the network. linknet (arXiv 1707.03718) or maskformer (arXiv 2107.06278)."),
+    ] = "linknet"
+    encoder: Annotated[Literal["resnet18", "resnet34", "resnet50", "resnet101"], says("Encoder under it.")] = "resnet18"
+    weights: Annotated[
+        str,
+        says(
+            "Weights that the encoder starts from. none, imagenet (fetched from the hub, or beforehand by "
+            "fetch_encoder.py), or the path of a .safetensors or .pth file with transformers' or torchvision's "
+            "parameter names."
+        ),
+    ] = "none"
+    weights_folder: Annotated[str, says("Folder of fetched ImageNet weights.")] = "data/encoders"
+    freeze: Annotated[
+        Freeze,
+        says(
+            "Last encoder stage that is frozen, its batch statistics too; all stages below it are frozen with it."
+            " Refused without weights, since frozen noise is no encoder."
+        ),
+    ] = "none"
+    options: Annotated[
+        dict[str, Any],
+        says(
+            "The family's own options. linknet - up, full-3x3 (the paper's, the default) or transposed-4x4 (as in"
+            " segmentation_models_pytorch). maskformer - queries (100), decoder_layers (6), width (256)."
+        ),
+    ] = {}
+
+    @property
+    def family_options(self) -> Section:
+        """The options of its family; raises CocomineError for one that the family does not have."""
+        return read(OPTIONS[self.family], self.options, "options")
+
+    def problems(self) -> Iterator[Problem]:
+        """Frozen noise; options of another family."""
+        if self.freeze != "none" and self.weights == "none":
+            yield Problem(
+                "freeze",
+                f"{self.freeze!r} while weights is 'none': frozen noise is no encoder",
+                "set weights to 'imagenet' or to a file of weights, or freeze to 'none'",
             )
-        return result
+        yield from braces("weights", self.weights)
+        try:
+            _ = self.family_options
+        except CocomineError as error:
+            yield Problem("", error.message, error.hint)
 
 
-@dataclass(frozen=True)
-class AugmentSettings:
-    """Random changes of a training image; each is drawn anew per image and step.
+class AugmentSettings(Section, frozen=True):
+    """Random changes of a training image; each is drawn anew per image and step."""
 
-    `flip`: mirrored left to right half of the time. `scale`: zoomed by a factor drawn log-uniformly from
-    [1/(1+scale), 1+scale]. `shift`: moved by up to this share of the side. `brightness`, `contrast`: factors drawn
-    from [1-x, 1+x].
-    """
-
-    flip: bool = True
-    scale: float = _ranged(0.0, 0.0, 3.0)
-    shift: float = _ranged(0.0, 0.0, 0.5)
-    brightness: float = _ranged(0.0, 0.0, 0.9)
-    contrast: float = _ranged(0.0, 0.0, 0.9)
+    flip: Annotated[bool, says("Mirror left to right half of the time.")] = True
+    scale: Annotated[float, says("Zoom by a factor between 1/(1+scale) and 1+scale.", ge=0, le=3)] = 0.0
+    shift: Annotated[float, says("Move by up to this share of the side.", ge=0, le=0.5)] = 0.0
+    brightness: Annotated[float, says("Multiply by a factor between 1-brightness and 1+brightness.", ge=0, le=0.9)] = (
+        0.0
+    )
+    contrast: Annotated[
+        float, says("Stretch around the image's mean by a factor between 1-contrast and 1+contrast.", ge=0, le=0.9)
+    ] = 0.0
 
 
-@dataclass(frozen=True)
-class TrainSettings:
+class TrainSettings(Section, frozen=True):
     """How the network is trained. Thread count and precision change its weights, so they are settings."""
 
-    iterations: int = _ranged(1000, 1)
-    batch: int = _ranged(32, 1)
-    optimiser: Literal["sgd", "adamw"] = "sgd"
-    learning_rate: float = _ranged(0.01, 0.0)
-    momentum: float = _ranged(0.9, 0.0, 1.0)
-    weight_decay: float = _ranged(0.0001, 0.0)
-    schedule: Literal["constant", "cosine", "polynomial"] = "constant"
-    warmup: int = _ranged(0, 0)
-    gradient_clip: float | None = _ranged(None, 0.0)
-    class_weights: str | dict[str, float] = "none"
-    dice_weight: float = _ranged(0.0, 0.0)
-    augment: AugmentSettings = AugmentSettings()
-    images: int | None = _ranged(None, 1)
-    device: Literal["auto", "cpu", "cuda"] = "auto"
-    precision: Literal["auto", "fp32", "bf16"] = "auto"
-    channels_last: bool = True
-    threads: int = _ranged(2, 1)
-    log_every: int = _ranged(20, 1)
-    validate_every: int = _ranged(200, 1)
-    validate_images: int = _ranged(256, 1)
-    early_stop: int | None = _ranged(None, 1)
-    keep: Literal["last", "best"] = "last"
-    checkpoint_seconds: float = _ranged(60.0, 0.0)
+    SECTION: ClassVar[str] = "train"
 
-    @classmethod
-    def from_mapping(cls, mapping: Mapping[str, Any], where: str = "train") -> Self:
-        """Read the settings; raises CocomineError for an unknown key, a wrong type or a value out of range."""
-        result = build(cls, mapping, where)
-        named = ("none", "balanced", "median")
-        if isinstance(result.class_weights, str) and result.class_weights not in named:
-            raise CocomineError(
-                f"{where}.class_weights is {result.class_weights!r}",
-                f"use one of {', '.join(named)}, or a mapping of class name to weight",
-            )
-        if result.warmup >= result.iterations:
-            raise CocomineError(
-                f"{where}.warmup ({result.warmup}) is not below {where}.iterations ({result.iterations})",
+    iterations: Annotated[Positive, says("Number of batches to train on.")] = 1000
+    batch: Annotated[Positive, says("Images in a batch.")] = 32
+    optimiser: Annotated[Literal["sgd", "adamw"], says("Optimiser.")] = "sgd"
+    learning_rate: Annotated[float, says("Learning rate, before warmup and schedule.", ge=0)] = 0.01
+    momentum: Annotated[float, says("Momentum of sgd.", ge=0, le=1)] = 0.9
+    weight_decay: Annotated[float, says("Weight decay.", ge=0)] = 0.0001
+    schedule: Annotated[
+        Literal["constant", "cosine", "polynomial"],
+        says("Course of the learning rate over the iterations; cosine and polynomial (power 0.9) end at 0."),
+    ] = "constant"
+    warmup: Annotated[Natural, says("Iterations over which the learning rate rises linearly at the start.")] = 0
+    gradient_clip: Annotated[NotNegative | None, says("Largest norm of the gradient; null does not clip.")] = None
+    class_weights: Annotated[
+        Literal["none", "balanced", "median"] | dict[str, float],
+        says(
+            "Weight of each class in the cross-entropy. none, balanced (inverse of its pixels), median (median "
+            "frequency over its own), or weights by class name, 1 for the rest."
+        ),
+    ] = "none"
+    dice_weight: Annotated[float, says("Weight of a soft Dice term that is added to the cross-entropy.", ge=0)] = 0.0
+    augment: Annotated[
+        AugmentSettings, says("Random changes of the training images, drawn anew each time an image is used.")
+    ] = AugmentSettings()
+    images: Annotated[
+        Positive | None,
+        says(
+            "Number of training images, chosen by a hash of their ids; null takes all. Fewer than asked for is an"
+            " error."
+        ),
+    ] = None
+    device: Annotated[Literal["auto", "cpu", "cuda"], says("Where to compute; auto takes a GPU if there is one.")] = (
+        "auto"
+    )
+    precision: Annotated[
+        Literal["auto", "fp32", "bf16"],
+        says(
+            "Precision of the forward pass; weights stay fp32. auto takes bf16 where the hardware has it. Give "
+            "fp32 or bf16 where machines of different kinds should be comparable. What auto became is written "
+            "into training.json."
+        ),
+    ] = "auto"
+    channels_last: Annotated[
+        bool, says("Keep images and weights in the memory order that CPUs and tensor cores are faster with.")
+    ] = True
+    threads: Annotated[
+        Positive,
+        says(
+            "Compute threads. They change the last bits of the weights, so that this number holds whatever "
+            "--cores says."
+        ),
+    ] = 2
+    log_every: Annotated[Positive, says("Iterations between two rows of history.csv.")] = 20
+    validate_every: Annotated[Positive, says("Iterations between two validations while training.")] = 200
+    validate_images: Annotated[
+        Positive, says("Most validation images used while training; the evaluation afterwards uses all.")
+    ] = 256
+    early_stop: Annotated[
+        Positive | None,
+        says(
+            "Stop after so many validations without a better foreground IoU; null trains to the end. Refused with"
+            " arms, each of which would be stopped by validation images of its own."
+        ),
+    ] = None
+    keep: Annotated[
+        Literal["last", "best"],
+        says(
+            "Which weights to keep. best chooses on the validation images, which makes their figures a little too"
+            " good, and is refused with arms."
+        ),
+    ] = "last"
+    checkpoint_seconds: Annotated[
+        float, says("Seconds between two checkpoints; 0 writes one after every iteration.", ge=0)
+    ] = 60.0
+
+    def problems(self) -> Iterator[Problem]:
+        """A warm-up that never ends."""
+        if self.warmup >= self.iterations:
+            yield Problem(
+                "warmup",
+                f"{self.warmup} is not below iterations ({self.iterations})",
                 "shorten the warm-up: no iteration would run at the learning rate asked for",
             )
-        return result
 
 
-@dataclass(frozen=True)
-class EvaluationSettings:
-    """What is measured: on which split, how many bootstrap draws, how small a slice may be, how many pictures."""
+class EvaluationSettings(Section, frozen=True):
+    """What is measured of the trained network."""
 
-    split: Literal["train", "val", "all"] = "val"
-    batch: int = _ranged(32, 1)
-    full_resolution: bool = True
-    bootstrap: int = _ranged(1000, 0)
-    confidence: float = _ranged(0.95, 0.5, 0.999)
-    slice_images: int = _ranged(10, 2)
-    pictures: int = _ranged(4, 0)
+    SECTION: ClassVar[str] = "evaluation"
+
+    split: Annotated[
+        Literal["train", "val", "all"],
+        says(
+            "Split that is evaluated; where it is another subset's, its images are never trained on. Under val, "
+            "images that were trained on are an error; under train and all they are counted, with a warning."
+        ),
+    ] = "val"
+    batch: Annotated[Positive, says("Images in a batch.")] = 32
+    full_resolution: Annotated[
+        bool, says("Also enlarge the probabilities to each image's own size and compare with its full mask.")
+    ] = True
+    bootstrap: Annotated[
+        Natural, says("Draws of the bootstrap over images that gives the intervals; 0 gives none.")
+    ] = 1000
+    confidence: Annotated[float, says("Share that an interval encloses.", ge=0.5, le=0.999)] = 0.95
+    slice_images: Annotated[int, says("Images that a slice needs in order to be judged.", ge=2)] = 10
+    pictures: Annotated[Natural, says("Number of worst and of best images that are drawn.")] = 4
+
+
+class ArmSettings(Section, frozen=True):
+    """The subsets of the paper's question."""
+
+    mined: Annotated[str, says("The subset of mined images with the wanted classes.")]
+    all_classes: Annotated[str, says("The same images (images_from) with all classes of the source.")]
+    random: Annotated[str, says("As many random images with all classes of the source.")]
+
+
+class ExperimentSettings(Section, frozen=True):
+    """What to train and evaluate.
+
+    Every combination of subset, model and seed is a run; each run is evaluated on every subset of evaluate_on. Exactly
+    one of subset, subsets and arms is given.
+    """
+
+    SECTION: ClassVar[str] = "experiment"
+
+    preset: Annotated[
+        Literal["none", "paper"],
+        says(
+            "Starting values of model and train, over which this experiment's own keys stand. paper: LinkNet with"
+            " a ResNet50 from ImageNet, frozen up to stage 3, SGD with weight decay at a learning rate of 0.0001,"
+            " 30,000 iterations of batch 32."
+        ),
+    ] = "none"
+    subset: Annotated[str | None, says("The subset to train on.")] = None
+    subsets: Annotated[tuple[str, ...], says("Several subsets to train on, a run each.")] = ()
+    arms: Annotated[
+        ArmSettings | None,
+        says(
+            "The paper's question as three subsets, all scored on the classes of mined. The comparison says "
+            "whether the arms are equal in images, iterations, seeds and validation images, and the first two "
+            "trained on the same images, and sets them side by side."
+        ),
+    ] = None
+    seeds: Annotated[
+        tuple[Seed, ...], says("Seeds of the weights, the order of the images and their augmentation; a run each.")
+    ] = (0,)
+    evaluate_on: Annotated[
+        str | tuple[str, ...] | None,
+        says(
+            "The subset, or list of subsets, whose validation images the runs are evaluated on; those images are "
+            "never trained on. Without it - the subset trained on; with arms, that of mined."
+        ),
+    ] = None
+    model: Annotated[ModelSettings, says("The network.")] = ModelSettings()
+    models: Annotated[
+        dict[FileNamePart, ModelSettings | None],
+        says(
+            "Several networks by a name of your choice, a run each; what one leaves open is taken from model, "
+            "options only where the family is the same."
+        ),
+    ] = {}
+    train: Annotated[TrainSettings, says("How the network is trained.")] = TrainSettings()
+    evaluation: Annotated[EvaluationSettings, says("What is measured of the trained network.")] = EvaluationSettings()
+
+
+class RunSettings(Section, frozen=True):
+    """One run: one cell of the experiments grid, with every default filled in."""
+
+    SECTION: ClassVar[str] = "experiment"
+
+    run: str = "run"
+    experiment: str = "run"
+    subset: str = ""
+    model_name: str = ""
+    arm: str = ""
+    seed: Seed = 0
+    model: ModelSettings = ModelSettings()
+    train: TrainSettings = TrainSettings()
+    evaluation: EvaluationSettings = EvaluationSettings()
 
     @classmethod
-    def from_mapping(cls, mapping: Mapping[str, Any], where: str = "evaluation") -> Self:
-        """Read the settings; raises CocomineError for an unknown key, a wrong type or a value out of range."""
-        return build(cls, mapping, where)
+    def from_mapping(cls, mapping: Any, where: str | None = None) -> Self:
+        """Read a run's settings; `preset` fills what `model` and `train` leave open."""
+        return super().from_mapping(apply_preset(mapping) if isinstance(mapping, Mapping) else mapping, where)
 
 
 PRESETS: dict[str, dict[str, dict[str, Any]]] = {
@@ -155,127 +330,18 @@ PRESETS: dict[str, dict[str, dict[str, Any]]] = {
 }
 
 
-@dataclass(frozen=True)
-class RunSettings:
-    """One run: one cell of the experiments grid, with every default filled in."""
-
-    run: str = "run"
-    experiment: str = "run"
-    subset: str = ""
-    model_name: str = ""
-    arm: str = ""
-    seed: int = _ranged(0, 0, 2**63 - 1)
-    model: ModelSettings = ModelSettings()
-    train: TrainSettings = TrainSettings()
-    evaluation: EvaluationSettings = EvaluationSettings()
-
-    @classmethod
-    def from_mapping(cls, mapping: Mapping[str, Any], where: str = "experiment") -> Self:
-        """Read a run's settings; `preset` fills what `model` and `train` leave open. Raises CocomineError."""
-        mapping = apply_preset(mapping, where)
-        rest = {key: value for key, value in mapping.items() if key not in ("model", "train", "evaluation")}
-        result = build(cls, rest, where)
-        parts = {
-            "model": ModelSettings.from_mapping(_section(mapping, "model", where), f"{where}.model"),
-            "train": TrainSettings.from_mapping(_section(mapping, "train", where), f"{where}.train"),
-            "evaluation": EvaluationSettings.from_mapping(
-                _section(mapping, "evaluation", where), f"{where}.evaluation"
-            ),
-        }
-        return cls(**{**{f.name: getattr(result, f.name) for f in fields(result)}, **parts})
-
-    def as_mapping(self) -> dict[str, Any]:
-        """Return the settings as plain JSON values, which `from_mapping` reads back to the same settings."""
-        return asdict(self)
-
-
-def apply_preset(mapping: Mapping[str, Any], where: str) -> dict[str, Any]:
+def apply_preset(mapping: Mapping[str, Any]) -> dict[str, Any]:
     """Return `mapping` without its `preset`, whose values stand below what `model` and `train` say themselves."""
     result = dict(mapping)
     name = result.pop("preset", "none")
     if name not in PRESETS:
-        raise CocomineError(f"{where}.preset is {name!r}", f"use one of {', '.join(PRESETS)}")
+        raise CocomineError(f"preset is {name!r}", f"use one of {', '.join(PRESETS)}")
     for section, values in PRESETS[name].items():
-        own = _section(result, section, where)
+        own = result.get(section, {})
+        if not isinstance(own, Mapping):
+            continue
         # Options belong to a family: those of the preset's say nothing of another.
         if section == "model" and own.get("family", values["family"]) != values["family"]:
             values = {key: value for key, value in values.items() if key != "options"}
-        result[section] = _merged(values, own)
+        result[section] = merged(values, own)
     return result
-
-
-def _merged(low: Mapping[str, Any], high: Mapping[str, Any]) -> dict[str, Any]:
-    result = dict(low)
-    for key, value in high.items():
-        below = result.get(key)
-        result[key] = _merged(below, value) if isinstance(below, Mapping) and isinstance(value, Mapping) else value
-    return result
-
-
-def _section(mapping: Mapping[str, Any], key: str, where: str) -> Mapping[str, Any]:
-    value = mapping.get(key, {})
-    if not isinstance(value, Mapping):
-        raise CocomineError(f"{where}.{key} is {value!r}", f"{key} is a mapping of keys to values")
-    return value
-
-
-T = TypeVar("T")
-
-
-def build(cls: type[T], mapping: Mapping[str, Any], where: str) -> T:
-    """Make the dataclass `cls` from `mapping`: unknown keys, wrong types and values out of range are CocomineErrors.
-
-    Types understood: bool, int, float (an int will do), str, Literal, dict, another such dataclass, and unions.
-    """
-    hints = get_type_hints(cls)
-    known = {entry.name: entry for entry in fields(cls)}  # type: ignore[arg-type]
-    values = {}
-    for key, value in mapping.items():
-        if key not in known:
-            raise CocomineError(f"{where}: unknown key {key!r}", f"known keys: {', '.join(sorted(known))}")
-        values[key] = _checked(hints[key], value, f"{where}.{key}")
-        _check_range(known[key].metadata, values[key], f"{where}.{key}")
-    return cls(**values)
-
-
-def _checked(hint: Any, value: Any, where: str) -> Any:
-    origin = get_origin(hint)
-    if origin in (Union, types.UnionType):
-        for option in get_args(hint):
-            try:
-                return _checked(option, value, where)
-            except CocomineError:
-                continue
-        raise CocomineError(f"{where} is {value!r}", f"expected {_wording(hint)}")
-    if origin is Literal and value in get_args(hint) and isinstance(value, str):
-        return value
-    if is_dataclass(hint) and isinstance(value, Mapping):
-        return build(hint, value, where)  # type: ignore[arg-type]
-    if origin is dict and isinstance(value, Mapping):
-        return {str(key): _checked(get_args(hint)[1], item, f"{where}.{key}") for key, item in value.items()}
-    if hint is float and isinstance(value, int | float) and not isinstance(value, bool):
-        return float(value)
-    if hint is int and isinstance(value, int) and not isinstance(value, bool):
-        return value
-    if hint is Any or (hint in (bool, str) and isinstance(value, hint)) or (hint is type(None) and value is None):
-        return value
-    raise CocomineError(f"{where} is {value!r}", f"expected {_wording(hint)}")
-
-
-def _wording(hint: Any) -> str:
-    if get_origin(hint) in (Union, types.UnionType):
-        return " or ".join(_wording(option) for option in get_args(hint))
-    if get_origin(hint) is Literal:
-        return f"one of {', '.join(map(str, get_args(hint)))}"
-    plain = {bool: "true or false", int: "a whole number", float: "a number", str: "text", type(None): "null"}
-    return plain.get(hint, "a mapping")
-
-
-def _check_range(metadata: Mapping[str, Any], value: Any, where: str) -> None:
-    low, high = metadata.get("low"), metadata.get("high")
-    if not isinstance(value, int | float) or isinstance(value, bool):
-        return
-    if (low is not None and not value >= low) or (high is not None and not value <= high):
-        above = f"at most {high:g}" if high is not None else ""
-        below = f"at least {low:g}" if low is not None else ""
-        raise CocomineError(f"{where} is {value!r}", f"it is {' and '.join(filter(None, (below, above)))}")

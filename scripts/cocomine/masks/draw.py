@@ -14,6 +14,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import numpy as np
 
 from cocomine.base.errors import CocomineError
@@ -362,7 +363,7 @@ def rasterize_masks(
         records.check(labels)
         if settings.outputs is None:
             drawn_at_all = settings.boxes == "fill" or records.has_outline(rows, labels)
-            settings = dataclasses.replace(settings, outputs=("semantic",) if drawn_at_all else ())
+            settings = msgspec.structs.replace(settings, outputs=("semantic",) if drawn_at_all else ())
             if not drawn_at_all:
                 log.info(
                     "rasterize_masks: no object of the subset has an outline: no masks are drawn (masks.outputs: []); "
@@ -453,7 +454,7 @@ def _draw_all(
             _write_panoptic(folder / "panoptic.json", drawn, segments, labels, records.isthing)
     reasons = Counter(item.reason for item in refused)
     manifest = {
-        "settings": dataclasses.asdict(settings),
+        "settings": settings.as_mapping(),
         "counts": {
             "images": {"in": len(rows), "drawn": len(drawn), "refused": len(refused),
                        "without_masks": len(rows) if not drawer.outputs else 0},

@@ -1,90 +1,113 @@
 """The config's `masks` section: which masks are drawn, and who owns a pixel that several objects claim."""
 
-import dataclasses
-from collections.abc import Mapping
-from typing import Any, Self
+from collections.abc import Iterator
+from typing import Annotated, ClassVar, Literal, get_args
 
-from cocomine.base.errors import CocomineError
+import msgspec
 
-CHOICES: dict[str, tuple[str, ...]] = {
-    "outputs": ("semantic", "instance", "panoptic"),
-    "draw_from": ("instances", "stuff", "instances+stuff", "panoptic"),
-    "overlap": ("annotation-order", "smaller-on-top", "void", "refuse"),
-    "crowds": ("void", "class"),
-    "unwanted": ("background", "void"),
-    "boxes": ("void", "fill", "exclude"),
-    "bad_images": ("quarantine", "stop"),
-}
-RANGES: dict[str, tuple[int, int]] = {"border": (0, 255), "contact_sheet": (0, 400)}
+from cocomine.base.settings import Problem, Section, Text, says, twice
+
+Output = Literal["semantic", "instance", "panoptic"]
 
 
-@dataclasses.dataclass(frozen=True)
-class MaskSettings:
-    """How the ground truth is drawn; `workflow/schemas/masks.schema.yaml` says what each value means.
+class MaskSettings(Section, frozen=True):
+    """How the ground truth is drawn. docs/masks.md shows a picture of each choice."""
 
-    `border` is in pixels, `contact_sheet` a number of images. Without `outputs` semantic masks are drawn where any
-    object has an outline.
-    """
+    SECTION: ClassVar[str] = "masks"
 
-    outputs: tuple[str, ...] | None = None
-    draw_from: str = "instances"
-    stuff_categories: tuple[int | str, ...] = ()
-    overlap: str = "smaller-on-top"
-    crowds: str = "void"
-    unwanted: str = "background"
-    boxes: str = "void"
-    border: int = 0
-    bad_images: str = "quarantine"
-    contact_sheet: int = 24
+    outputs: Annotated[
+        tuple[Output, ...] | None,
+        says(
+            "Which masks to write. semantic: a PNG with a palette whose pixels are labels (0 background, 1..n classes, "
+            "255 void; for more than 254 classes 16-bit grey, 65535 void). instance: a 16-bit PNG whose pixels number "
+            "the objects of the image (0 none, 65535 void). panoptic: COCO's own PNG (id = R + 256 G + 65536 "
+            "B) and JSON "
+            "form. Training needs semantic. []: none, for datasets of boxes. null: semantic, or none where no "
+            "object of "
+            "the subset has an outline."
+        ),
+    ] = None
+    draw_from: Annotated[
+        Literal["instances", "stuff", "instances+stuff", "panoptic"],
+        says(
+            "Which annotations are drawn, and so which categories get a label: instances - the subset's own; "
+            "stuff - the stuff file's; instances+stuff - both, the objects painted over the stuff regions; "
+            "panoptic - the segments of COCO's panoptic PNGs, of which things need to be among the subset's "
+            "categories. The source must have that task."
+        ),
+    ] = "instances"
+    stuff_categories: Annotated[
+        tuple[int | Text, ...],
+        says(
+            "The stuff categories that get a label, by name or id, where stuff is drawn. Empty - all of the "
+            "source's. The others are unwanted."
+        ),
+    ] = ()
+    overlap: Annotated[
+        Literal["annotation-order", "smaller-on-top", "void", "refuse"],
+        says(
+            "Who owns a pixel that several objects claim. annotation-order: the later record of the file. "
+            "smaller-on-top: the object with fewer pixels, the later record where both have the same. void: "
+            "nobody, if their values differ (their labels in semantic masks, the objects themselves in instance "
+            "and panoptic masks). refuse: the image is set aside."
+        ),
+    ] = "smaller-on-top"
+    crowds: Annotated[
+        Literal["void", "class"],
+        says(
+            "What a crowd region (iscrowd 1) is in semantic and instance masks: void, or its class. Crowds lie "
+            "beneath every single object either way. Panoptic masks always keep them as segments with iscrowd 1."
+        ),
+    ] = "void"
+    unwanted: Annotated[
+        Literal["background", "void"],
+        says(
+            "What objects of classes without a label become where no wanted object lies: background, as if they "
+            "were not annotated, or void, which neither trains nor counts. A subset with categories keeps such "
+            "objects only with keep_other_annotations: true."
+        ),
+    ] = "background"
+    boxes: Annotated[
+        Literal["void", "fill", "exclude"],
+        says(
+            "What an object with a box and no outline is. void: its box is void, beneath every object with an "
+            "outline, since which pixels of it belong to the object is not known. fill: its box is drawn as if it"
+            " were the outline. exclude: the image gets no mask and a row with the reason box-without-outline in "
+            "masks/refused.tsv."
+        ),
+    ] = "void"
+    border: Annotated[
+        int,
+        says(
+            "Width in pixels of a void border - a pixel becomes void if another value lies at most this many rows"
+            " and columns away.",
+            ge=0,
+            le=255,
+        ),
+    ] = 0
+    bad_images: Annotated[
+        Literal["quarantine", "stop"],
+        says(
+            "What an image that cannot be drawn does. quarantine: it gets no mask and a row with its reason in "
+            "masks/refused.tsv. stop: the build ends there."
+        ),
+    ] = "quarantine"
+    contact_sheet: Annotated[
+        int,
+        says(
+            "Number of images on contact_sheet.png, spread evenly over the subset; with 0 it holds only its title.",
+            ge=0,
+            le=400,
+        ),
+    ] = 24
 
-    @classmethod
-    def from_mapping(cls, mapping: Mapping[str, Any]) -> Self:
-        """Return the settings of a config section; raise CocomineError for an unknown key or a value out of range."""
-        return cls(**checked(mapping, "masks", [field.name for field in dataclasses.fields(cls)], CHOICES, RANGES))
+    def __post_init__(self) -> None:
+        """Keep `outputs` in one order, however they were written."""
+        stated = self.outputs or ()
+        ordered = tuple(output for output in get_args(Output) if output in stated)
+        if len(ordered) == len(stated) > 0:
+            msgspec.structs.force_setattr(self, "outputs", ordered)
 
-
-def checked(
-    mapping: Mapping[str, Any],
-    section: str,
-    known: list[str],
-    choices: Mapping[str, tuple[str, ...]],
-    ranges: Mapping[str, tuple[int, int]],
-) -> dict[str, Any]:
-    """Return `mapping` with lists as tuples, or raise CocomineError naming the first key that cannot be used.
-
-    `outputs` is a list of some of its choices, kept in their order, `stuff_categories` one of names and ids; other keys
-    of `choices` take one of theirs; keys of `ranges` take a whole number between both ends.
-    """
-    result: dict[str, Any] = {}
-    for key, value in mapping.items():
-        if key not in known:
-            raise CocomineError(f"{section}: unknown key {key!r}", f"known here: {', '.join(known)}")
-        if key == "outputs" and value is not None:
-            result[key] = _some_of(section, key, value, choices[key])
-            continue
-        if key == "stuff_categories":
-            result[key] = _names(section, key, value)
-            continue
-        if key in choices and key != "outputs" and value not in choices[key]:
-            raise CocomineError(f"{section}.{key}: {value!r} is not known", f"write one of: {', '.join(choices[key])}")
-        if key in ranges:
-            low, high = ranges[key]
-            if isinstance(value, bool) or not isinstance(value, int) or not low <= value <= high:
-                hint = f"write a whole number from {low} to {high}"
-                raise CocomineError(f"{section}.{key}: {value!r} cannot be used", hint)
-        result[key] = value
-    return result
-
-
-def _names(section: str, key: str, value: object) -> tuple[int | str, ...]:
-    items = value if isinstance(value, list | tuple) else [None]
-    if any(isinstance(item, bool) or not isinstance(item, int | str) for item in items):
-        raise CocomineError(f"{section}.{key}: {value!r} cannot be used", "write a list of names or ids")
-    return tuple(item for item in items if isinstance(item, int | str))
-
-
-def _some_of(section: str, key: str, value: object, choices: tuple[str, ...]) -> tuple[str, ...]:
-    if not isinstance(value, list | tuple) or any(name not in choices for name in value):
-        hint = f"write a list of some of: {', '.join(choices)}"
-        raise CocomineError(f"{section}.{key}: {value!r} cannot be used", hint)
-    return tuple(name for name in choices if name in value)
+    def problems(self) -> Iterator[Problem]:
+        """An output that is named twice."""
+        yield from twice("outputs", self.outputs or ())

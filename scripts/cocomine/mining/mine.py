@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-import json
 import logging
 from collections.abc import Iterator, Sequence
-from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from cocomine.base.errors import CocomineError
-from cocomine.base.files import canonical_json, write_json, write_table
+from cocomine.base.files import write_json, write_table
 from cocomine.coco.tasks import MOST_CLASSES
 from cocomine.mining.index import Source, bad_categories_under, read_source, splits_of
 from cocomine.mining.losses import warn
@@ -126,16 +124,8 @@ def funnel_document(source: Source, selection: Selection) -> dict[str, Any]:
 
 def query_values(query: SubsetSettings) -> dict[str, Any]:
     """Return the settings that differ from their defaults, as plain values."""
-    chosen, default = asdict(query), asdict(SubsetSettings())
-    text = canonical_json({key: value for key, value in chosen.items() if value != default[key]})
-    result: dict[str, Any] = _without_nulls(json.loads(text))
-    return result
-
-
-def _without_nulls(value: Any) -> Any:
-    if isinstance(value, dict):
-        return {key: _without_nulls(item) for key, item in value.items() if item is not None}
-    return [_without_nulls(item) for item in value] if isinstance(value, list) else value
+    default = SubsetSettings().as_mapping()
+    return {key: value for key, value in query.as_mapping().items() if value != default[key]}
 
 
 def query_words(selection: Selection) -> str:

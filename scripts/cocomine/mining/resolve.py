@@ -15,7 +15,7 @@ from cocomine.base.errors import CocomineError
 from cocomine.mining.arrays import Mask
 from cocomine.mining.image_list import image_list, plain_name
 from cocomine.mining.index import Source, licences_of_split, nearest
-from cocomine.mining.settings import CategoryRef, Range, SubsetSettings
+from cocomine.mining.settings import Category, NamedCategory, Range, SubsetSettings, category_words
 
 
 @dataclass(frozen=True)
@@ -40,15 +40,15 @@ def resolve(query: SubsetSettings, source: Source) -> Wanted:
     if isinstance(query.max_per_class, int):
         caps = dict.fromkeys(classes, query.max_per_class)
     elif query.max_per_class is not None:
-        for ref, cap in query.max_per_class:
+        for ref, cap in query.max_per_class.items():
             caps.update(dict.fromkeys(find_category(ref, source, "max_per_class"), cap))
     wanted = Wanted(
         groups=groups or tuple((cls,) for cls in classes),
         classes=tuple(classes),
         none=tuple(sorted({cls for ref in query.none for cls in find_category(ref, source, "none")})),
         ranges=tuple(
-            (find_category(ref, source, "instances_per_class"), bounds, ref.words())
-            for ref, bounds in query.instances_per_class
+            (find_category(ref, source, "instances_per_class"), bounds, category_words(ref))
+            for ref, bounds in query.instances_per_class.items()
         ),
         caps=caps,
     )
@@ -74,13 +74,14 @@ def _refuse_others(classes: Sequence[int], wanted: Wanted, names: Sequence[str],
         )
 
 
-def find_category(ref: CategoryRef, source: Source, key: str) -> tuple[int, ...]:
+def find_category(wanted: Category, source: Source, key: str) -> tuple[int, ...]:
     """Return the class numbers that one item of a list of categories means.
 
     Two categories with one name are both meant by it; "cat (8)" means the one of them that has that id. Raises
     CocomineError when there is none.
     """
     categories = source.categories
+    ref = wanted if isinstance(wanted, NamedCategory) else NamedCategory(id=None if isinstance(wanted, str) else wanted)
     if ref.id is not None:
         found = [i for i, category in enumerate(categories) if category.id == ref.id]
         if not found:
@@ -96,11 +97,14 @@ def find_category(ref: CategoryRef, source: Source, key: str) -> tuple[int, ...]
     elif ref.name is not None:
         word, found, known = ref.name, _equal(names, ref.name) or _equal(own, ref.name), own
     else:
-        word = str(ref.text)
+        word = str(wanted)
         found = _equal(names, word) or _equal(own, word)
         found = found or _equal([category.supercategory for category in categories], word)
         if not found and as_id(word)[0] >= FIRST_WORD_ID:
             found = [i for i, category in enumerate(categories) if category.id == as_id(word)[0]]
+        # Where a mapping is by category, its keys are texts: no category is called "25", so the id is meant.
+        if not found and word.isascii() and word.isdigit():
+            found = [i for i, category in enumerate(categories) if category.id == int(word)]
         known = own + [name for name in supers if name not in own]
     if not found:
         what = "supercategory" if ref.supercategory is not None else "category"

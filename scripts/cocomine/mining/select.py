@@ -33,7 +33,7 @@ from cocomine.mining.index import Source, read_split, splits_of
 from cocomine.mining.losses import LOST_OBJECT, Loss, because, large
 from cocomine.mining.outcomes import Early
 from cocomine.mining.resolve import Wanted, image_list_mask, licence_mask, resolve
-from cocomine.mining.settings import CategoryRef, Range, SubsetSettings
+from cocomine.mining.settings import Category, Range, SubsetSettings, category_words
 
 log = logging.getLogger("cocomine")
 
@@ -638,8 +638,8 @@ class _Run:
             self.apply("other_annotations", "annotations of other categories left out", annotations=objects.written)
 
 
-def _words_of(refs: Sequence[CategoryRef]) -> str:
-    return ", ".join(ref.words() for ref in refs)
+def _words_of(refs: Sequence[Category]) -> str:
+    return ", ".join(map(category_words, refs))
 
 
 def _cap_words(caps: dict[int, int], names: Sequence[str]) -> str:

@@ -1,11 +1,12 @@
 """The whole of sync_annotations: a source's annotation files, and the PNGs of panoptic ones, brought and pinned."""
 
+import dataclasses
 import logging
 import os
 import shutil
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import suppress
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -222,7 +223,9 @@ class ZippedPngs:
             return None
         if folder not in self._zips:
             outer, inner = _two_zips(f"{self.place.url.rstrip('/')}/{path}")
-            self._zips[folder] = _zip_origin(replace(self.place, url=outer), inner, self.options.behaviour, self.whole)
+            self._zips[folder] = _zip_origin(
+                msgspec.structs.replace(self.place, url=outer), inner, self.options.behaviour, self.whole
+            )
         return self._zips[folder]
 
     def holder(self, name: str) -> tuple[Place, str] | None:
@@ -318,7 +321,7 @@ def _link_in_place(
 
 
 def _with_place(found: Found, place: str) -> Found:
-    return found if found.status != "missing" else replace(found, reason=f"no {place}")
+    return found if found.status != "missing" else dataclasses.replace(found, reason=f"no {place}")
 
 
 # -- panoptic PNGs
@@ -376,7 +379,7 @@ def _pngs_in_place(
 ) -> dict[str, Outcome]:
     where = settings.files.get(split, {}).get(PNGS, f"annotations/panoptic_{split}")
     pngs_of = f"panoptic_{split}"
-    folder = replace(_folder(settings), images={pngs_of: where})
+    folder = dataclasses.replace(_folder(settings), images={pngs_of: where})
     if not (Path(settings.folder) / where).is_dir():
         return {png: Outcome(png, "missing", f"folder: no {where}/") for png in pngs}
     point(job.out / pngs_of, Path(settings.folder) / where)

@@ -1,62 +1,145 @@
-"""The `stores` and `sources` sections of the config, checked and typed."""
+"""The `stores` and `sources` sections of the config."""
 
-from collections.abc import Mapping
-from dataclasses import dataclass, field
-from typing import Any, Self
+from collections.abc import Iterator
+from typing import Annotated, ClassVar, Literal
+
+import msgspec
 
 from cocomine.base.errors import CocomineError
+from cocomine.base.settings import FileNamePart, Problem, Section, Text, says
 from cocomine.coco.tasks import TASKS
 from cocomine.sources.presets import preset
-from cocomine.transfer.settings import OriginSettings, known_keys
+from cocomine.synthetic.settings import SyntheticSettings
+from cocomine.transfer.settings import OriginSettings
 
-USES = ("in-place", "hardlink", "copy")
-
-
-@dataclass(frozen=True)
-class StoreSettings:
-    """Where the images of a store come from: an ordered list of origins, or a folder on disk."""
-
-    origins: tuple[OriginSettings, ...] = ()
-    folder: str = ""
-    use: str = "in-place"
-    preset: str = ""
-
-    @classmethod
-    def from_mapping(cls, mapping: Mapping[str, Any]) -> Self:
-        """Check and type the `store` section. Raises CocomineError naming the key that is wrong."""
-        values = known_keys(cls, mapping, "store")
-        result = cls(**_places(values, "store"))
-        if result.preset and not result.origins and not result.folder:
-            result = cls(
-                tuple(OriginSettings.from_value(url, "preset") for url in preset(result.preset).images),
-                "",
-                result.use,
-                result.preset,
-            )
-        if not result.origins and not result.folder:
-            raise CocomineError(
-                "store: neither origins nor folder",
-                "write origins: [gs://bucket/prefix], or folder: /path/of/coco with use: in-place, or preset: coco2017",
-            )
-        return result
+Task = Literal["instances", "captions", "person_keypoints", "panoptic", "stuff"]
+NO_PLACE = "neither origins nor folder nor preset"
+PLACE = "write origins: [gs://bucket/prefix], folder: /path/of/coco, or preset: coco2017"
 
 
-@dataclass(frozen=True)
-class SourceSettings:
-    """Where annotation files come from and which are wanted.
+class _Places(Section, frozen=True):
+    PLACES: ClassVar[frozenset[str]] = frozenset({"origins", "folder", "use"})
 
-    `files` overrides the official naming: {split: {task: path in the origin, panoptic_pngs: folder or zip}}.
-    """
+    stated_origins: Annotated[
+        tuple[Text | OriginSettings, ...],
+        says(
+            "Places asked in turn for each file, an URL or a mapping of URL and options each: a file that the first "
+            "lacks or refuses is asked of the next. A source without any takes those of its store."
+        ),
+    ] = msgspec.field(default=(), name="origins")
+    folder: Annotated[
+        str,
+        says(
+            "Instead of origins: a folder that holds COCO ({split}/ or images/{split}/, "
+            "annotations/{task}_{split}.json), "
+            "absolute or relative to the working directory."
+        ),
+    ] = ""
+    use: Annotated[
+        Literal["in-place", "hardlink", "copy"],
+        says(
+            "How a folder's files are used: in place (nothing is written there, no byte copied), hard-linked, "
+            "or copied."
+        ),
+    ] = "in-place"
+    preset: Annotated[
+        str,
+        says(
+            "A public data set whose places are known: coco2017, coco2014 or sama-coco; origins or folder take "
+            "precedence."
+        ),
+    ] = ""
 
-    store: str = ""
-    origins: tuple[OriginSettings, ...] = ()
-    folder: str = ""
-    use: str = "in-place"
-    preset: str = ""
-    splits: tuple[str, ...] = ()
-    tasks: tuple[str, ...] = ("instances",)
-    files: dict[str, dict[str, str]] = field(default_factory=dict)
-    synthetic: dict[str, Any] = field(default_factory=dict)
+    @property
+    def origins(self) -> tuple[OriginSettings, ...]:
+        """The places asked in turn."""
+        stated = self.stated_origins
+        return tuple(OriginSettings(origin) if isinstance(origin, str) else origin for origin in stated)
+
+    def problems(self) -> Iterator[Problem]:
+        """Two places at once, an unknown preset, or an URL that nothing here speaks."""
+        if self.folder and self.stated_origins:
+            yield Problem("", "both folder and origins", "keep one; a folder may stand in origins too")
+        if self.preset:
+            try:
+                preset(self.preset)
+            except CocomineError as error:
+                yield Problem("preset", error.message.removeprefix("preset: "), error.hint)
+        for number, origin in enumerate(self.stated_origins):
+            if isinstance(origin, str):
+                for problem in OriginSettings(origin).problems():
+                    yield problem._replace(key=f"origins[{number}]")
+
+
+class StoreSettings(_Places, frozen=True):
+    """Where the images of a store come from: an ordered list of origins, COCO on disk, or a preset."""
+
+    SECTION: ClassVar[str] = "store"
+
+    @property
+    def origins(self) -> tuple[OriginSettings, ...]:
+        """The places asked in turn for each image; the preset's where no other place is given."""
+        if self.preset and not self.stated_origins and not self.folder:
+            return tuple(map(OriginSettings, preset(self.preset).images))
+        return super().origins
+
+    def problems(self) -> Iterator[Problem]:
+        """No place at all, or two."""
+        yield from super().problems()
+        if not (self.stated_origins or self.folder or self.preset):
+            yield Problem("", NO_PLACE, PLACE)
+
+
+class FilesOfSplit(Section, frozen=True, omit_defaults=True):
+    """Where the files of a split lie in the origin."""
+
+    instances: Annotated[str | None, says("Path of the instances file in the origin.")] = None
+    captions: Annotated[str | None, says("Path of the captions file in the origin.")] = None
+    person_keypoints: Annotated[str | None, says("Path of the person keypoints file in the origin.")] = None
+    panoptic: Annotated[str | None, says("Path of the panoptic file in the origin.")] = None
+    stuff: Annotated[str | None, says("Path of the stuff file in the origin.")] = None
+    panoptic_pngs: Annotated[str | None, says("Folder or zip of the panoptic PNGs in the origin.")] = None
+
+
+class SourceSettings(_Places, frozen=True):
+    """Where annotation files come from, which of them are wanted, and the store of their images."""
+
+    SECTION: ClassVar[str] = "source"
+
+    store: Annotated[
+        str,
+        says("The store that holds the images (default: the only store, or the store of the source's own name)."),
+    ] = ""
+    stated_splits: Annotated[
+        tuple[FileNamePart, ...],
+        says(
+            "Splits wanted, as the files are named: train2017, val2017 (default: those of the preset, or those "
+            "in files)."
+        ),
+    ] = msgspec.field(default=(), name="splits")
+    tasks: Annotated[tuple[Task, ...], says("Tasks wanted; panoptic brings the PNGs too.")] = ("instances",)
+    files_of: Annotated[
+        dict[FileNamePart, FilesOfSplit],
+        says(
+            "Where files lie in the origin when not under the official names, {split: {task: path}}, and files "
+            "that only "
+            "some splits have; panoptic_pngs names the folder or zip of the PNGs."
+        ),
+    ] = msgspec.field(default={}, name="files")
+    synthetic: Annotated[
+        SyntheticSettings | None,
+        says("A demo source: a bucket of COCO's shape that is drawn from a seed; it takes no other key."),
+    ] = None
+
+    @property
+    def files(self) -> dict[str, dict[str, str]]:
+        """Where files lie in the origin, {split: {task: path, panoptic_pngs: folder or zip}}, if not as usual."""
+        return {split: files.as_mapping() for split, files in self.files_of.items()}
+
+    @property
+    def splits(self) -> tuple[str, ...]:
+        """The splits wanted."""
+        return self.stated_splits or (preset(self.preset).splits if self.preset else tuple(self.files_of))
 
     @property
     def annotation_files(self) -> tuple[tuple[str, str], ...]:
@@ -65,70 +148,19 @@ class SourceSettings:
         everywhere = ((task, split) for split in self.splits for task in self.tasks)
         return tuple(dict.fromkeys([*everywhere, *named]))
 
-    @classmethod
-    def from_mapping(cls, mapping: Mapping[str, Any]) -> Self:
-        """Check and type the `source` section. Raises CocomineError naming the key that is wrong."""
-        values = _places(known_keys(cls, mapping, "source"), "source")
-        for key in ("splits", "tasks"):
-            if key in values:
-                values[key] = _texts(values[key], f"source.{key}")
-        for task in values.get("tasks", ()):
-            if task not in TASKS:
-                raise CocomineError(f"source.tasks: unknown task {task!r}", f"choose from {', '.join(TASKS)}")
-        values["files"] = _files(values.get("files", {}))
-        if values.get("preset") and not values.get("splits"):
-            values["splits"] = preset(values["preset"]).splits
-        result = cls(**values)
-        if not result.splits:
-            result = cls(**{**values, "splits": tuple(result.files)})
-        if not result.splits:
-            raise CocomineError("source.splits: missing", "name them, for example splits: [train2017, val2017]")
-        if not (result.origins or result.folder or result.preset):
-            raise CocomineError(
-                "source: neither origins nor folder nor preset",
-                "write origins: [gs://bucket/prefix], folder: /path/of/coco, or preset: coco2017",
-            )
-        return result
+    def problems(self) -> Iterator[Problem]:
+        """No place, no split, or keys beside `synthetic`."""
+        if self.synthetic is not None:
+            others = sorted(key for key in self.as_mapping() if self.as_mapping()[key] != _PLAIN[key])
+            for key in others:
+                if key != "synthetic":
+                    yield Problem(key, "a synthetic source takes no other key", "keep `synthetic` alone")
+            return
+        yield from super().problems()
+        if not (self.preset or self.splits):
+            yield Problem("splits", "missing", "name them, for example splits: [train2017, val2017]")
+        if not (self.stated_origins or self.folder or self.preset):
+            yield Problem("", NO_PLACE, PLACE)
 
 
-def _places(values: dict[str, Any], where: str) -> dict[str, Any]:
-    if "origins" in values:
-        origins = values["origins"]
-        if not isinstance(origins, list | tuple):
-            raise CocomineError(f"{where}.origins: {origins!r} is not a list", "write origins: [gs://bucket/prefix]")
-        values["origins"] = tuple(
-            OriginSettings.from_value(value, f"{where}.origins[{number}]") for number, value in enumerate(origins)
-        )
-    for key in ("folder", "use", "preset", "store"):
-        if key in values and not isinstance(values[key], str):
-            raise CocomineError(f"{where}.{key}: {values[key]!r} is not text", "put it in quotation marks")
-    if values.get("use", "in-place") not in USES:
-        raise CocomineError(f"{where}.use: {values['use']!r}", f"choose from {', '.join(USES)}")
-    if values.get("folder") and values.get("origins"):
-        raise CocomineError(f"{where}: both folder and origins", "keep one; a folder may stand in origins too")
-    if values.get("preset"):
-        preset(values["preset"])
-    return values
-
-
-def _texts(value: Any, where: str) -> tuple[str, ...]:
-    if not isinstance(value, list | tuple) or not all(isinstance(item, str) for item in value):
-        raise CocomineError(f"{where}: {value!r} is not a list of names", "for example [train2017, val2017]")
-    return tuple(value)
-
-
-def _files(value: Any) -> dict[str, dict[str, str]]:
-    if not isinstance(value, Mapping):
-        raise CocomineError(
-            f"source.files: {value!r} is not a mapping", "{train2017: {instances: path/in/origin.json}}"
-        )
-    known = (*TASKS, "panoptic_pngs")
-    for split, tasks in value.items():
-        if not isinstance(tasks, Mapping):
-            raise CocomineError(f"source.files.{split}: {tasks!r} is not a mapping", "{instances: path/in/origin.json}")
-        for task, path in tasks.items():
-            if task not in known:
-                raise CocomineError(f"source.files.{split}.{task}: unknown task", f"choose from {', '.join(known)}")
-            if not isinstance(path, str):
-                raise CocomineError(f"source.files.{split}.{task}: {path!r} is not text", "give the path in the origin")
-    return {str(split): dict(tasks) for split, tasks in value.items()}
+_PLAIN = SourceSettings().as_mapping()

@@ -1,96 +1,91 @@
-"""The config's `split` section; workflow/schemas/split.schema.yaml says what each key means."""
+"""The config's `split` section."""
 
-from collections.abc import Mapping
-from dataclasses import dataclass, fields
-from difflib import get_close_matches
-from typing import Any, Self
+from collections.abc import Iterator
+from typing import Annotated, ClassVar, Literal
 
-from cocomine.base.errors import CocomineError
+from cocomine.base.settings import Problem, Section, Seed, Text, braces, says
 
-STRATEGIES = ("hash", "stratified", "official", "kfold", "lists")
-TWINS = ("together", "allow")
-UNLISTED = ("stop", "train", "val")
+ImageList = tuple[int | Text, ...] | Text
 
 
-@dataclass(frozen=True)
-class SplitSettings:
-    """How a subset is parted into train and val."""
+class SplitSettings(Section, frozen=True):
+    """How a subset is parted into train and val. docs/splits.md explains the strategies and the near-duplicates."""
 
-    strategy: str = "hash"
-    val_share: float = 0.2
-    seed: int = 0
-    folds: int = 5
-    fold: int = 0
-    official_val: tuple[str, ...] = ()
-    train_list: tuple[int | str, ...] | str = ()
-    val_list: tuple[int | str, ...] | str = ()
-    unlisted: str = "stop"
-    twins: str = "together"
-    twins_distance: int = 6
-    twins_similarity: float = 0.9
-    largest_group: int = 20
+    SECTION: ClassVar[str] = "split"
 
-    @classmethod
-    def from_mapping(cls, mapping: Mapping[str, Any]) -> Self:
-        """Return the settings of a config section, other keys at their defaults.
+    strategy: Annotated[
+        Literal["hash", "stratified", "official", "kfold", "lists"],
+        says(
+            "hash: by a salted hash of the image id, so images added later move next to none. stratified: each "
+            "class has the same share on both sides, as nearly as can be. official: the source's own splits are "
+            "kept. kfold: `folds` equal parts, of which `fold` is val. lists: the images of `train_list` and "
+            "`val_list`."
+        ),
+    ] = "hash"
+    val_share: Annotated[
+        float, says("Share of the images in val, between 0 and 1 (hash and stratified).", gt=0, lt=1)
+    ] = 0.2
+    seed: Annotated[Seed, says("Salts the hash; another seed gives another split.")] = 0
+    folds: Annotated[
+        int, says("Number of parts (kfold). The column `fold` of split.tsv names each image's part.", ge=2, le=1000)
+    ] = 5
+    fold: Annotated[int, says("Which part is val, counted from 0 (kfold).", ge=0, le=999)] = 0
+    official_val: Annotated[
+        tuple[str, ...],
+        says("The source's splits that are val (official). Empty - those whose names begin with `val`."),
+    ] = ()
+    train_list: Annotated[
+        ImageList, says("Image ids or file names of train, or a text file with one a line (lists).")
+    ] = ()
+    val_list: Annotated[ImageList, says("Image ids or file names of val, or a text file with one a line (lists).")] = ()
+    unlisted: Annotated[
+        Literal["stop", "train", "val"],
+        says("Where images go that are on neither list (lists); stop ends the build and names them."),
+    ] = "stop"
+    twins: Annotated[
+        Literal["together", "allow"],
+        says(
+            "together: near-duplicates stay on one side. allow: they may lie on both; the audit then lists those "
+            "that do. Identical files and photographs stay together either way."
+        ),
+    ] = "together"
+    twins_distance: Annotated[
+        int,
+        says(
+            "Bits (of 64) by which the perceptual hashes of two images may differ, one of them cropped in one of "
+            "25 ways, to be compared as near-duplicates. Every pair within it is found; each further bit takes "
+            "longer.",
+            ge=0,
+            le=12,
+        ),
+    ] = 6
+    twins_similarity: Annotated[
+        float,
+        says(
+            "Least cosine similarity of the low frequencies (0.5 to 1) for two images to be near-duplicates.",
+            ge=0.5,
+            le=1,
+        ),
+    ] = 0.9
+    largest_group: Annotated[
+        int,
+        says(
+            "Most images in a group of near-duplicates. A chain of look-alikes longer than this is cut at its "
+            "weakest links, which the audit lists; identical files and photographs are never parted.",
+            ge=1,
+            le=1000000,
+        ),
+    ] = 20
 
-        Raises CocomineError that names the key, its value and the remedy.
-        """
-        known = [field.name for field in fields(cls)]
-        values: dict[str, Any] = {}
-        for key, value in mapping.items():
-            if key not in known:
-                near = get_close_matches(key, known, 1)
-                raise CocomineError(
-                    f"split.{key}: unknown key", f"did you mean {near[0]}?" if near else f"known: {', '.join(known)}"
-                )
-            values[key] = _checked(key, value)
-        settings = cls(**values)
-        if settings.fold >= settings.folds:
-            raise CocomineError(
-                f"split.fold: there is no fold {settings.fold} of {settings.folds}",
-                f"folds are counted from 0: choose 0 to {settings.folds - 1}, or raise split.folds",
+    def problems(self) -> Iterator[Problem]:
+        """A fold that is none of the folds; lists that are not there."""
+        yield from braces("train_list", self.train_list)
+        yield from braces("val_list", self.val_list)
+        if self.fold >= self.folds:
+            yield Problem(
+                "fold",
+                f"there is no fold {self.fold} of {self.folds}",
+                f"folds are counted from 0: choose 0 to {self.folds - 1}, or raise split.folds",
             )
-        if settings.strategy == "lists" and not (settings.train_list or settings.val_list):
-            raise CocomineError(
-                "split.strategy is lists, and there is no list", "give split.val_list or split.train_list, or both"
-            )
-        return settings
-
-
-def _checked(key: str, value: Any) -> Any:
-    choices = {"strategy": STRATEGIES, "twins": TWINS, "unlisted": UNLISTED}
-    whole = {"seed": (0, 2**63 - 1), "folds": (2, 1000), "fold": (0, 999), "twins_distance": (0, 12)}
-    whole["largest_group"] = (1, 1_000_000)
-    number = {"val_share": (0.0, 1.0), "twins_similarity": (0.5, 1.0)}
-    if key in choices:
-        if value not in choices[key]:
-            raise CocomineError(f"split.{key}: {value!r} is none of the choices", f"choose {', '.join(choices[key])}")
-        return value
-    if key in whole:
-        low, high = whole[key]
-        if isinstance(value, bool) or not isinstance(value, int) or not low <= value <= high:
-            raise CocomineError(f"split.{key}: {value!r} is no whole number from {low} to {high}", "correct the value")
-        return value
-    if key in number:
-        bottom, top = number[key]
-        if isinstance(value, bool) or not isinstance(value, int | float) or not bottom <= value <= top:
-            raise CocomineError(f"split.{key}: {value!r} is no number from {bottom:g} to {top:g}", "correct the value")
-        if key == "val_share" and value in (0, 1):
-            raise CocomineError(
-                f"split.val_share: {value} leaves one side empty", "give a share between 0 and 1, such as 0.2"
-            )
-        return float(value)
-    if key == "official_val":
-        if not isinstance(value, list | tuple) or not all(isinstance(name, str) for name in value):
-            raise CocomineError(f"split.{key}: {value!r} is no list of names", "for example [val2017]")
-        return tuple(value)
-    if isinstance(value, str):
-        return value
-    if not isinstance(value, list | tuple) or not all(
-        isinstance(name, int | str) and not isinstance(name, bool) for name in value
-    ):
-        raise CocomineError(
-            f"split.{key}: neither a list of image ids or file names nor a file", "give a list, or a file of one a line"
-        )
-    return tuple(value)
+        if self.strategy == "lists" and not (self.train_list or self.val_list):
+            yield Problem("strategy", "lists, and there is no list", "give split.val_list or split.train_list, or both")

@@ -2,7 +2,6 @@
 
 import logging
 from collections.abc import Sequence
-from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
@@ -192,7 +191,7 @@ def _audit(
         sides.setdefault(picture.group, set()).add("val" if val else "train")
     return {
         "strategy": "inherited" if inherited else settings.strategy,
-        "settings": asdict(settings),
+        "settings": settings.as_mapping(),
         "images": {"all": len(pictures), "train": len(pictures) - count, "val": count},
         "val": {"asked": assignment.target, "nearest_possible": assignment.nearest, "got": count, "share": share},
         "note": note,
@@ -294,7 +293,7 @@ def _stability(pictures: Sequence[Picture], settings: SplitSettings, side_of: di
     if settings.strategy == "lists":
         return {"images": len(pictures), "later": 0, "moved": 0}
     try:
-        before = assign(kept, replace(settings, official_val=_present(kept, settings)))
+        before = assign(kept, msgspec.structs.replace(settings, official_val=_present(kept, settings)))
     except CocomineError:
         return {"images": len(pictures), "later": len(pictures) - len(kept), "moved": None}
     moved = sum(

@@ -6,7 +6,7 @@ on the number of processes. `truth.json` beside the annotations says what is bro
 
 import logging
 import math
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from functools import partial
 from hashlib import sha256
 from io import BytesIO
@@ -101,7 +101,7 @@ def make_bucket(settings: SyntheticSettings, folder: Path, manifest: Path, threa
         name: {"bytes": (folder / name).stat().st_size, "sha256": sha256_of_file(folder / name)}
         for name in sorted(names)
     }
-    write_json(manifest, {"synthetic": True, "settings": asdict(settings), "files": entries})
+    write_json(manifest, {"synthetic": True, "settings": settings.as_mapping(), "files": entries})
 
 
 def plan_pictures(settings: SyntheticSettings) -> list[Plan]:

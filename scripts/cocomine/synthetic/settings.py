@@ -1,75 +1,49 @@
 """The settings of the demo source (the config's `sources.NAME.synthetic`)."""
 
-from collections.abc import Mapping
-from dataclasses import dataclass, fields
-from difflib import get_close_matches
-from typing import Any
+from collections.abc import Iterator
+from typing import Annotated, ClassVar
 
-from cocomine.base.errors import CocomineError
+from msgspec import Meta
+
+from cocomine.base.settings import Problem, Section, Seed, Share, says
+
+Pixels = Annotated[int, Meta(ge=96, le=2048)]
 
 
-@dataclass(frozen=True)
-class SyntheticSettings:
-    """What the demo source draws.
+class SyntheticSettings(Section, frozen=True):
+    """A demo source. It draws a small bucket of COCO's shape from a seed; nothing in it is a photograph."""
 
-    `images` counts every picture, twins included; `seed` salts them all. `val_share` of them go to the split `val`,
-    the others to `train`. `width` and `height` are the usual size in pixels; a part is drawn upright or a little
-    smaller. `twins` pictures are near-copies of others (re-encoded, or brighter or darker), `broken` records and files
-    of each kind of damage are planted, `empty` is the share of pictures without a labelled object and `grey` that of
-    greyscale files.
-    """
+    SECTION: ClassVar[str] = "synthetic"
 
-    images: int = 680
-    seed: int = 0
-    val_share: float = 0.2
-    width: int = 320
-    height: int = 240
-    twins: int = 16
-    broken: int = 2
-    empty: float = 0.04
-    grey: float = 0.03
+    images: Annotated[Annotated[int, Meta(ge=2, le=400_000)], says("Pictures in all, twins included.")] = 680
+    seed: Annotated[Seed, says("Salts everything that is drawn; the same seed gives the same bytes.")] = 0
+    val_share: Annotated[
+        Share, says("Share of the pictures (0 to 1) in the source's split `val`; the others are in `train`.")
+    ] = 0.2
+    width: Annotated[
+        Pixels, says("Usual width of a picture in pixels; a part is drawn upright or a little smaller.")
+    ] = 320
+    height: Annotated[Pixels, says("Usual height of a picture in pixels.")] = 240
+    twins: Annotated[
+        Annotated[int, Meta(ge=0, le=100_000)],
+        says(
+            "Pictures that are near-copies of others (re-encoded, or brighter or darker), some of them across "
+            "the splits."
+        ),
+    ] = 16
+    broken: Annotated[
+        Annotated[int, Meta(ge=0, le=1000)],
+        says("Records and files of each kind of damage that are planted on purpose and listed in truth.json."),
+    ] = 2
+    empty: Annotated[Share, says("Share of the pictures (0 to 1) without a labelled object.")] = 0.04
+    grey: Annotated[Share, says("Share of the pictures (0 to 1) stored as greyscale JPEG.")] = 0.03
 
-    @classmethod
-    def from_mapping(cls, mapping: Mapping[str, Any]) -> "SyntheticSettings":
-        """Return the settings in `mapping`, the others at their defaults.
-
-        Raises CocomineError that names the key for an unknown key, a wrong type or a value out of range.
-        """
-        known = {field.name: field for field in fields(cls)}
-        for key, value in mapping.items():
-            if key not in known:
-                near = get_close_matches(key, known, 1)
-                raise CocomineError(
-                    f"synthetic.{key}: unknown key",
-                    f"did you mean {near[0]}?" if near else f"known: {', '.join(known)}",
-                )
-            share = known[key].type is float
-            if isinstance(value, bool) or not isinstance(value, (int, float) if share else int):
-                kind = "a number from 0 to 1" if share else "a whole number"
-                raise CocomineError(f"synthetic.{key}: {value!r} is not {kind}", f"for example {known[key].default}")
-            low, high = RANGES[key]
-            if not low <= value <= high:
-                raise CocomineError(f"synthetic.{key}: {value} is out of range", f"give a value from {low} to {high}")
-        values: dict[str, Any] = {k: float(v) if known[k].type is float else v for k, v in mapping.items()}
-        settings = cls(**values)
-        needed = settings.twins + 8 * settings.broken
-        if settings.images < needed + 2:
-            raise CocomineError(
-                f"synthetic.images: {settings.images} pictures cannot hold {settings.twins} twins and the damage of "
-                f"{settings.broken} rounds",
+    def problems(self) -> Iterator[Problem]:
+        """More damage than pictures to hold it."""
+        needed = self.twins + 8 * self.broken
+        if self.images < needed + 2:
+            yield Problem(
+                "images",
+                f"{self.images} pictures cannot hold {self.twins} twins and the damage of {self.broken} rounds",
                 f"ask for {needed + 2} pictures or more, or for fewer `twins` and `broken`",
             )
-        return settings
-
-
-RANGES: dict[str, tuple[float, float]] = {
-    "images": (2, 400_000),
-    "seed": (0, 2**63 - 1),
-    "val_share": (0, 1),
-    "width": (96, 2048),
-    "height": (96, 2048),
-    "twins": (0, 100_000),
-    "broken": (0, 1000),
-    "empty": (0, 1),
-    "grey": (0, 1),
-}

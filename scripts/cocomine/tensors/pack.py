@@ -303,7 +303,7 @@ def _manifest(
     }
     reasons = sorted(refusal.reason for refusal in refused.values())
     return {
-        "settings": dataclasses.asdict(settings),
+        "settings": settings.as_mapping(),
         "images": {"file": "images.npy", "shape": [len(kept), settings.size, settings.size, 3], "dtype": "uint8",
                    "interpolation": f"{settings.image_filter}, antialiased", "sha256": sha256_of_file(images_file)},
         "masks": {"file": "masks.npy", "shape": [len(kept), settings.size, settings.size], "dtype": "uint8",

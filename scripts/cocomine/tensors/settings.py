@@ -1,27 +1,33 @@
 """The config's `tensors` section: the size of the tensors and how images are reduced to it."""
 
-import dataclasses
-from collections.abc import Mapping
-from typing import Any, Self
+from typing import Annotated, ClassVar, Literal
 
-from cocomine.masks.settings import checked
+from msgspec import Meta
 
-CHOICES: dict[str, tuple[str, ...]] = {
-    "image_filter": ("bilinear", "bicubic", "lanczos", "box"),
-    "bad_images": ("quarantine", "stop"),
-}
-RANGES: dict[str, tuple[int, int]] = {"size": (1, 4096)}
+from cocomine.base.settings import Section, says
 
 
-@dataclasses.dataclass(frozen=True)
-class TensorSettings:
-    """How tensors are packed; `size` is the side in pixels. `workflow/schemas/tensors.schema.yaml` says the rest."""
+class TensorSettings(Section, frozen=True):
+    """How images and masks are resized and packed for training."""
 
-    size: int = 128
-    image_filter: str = "bilinear"
-    bad_images: str = "quarantine"
+    SECTION: ClassVar[str] = "tensors"
 
-    @classmethod
-    def from_mapping(cls, mapping: Mapping[str, Any]) -> Self:
-        """Return the settings of a config section; raise CocomineError for an unknown key or a value out of range."""
-        return cls(**checked(mapping, "tensors", [field.name for field in dataclasses.fields(cls)], CHOICES, RANGES))
+    size: Annotated[
+        Annotated[int, Meta(ge=1, le=4096)],
+        says("Side of the square tensors in pixels. Images are stretched to it, as in the paper."),
+    ] = 128
+    image_filter: Annotated[
+        Literal["bilinear", "bicubic", "lanczos", "box"],
+        says(
+            "Interpolation of the images. All are antialiased: the filter widens with the reduction, so every source "
+            "pixel counts. Masks always take the nearest pixel, since labels cannot be averaged."
+        ),
+    ] = "bilinear"
+    bad_images: Annotated[
+        Literal["quarantine", "stop"],
+        says(
+            "What an image that is missing or undecodable, or whose mask is missing or has another size, does. "
+            "quarantine: it gets no row in the tensors and one with its reason in refused.tsv. stop: the build "
+            "ends there."
+        ),
+    ] = "quarantine"

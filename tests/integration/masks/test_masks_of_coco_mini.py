@@ -9,8 +9,9 @@ from typing import Any
 import numpy as np
 import pytest
 from cocomine.base.files import read_json, read_table
+from cocomine.base.settings import choices
 from cocomine.masks.draw import Sources, rasterize_masks
-from cocomine.masks.settings import CHOICES, MaskSettings
+from cocomine.masks.settings import MaskSettings
 from helpers.mask_oracle import ann_to_mask, draw, labels_of, write_subset
 from helpers.shared import coco_mini
 from PIL import Image
@@ -42,10 +43,10 @@ def by_image(name: str) -> dict[int, list[dict]]:
 
 EVERY_POLICY = [
     (overlap, crowds, unwanted)
-    for overlap in CHOICES["overlap"]
+    for overlap in choices(MaskSettings, "overlap")
     if overlap != "refuse"
-    for crowds in CHOICES["crowds"]
-    for unwanted in CHOICES["unwanted"]
+    for crowds in choices(MaskSettings, "crowds")
+    for unwanted in choices(MaskSettings, "unwanted")
 ]
 """Each way to draw. What is refused is not drawn: that has a test of its own."""
 

@@ -10,6 +10,7 @@ import pytest
 from cocomine.base import command
 from cocomine.base.errors import CocomineError, about
 from cocomine.base.files import atomic_path
+from cocomine.masks.settings import MaskSettings
 
 
 def run_with(error: Exception | None, *arguments: str) -> int:
@@ -18,7 +19,7 @@ def run_with(error: Exception | None, *arguments: str) -> int:
             raise error
         return None
 
-    return command.run(main, command.parser("A test.", settings="masks"), arguments)
+    return command.run(main, command.parser("A test.", settings=MaskSettings), arguments)
 
 
 def test_an_error_of_the_user_prints_message_and_hint_and_no_traceback(capsys: pytest.CaptureFixture[str]) -> None:
@@ -126,7 +127,7 @@ def test_an_error_about_a_section_names_the_users_own_key() -> None:
 def test_settings_come_as_json_or_as_a_yaml_file(tmp_path: Path) -> None:
     file = tmp_path / "masks.yaml"
     file.write_text("overlap: void\n", encoding="utf-8")
-    parser = command.parser("A test.", settings="masks")
+    parser = command.parser("A test.", settings=MaskSettings)
     assert parser.parse_args(["--settings", '{"overlap": "void"}']).settings == {"overlap": "void"}
     assert parser.parse_args(["--settings", str(file)]).settings == {"overlap": "void"}
 

@@ -3,6 +3,7 @@
 import json
 from dataclasses import replace
 
+import msgspec
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -153,7 +154,7 @@ def test_images_that_were_trained_on_are_refused(trained, tmp_path):
 @pytest.mark.parametrize(("split", "count"), [("train", 40), ("all", 40), ("val", 0)])
 def test_images_that_were_trained_on_are_counted_and_said_in_other_splits(trained, tmp_path, caplog, split, count):
     made = job(trained, tmp_path)
-    found = evaluation.evaluate(replace(made, settings=replace(made.settings, split=split)))
+    found = evaluation.evaluate(replace(made, settings=msgspec.structs.replace(made.settings, split=split)))
     assert found["images_trained_on"] == count
     assert ("were trained on" in caplog.text) == bool(count)
     assert len(found["run"]["images_trained_sha256"]) == 64

@@ -1,24 +1,9 @@
-import pytest
-import yaml
-from cocomine.base.errors import CocomineError
-from cocomine.formats.settings import DEFAULT, FORMATS, formats_from
-from helpers.shared import ROOT
+from typing import get_args
+
+from cocomine.formats.registry import FORMATS
+from cocomine.formats.settings import DEFAULT, Format
 
 
-def test_the_schema_and_the_code_know_the_same_formats():
-    schema = yaml.safe_load((ROOT / "workflow" / "schemas" / "exports.schema.yaml").read_text("utf-8"))
-    assert tuple(schema["items"]["enum"]) == tuple(FORMATS)
-    assert formats_from(schema["default"]) == DEFAULT
-
-
-def test_formats_come_back_in_one_order():
-    assert formats_from(["masks", "coco"]) == ("coco", "masks")
-    assert formats_from([]) == ()
-
-
-@pytest.mark.parametrize(
-    ("value", "named"), [("coco", "list"), (["yolo"], "yolo"), (["coco", "coco"], "twice"), (None, "None")]
-)
-def test_what_is_no_list_of_known_formats_is_refused_by_name(value, named):
-    with pytest.raises(CocomineError, match=named):
-        formats_from(value)
+def test_the_formats_that_can_be_asked_for_are_those_that_can_be_written():
+    assert set(get_args(Format)) == set(FORMATS)
+    assert set(DEFAULT) <= set(FORMATS)

@@ -11,14 +11,19 @@ from cocomine.learning.grid import expand
 
 def test_single_cell_is_named_as_its_experiment():
     (run,) = expand({"demo": {"subset": "shapes"}})
-    assert (run.name, run.evaluate_on, run.seed, run.model_name) == ("demo", ("shapes",), 0, "linknet-resnet18")
+    assert (run.name, run.evaluate_on, run.settings.seed, run.settings.model_name) == (
+        "demo",
+        ("shapes",),
+        0,
+        "linknet-resnet18",
+    )
 
 
 def test_names_hold_the_varying_parts_only():
     runs = expand({"g": {"subset": "s", "models": {"a": {}, "b": {"encoder": "resnet50"}}, "seeds": [0, 1]}})
     assert [run.name for run in runs] == ["g-a-s0", "g-a-s1", "g-b-s0", "g-b-s1"]
-    assert runs[2].settings["model"]["encoder"] == "resnet50"
-    assert [run.settings["seed"] for run in runs] == [0, 1, 0, 1]
+    assert runs[2].settings.model.encoder == "resnet50"
+    assert [run.settings.seed for run in runs] == [0, 1, 0, 1]
 
 
 def test_every_subset_is_evaluated_on_the_subsets_asked_for():
@@ -29,24 +34,24 @@ def test_every_subset_is_evaluated_on_the_subsets_asked_for():
 def test_arms_are_all_evaluated_on_the_mined_subset():
     arms = {"random": "c", "mined": "a", "all_classes": "b"}
     runs = expand({"q": {"arms": arms, "train": {"images": 50}}})
-    assert [(run.arm, run.subset, run.evaluate_on) for run in runs] == [
+    assert [(run.settings.arm, run.subset, run.evaluate_on) for run in runs] == [
         ("mined", "a", ("a",)), ("all_classes", "b", ("a",)), ("random", "c", ("a",))]  # fmt: skip
-    assert {run.settings["train"]["images"] for run in runs} == {50}
+    assert {run.settings.train.images for run in runs} == {50}
 
 
 def test_options_of_one_family_do_not_leak_into_another():
     models = {"linknet": {}, "wide": {"options": {"up": "transposed-4x4"}}, "maskformer": {"family": "maskformer"}}
     runs = expand({"p": {"preset": "paper", "subset": "s", "models": models}})
-    found = {run.model_name: (run.settings["model"]["family"], run.settings["model"]["options"]) for run in runs}
+    found = {run.settings.model_name: (run.settings.model.family, run.settings.model.options) for run in runs}
     assert found == {
         "linknet": ("linknet", {"up": "full-3x3"}),
         "wide": ("linknet", {"up": "transposed-4x4"}),
         "maskformer": ("maskformer", {}),
     }
-    assert {run.settings["model"]["encoder"] for run in runs} == {"resnet50"}
+    assert {run.settings.model.encoder for run in runs} == {"resnet50"}
     (alone,) = expand({"p": {"preset": "paper", "subset": "s", "model": {"family": "maskformer"}}})
-    assert alone.settings["model"]["options"] == {}
-    assert alone.settings["model"]["encoder"] == "resnet50"
+    assert alone.settings.model.options == {}
+    assert alone.settings.model.encoder == "resnet50"
 
 
 @pytest.mark.parametrize("train", [{"keep": "best"}, {"early_stop": 3}])

@@ -10,6 +10,7 @@ import struct
 from dataclasses import replace
 from pathlib import Path
 
+import msgspec
 import numpy as np
 import pytest
 import torch
@@ -382,8 +383,9 @@ def test_a_checkpoint_is_resumed_though_the_evaluation_was_changed_meanwhile(sha
     original = training._Run._resume
     monkeypatch.setattr(training._Run, "_resume", lambda self: (original(self), seen.append(self.state.step))[0])
     changed = job(shapes, tmp_path, checkpoint_seconds=0.0)
-    evaluation = replace(changed.settings.evaluation, bootstrap=7)
-    facts = training.train(replace(changed, settings=replace(changed.settings, evaluation=evaluation)))
+    evaluation = msgspec.structs.replace(changed.settings.evaluation, bootstrap=7)
+    other = msgspec.structs.replace(changed.settings, evaluation=evaluation)
+    facts = training.train(replace(changed, settings=other))
     assert seen == [3]
     assert "evaluation" not in facts["settings"]
 

@@ -3,7 +3,8 @@ import subprocess
 import sys
 from pathlib import Path
 
-from cocomine.masks.settings import CHOICES
+from cocomine.base.settings import choices
+from cocomine.masks.settings import MaskSettings
 from helpers.shared import ROOT
 
 
@@ -21,9 +22,10 @@ def test_documentation_shows_every_picture_and_names_every_choice_and_reason() -
     assert set(re.findall(r"pictures/(\S+\.png)", text)) == {
         path.name for path in (ROOT / "docs" / "pictures").glob("masks_*.png")
     }
-    for key, choices in CHOICES.items():
+    for key in MaskSettings.__struct_encode_fields__:
         assert f"`{key}" in text or f"`masks.{key}`" in text
-        assert all(f"`{choice}`" in text or f"{key}: {choice}`" in text for choice in choices), key
+        for choice in choices(MaskSettings, key):
+            assert f"`{choice}`" in text or f"{key}: {choice}`" in text, (key, choice)
     code = "".join(path.read_text("utf-8") for path in (ROOT / "scripts" / "cocomine" / "masks").glob("*.py"))
     reasons = set(re.findall(r'UnusableMaskError\(\s*"([a-z-]+)"', code)) | {"objects-overlap"}
     assert len(reasons) > 10

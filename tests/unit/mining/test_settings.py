@@ -1,35 +1,8 @@
-"""The settings of a subset: defaults as in the schema, and advice for what is wrong."""
+"""The settings of a subset: what may be said, and advice for what is wrong."""
 
-import dataclasses
-
-import jsonschema
 import pytest
-import yaml
-from cocomine.annotations.reasons import AREA_TOLERANCE
 from cocomine.base.errors import CocomineError
-from cocomine.mining.settings import OTHER_SECTIONS, CategoryRef, Range, SubsetSettings
-from helpers.shared import ROOT
-
-SCHEMA = yaml.safe_load((ROOT / "workflow/schemas/subset.schema.yaml").read_text("utf-8"))
-
-
-def own_keys():
-    return {key: part for key, part in SCHEMA["properties"].items() if key not in OTHER_SECTIONS}
-
-
-def test_the_schema_and_the_settings_have_the_same_keys_and_defaults():
-    assert list(own_keys()) == [field.name for field in dataclasses.fields(SubsetSettings)]
-    defaults = {key: part["default"] for key, part in own_keys().items()}
-    assert SubsetSettings.from_mapping(defaults) == SubsetSettings()
-    assert SubsetSettings.from_mapping({}) == SubsetSettings()
-    assert SubsetSettings().area_tolerance == AREA_TOLERANCE
-
-
-def test_every_key_has_a_description_and_a_default():
-    for key, part in own_keys().items():
-        assert part["description"].strip(), key
-        assert "default" in part, key
-
+from cocomine.mining.settings import NamedCategory, Range, SubsetSettings, category_words
 
 FULL = {
     "source": "coco",
@@ -65,12 +38,19 @@ FULL = {
 }
 
 
-def test_a_full_query_is_read_and_fits_the_schema():
-    jsonschema.Draft202012Validator(SCHEMA).validate(FULL)
+def test_a_full_query_is_read_and_written_as_it_was_said():
     query = SubsetSettings.from_mapping(FULL)
-    assert query.categories[2] == CategoryRef(supercategory="animal")
+    assert query.categories[2] == NamedCategory(supercategory="animal")
     assert query.area == Range(min=100)
-    assert query.max_per_class == ((CategoryRef(text="giraffe"), 50),)
+    assert query.max_per_class == {"giraffe": 50}
+    assert query.as_mapping() == SubsetSettings().as_mapping() | FULL
+    assert [category_words(category) for category in query.categories] == [
+        "giraffe", "id 1", "supercategory animal", "id 3", "bus"]  # fmt: skip
+
+
+def test_a_category_that_is_a_key_may_be_written_as_a_number():
+    query = SubsetSettings.from_mapping({"instances_per_class": {25: {"min": 2}}, "max_per_class": {25: 3}})
+    assert SubsetSettings.from_mapping(query.as_mapping()).max_per_class == {"25": 3}
 
 
 @pytest.mark.parametrize(
@@ -78,19 +58,22 @@ def test_a_full_query_is_read_and_fits_the_schema():
     [
         ({"categorys": ["dog"]}, "unknown key 'categorys'", "categories"),
         ({"match": "some"}, "match: 'some'", "any, all, only"),
-        ({"fraction": 0}, "fraction: 0", "above 0"),
-        ({"fraction": "half"}, "fraction: 'half'", "a number"),
-        ({"max_images": 0}, "max_images: 0", "at least 1"),
-        ({"max_images": True}, "max_images: True", "at least 1"),
+        ({"fraction": 0}, "fraction: expected number > 0, ≤ 1, got 0", "Share"),
+        ({"fraction": "half"}, "fraction: expected number > 0, ≤ 1, got text: 'half'", "Share"),
+        ({"max_images": 0}, "max_images: expected whole number ≥ 1 or null, got 0", "Most images"),
+        ({"max_images": True}, "max_images: expected whole number ≥ 1 or null, got true/false: True", "Most"),
         ({"area": {"min": 5, "max": 2}}, "min 5 is above max 2", "swap"),
-        ({"area": {"least": 5}}, "area", "{min: 1, max: 10}"),
-        ({"area": {"min": float("nan")}}, "area.min", "a number"),
-        ({"categories": [None]}, "categories: None", "name or id"),
-        ({"categories": [True]}, "categories: True", "name or id"),
-        ({"categories": [{"colour": "red"}]}, "categories", "supercategory"),
-        ({"negatives": -1}, "negatives: -1", "at least 0"),
-        ({"balance": "yes"}, "balance: 'yes'", "true or false"),
+        ({"area": {"least": 5}}, "area: unknown key 'least'", "known here: min, max"),
+        ({"area": {"min": float("nan")}}, "area.min: ", "number"),
+        ({"categories": [None]}, "categories[0]: expected text or whole number or mapping", "by name, id"),
+        ({"categories": [True]}, "categories[0]: expected text or whole number or mapping", "by name, id"),
+        ({"categories": [{"colour": "red"}]}, "categories[0]: unknown key 'colour'", "supercategory"),
+        ({"categories": [{"name": "cat", "id": 7}]}, "categories[0]: {", "give one of name, id and supercategory"),
+        ({"none": "dog"}, "none: expected list of text", "left out"),
+        ({"negatives": -1}, "negatives: expected whole number ≥ 0, got -1", "How many"),
+        ({"balance": "yes"}, "balance: expected true/false, got text: 'yes'", "Cap"),
         ({"policy": {"box-zero-side": "ignore"}}, "policy.box-zero-side", "keep, repair, quarantine, stop"),
+        ({"policy": {"box-zero-sid": "keep"}}, "policy: there is no reason code 'box-zero-sid'", "box-zero-side"),
         ({"images_from": "other", "negatives": 3}, "images_from", "remove negatives"),
     ],
 )
@@ -99,8 +82,3 @@ def test_a_wrong_value_is_named_with_its_remedy(mapping, message, hint):
         SubsetSettings.from_mapping(mapping)
     assert message in caught.value.message
     assert hint in caught.value.hint or hint in caught.value.message
-
-
-def test_the_sections_of_other_stages_are_passed_over():
-    sections = {"masks": {}, "split": {"train": 0.8}, "tensors": {}, "exports": []}
-    assert SubsetSettings.from_mapping(sections) == SubsetSettings()

@@ -1,54 +1,19 @@
-import dataclasses
 from typing import Any
 
 import pytest
-import yaml
 from cocomine.base.errors import CocomineError, without_secrets
 from cocomine.sources.presets import preset, preset_names
 from cocomine.sources.settings import SourceSettings, StoreSettings
 from cocomine.transfer.origins import public_label
-from cocomine.transfer.settings import OriginSettings
-from helpers.shared import ROOT
-
-
-def schema(name: str) -> dict[str, Any]:
-    return dict(yaml.safe_load((ROOT / "workflow" / "schemas" / f"{name}.schema.yaml").read_text("utf-8")))
-
-
-def defaults(kind: type) -> dict[str, Any]:
-    result = {}
-    for field in dataclasses.fields(kind):
-        if field.default is not dataclasses.MISSING:
-            result[field.name] = list(field.default) if isinstance(field.default, tuple) else field.default
-        elif field.default_factory is not dataclasses.MISSING:
-            result[field.name] = field.default_factory()
-    return result
-
-
-@pytest.mark.parametrize(("kind", "name"), [(StoreSettings, "store"), (SourceSettings, "source")])
-def test_schema_and_settings_agree_on_keys_and_defaults(kind: type, name: str) -> None:
-    properties = schema(name)["properties"]
-    assert set(properties) == {field.name for field in dataclasses.fields(kind)}
-    mine = defaults(kind)
-    assert {k: p["default"] for k, p in properties.items() if "default" in p} == {
-        k: mine[k] for k in mine if "default" in properties[k]
-    }
-    assert all(p.get("description") or "$ref" in p for p in properties.values())
-
-
-def test_schema_and_settings_agree_on_what_an_origin_is() -> None:
-    for name in ("store", "source"):
-        properties = schema(name)["$defs"]["origin"]["properties"]
-        assert {key: p.get("default") for key, p in properties.items()} == {"url": None, **defaults(OriginSettings)}
 
 
 @pytest.mark.parametrize(
     ("section", "said"),
     [
-        ({"origin": []}, "unknown key"),
-        ({"origins": "gs://b"}, "not a list"),
+        ({"origin": []}, "store: unknown key 'origin'"),
+        ({"origins": "gs://b"}, "store.origins: expected list of text"),
         ({"origins": ["ftp://x"]}, "unknown scheme"),
-        ({"origins": [{"credentials": "x"}]}, "without url"),
+        ({"origins": [{"credentials": "x"}]}, "store.origins[0]: the key 'url' is missing"),
         ({"folder": "/x", "use": "move"}, "store.use"),
         ({"folder": "/x", "origins": ["gs://b"]}, "both folder and origins"),
         ({"preset": "coco2099"}, "unknown name"),
@@ -67,8 +32,8 @@ def test_what_is_wrong_in_a_store_is_named(section: dict[str, Any], said: str) -
     [
         ({"folder": "/x"}, "source.splits"),
         ({"splits": ["a"]}, "neither origins nor folder"),
-        ({"folder": "/x", "splits": ["a"], "tasks": ["boxes"]}, "unknown task 'boxes'"),
-        ({"folder": "/x", "files": {"a": {"box": "x"}}}, "source.files.a.box"),
+        ({"folder": "/x", "splits": ["a"], "tasks": ["boxes"]}, "source.tasks[0]: 'boxes' is not one of instances"),
+        ({"folder": "/x", "files": {"a": {"box": "x"}}}, "source.files.a: unknown key 'box'"),
     ],
 )
 def test_what_is_wrong_in_a_source_is_named(section: dict[str, Any], said: str) -> None:

@@ -20,8 +20,8 @@ class Normalisation:
 class Segmenter(nn.Module, ABC):
     """The base of all families.
 
-    A family is a module of this package with a frozen dataclass `Options` and
-    `build(encoder: str, labels: int, options: Options) -> Segmenter`; it is added to `registry.families`.
+    A family is a module of this package with `build(encoder: str, labels: int, options: Options) -> Segmenter`, added
+    to `registry.families`; its options are a section of `learning.settings.OPTIONS`.
     `stride` is what height and width must be divisible by; `backbone` is the encoder.
     """
 

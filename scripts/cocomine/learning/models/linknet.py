@@ -5,25 +5,18 @@
 convolutions of 4 × 4 and a fifth block that also links the stem (31.2 M with ResNet50).
 """
 
-from dataclasses import dataclass
 from itertools import pairwise
-from typing import Any, Literal
+from typing import Any
 
 from torch import Tensor, nn
 from transformers.models.resnet.modeling_resnet import ResNetBackbone
 
 from cocomine.learning.models.base import Segmenter
 from cocomine.learning.models.encoders import resnet_config
+from cocomine.learning.settings import LinkNetOptions
 
 
-@dataclass(frozen=True)
-class Options:
-    """LinkNet's own options: how its decoder enlarges."""
-
-    up: Literal["full-3x3", "transposed-4x4"] = "full-3x3"
-
-
-def build(encoder: str, labels: int, options: Options) -> Segmenter:
+def build(encoder: str, labels: int, options: LinkNetOptions) -> Segmenter:
     """Return the network with `labels` outputs a pixel."""
     return LinkNet(encoder, labels, options)
 
@@ -31,7 +24,7 @@ def build(encoder: str, labels: int, options: Options) -> Segmenter:
 class LinkNet(Segmenter):
     """Encoder stages at 1/4, 1/8, 1/16 and 1/32 of the size, each added to the decoder block that reaches its size."""
 
-    def __init__(self, encoder: str, labels: int, options: Options) -> None:
+    def __init__(self, encoder: str, labels: int, options: LinkNetOptions) -> None:
         super().__init__()
         config = resnet_config(encoder)
         self.backbone = ResNetBackbone(config)

@@ -5,8 +5,6 @@ library's own parts, image by image, since its whole has no way to leave pixels 
 mask and dice losses, and an image of void alone takes no part at all.
 """
 
-from dataclasses import dataclass, field
-
 import torch
 from torch import Tensor
 from torch.nn import functional
@@ -20,18 +18,10 @@ from transformers.models.maskformer.modeling_maskformer import (
 from cocomine.coco.tasks import VOID
 from cocomine.learning.models.base import Criterion, Segmenter
 from cocomine.learning.models.encoders import resnet_config
+from cocomine.learning.settings import MaskFormerOptions
 
 
-@dataclass(frozen=True)
-class Options:
-    """MaskFormer's own options: number of queries, decoder layers, and the width of decoder and mask features."""
-
-    queries: int = field(default=100, metadata={"low": 1})
-    decoder_layers: int = field(default=6, metadata={"low": 1})
-    width: int = field(default=256, metadata={"low": 32})
-
-
-def build(encoder: str, labels: int, options: Options) -> Segmenter:
+def build(encoder: str, labels: int, options: MaskFormerOptions) -> Segmenter:
     """Return the network with `labels` classes."""
     return MaskFormer(encoder, labels, options)
 
@@ -39,7 +29,7 @@ def build(encoder: str, labels: int, options: Options) -> Segmenter:
 class MaskFormer(Segmenter):
     """Queries give a class and a mask each; a pixel's score of a class is the sum over queries of the products."""
 
-    def __init__(self, encoder: str, labels: int, options: Options) -> None:
+    def __init__(self, encoder: str, labels: int, options: MaskFormerOptions) -> None:
         super().__init__()
         decoder = MaskFormerDetrConfig(
             backbone_config=None,

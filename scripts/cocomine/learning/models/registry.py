@@ -6,10 +6,9 @@ from types import ModuleType
 
 import torch
 
-from cocomine.base.errors import CocomineError
 from cocomine.learning.models import encoders
 from cocomine.learning.models.base import Segmenter
-from cocomine.learning.settings import ModelSettings, build
+from cocomine.learning.settings import ModelSettings
 
 
 @dataclass(frozen=True)
@@ -35,13 +34,9 @@ def build_model(settings: ModelSettings, labels: int, seed: int, load_weights: b
     `load_weights=False` leaves the encoder as drawn, for a network whose every weight is loaded right after. Raises
     CocomineError for an unknown family or option and for weights that are absent or do not fit.
     """
-    known = families()
-    if settings.family not in known:
-        raise CocomineError(f"model.family is {settings.family!r}", f"known families: {', '.join(known)}")
-    family = known[settings.family]
-    options = build(family.Options, settings.options, f"model.options ({settings.family})")
+    family = families()[settings.family]
     torch.manual_seed(seed)
-    network: Segmenter = family.build(settings.encoder, labels, options)
+    network: Segmenter = family.build(settings.encoder, labels, settings.family_options)
     if load_weights:
         loaded = encoders.load_encoder(
             network.backbone, settings.encoder, settings.weights, Path(settings.weights_folder)
