@@ -17,7 +17,7 @@ from cocomine.base import command
 from cocomine.sources.annotations import Job, plan_annotations, sync_annotations
 from cocomine.sources.settings import SourceSettings
 from cocomine.sources.store import Options
-from cocomine.transfer.cli import add_behaviour, behaviour_of
+from cocomine.transfer.behaviour import add_behaviour, behaviour_of
 
 
 def build_parser() -> argparse.ArgumentParser:

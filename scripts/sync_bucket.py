@@ -17,8 +17,8 @@ from pathlib import Path
 
 from cocomine.base import command
 from cocomine.base.errors import CocomineError
-from cocomine.transfer.bucket_sync import Options, download
-from cocomine.transfer.cli import add_behaviour, behaviour_of
+from cocomine.transfer.behaviour import add_behaviour, behaviour_of
+from cocomine.transfer.bucket_sync import SyncOptions, download
 from cocomine.transfer.listing import Filter
 from cocomine.transfer.publishing import upload
 from cocomine.transfer.settings import OriginSettings
@@ -72,7 +72,7 @@ def main(options: argparse.Namespace) -> None:
         )
     if options.locked and options.lock is None:
         raise CocomineError("--locked without --lock", "name the lock: --lock FILE")
-    how = Options(
+    how = SyncOptions(
         behaviour_of(options),
         checksum=options.checksum,
         delete=options.delete,

@@ -18,7 +18,7 @@ from cocomine.base import command
 from cocomine.sources.images import Job, plan_images, sync_images
 from cocomine.sources.settings import StoreSettings
 from cocomine.sources.store import Options
-from cocomine.transfer.cli import add_behaviour, behaviour_of
+from cocomine.transfer.behaviour import add_behaviour, behaviour_of
 
 
 def build_parser() -> argparse.ArgumentParser:

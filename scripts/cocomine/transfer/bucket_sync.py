@@ -33,7 +33,7 @@ LISTED = 1000  # names between two words to the progress line
 
 
 @dataclass(frozen=True)
-class Options:
+class SyncOptions:
     """How to sync; the names and meanings are those of gsutil's rsync where it has them.
 
     `checksum` compares by checksum alone; `delete` removes what the source has not; `dry_run` only says what would be
@@ -165,8 +165,8 @@ def is_placeholder(remote: Facts) -> bool:
 # -- from a bucket into a folder
 
 
-def download(settings: OriginSettings, root: Path, options: Options) -> None:
-    """Make `root` hold what the prefix holds. Raises CocomineError when anything could not be had.
+def download(settings: OriginSettings, root: Path, options: SyncOptions) -> None:
+    """Make `root` hold what the prefix holds. Raises CocomineError when anything could not be fetched.
 
     The listing ends before the first byte moves: only then is it known whether the disk has room for all of it.
     """
@@ -202,7 +202,7 @@ def download(settings: OriginSettings, root: Path, options: Options) -> None:
             lock.write(root, ledger, f"gs://{bucket.name}/{bucket.prefix}")
 
 
-def _say(wants: list[Want], needed: int, free: int, unchanged: int, tally: Tally, options: Options) -> None:
+def _say(wants: list[Want], needed: int, free: int, unchanged: int, tally: Tally, options: SyncOptions) -> None:
     if options.dry_run:
         for want in wants:
             log.info("Would copy %s (%s)", plain(want.name), size(want.bytes))
@@ -222,7 +222,7 @@ def _say(wants: list[Want], needed: int, free: int, unchanged: int, tally: Tally
 
 
 def _wanted(
-    bucket: Bucket, root: Path, options: Options, ledger: Ledger, tally: Tally, progress: Progress, lock: PrefixLock
+    bucket: Bucket, root: Path, options: SyncOptions, ledger: Ledger, tally: Tally, progress: Progress, lock: PrefixLock
 ) -> Iterator[Want]:
     """Yield what must be fetched."""
     known = Known(ledger, compact=not options.only_looks)
@@ -292,7 +292,7 @@ def _replace(
     remote: Facts,
     known: Known,
     root: Path,
-    options: Options,
+    options: SyncOptions,
     ledger: Ledger,
     bucket: Bucket,
 ) -> bool:
@@ -325,7 +325,7 @@ def _replace(
 def _fetch(
     bucket: Bucket,
     root: Path,
-    options: Options,
+    options: SyncOptions,
     ledger: Ledger,
     tally: Tally,
     progress: Progress,
@@ -361,7 +361,7 @@ def _fetch(
     progress.count("bytes", moved.bytes)
 
 
-def _remove_extras(root: Path, options: Options, tally: Tally, progress: Progress) -> None:
+def _remove_extras(root: Path, options: SyncOptions, tally: Tally, progress: Progress) -> None:
     if not options.delete:
         return
     for name in tally.removed:

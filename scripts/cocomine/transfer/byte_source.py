@@ -179,7 +179,6 @@ class SeekableSource(io.RawIOBase):
         super().__init__()
         self.source = source
         self.position = 0
-        self.moved = 0
         self._tail_start = max(0, source.size - self.TAIL)
         self._tail = b""
 
@@ -230,5 +229,4 @@ class SeekableSource(io.RawIOBase):
             raise NotServedError(
                 "refused", f"its directory of {size(end - start)} is larger than {size(MOST_DIRECTORY)}"
             )
-        self.moved += end - start
         return b"".join(self.source.stream(start, end - start))

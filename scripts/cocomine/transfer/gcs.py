@@ -16,11 +16,11 @@ import msgspec
 
 from cocomine.base.errors import CocomineError
 from cocomine.transfer.advice import advice_for_dead_bucket
-from cocomine.transfer.attempts import AgainError, CorruptedError, Health, NotServedError, persist, tried
+from cocomine.transfer.attempts import AgainError, CorruptedError, NotServedError, persist
 from cocomine.transfer.behaviour import Behaviour
 from cocomine.transfer.digests import Digester, hex_of_base64
 from cocomine.transfer.promises import promised
-from cocomine.transfer.receiving import Target, in_threads, receive
+from cocomine.transfer.receiving import Target, fetch_each, receive
 from cocomine.transfer.records import Facts, Outcome, Want, mismatch
 from cocomine.transfer.settings import OriginSettings
 from cocomine.transfer.unpacking import bomb, gunzipped
@@ -179,18 +179,10 @@ class Bucket:
 
     def fetch(self, wants: Iterable[Want], target: Target) -> Iterator[Outcome]:
         """Fetch objects into `target`; yields an outcome each."""
-        health = Health()
-
-        def one(want: Want) -> Outcome:
-            outcome = tried(want.name, lambda: self._attempt(want, target), target.behaviour, health)
-            if outcome.status == "missing" and want.generation:
-                outcome.reason = "changed or deleted since it was listed"
-            return outcome
-
-        return in_threads(one, wants, self.web.threads)
+        return fetch_each(wants, lambda want: self._attempt(want, target), target.behaviour, self.web.threads)
 
     def _attempt(self, want: Want, target: Target) -> Outcome:
-        with self.web.ask("GET", self.media_url(want.remote, want.generation), {"Accept-Encoding": "gzip"}) as answer:
+        with self._media(want) as answer:
             known = promised(answer)
             encoded = "content-encoding" in answer.headers
             if encoded or not (want.md5 or want.crc32c or want.sha256 or known):
@@ -207,6 +199,14 @@ class Bucket:
                     raise AgainError(f"{length} bytes offered instead of {want.bytes}")
                 pinned = msgspec.structs.replace(pinned, bytes=int(length))
             return receive(pinned, self._resumed(answer, pinned), target)
+
+    def _media(self, want: Want) -> Answer:
+        try:
+            return self.web.ask("GET", self.media_url(want.remote, want.generation), {"Accept-Encoding": "gzip"})
+        except NotServedError as error:
+            if error.status == "missing" and want.generation:
+                raise NotServedError("missing", "changed or deleted since it was listed") from error
+            raise
 
     def _resumed(self, answer: Answer, want: Want) -> Iterator[bytes]:
         """Yield a body; when the connection breaks late in a large one, the rest is asked for by another."""

@@ -1,16 +1,14 @@
 """A bucket's prefix as an origin of single files."""
 
 from collections.abc import Iterable, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
 
 from cocomine.transfer.behaviour import Behaviour
 from cocomine.transfer.gcs import Bucket
-from cocomine.transfer.receiving import Target
+from cocomine.transfer.receiving import Target, facts_of_each
 from cocomine.transfer.records import Facts, Outcome, Want
 from cocomine.transfer.settings import OriginSettings
 
 ASKED_ONE_BY_ONE = 300  # from so many names on, a listing of the range they lie in is quicker
-THREADS = 16
 
 
 class GcsOrigin:
@@ -36,11 +34,9 @@ class GcsOrigin:
             first, last = min(names, key=str.encode), max(names, key=str.encode)
             return {f.name: f for f in self.bucket.listing(start=first, end=last + "\0") if f.name in wanted}
         self.bucket.check()
-        with ThreadPoolExecutor(THREADS) as pool:
-            found = pool.map(self.bucket.facts_of, names)
-            return {facts.name: facts for facts in found if facts is not None}
+        return facts_of_each(names, self.bucket.facts_of)
 
     def fetch(self, wants: Iterable[Want], target: Target) -> Iterator[Outcome]:
-        """Fetch by the movers. A missing bucket is found out here, once, and not once a file."""
+        """Fetch by a pool of threads. A missing bucket is found out here, once, and not once a file."""
         self.bucket.check()
         return self.bucket.fetch(wants, target)

@@ -5,7 +5,6 @@ import hashlib
 import logging
 import urllib.parse
 from collections.abc import Iterable, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -15,19 +14,17 @@ from cocomine.base.errors import CocomineError
 from cocomine.base.files import sha256_of_file, write_text
 from cocomine.base.progress import Progress
 from cocomine.base.space import require_space, writing
-from cocomine.transfer.attempts import AgainError, CorruptedError, Health, NotServedError, persist, tried
+from cocomine.transfer.attempts import AgainError, CorruptedError, NotServedError, persist
 from cocomine.transfer.behaviour import Behaviour
 from cocomine.transfer.byte_source import ByteSource, FileSource, LazySource
 from cocomine.transfer.digests import Digester
 from cocomine.transfer.origins import hold_to_size
 from cocomine.transfer.promises import checked, promised
-from cocomine.transfer.receiving import Target, digest_of_file, in_threads, receive
+from cocomine.transfer.receiving import Target, digest_of_file, facts_of_each, fetch_each, receive
 from cocomine.transfer.records import Facts, Outcome, Want, mismatch
 from cocomine.transfer.web import Web
 
 log = logging.getLogger("cocomine")
-
-THREADS = 16
 
 
 class HttpsOrigin:
@@ -44,9 +41,7 @@ class HttpsOrigin:
 
     def facts(self, names: Sequence[str]) -> dict[str, Facts]:
         """Ask for each file's header. Raises CocomineError when the host cannot be reached."""
-        with ThreadPoolExecutor(THREADS) as pool:
-            found = pool.map(self._facts, names)
-            return {facts.name: facts for facts in found if facts is not None}
+        return facts_of_each(names, self._facts)
 
     def _facts(self, name: str) -> Facts | None:
         def attempt() -> Facts:
@@ -66,12 +61,8 @@ class HttpsOrigin:
 
     def fetch(self, wants: Iterable[Want], target: Target) -> Iterator[Outcome]:
         """Fetch by a pool of threads."""
-        health = Health()
-
-        def one(want: Want) -> Outcome:
-            return tried(want.name, lambda: self._attempt(want, target), target.behaviour, health)
-
-        return in_threads(one, wants, lambda: min(THREADS, target.behaviour.connections))
+        behaviour = target.behaviour
+        return fetch_each(wants, lambda want: self._attempt(want, target), behaviour, behaviour.threads)
 
     def _attempt(self, want: Want, target: Target) -> Outcome:
         with self.web.ask("GET", self._address(want.remote)) as answer:

@@ -14,7 +14,7 @@ log = logging.getLogger("cocomine")
 
 
 def report_lacking(outcomes: Iterable[Outcome], failures: Path | None = None) -> str:
-    """Log every file that could not be had by name, gathered by what was wrong; return where all of them are named.
+    """Log every file that could not be fetched by name, gathered by what was wrong; return where all of them are named.
 
     Of many names for one reason the log holds the first, and the table `failures` all; without it the log holds all.
     A table of an earlier run is removed when nothing is lacking.

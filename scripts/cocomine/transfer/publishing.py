@@ -15,7 +15,7 @@ from cocomine.base.files import write_json
 from cocomine.base.progress import Progress
 from cocomine.base.space import size
 from cocomine.transfer.attempts import AgainError, NotServedError, tried, words
-from cocomine.transfer.bucket_sync import Known, Moved, Options, Tally, is_placeholder
+from cocomine.transfer.bucket_sync import Known, Moved, SyncOptions, Tally, is_placeholder
 from cocomine.transfer.digests import base64_of_hex
 from cocomine.transfer.gcs import MTIME_KEY, Bucket
 from cocomine.transfer.ledger import FOLDER, Entry, Ledger
@@ -32,11 +32,10 @@ log = logging.getLogger("cocomine")
 
 # Who sees one of these may expect all else to be there.
 LAST = ("manifest.json", "sync.lock.json", "build.lock.json", "images.lock.tsv")
-UPLOAD_THREADS = 16
 IN_ONE_PIECE = 8 << 20  # bytes up to which the library sends a file as one request, which we try again ourselves
 
 
-def upload(root: Path, settings: OriginSettings, options: Options) -> None:
+def upload(root: Path, settings: OriginSettings, options: SyncOptions) -> None:
     """Make the prefix hold what the folder holds, manifests last. Raises CocomineError when anything failed."""
     if not root.is_dir():
         raise CocomineError(f"{root}: no such folder", "give the folder to publish")
@@ -50,7 +49,7 @@ def upload(root: Path, settings: OriginSettings, options: Options) -> None:
         publication.run(public_label(settings.url))
 
 
-def _check_manifest_name(root: Path, options: Options) -> None:
+def _check_manifest_name(root: Path, options: SyncOptions) -> None:
     if not options.manifest:
         return
     reason = refusal(options.manifest)
@@ -66,7 +65,7 @@ def _check_manifest_name(root: Path, options: Options) -> None:
 class _Publication:
     """One run: what is there, what must be sent, and what the bucket is known to hold in the end."""
 
-    def __init__(self, root: Path, bucket: Bucket, options: Options) -> None:
+    def __init__(self, root: Path, bucket: Bucket, options: SyncOptions) -> None:
         self.root = root
         self.bucket = bucket
         self.options = options
@@ -196,7 +195,7 @@ class _Publication:
     # -- sending
 
     def _send(self, items: Iterable[tuple[LocalFile, Facts | None]], progress: Progress, moved: Moved) -> None:
-        threads = lambda: min(UPLOAD_THREADS, self.options.behaviour.connections)  # noqa: E731
+        threads = self.options.behaviour.threads
         for outcome in in_threads(lambda item: self._put(*item), items, threads):
             if outcome.status != "ok":
                 self.tally.lacking.append(outcome)
@@ -248,7 +247,7 @@ class _Publication:
     # -- removing
 
     def _remove(self, progress: Progress) -> None:
-        threads = lambda: min(UPLOAD_THREADS, self.options.behaviour.connections)  # noqa: E731
+        threads = self.options.behaviour.threads
         for outcome in in_threads(
             lambda facts: tried(facts.name, lambda: self._delete(facts), self.options.behaviour), self.extras, threads
         ):

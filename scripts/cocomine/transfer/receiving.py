@@ -5,6 +5,7 @@ import secrets
 import threading
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,11 +16,11 @@ import msgspec
 from cocomine.base.errors import CocomineError
 from cocomine.base.regular import open_regular
 from cocomine.base.space import advice, size
-from cocomine.transfer.attempts import ChangedError, CorruptedError, local_error, stops
-from cocomine.transfer.behaviour import Behaviour
+from cocomine.transfer.attempts import ChangedError, CorruptedError, Health, local_error, stops, tried
+from cocomine.transfer.behaviour import FEW, Behaviour
 from cocomine.transfer.digests import Digester, changed
 from cocomine.transfer.ledger import Entry, Ledger
-from cocomine.transfer.records import Outcome, Want, mismatch
+from cocomine.transfer.records import Facts, Outcome, Want, mismatch
 
 T = TypeVar("T")
 R = TypeVar("R")
@@ -97,6 +98,20 @@ def in_place(want: Want, staged: Path, digest: Digester, target: Target) -> Outc
         target.ledger.append([Entry(want.name, digest.bytes, mtime_ns, *sums, target.origin)])
     os.replace(staged, target.root / want.name)
     return Outcome(want.name, "ok", "", digest.bytes, *sums, mtime_ns, target.origin)
+
+
+def fetch_each(
+    wants: Iterable[Want], attempt: Callable[[Want], Outcome], behaviour: Behaviour, threads: Callable[[], int]
+) -> Iterator[Outcome]:
+    """Yield an outcome of each file, `attempt` being tried as often as it is worth, in threads."""
+    health = Health()
+    return in_threads(lambda want: tried(want.name, lambda: attempt(want), behaviour, health), wants, threads)
+
+
+def facts_of_each(names: Iterable[str], ask: Callable[[str], Facts | None]) -> dict[str, Facts]:
+    """Return what `ask` says of each name, asked in threads, without those of which it says nothing."""
+    with ThreadPoolExecutor(FEW) as pool:
+        return {facts.name: facts for facts in pool.map(ask, names) if facts is not None}
 
 
 @contextmanager

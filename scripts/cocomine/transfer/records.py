@@ -45,7 +45,6 @@ class Outcome(msgspec.Struct):
     etag: str = ""
     mtime_ns: int = 0
     origin: str = ""
-    moved: int = 0
 
 
 class Facts(msgspec.Struct, frozen=True, gc=False):

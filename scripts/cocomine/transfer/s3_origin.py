@@ -2,7 +2,6 @@
 
 import re
 from collections.abc import Iterable, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import msgspec
@@ -16,14 +15,13 @@ from botocore.exceptions import (
 )
 
 from cocomine.base.errors import CocomineError
-from cocomine.transfer.attempts import RETRIED, AgainError, Health, NotServedError, persist, retry_after, tried
-from cocomine.transfer.behaviour import Behaviour
-from cocomine.transfer.receiving import Target, in_threads, receive
+from cocomine.transfer.attempts import RETRIED, AgainError, NotServedError, persist, retry_after
+from cocomine.transfer.behaviour import FEW, Behaviour
+from cocomine.transfer.receiving import Target, facts_of_each, fetch_each, receive
 from cocomine.transfer.records import Facts, Outcome, Want
 from cocomine.transfer.settings import OriginSettings
 from cocomine.transfer.web import PIECE
 
-THREADS = 16
 HINT = (
     "for a public bucket set credentials: anonymous; otherwise give boto3 credentials (AWS_PROFILE, AWS_ACCESS_KEY_ID "
     "and AWS_SECRET_ACCESS_KEY, ~/.aws) and, for another S3, endpoint: URL"
@@ -44,7 +42,7 @@ class S3:
         self.prefix = prefix
         options: dict[str, Any] = {
             "retries": {"total_max_attempts": 1},  # tries are counted and waited for in one place, `persist`
-            "max_pool_connections": max(THREADS, behaviour.connections),
+            "max_pool_connections": max(FEW, behaviour.connections),
             "connect_timeout": min(20.0, behaviour.stall_seconds),
             "read_timeout": behaviour.stall_seconds,
         }
@@ -111,9 +109,7 @@ class S3Origin:
     def facts(self, names: Sequence[str]) -> dict[str, Facts]:
         """Ask for each object's header."""
         self._key("")
-        with ThreadPoolExecutor(THREADS) as pool:
-            found = pool.map(self._facts, names)
-            return {facts.name: facts for facts in found if facts is not None}
+        return facts_of_each(names, self._facts)
 
     def _facts(self, name: str) -> Facts | None:
         try:
@@ -128,12 +124,8 @@ class S3Origin:
     def fetch(self, wants: Iterable[Want], target: Target) -> Iterator[Outcome]:
         """Fetch by a pool of threads."""
         self._key("")
-        health = Health()
-
-        def one(want: Want) -> Outcome:
-            return tried(want.name, lambda: self._attempt(want, target), target.behaviour, health)
-
-        return in_threads(one, wants, lambda: min(THREADS, target.behaviour.connections))
+        behaviour = target.behaviour
+        return fetch_each(wants, lambda want: self._attempt(want, target), behaviour, behaviour.threads)
 
     def _attempt(self, want: Want, target: Target) -> Outcome:
         row = self.s3.ask("get_object", self._key(want.remote))
@@ -152,7 +144,7 @@ class S3Source:
         self.validator = str(row.get("ETag", ""))
 
     def stream(self, start: int, length: int) -> Iterator[bytes]:
-        """Yield the bytes of a range; a broken connection is mended by asking for the rest."""
+        """Yield the bytes of a range; when a connection breaks the rest is asked for by another."""
         done = 0
         while done < length:
             first, last = start + done, start + length - 1

@@ -31,7 +31,6 @@ from cocomine.transfer.receiving import Target, in_threads, receive
 from cocomine.transfer.records import Facts, Outcome, Want
 from cocomine.transfer.unpacking import bomb, inflated
 
-THREADS = 16
 LOCAL_HEADER = struct.Struct("<4s5H3L2H")  # APPNOTE 4.3.7
 LOCAL_MAGIC = b"PK\x03\x04"
 MOST_HEADER = 30 + 8192  # a local header with its name and extra field; those that are longer are not read
@@ -64,7 +63,6 @@ class Directory:
                 start = archive.start_dir
         except (zipfile.BadZipFile, NotImplementedError, ValueError, OverflowError, struct.error) as error:
             raise NotServedError("failed", f"not a zip, or a truncated one: {error}") from error
-        self.moved = file.moved
         offsets = [*sorted({info.header_offset for info in infos}), start]
         following = dict(itertools.pairwise(offsets))
         self.members = {
@@ -199,8 +197,8 @@ class ZipOrigin:
             else:
                 chosen.append((want, member))
         require_space(target.root, sum(member.bytes for _, member in chosen), f"what is taken out of {self.label}")
-        threads = min(THREADS, target.behaviour.connections)
-        for outcomes in in_threads(lambda group: self._group(source, group, target), grouped(chosen), lambda: threads):
+        threads = target.behaviour.threads
+        for outcomes in in_threads(lambda group: self._group(source, group, target), grouped(chosen), threads):
             yield from outcomes
 
     def _group(self, source: ByteSource, group: list[tuple[Want, Member]], target: Target) -> list[Outcome]:

@@ -41,8 +41,8 @@ def bench(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[SyncBench]
         yield made
 
 
-# What is mended, as (faults, times of each, whose requests): `any` for any file's bytes, `victim` for those of one.
-MENDED: dict[str, tuple[tuple[Fault, ...], int, str]] = {
+# What asking again repairs, as (faults, times of each, whose requests): `any` file's bytes, or those of the `victim`.
+REPAIRED: dict[str, tuple[tuple[Fault, ...], int, str]] = {
     "a burst of 503": ((Fault("503", status=503),), 4, "any"),
     "500, 502, 529 and 408": (tuple(Fault(str(code), status=code) for code in (500, 502, 529, 408)), 1, "any"),
     "resets before any answer": ((Fault("silent", silent=True),), 2, "victim"),
@@ -60,14 +60,14 @@ PUBLISHED: dict[str, tuple[tuple[Fault, ...], int, str]] = {
     "an answer that comes too late": ((Fault("late", wait=3 * STALL),), 1, "any"),
 }
 PAIRS = [
-    *((kind, name) for kind in FETCHED for name in MENDED),
+    *((kind, name) for kind in FETCHED for name in REPAIRED),
     *(("publish", name) for name in (*UPLOADS, *PUBLISHED)),
 ]
 
 
 @pytest.mark.parametrize(("bench", "name"), PAIRS, indirect=["bench"], ids=lambda value: str(value).replace(" ", "-"))
 def test_after_the_fault_every_file_is_the_truth(bench: SyncBench, name: str) -> None:
-    faults, times, whose = (MENDED | PUBLISHED)[name]
+    faults, times, whose = (REPAIRED | PUBLISHED)[name]
     pattern = bench.data if whose == "any" else bench.remote(bench.victim)
     rules = [bench.proxy.inject(pattern, fault, times, method=bench.method) for fault in faults]
     bench.run().ok()

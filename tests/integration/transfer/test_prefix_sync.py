@@ -66,7 +66,7 @@ def test_a_large_object_at_the_end_of_the_listing_stops_the_sync_before_its_firs
     put_all(server, {f"{number:04d}": bytes(10) for number in range(600)} | {"z": bytes(2_000_000)})
     monkeypatch.setattr(bucket_sync, "free_bytes", lambda folder: 1_500_000)
     with pytest.raises(CocomineError, match=r"2\.0 MB are needed and 1\.5 MB are free"):
-        bucket_sync.download(OriginSettings("gs://b/p"), tmp_path / "out", bucket_sync.Options())
+        bucket_sync.download(OriginSettings("gs://b/p"), tmp_path / "out", bucket_sync.SyncOptions())
     assert not server.requests("media")
     assert tree(tmp_path / "out") == {}
 
@@ -234,10 +234,10 @@ def test_a_local_file_that_cannot_be_read_stops_nothing(
     real = bucket_sync.digest_of_file
     monkeypatch.setattr(bucket_sync, "digest_of_file", digest)
     monkeypatch.setattr(publishing, "digest_of_file", digest)
-    bucket_sync.download(OriginSettings("gs://b/p"), out, bucket_sync.Options())
+    bucket_sync.download(OriginSettings("gs://b/p"), out, bucket_sync.SyncOptions())
     assert tree(out) == {"a": b"a", "b": b"b", "c": b"c"}
     with pytest.raises(CocomineError, match="b: permission denied"):
-        publishing.upload(out, OriginSettings("gs://b/q"), bucket_sync.Options())
+        publishing.upload(out, OriginSettings("gs://b/q"), bucket_sync.SyncOptions())
     assert held(server, "q/") == {"a": b"a", "c": b"c"}
 
 

@@ -151,7 +151,7 @@ def test_scarce_disk_stops_a_bucket_before_its_first_byte(
     monkeypatch.setenv("STORAGE_EMULATOR_HOST", server.url)
     monkeypatch.setattr(bucket_sync, "free_bytes", lambda folder: 39_000)
     with pytest.raises(CocomineError, match=r"40\.0 kB are needed and 39\.0 kB are free"):
-        bucket_sync.download(OriginSettings("gs://b"), tmp_path / "out", bucket_sync.Options())
+        bucket_sync.download(OriginSettings("gs://b"), tmp_path / "out", bucket_sync.SyncOptions())
     assert not server.requests("media")
     assert tree(tmp_path / "out") == {}
 

@@ -14,7 +14,7 @@ from cocomine.transfer.receiving import Target, receive
 from cocomine.transfer.records import Facts, Outcome, Want
 from cocomine.transfer.web import Answer
 
-DATA = b"a photograph"
+DATA = b"an image"
 MD5, SHA256 = hashlib.md5(DATA).hexdigest(), hashlib.sha256(DATA).hexdigest()
 S3 = {"x-amz-request-id": "1"}
 
