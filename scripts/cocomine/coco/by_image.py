@@ -1,6 +1,7 @@
 """A COCO document read image by image: only where its annotations lie in the file is kept in memory."""
 
 import mmap
+import os
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -10,7 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 from cocomine.base.errors import CocomineError
-from cocomine.coco.reader import Annotation, Image, RecordFile, annotations_of, images_of
+from cocomine.coco.reader import Annotation, Image, annotations_of, images_of
 
 Integers = npt.NDArray[np.int64]
 
@@ -41,14 +42,15 @@ class RecordsByImage:
         self.path = path
         image_ids, self._offsets, self._lengths, head, self._images = _scan(path)
         self.categories, self.info, self.licenses = head.categories, head.info, head.licenses
-        self._file = RecordFile(path)
+        # Read by position and not mapped: pages of a map that were touched count as this process's memory.
+        self._file = os.open(path, os.O_RDONLY)
         # A stable sort keeps the file's order within an image, which the overlap policy may ask for.
         order = np.argsort(image_ids, kind="stable")
         self._image_ids, self._offsets, self._lengths = image_ids[order], self._offsets[order], self._lengths[order]
 
     def close(self) -> None:
         """Close the file."""
-        self._file.close()
+        os.close(self._file)
 
     def __len__(self) -> int:
         """Return the number of annotations."""
@@ -58,12 +60,12 @@ class RecordsByImage:
         """Return the JSON texts of an image's annotations, in the order of the file."""
         first, last = np.searchsorted(self._image_ids, [image_id, image_id + 1])
         spans = zip(self._offsets[first:last].tolist(), self._lengths[first:last].tolist(), strict=True)
-        return [self._file.raw(offset, length) for offset, length in spans]
+        return [os.pread(self._file, length, offset) for offset, length in spans]
 
     def texts(self) -> Iterator[bytes]:
         """Yield the JSON texts of all annotations, by image."""
         for offset, length in zip(self._offsets.tolist(), self._lengths.tolist(), strict=True):
-            yield self._file.raw(offset, length)
+            yield os.pread(self._file, length, offset)
 
     def annotations(self, image_id: int) -> list[Annotation]:
         """Return an image's annotations, in the order of the file; their `raw` is empty."""

@@ -129,7 +129,7 @@ class Output:
         """Return where a file of the export is to be written, its folder being there; `written` then lists it."""
         check_inside(path)
         target = self.folder / path
-        parent = str(target.parent)
+        parent = path.rpartition("/")[0]
         if parent not in self._made:
             target.parent.mkdir(parents=True, exist_ok=True)
             self._made.add(parent)
@@ -235,8 +235,7 @@ def copy_hashed(source: Path, target: Path) -> tuple[int, str]:
 
 def check_inside(path: str) -> None:
     """Raise CocomineError when a path inside the export would leave it."""
-    parts = PurePosixPath(path)
-    if parts.is_absolute() or ".." in parts.parts or "\\" in path or "\0" in path:
+    if path.startswith("/") or ".." in path.split("/") or "\\" in path or "\0" in path:
         raise CocomineError(
             f"file name {path!r} would leave the export's folder",
             "set the policy of `unsafe-file-name` to quarantine",

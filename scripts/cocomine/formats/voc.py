@@ -4,10 +4,10 @@ Everingham et al., "The PASCAL Visual Object Classes Challenge 2012 Development 
 from 1, both ends included, so that a reader who takes 1 off the first corner has them counted from 0.
 """
 
+import html
 import math
 from collections.abc import Iterable, Iterator
 from typing import ClassVar
-from xml.sax.saxutils import escape
 
 from cocomine.base.errors import CocomineError
 from cocomine.coco.tasks import VOID
@@ -95,8 +95,8 @@ class Voc(Writer):
         lines = [
             "<annotation>",
             "\t<folder>VOC2012</folder>",
-            f"\t<filename>{escape(item.image.file_name)}</filename>",
-            f"\t<source><database>{escape(self.subset.name)}</database></source>",
+            f"\t<filename>{html.escape(item.image.file_name, quote=False)}</filename>",
+            f"\t<source><database>{html.escape(self.subset.name, quote=False)}</database></source>",
             f"\t<size><width>{item.image.width}</width><height>{item.image.height}</height><depth>3</depth></size>",
             f"\t<segmented>{int(drawn)}</segmented>",
         ]
@@ -105,7 +105,7 @@ class Voc(Writer):
             high = f"<xmax>{math.ceil(right)}</xmax><ymax>{math.ceil(bottom)}</ymax>"
             lines += [
                 "\t<object>",
-                f"\t\t<name>{escape(self._names[index])}</name>",
+                f"\t\t<name>{html.escape(self._names[index], quote=False)}</name>",
                 "\t\t<pose>Unspecified</pose>",
                 "\t\t<truncated>0</truncated>",
                 f"\t\t<difficult>{int(crowd)}</difficult>",
