@@ -157,15 +157,34 @@ def export_facts(exports: Path) -> list[Facts]:
             {
                 "format": content["format"],
                 "what": content["what"],
+                "load": content["load"].replace(
+                    "{folder}", f"results/{exports.parent.name}/exports/{content['format']}"
+                ),
                 "images": content["totals"]["images"],
                 "objects_in": content["totals"]["objects_in"],
                 "objects_out": content["totals"]["objects_out"],
                 "bytes": sum(row["bytes"] for row in content["files"]),
                 "dropped": [_loss(row) for row in content["not_carried"] if row["drops"]],
                 "reduced": [_loss(row) for row in content["not_carried"] if not row["drops"]],
+                "much_lost": [
+                    row
+                    for row in content["by_class"]
+                    if 100 * (row["objects_in"] - row["objects_out"]) > row["objects_in"]
+                ],
+                "traced": _traced([split["traced"] for split in content["splits"].values() if "traced" in split]),
             }
         )
     return result
+
+
+def _traced(splits: Sequence[Mapping[str, Any]]) -> Facts | None:
+    """The objects whose run lengths became outlines: how many, and the least IoU of an object and its outline."""
+    if not splits:
+        return None
+    return {
+        "objects": sum(split["objects"] for split in splits),
+        "iou_least": min(split["iou_least"] for split in splits),
+    }
 
 
 def _loss(row: Mapping[str, Any]) -> Facts:

@@ -194,3 +194,13 @@ def test_a_folder_that_is_no_subset_says_what_to_run(tmp_path):
     with pytest.raises(CocomineError, match=r"subset\.json") as error:
         report.gather(Inputs(tmp_path, "a", {}, None, (), None, 24))
     assert "assemble_subset" in error.value.hint
+
+
+def test_each_export_says_how_it_is_loaded_and_which_classes_lost_much_of_themselves(made):
+    html, facts, _ = made
+    segment = next(row for row in facts["exports"] if row["format"] == "yolo-segment")
+    name = facts["subset"]["name"]
+    assert f"results/{name}/exports/yolo-segment/data.yaml" in segment["load"]
+    assert "exports/yolo-segment/data.yaml" in html
+    assert [row["objects_out"] for row in segment["much_lost"]] == [3, 2]
+    assert segment["traced"] == {"objects": 1, "iou_least": 1.0}
