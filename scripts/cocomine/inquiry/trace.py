@@ -189,7 +189,7 @@ class Trace:
         line = self._quarantined("image", "instances", source, row)
         if line is not None:
             return Verdict(**about, outcome=QUARANTINED, reason=line["reason"], detail=line["detail"])
-        key = (int(source.image_ids[row]), split, name)
+        key = (int(source.image_ids[row]), split)
         written = next(self.images.starting(*key), None)
         number = int(self._image_steps[row])
         if written is not None:
@@ -200,7 +200,7 @@ class Trace:
                 about["returned"] = "negatives" if number < 0 else "refill"
             about |= {"role": written["role"], "side": self._side(key[0])}
             return Verdict(**about, **self._repair("image", "instances", source, row))
-        spare = any(line["role"] == SPARE for line in self.selected.starting(*key))
+        spare = any(line["role"] == SPARE for line in self.selected.starting(*key, name))
         about |= {"role": SPARE} if spare else {}
         clause, why = self.funnel.steps[number].clause, self.explainer.why_image(number, row)
         return Verdict(**about, outcome=LEFT_OUT, clause=clause, why=why)
@@ -222,7 +222,7 @@ class Trace:
                 detail = "; ".join(filter(None, [detail, "its pixels are void in the masks"]))
             return Verdict(**about, outcome=QUARANTINED, reason=line["reason"], detail=detail)
         image_id = int(source.image_ids[owner])
-        written = next(self.images.starting(image_id, split, name), None)
+        written = next(self.images.starting(image_id, split), None)
         if written is not None and self.selection.objects.written[row]:
             about |= {"role": written["role"], "side": self._side(image_id)}
             about["label"] = self._labels.get(str(int(table["category_id"][row])))

@@ -284,8 +284,12 @@ def _gather_segments(labels: Labels, png_dirs: Sequence[Path], task: Task, image
 
 
 def read_panoptic(png_dirs: Sequence[Path], name: str, row: ImageRow) -> Integers:
-    """Return the h × w segment ids of a COCO panoptic PNG: R + 256 G + 65536 B; 0 is void."""
-    for folder in png_dirs:
+    """Return the h × w segment ids of a COCO panoptic PNG: R + 256 G + 65536 B; 0 is void.
+
+    The folder of the image's own split is looked into first, since another split may have a PNG of that name too.
+    """
+    own = [folder for folder in png_dirs if folder.name == f"panoptic_{row.source_split}"]
+    for folder in (*own, *png_dirs):
         try:
             with Image.open(folder / name) as picture:
                 if picture.size != (row.width, row.height):

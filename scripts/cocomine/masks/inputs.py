@@ -24,6 +24,7 @@ class ImageRow:
     width: int
     height: int
     sha256: str = ""
+    source_split: str = ""
 
     @property
     def mask(self) -> str:
@@ -47,7 +48,9 @@ def read_images(path: Path) -> list[ImageRow]:
 
 
 def _image_row(row: dict[str, str]) -> ImageRow:
-    return ImageRow(int(row["image_id"]), row["file_name"], row["store_path"], int(row["width"]), int(row["height"]))
+    size = int(row["width"]), int(row["height"])
+    split = row.get("source_split", "")
+    return ImageRow(int(row["image_id"]), row["file_name"], row["store_path"], *size, source_split=split)
 
 
 def check_stems(rows: Iterable[ImageRow]) -> None:

@@ -112,7 +112,9 @@ class _Assembly:
         self.drawn, self.funnel_before = drawn, funnel_before
         self.wanted: Wanted = resolve(self.query, source)
         every = np.arange(source.images.rows)
-        self.instances = Part(bench, "instances", source, every, source.image_ids, source.annotation_ids)
+        self.instances = Part(
+            bench, "instances", source, every, source.image_ids, source.annotation_ids, source.new_names
+        )
         self.objects: Objects = judge_objects(source, self.query, self.wanted, self.instances.bad_labels)
         self.names = [category.name for category in source.categories]
         self.others: list[Part] = []
@@ -179,7 +181,9 @@ class _Assembly:
             objects = objects_in(source, other)
             labels &= self._keypoints_of_subset(other, objects)
             label_ids = np.where(objects >= 0, source.annotation_ids[objects], other.annotation_ids)
-        part = Part(self.bench, task, other, owner, image_ids, label_ids)
+        named = np.flatnonzero(np.isin(owner, np.array(sorted(source.new_names), dtype=np.int64)))
+        new_names = {row: source.new_names[int(owner[row])] for row in named.tolist()}
+        part = Part(self.bench, task, other, owner, image_ids, label_ids, new_names)
         part.decide(images, labels)
         part.examine()
         return part

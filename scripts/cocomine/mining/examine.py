@@ -133,6 +133,7 @@ def examine(
     spill: Spill,
     ledger: Ledger,
     ids: Mapping[str, Array],
+    new_names: Mapping[int, str] | None = None,
     draw: bool = False,
     threads: int = 1,
     on_repaired: Callable[[int, bytes], None] | None = None,
@@ -140,9 +141,9 @@ def examine(
     """Repair the records at global `rows` as policy asks and, with `draw`, check their masks in `threads` processes.
 
     `kind` is "image", "annotation", "caption" or "segment" (a panoptic record, by the row of its first segment). `ids`
-    holds, by key of the record, the ids that it shall have, a cell a row. A record that policy repairs but that cannot
-    be repaired is quarantined. `on_repaired` is told the position in `rows` of every repaired record, and its text.
-    Raises CocomineError where policy says stop.
+    holds, by key of the record, the ids that it shall have, a cell a row, and `new_names` the file names of images that
+    shall have another, by row. A record that policy repairs but that cannot be repaired is quarantined. `on_repaired`
+    is told the position in `rows` of every repaired record, and its text. Raises CocomineError where policy says stop.
     """
     table = source.images if kind == "image" else source.annotations
     chosen = query.policies
@@ -155,7 +156,9 @@ def examine(
     for key, values in ids.items():
         other_ids |= values != table[key][rows]
     faulty = (facts & np.uint64(repairable)) != 0
-    to_repair = faulty | other_ids
+    other_names = np.isin(rows, np.array(sorted(new_names or ()), dtype=np.int64)) & (kind == "image")
+    changed = other_ids | other_names
+    to_repair = faulty | changed
     result = Examined(spans_of(table, rows), np.ones(size, dtype=bool), np.zeros(size, dtype=bool))
     positions = np.flatnonzero(to_repair) if not draw else np.arange(size)
     if not len(positions):
@@ -204,20 +207,23 @@ def examine(
                 result.failed[at] = str(failed)
                 ledger.quarantine(line_of(kind, task, source, int(rows[at]), str(failed), detail))
                 progress.count("quarantined")
-            elif reasons or other_ids[at]:
+            elif reasons or changed[at]:
                 before, after = ({}, {}) if outcome is None else (outcome.before, outcome.after)
-                if other_ids[at]:
-                    given = {key: int(table[key][rows[at]]) for key in ids}
-                    changed = {key: int(ids[key][at]) for key in ids if ids[key][at] != given[key]}
-                    text = with_ids(text, changed)
-                    before, after = {key: given[key] for key in changed} | before, after | changed
-                    reasons = [*reasons, Reason.DUPLICATE_ID]
+                given: dict[str, Any] = {key: int(table[key][rows[at]]) for key in ids}
+                new: dict[str, Any] = {key: int(ids[key][at]) for key in ids if ids[key][at] != given[key]}
+                reasons += [Reason.DUPLICATE_ID] * bool(new)
+                if new_names and other_names[at]:
+                    given["file_name"], new["file_name"] = names[at], new_names[int(rows[at])]
+                    reasons.append(Reason.DUPLICATE_FILE_NAME)
+                if new:
+                    text = with_values(text, new)
+                    before, after = {key: given[key] for key in new} | before, after | new
                 sequence, offset, length = spill.add(text)
                 spans.file[at], spans.sequence[at], spans.offset[at], spans.length[at] = -1, sequence, offset, length
                 result.repaired[at] = True
-                old, new = (canonical_json(replace_non_finite(values, str)) for values in (before, after))
+                texts = [canonical_json(replace_non_finite(values, str)) for values in (before, after)]
                 where = (kind, task, split_names[int(splits[at])], table.place(int(rows[at])), number)
-                ledger.repaired(Repaired(*where, ",".join(reasons), old, new), reasons)
+                ledger.repaired(Repaired(*where, ",".join(reasons), *texts), reasons)
                 if on_repaired is not None:
                     on_repaired(at, text)
                 progress.count("repaired")
@@ -226,10 +232,10 @@ def examine(
     return result
 
 
-def with_ids(text: bytes, ids: Mapping[str, int]) -> bytes:
-    """Return the text of a record with other ids, written as COCO's own files are."""
+def with_values(text: bytes, values: Mapping[str, Any]) -> bytes:
+    """Return the text of a record with other values, written as COCO's own files are."""
     record = parse_leniently(text, Facts())
-    return json.dumps(record | ids, ensure_ascii=False, allow_nan=False).encode()
+    return json.dumps(record | values, ensure_ascii=False, allow_nan=False).encode()
 
 
 def facts_of_records(source: Source, rows: Rows) -> Array:

@@ -6,6 +6,8 @@ known by its split, its id and its content:
 - An **image** that is the same file as an earlier one is a duplicate of it. An image of a later split that has the id
   of another file gets a new id. Where one annotation file gives an id to two files, nothing tells whose annotations
   name it: both are *ambiguous*.
+- An **image file name** that an image of an earlier split has too, up to its ending, is preceded by the split's folder
+  (its path in the store), since masks and exports are named by it.
 - An **annotation** or caption whose id an earlier one has gets a new id. (What equals an earlier record in all else is
   the index's reason `exact-duplicate`.)
 

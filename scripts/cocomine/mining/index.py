@@ -26,6 +26,7 @@ from cocomine.annotations.records import LARGEST_SIDE, as_id, as_integer
 from cocomine.annotations.schema import open_index
 from cocomine.base.errors import CocomineError
 from cocomine.base.files import canonical_json
+from cocomine.coco.names import mask_name
 from cocomine.mining.arrays import Array, Mask, Rows
 from cocomine.mining.identity import Images, identify_images, new_ids, repeated
 
@@ -323,6 +324,31 @@ class Source:
     def image_ids(self) -> Array:
         """The ids under which a subset holds the images. Shape (images,)."""
         return self.identity.ids
+
+    @cached_property
+    def new_names(self) -> dict[int, str]:
+        """The file names of images whose mask an image of an earlier split has by name: their path in the store.
+
+        By global row; the others keep the name that their file states.
+        """
+        if len(self.splits) == 1:
+            return {}
+        every = np.arange(self.images.rows)
+        stated, paths = (self.images.texts(name, every) for name in ("file_name", "store_path"))
+        splits, repeats = self.images.split_of(every).tolist(), self.identity.repeats.tolist()
+        first: dict[str, int] = {}
+        result: dict[int, str] = {}
+        for row, (name, path, split, again) in enumerate(zip(stated, paths, splits, repeats, strict=True)):
+            if name is None or path is None or again:
+                continue
+            if first.setdefault(mask_name(name), split) < split:
+                result[row] = path
+        return result
+
+    def file_names(self, rows: Rows) -> list[str]:
+        """Return the file names under which a subset holds the images at global `rows`."""
+        stated = self.images.texts("file_name", rows)
+        return [self.new_names.get(row) or name or "" for row, name in zip(rows.tolist(), stated, strict=True)]
 
     @cached_property
     def restarted(self) -> Mask:

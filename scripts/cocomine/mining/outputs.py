@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import colorsys
-from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -76,9 +75,9 @@ def write_labels(path: Path, categories: Sequence[Category]) -> None:
 def check_stems(source: Source, rows: Rows) -> None:
     """Raise CocomineError when two images have one file name up to its ending: they would share a mask."""
     seen: dict[str, str] = {}
-    for name in source.images.texts("file_name", rows):
-        mask = mask_name(name or "")
-        other = seen.setdefault(mask, name or "")
+    for name in source.file_names(rows):
+        mask = mask_name(name)
+        other = seen.setdefault(mask, name)
         if other != name:
             raise CocomineError(
                 f"subset: {other} and {name} would share one mask, {mask}",
@@ -94,7 +93,7 @@ def write_images(path: Path, source: Source, rows: Rows, roles: Sequence[str]) -
     table = zip(
         source.image_ids[rows].tolist(),
         splits,
-        images.texts("file_name", rows),
+        source.file_names(rows),
         images.texts("store_path", rows),
         images["width"][rows].tolist(),
         images["height"][rows].tolist(),
@@ -113,11 +112,7 @@ def write_dictionary(path: Path, source: Source, image_rows: Rows, annotation_ro
     line.
     """
     by_id = {category.id: category for category in source.categories}
-    names = [name or "" for name in source.images.texts("file_name", image_rows)]
-    times = Counter(names)
-    if len(times) < len(names):
-        paths = source.images.texts("store_path", image_rows)
-        names = [path or name if times[name] > 1 else name for name, path in zip(names, paths, strict=True)]
+    names = source.file_names(image_rows)
     by_name = sorted(range(len(names)), key=names.__getitem__)
     place = np.empty(len(names), dtype=np.int64)
     place[by_name] = np.arange(len(names))
@@ -176,11 +171,11 @@ def _attribution_lines(source: Source, rows: Rows, licences: Mapping[int, Licenc
                 yield ""
                 yield f"<{_plain(licence.url)}>"
         yield ""
-        names = images.texts("file_name", chosen)
+        names = source.file_names(chosen)
         flickr, coco = images.texts("flickr_url", chosen), images.texts("coco_url", chosen)
         for name, photograph, copy in zip(names, flickr, coco, strict=True):
             link = photograph or copy
-            yield f"- {_plain(name or '')}: " + (f"<{_plain(link)}>" if link else "no link stated")
+            yield f"- {_plain(name)}: " + (f"<{_plain(link)}>" if link else "no link stated")
 
 
 def _plain(text: str) -> str:

@@ -81,15 +81,22 @@ class Part:
     """One task's share of a subset; the methods are called in the order in which they stand."""
 
     def __init__(
-        self, bench: Bench, task: str, source: Source, owner: Rows, image_ids: Array, label_ids: Array | None
+        self,
+        bench: Bench,
+        task: str,
+        source: Source,
+        owner: Rows,
+        image_ids: Array,
+        label_ids: Array | None,
+        new_names: Mapping[int, str],
     ) -> None:
         """`owner` is the row of the instances' image for each image of `source`, -1 where there is none.
 
         `image_ids` and `label_ids` are the ids under which images and annotations are written; None for panoptic
-        segments, whose ids are colours.
+        segments, whose ids are colours. `new_names` are the names of image files that have another than is stated.
         """
         self.bench, self.task, self.source, self.owner = bench, task, source, owner
-        self.image_ids, self.label_ids = image_ids, label_ids
+        self.image_ids, self.label_ids, self.new_names = image_ids, label_ids, new_names
         self.kind = KIND_OF_TASK.get(task, "annotation")
         self.files = bench.files_of(task, source)
         self.bad_images, self.bad_labels = quarantined_by_policy(source, bench.query)
@@ -125,7 +132,7 @@ class Part:
         bench, source, query = self.bench, self.source, self.bench.query
         shared = (self.files, query, bench.spill, bench.ledger)
         rows = self.image_rows
-        self.images = examine("image", self.task, source, rows, *shared, {"id": self.image_ids[rows]})
+        self.images = examine("image", self.task, source, rows, *shared, {"id": self.image_ids[rows]}, self.new_names)
         self._note(self.image_outcomes, self.why_image, rows, self.images)
         self.label_rows = np.unique(self.lead[self.label_rows])
         rows = self.label_rows

@@ -139,6 +139,27 @@ def test_panoptic_records_follow_their_images(tmp_path):
     assert [one["segments_info"] for one in found] == [[segment], [segment]]
 
 
+def test_images_of_two_splits_that_share_a_name_are_told_apart_by_their_folder(tmp_path):
+    one, two = document([annotation(1)]), document([annotation(1, area=399.0), annotation(2, image_id=2)])
+    two["images"][1]["file_name"] = "2.png"
+    captions = {"images": two["images"], "annotations": [{"id": 1, "image_id": 1, "caption": "b"}]}
+    build(tmp_path, {"instances_a": one, "instances_b": two, "captions_b": captions})
+    names = ["1.jpg", "b/1.jpg", "b/2.png"]
+    assert [image["file_name"] for image in subset(tmp_path)["images"]] == names
+    table = sorted(lines(tmp_path, "images"), key=lambda row: row["file_name"])
+    assert [row["file_name"] for row in table] == names
+    assert [row["store_path"] for row in table] == ["a/1.jpg", "b/1.jpg", "b/2.png"]
+    assert set(read_json(tmp_path / "out/dictionary.json")) == set(names)
+    written = json.loads((tmp_path / "out/tasks/captions.json").read_text())
+    assert sorted(image["file_name"] for image in written["images"]) == names[1:]
+    changed = [line for line in lines(tmp_path, "repairs") if line["kind"] == "image" and line["task"] == "instances"]
+    assert [json.loads(line["before"])["file_name"] for line in changed] == ["1.jpg", "2.png"]
+    assert [json.loads(line["after"])["file_name"] for line in changed] == names[1:]
+    assert {line["reason"] for line in changed} == {"duplicate-id,duplicate-file-name"}
+    trace = Trace(SubsetSettings(), tmp_path / "index", tmp_path / "out")
+    assert [image.outcome for image, _ in trace.image("1.jpg")] == ["kept", "repaired"]
+
+
 def shared_files(folder, two):
     """Two splits that list the same image file (one folder for both), as sources with one flat folder do."""
     one = document([annotation(1)], images=1)
