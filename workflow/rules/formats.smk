@@ -39,9 +39,7 @@ rule export_dataset:
         code=code("export_dataset"),
         store=lambda wildcards: plan.subsets[wildcards.subset].source.store.folder,
         folder=lambda wildcards, input: str(Path(input.train).parent),
-        place=lambda wildcards: plan.subsets[
-            wildcards.subset
-        ].source.store.export_options,
+        place=lambda wildcards: plan.subsets[wildcards.subset].export_options,
         panoptic=lambda wildcards: plan.subsets[
             wildcards.subset
         ].source.panoptic_options,

@@ -6,7 +6,7 @@ from msgspec import Meta
 
 from cocomine.annotations.settings import ComparisonSettings
 from cocomine.base.settings import FolderName, Natural, Section, says
-from cocomine.formats.settings import DEFAULT, Exports
+from cocomine.formats.settings import DEFAULT, ExportImages, Exports
 from cocomine.images.settings import ImageSettings
 from cocomine.learning.settings import ExperimentSettings
 from cocomine.masks.settings import MaskSettings
@@ -49,6 +49,9 @@ class SubsetEntry(SubsetSettings, frozen=True):
     exports: Annotated[Exports, says("This subset's own list of exports, instead of the top-level `exports`.")] = (
         DEFAULT
     )
+    export_images: Annotated[
+        ExportImages, says("How image files come into this subset's exports, instead of the top-level `export_images`.")
+    ] = "hardlink"
 
 
 class Config(Section, frozen=True, kw_only=True):
@@ -88,6 +91,7 @@ class Config(Section, frozen=True, kw_only=True):
     split: Annotated[SplitSettings, says("How a subset is split into train and val.")] = SplitSettings()
     tensors: Annotated[TensorSettings, says("How images and masks are resized and packed.")] = TensorSettings()
     exports: Exports = DEFAULT
+    export_images: ExportImages = "hardlink"
     experiments: Annotated[
         dict[ExperimentName, ExperimentSettings],
         says("What to train and evaluate, by name. Without any, cocomine stops after the dataset and its report."),

@@ -18,6 +18,7 @@ from cocomine.configuration.config import Config
 from cocomine.configuration.settings_files import SettingsFile
 from cocomine.formats.registry import FORMATS
 from cocomine.formats.settings import DEFAULT
+from cocomine.formats.settings import problems as export_problems
 from cocomine.images.settings import ImageSettings
 from cocomine.learning import grid
 from cocomine.masks.settings import MaskSettings
@@ -54,11 +55,6 @@ class Store:
     def in_place(self) -> bool:
         """Whether its photographs are somebody else's folder, which no link of ours may lead a writer into."""
         return bool(self.settings.folder) and self.settings.use == "in-place"
-
-    @property
-    def export_options(self) -> list[str]:
-        """The options of `export_dataset` that say where it may link to: exports of a store in place share copies."""
-        return ["--copies-dir", f"data/copies/{self.name}"] if self.in_place else []
 
 
 @dataclass(frozen=True)
@@ -124,6 +120,7 @@ class Subset:
     split: SplitSettings
     tensors: TensorSettings
     formats: tuple[str, ...]
+    export_images: str = "hardlink"
 
     @property
     def folder(self) -> str:
@@ -186,6 +183,13 @@ class Subset:
         """What an export of it in a format needs besides the tables that every export reads."""
         drawn = FORMATS[name].masks or (FORMATS[name].uses and self.masks.outputs != ())
         return {"masks": f"{self.folder}/masks"} if drawn else {}
+
+    @property
+    def export_options(self) -> list[str]:
+        """The options of `export_dataset` that say how image files come into an export of it."""
+        store = self.source.store
+        shared = store.in_place and self.export_images == "hardlink"
+        return ["--images", self.export_images, *(["--copies-dir", f"data/copies/{store.name}"] if shared else [])]
 
     @property
     def exports(self) -> list[str]:
@@ -448,6 +452,8 @@ def _resolved(
                 **{stage: without_places(getattr(subset, stage)) for stage in stages},
                 "source": subset.source.name,
                 "exports": list(subset.formats),
+                # Links and copies are the same bytes.
+                **({"export_images": "none"} if subset.export_images == "none" else {}),
             }
             for name, subset in subsets.items()
         },
@@ -538,7 +544,9 @@ def _subset(name: str, config: Mapping[str, Any], sources: Mapping[str, Source])
             f"{where}.source_splits: the source {source_name} has no split {unknown[0]!r}",
             f"its splits: {', '.join(source.splits)}",
         )
-    stages = {key: merged(config.get(key, {}), given.get(key, {})) for key in OTHER_SECTIONS if key != "exports"}
+    stages = {
+        key: merged(config.get(key, {}), given.get(key, {})) for key in OTHER_SECTIONS if not key.startswith("export")
+    }
     images = ImageSettings.from_mapping(stages["images"], f"{where}.images")
     masks = MaskSettings.from_mapping(stages["masks"], f"{where}.masks")
     split = SplitSettings.from_mapping(seed | stages["split"], f"{where}.split")
@@ -549,7 +557,12 @@ def _subset(name: str, config: Mapping[str, Any], sources: Mapping[str, Source])
     formats = given.get("exports", config.get("exports", DEFAULT))
     if doubled := list(twice("exports", formats)):
         raise CocomineError(f"{where}.exports: {doubled[0].message}", doubled[0].hint)
-    return Subset(name, source, query, images, masks, split, tensors, tuple(formats))
+    placed = given.get("export_images", config.get("export_images", "hardlink"))
+    tasks = {task for task, _ in source.files if all((task, one) in source.files for one in splits)}
+    drawn = ("semantic",) if masks.outputs is None else masks.outputs
+    for lacking in export_problems(formats, placed, drawn, tasks):
+        raise CocomineError(f"{where}.{lacking.key}: {lacking.message}", lacking.hint)
+    return Subset(name, source, query, images, masks, split, tensors, tuple(formats), placed)
 
 
 def _check_instances(where: str, source: Source, splits: Iterable[str]) -> None:

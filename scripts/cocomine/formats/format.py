@@ -43,9 +43,9 @@ class Format:
 
     `what` says what lies where, `read_by` who reads it, `load` is the Python that opens the training split of an export
     in {folder}. `masks` are the kinds of masks that it needs (semantic, instance, panoptic), `uses` those that it takes
-    where they are drawn. `images` says how image files go with it: "placed", "listed" (they may be left where they
-    are), "embedded" in other files, or only "named". `by_stem`: files are named by the stem of their image.
-    `one_folder`: the splits share one.
+    where they are drawn, `tasks` the annotation files besides instances that it needs. `images` says how image files go
+    with it: "placed", "listed" (they may be left where they are), "embedded" in other files, or only "named".
+    `by_stem`: files are named by the stem of their image. `one_folder`: the splits share one.
     """
 
     name: str
@@ -55,6 +55,7 @@ class Format:
     load: str
     masks: tuple[str, ...] = ()
     uses: tuple[str, ...] = ()
+    tasks: tuple[str, ...] = ()
     images: str = "placed"
     by_stem: bool = False
     one_folder: bool = False

@@ -326,6 +326,7 @@ FORMATS = (
         "classes that have keypoints, and which of these change places in a mirror.",
         read_by="Ultralytics",
         load='ultralytics.YOLO("yolo26n-pose.pt").train(data="{folder}/data.yaml")',
+        tasks=("person_keypoints",),
         by_stem=True,
     ),
     Format(

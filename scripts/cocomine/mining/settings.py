@@ -7,7 +7,7 @@ from cocomine.annotations.reasons import AREA_TOLERANCE, Reason, policies
 from cocomine.base.errors import CocomineError
 from cocomine.base.settings import Natural, Positive, Problem, Section, Text, braces, says
 
-OTHER_SECTIONS = ("images", "masks", "split", "tensors", "exports")
+OTHER_SECTIONS = ("images", "masks", "split", "tensors", "exports", "export_images")
 """Keys of a subset that are settings of other stages."""
 
 Policy = Literal["keep", "repair", "quarantine", "stop"]

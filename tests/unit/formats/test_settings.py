@@ -1,9 +1,34 @@
 from typing import get_args
 
+import pytest
 from cocomine.formats.registry import FORMATS
-from cocomine.formats.settings import DEFAULT, Format
+from cocomine.formats.settings import DEFAULT, Format, problems
 
 
 def test_the_formats_that_can_be_asked_for_are_those_that_can_be_written():
     assert set(get_args(Format)) == set(FORMATS)
     assert set(DEFAULT) <= set(FORMATS)
+
+
+ASKED = {"drawn": ["semantic"], "tasks": {"instances"}}
+
+
+@pytest.mark.parametrize(
+    ("formats", "images", "key", "hint"),
+    [
+        (["coco", "panoptic"], "hardlink", "exports[1]", "masks.outputs"),
+        (["yolo-pose"], "hardlink", "exports[0]", "person_keypoints"),
+        (["coco", "voc"], "none", "export_images", "hardlink"),
+    ],
+)
+def test_what_a_format_lacks_is_said_when_the_config_is_read_with_the_key_that_gives_it(formats, images, key, hint):
+    (problem,) = problems(formats, images, **ASKED)
+    assert problem.key == key
+    assert hint in problem.hint
+
+
+def test_what_every_build_has_is_enough_for_most_formats():
+    enough = [name for name, one in FORMATS.items() if not one.tasks and set(one.masks) <= {"semantic"}]
+    assert not list(problems(enough, "hardlink", **ASKED))
+    assert set(FORMATS) - set(enough) == {"panoptic", "yolo-pose"}
+    assert not list(problems(["coco", "huggingface", "croissant"], "none", **ASKED))
