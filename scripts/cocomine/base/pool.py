@@ -6,9 +6,10 @@ import sys
 import threading
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
-from concurrent.futures import Future, ProcessPoolExecutor
+from concurrent.futures import ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager
+from functools import partial
 from multiprocessing.process import BaseProcess
 from typing import TypeVar
 
@@ -56,20 +57,26 @@ def _exit_after(parent: BaseProcess) -> None:
     os._exit(1)
 
 
-def in_order(work: Callable[[Piece], Result], pieces: Iterable[Piece], processes: int) -> Iterator[Result]:
+def in_order(
+    work: Callable[[Piece], Result],
+    pieces: Iterable[Piece],
+    processes: int,
+    is_giant: Callable[[Piece], bool] = lambda _: False,
+) -> Iterator[Result]:
     """Yield `work(piece)` for each piece, in the order of `pieces`, computed by that many processes.
 
     With one process everything runs in this one. `pieces` is consumed no faster than results are taken, up to three
-    pieces a process, so memory is flat. Raises what `work` raises, and CocomineError when the system ends a process.
+    pieces a process, so memory is flat; a piece that takes much of it by itself (`is_giant`) is left to this process,
+    so that there is one of them at a time. Raises what `work` raises, and CocomineError when the system ends a process.
     """
     if processes <= 1:
         yield from map(work, pieces)
         return
-    waiting: deque[Future[Result]] = deque()
+    waiting: deque[Callable[[], Result]] = deque()
     with worker_pool(processes) as pool:
         for piece in pieces:
-            waiting.append(pool.submit(work, piece))
+            waiting.append(partial(work, piece) if is_giant(piece) else pool.submit(work, piece).result)
             if len(waiting) >= processes * PIECES_IN_FLIGHT_PER_PROCESS:
-                yield waiting.popleft().result()
+                yield waiting.popleft()()
         while waiting:
-            yield waiting.popleft().result()
+            yield waiting.popleft()()

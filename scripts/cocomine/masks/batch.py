@@ -10,15 +10,16 @@ from typing import Any
 import msgspec
 import numpy as np
 import numpy.typing as npt
-from PIL import Image
 
 from cocomine.coco.labels import Labels
 from cocomine.coco.tasks import VOID
+from cocomine.images.opening import MISSING, ImageError, opened, read_file
 from cocomine.masks.boundaries import (
     Boundaries,
     Floats,
     Integers,
     UnusableMaskError,
+    columns_crossed,
     polygon_boundaries,
     polygon_coordinates,
     rle_boundaries,
@@ -27,6 +28,7 @@ from cocomine.masks.boundaries import (
 from cocomine.masks.compose import (
     CROWD,
     LOST,
+    MANY,
     NOBODY,
     OBJECT,
     STUFF,
@@ -38,6 +40,7 @@ from cocomine.masks.compose import (
     Runs,
     merge_parts,
     overlay,
+    overlay_many,
     rank_objects,
     runs_of_pictures,
 )
@@ -46,7 +49,10 @@ from cocomine.masks.records import OBJECTS, PANOPTIC, ObjectRecord
 from cocomine.masks.settings import MaskSettings
 
 INSTANCE_VOID = 65535
-MOST_PIXELS = 1 << 28
+MOST_PIXELS = 1 << 32
+MOST_CROSSINGS = 20_000_000
+"""How often the outlines of an image may cross the centre of a column: the drawing of more takes over ten seconds."""
+
 MOST_SEGMENT_ID = (1 << 24) - 1
 
 
@@ -218,6 +224,11 @@ def _gather_records(
             with _blaming(record):
                 polygon_coordinates(shape)
         raise
+    if len(points) * row.width > MOST_CROSSINGS and columns_crossed(points, row.width) > MOST_CROSSINGS:
+        raise UnusableMaskError(
+            "outline-too-long",
+            f"its outlines of {len(points) // 2} points cross columns of the image {MOST_CROSSINGS} times and more",
+        )
     result.points.append(points)
     result.polygon_sizes += sizes
 
@@ -291,7 +302,7 @@ def read_panoptic(png_dirs: Sequence[Path], name: str, row: ImageRow) -> Integer
     own = [folder for folder in png_dirs if folder.name == f"panoptic_{row.source_split}"]
     for folder in (*own, *png_dirs):
         try:
-            with Image.open(folder / name) as picture:
+            with opened(read_file(folder / name)) as picture:
                 if picture.size != (row.width, row.height):
                     found = f"{picture.width} × {picture.height}"
                     detail = f"{name} is {found}, the image {row.width} × {row.height}"
@@ -299,9 +310,11 @@ def read_panoptic(png_dirs: Sequence[Path], name: str, row: ImageRow) -> Integer
                 if picture.mode != "RGB":
                     raise UnusableMaskError("mask-not-rgb", f"{name} has mode {picture.mode}, expected RGB")
                 colors = np.asarray(picture).astype(np.int64)
-        except FileNotFoundError:
-            continue
-        except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
+        except ImageError as error:
+            if error.reason == MISSING:
+                continue
+            raise UnusableMaskError("mask-undecodable", f"{name}: {error}") from error
+        except (OSError, ValueError, SyntaxError) as error:
             raise UnusableMaskError("mask-undecodable", f"{name}: {error}") from error
         ids: Integers = colors[..., 0] + (colors[..., 1] << 8) + (colors[..., 2] << 16)
         return ids
@@ -334,8 +347,12 @@ def _compose(settings: MaskSettings, rows: tuple[ImageRow, ...], gathered: _Gath
     area = np.concatenate([area, np.zeros(len(image) - len(area), np.int64)])
     objects = Objects(**columns, area=area)
     rank = rank_objects(objects, settings.overlap == "smaller-on-top")
+    rivals = settings.overlap in ("void", "refuse")
+    if int(rank.max(initial=0)) >= MANY:
+        sizes = [(row.height, row.width) for row in rows]
+        return Batch(rows, objects, overlay_many(merged, objects, sizes, rank, rivals))
     left = np.cumsum(widths) - widths
-    return Batch(rows, objects, overlay(merged, objects, left, rank, settings.overlap in ("void", "refuse")))
+    return Batch(rows, objects, overlay(merged, objects, left, rank, rivals))
 
 
 def _numbers(image: Integers, counted: Flags) -> Integers:

@@ -27,6 +27,9 @@ FARTHEST = 1e7
 
 NEAR_A_WHOLE_NUMBER = 1e-6
 
+CROSSINGS_AT_ONCE = 1 << 21
+"""Crossings of outlines and columns that are solved for together; each takes some 150 bytes."""
+
 
 class UnusableMaskError(Exception):
     """A segmentation that cannot be drawn: a stable reason code and what is wrong with it."""
@@ -72,6 +75,60 @@ def polygon_boundaries(points: Floats, numbers: Integers, heights: Integers, wid
     `points` holds the coordinates of all of them, of which polygon i takes `numbers[i]`. The boundaries of one polygon
     are in no order. Where it runs over itself, boundaries cancel in pairs (even-odd).
     """
+    crossed = _crossings(points, numbers, heights, widths)
+    if len(crossed.counts) == 0 or crossed.counts.sum() <= CROSSINGS_AT_ONCE:
+        return crossed.boundaries(slice(0, len(crossed.counts)))
+    # Crossings that cancel are let go of a piece at a time: what is left is bounded by the image, not by the outline.
+    columns, rows = int(widths.max()), int(heights.max()) + 1
+    left = np.zeros(0, np.int64)
+    piece = np.cumsum(crossed.counts) // CROSSINGS_AT_ONCE
+    for begin, end in itertools.pairwise([*np.flatnonzero(np.diff(piece, prepend=-1)).tolist(), len(piece)]):
+        found = crossed.boundaries(slice(begin, end))
+        place = np.sort(np.concatenate([left, (found.part * columns + found.x) * rows + found.y]))
+        left = place[unpaired(place)]
+    return Boundaries(left // (columns * rows), left // rows % columns, left % rows)
+
+
+@dataclasses.dataclass(frozen=True)
+class _Crossings:
+    """Edges of polygons and the columns whose centres they cross: `counts[i]` of them from `first[i]` on.
+
+    `part` is the polygon; (`x0`, `y0`) is where the walk along the edge begins, `slope` its direction, along x on
+    `flat` edges and along y on others.
+    """
+
+    part: Integers
+    first: Integers
+    counts: Integers
+    x0: Integers
+    y0: Integers
+    slope: Floats
+    flat: npt.NDArray[np.bool_]
+    heights: Integers
+
+    def boundaries(self, edges: slice) -> Boundaries:
+        """Return the boundaries at the crossings of some of the edges."""
+        counts = self.counts[edges]
+        edge = np.repeat(np.arange(len(self.counts))[edges], counts)
+        column = np.arange(len(edge)) + np.repeat(self.first[edges] - (np.cumsum(counts) - counts), counts)
+        step = SCALE * column + 2
+        x0, y0, slope, flat = self.x0[edge], self.y0[edge], self.slope[edge], self.flat[edge]
+        # On a flat edge the lower of the points at either side of the crossing: the first one on a rising edge.
+        t_flat = step - x0 + (slope < 0)
+        v_flat = (y0 + slope * t_flat + 0.5).astype(np.int64)
+        # On a steep edge the last point before the walk reaches the other side.
+        with np.errstate(divide="ignore", invalid="ignore"):
+            exact = np.where(flat, 0.5, (step + 0.5 - x0) / slope)
+        before = np.floor(exact).astype(np.int64)
+        doubtful = np.flatnonzero(np.abs(exact - np.rint(exact)) < NEAR_A_WHOLE_NUMBER)
+        if len(doubtful):
+            before[doubtful] = _last_before(before[doubtful], x0[doubtful], slope[doubtful], step[doubtful])
+        v = np.where(flat, v_flat, y0 + before)
+        whose = self.part[edge]
+        return Boundaries(whose, column, np.clip((v + 2) // SCALE, 0, self.heights[whose]))
+
+
+def _crossings(points: Floats, numbers: Integers, heights: Integers, widths: Integers) -> _Crossings:
     sizes = numbers >> 1
     # (int)(5 * x + .5) of the C code: towards zero, not down.
     scaled = (SCALE * points + 0.5).astype(np.int64)
@@ -86,11 +143,6 @@ def polygon_boundaries(points: Floats, numbers: Integers, heights: Integers, wid
     first = np.maximum(-((2 - left) // SCALE), 0)
     last = np.minimum((right - 3) // SCALE, widths[part] - 1)
     crossings = np.maximum(last - first + 1, 0)
-    crossing = np.flatnonzero(crossings)
-    counts = crossings[crossing]
-    edge = np.repeat(crossing, counts)
-    column = np.arange(len(edge)) + np.repeat(first[crossing] - (np.cumsum(counts) - counts), counts)
-    step = SCALE * column + 2
 
     # The C code walks from left to right along flat edges and from top to bottom along steep ones.
     dx, dy = right - left, np.abs(ye - ys)
@@ -102,20 +154,31 @@ def polygon_boundaries(points: Floats, numbers: Integers, heights: Integers, wid
     with np.errstate(divide="ignore", invalid="ignore"):
         slope = np.where(flat, rise / dx, run / dy)
 
-    x0, y0, slope, flat = x0[edge], y0[edge], slope[edge], flat[edge]
-    # On a flat edge the lower of the points at either side of the crossing, which is the first one on a rising edge.
-    t_flat = step - x0 + (slope < 0)
-    v_flat = (y0 + slope * t_flat + 0.5).astype(np.int64)
-    # On a steep edge the last point before the walk reaches the other side.
-    with np.errstate(divide="ignore", invalid="ignore"):
-        exact = np.where(flat, 0.5, (step + 0.5 - x0) / slope)
-    before = np.floor(exact).astype(np.int64)
-    doubtful = np.flatnonzero(np.abs(exact - np.rint(exact)) < NEAR_A_WHOLE_NUMBER)
-    if len(doubtful):
-        before[doubtful] = _last_before(before[doubtful], x0[doubtful], slope[doubtful], step[doubtful])
-    v = np.where(flat, v_flat, y0 + before)
-    whose = part[edge]
-    return Boundaries(whose, column, np.clip((v + 2) // SCALE, 0, heights[whose]))
+    kept = np.flatnonzero(crossings)
+    return _Crossings(part[kept], first[kept], crossings[kept], x0[kept], y0[kept], slope[kept], flat[kept], heights)
+
+
+def columns_crossed(points: Floats, width: int) -> float:
+    """Return about how many columns of an image of that width its polygons' edges cross, all points taken for one."""
+    return float(np.abs(np.diff(np.clip(points[0::2], 0, width))).sum())
+
+
+def unpaired(position: Integers) -> npt.NDArray[np.bool_]:
+    """Return which of the sorted positions are left when equal ones cancel in pairs."""
+    last = last_of_equal(position)
+    if last.all():
+        return last
+    ends = np.flatnonzero(last)
+    counts = np.diff(ends, prepend=-1)
+    last[ends[counts % 2 == 0]] = False
+    return last
+
+
+def last_of_equal(position: Integers) -> npt.NDArray[np.bool_]:
+    """Return which of the sorted positions are the last of their value."""
+    last = np.ones(len(position), bool)
+    np.not_equal(position[1:], position[:-1], out=last[:-1])
+    return last
 
 
 def _last_before(guess: Integers, x0: Integers, slope: Floats, step: Integers) -> Integers:

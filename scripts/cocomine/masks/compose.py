@@ -11,13 +11,16 @@ from collections.abc import Sequence
 import numpy as np
 import numpy.typing as npt
 
-from cocomine.masks.boundaries import Boundaries, Integers
+from cocomine.masks.boundaries import Boundaries, Integers, last_of_equal, unpaired
 
 Words = npt.NDArray[np.uint64]
 Flags = npt.NDArray[np.bool_]
 
 NOBODY = -1
 BITS = 64
+MANY = 16 * BITS
+"""Objects of an image, or parts of an object, beyond which a bit for each would cost by the square of their number."""
+
 KEY_BITS = 63
 
 LOST, OBJECT, CROWD, UNCERTAIN, STUFF, UNWANTED, UNLABELLED = range(7)
@@ -79,6 +82,9 @@ class Runs:
         return np.append(self.y[1:], 0)
 
 
+RUN_COLUMNS = tuple(field.name for field in dataclasses.fields(Runs))
+
+
 def merge_parts(parts: Boundaries, part_object: Integers) -> tuple[Boundaries, Integers]:
     """Join the parts of each object: return the boundaries of the union, `part` now being the object, and its areas.
 
@@ -96,11 +102,14 @@ def merge_parts(parts: Boundaries, part_object: Integers) -> tuple[Boundaries, I
     position = key >> part_bits
     if most_parts == 1:
         # A boundary that is there twice is none, and the single part needs no counting of what is on.
-        kept = _unpaired(position)
+        kept = unpaired(position)
         position = position[kept]
+    elif most_parts > MANY:
+        position, covered = _cover(parts, part_object, column_bits, row_bits)
+        position = position[covered != np.concatenate([[False], covered[:-1]])]
     else:
         nth = key & ((1 << part_bits) - 1)
-        last = _last_of_equal(position)
+        last = last_of_equal(position)
         covered = np.zeros(int(last.sum()), bool)
         for word in range(-(-most_parts // BITS)):
             covered |= _active(nth, word)[last] != 0
@@ -114,6 +123,24 @@ def merge_parts(parts: Boundaries, part_object: Integers) -> tuple[Boundaries, I
     signed[0::2] *= -1
     area = np.bincount(whose, weights=signed, minlength=objects).astype(np.int64)
     return Boundaries(whose, x, y), area
+
+
+def _cover(parts: Boundaries, part_object: Integers, column_bits: int, row_bits: int) -> tuple[Integers, Flags]:
+    """Return the sorted positions (object, column, row) of boundaries, and whether any part covers what follows each.
+
+    Within a part boundaries turn on and off by turns, so adding up over an object's parts says how many cover a place.
+    """
+    own, (own_column_bits, own_row_bits) = _sorted_key((parts.part, parts.x, parts.y))
+    own = own[unpaired(own)]
+    turn = np.ones(len(own), np.int64)
+    turn[1::2] = -1
+    x = (own >> own_row_bits) & ((1 << own_column_bits) - 1)
+    y = own & ((1 << own_row_bits) - 1)
+    position = (((part_object[own >> (own_row_bits + own_column_bits)] << column_bits) | x) << row_bits) | y
+    order = np.argsort(position, kind="stable")
+    position, covering = position[order], np.cumsum(turn[order])
+    last = last_of_equal(position)
+    return position[last], covering[last] > 0
 
 
 def rank_objects(objects: Objects, smaller_on_top: bool) -> Integers:
@@ -140,7 +167,7 @@ def overlay(boundaries: Boundaries, objects: Objects, left: Integers, rank: Inte
     most = int(rank.max(initial=0)) + 1
     key, (row_bits, rank_bits) = _sorted_key((left[objects.image[whose]] + boundaries.x, boundaries.y, rank[whose]))
     position = key >> rank_bits
-    last = _last_of_equal(position)
+    last = last_of_equal(position)
     ranks = key & ((1 << rank_bits) - 1)
     active = [_active(ranks, word)[last] for word in range(-(-most // BITS))]
     position = position[last]
@@ -162,6 +189,42 @@ def overlay(boundaries: Boundaries, objects: Objects, left: Integers, rank: Inte
             )
         )
     return Runs(image, column - left[image], row, owner, rival, rival_label)
+
+
+def overlay_many(
+    boundaries: Boundaries, objects: Objects, sizes: Sequence[tuple[int, int]], rank: Integers, rivals: bool
+) -> Runs:
+    """Do as `overlay` for images of many objects, by painting them from the bottom one on over a picture.
+
+    `sizes` are the images' (height, width). This takes as long as the objects have pixels, however many they are.
+    """
+    runs = np.searchsorted(boundaries.part[0::2], np.arange(len(objects) + 1))
+    x, top, foot = boundaries.x[0::2], boundaries.y[0::2], boundaries.y[1::2]
+    found: list[Runs] = []
+    for image, (height, width) in enumerate(sizes):
+        # Columns lie one after another, each with a place below its foot that stays free.
+        owner, rival, rival_label = (np.full(width * (height + 1), NOBODY, np.int32) for _ in range(3))
+        first, end = np.searchsorted(objects.image, [image, image + 1]).tolist()
+        for who in (first + np.argsort(-rank[first:end], kind="stable")).tolist():
+            own = slice(runs[who], runs[who + 1])
+            lengths = foot[own] - top[own]
+            starts = x[own] * (height + 1) + top[own] - (np.cumsum(lengths) - lengths)
+            place = np.arange(int(lengths.sum())) + np.repeat(starts, lengths)
+            if rivals:
+                below = owner[place]
+                contested = (below != NOBODY) & (objects.layer[below] == objects.layer[who])
+                contested &= objects.layer[who] in (OBJECT, STUFF)
+                other = np.where(objects.label[below] != objects.label[who], below, rival_label[place])
+                rival[place] = np.where(contested, below, NOBODY)
+                rival_label[place] = np.where(contested, other, NOBODY)
+            owner[place] = who
+        changes = np.flatnonzero(
+            np.any([np.diff(one, prepend=np.int32(NOBODY)) != 0 for one in (owner, rival, rival_label)], axis=0)
+        )
+        whole = (one[changes].astype(np.int64) for one in (owner, rival, rival_label))
+        place_of = np.divmod(changes, height + 1)
+        found.append(Runs(np.full(len(changes), image, np.int64), *place_of, *whole))
+    return Runs(*(np.concatenate([getattr(part, name) for part in found]) for name in RUN_COLUMNS))
 
 
 def runs_of_pictures(pictures: Sequence[Integers], first_object: Sequence[int]) -> Runs:
@@ -224,23 +287,6 @@ def _sorted_key(fields: tuple[Integers, Integers, Integers] | tuple[Integers, ..
     for field, width in zip(fields[1:], bits[1:], strict=True):
         key = (key << width) | field
     return np.sort(key), bits[1:]
-
-
-def _last_of_equal(position: Integers) -> Flags:
-    last = np.ones(len(position), bool)
-    np.not_equal(position[1:], position[:-1], out=last[:-1])
-    return last
-
-
-def _unpaired(position: Integers) -> Flags:
-    """Return which of the sorted positions are left when equal ones cancel in pairs."""
-    last = _last_of_equal(position)
-    if last.all():
-        return last
-    ends = np.flatnonzero(last)
-    counts = np.diff(ends, prepend=-1)
-    last[ends[counts % 2 == 0]] = False
-    return last
 
 
 def _active(ranks: Integers, word: int) -> Words:

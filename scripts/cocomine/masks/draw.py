@@ -27,6 +27,7 @@ from cocomine.coco.labels import Labels, read_labels
 from cocomine.coco.tasks import VOID, WIDE_VOID
 from cocomine.coco.writer import write_document
 from cocomine.images.grid import nearest_indices, taken_before
+from cocomine.images.opening import GIANT
 from cocomine.masks import png
 from cocomine.masks.batch import (
     INSTANCE_VOID,
@@ -67,6 +68,9 @@ log = logging.getLogger("cocomine")
 
 IMAGES_IN_A_BATCH = 16
 PIXELS_IN_A_BATCH = 16 * 640 * 480
+OBJECTS_IN_A_BATCH = 1000
+"""An image of more annotations makes a batch by itself."""
+
 LARGEST_TRAINING_SIZE = 1 << 16
 
 
@@ -336,11 +340,13 @@ def batches(rows: Sequence[ImageRow], records: Records) -> Iterator[list[Task]]:
     pixels = 0
     for row in rows:
         size = row.width * row.height
-        if batch and (len(batch) == IMAGES_IN_A_BATCH or pixels + size > PIXELS_IN_A_BATCH):
+        task = records.task(row)
+        alone = len(task.objects) + len(task.stuff) > OBJECTS_IN_A_BATCH
+        if batch and (alone or len(batch) == IMAGES_IN_A_BATCH or pixels + size > PIXELS_IN_A_BATCH):
             yield batch
             batch, pixels = [], 0
-        batch.append(records.task(row))
-        pixels += size
+        batch.append(task)
+        pixels += PIXELS_IN_A_BATCH if alone else size
     if batch:
         yield batch
 
@@ -410,7 +416,9 @@ def _draw_all(
         progress = open_files.enter_context(Progress("rasterize_masks", len(rows), "image"))
         waiting = iter(rows)
         tasks = batches(rows if drawer.outputs else (), records)
-        for outcomes in in_order(drawer, tasks, threads):
+        for outcomes in in_order(
+            drawer, tasks, threads, lambda tasks: tasks[0].row.width * tasks[0].row.height > GIANT
+        ):
             totals.add([outcome for outcome in outcomes if isinstance(outcome, ImageCounts)])
             for outcome in outcomes:
                 row = next(waiting)

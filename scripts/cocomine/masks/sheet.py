@@ -10,7 +10,7 @@ from PIL import Image, ImageDraw, ImageFont
 from cocomine.base.files import atomic_path
 from cocomine.coco.labels import Labels
 from cocomine.coco.tasks import VOID
-from cocomine.images.opening import ImageError, load_rgb
+from cocomine.images.opening import ImageError, load_rgb, opened, read_file
 from cocomine.masks.inputs import ImageRow
 
 Bytes = npt.NDArray[np.uint8]
@@ -92,7 +92,7 @@ def _cell(row: ImageRow, labels: Labels, store: Path, masks: Path) -> tuple[Imag
         image = np.asarray(
             load_rgb(store / row.store_path, (row.width, row.height)).resize(size, Image.Resampling.LANCZOS)
         )
-        with Image.open(masks / row.mask) as stored:
+        with opened(read_file(masks / row.mask)) as stored:
             mask = np.asarray(stored.resize(size, Image.Resampling.NEAREST))
             wide = labels.void > VOID
             pixels = np.bincount(np.asarray(stored).ravel()) if wide else np.array(stored.histogram())

@@ -27,7 +27,7 @@ from cocomine.base.progress import Progress
 from cocomine.coco.labels import read_labels
 from cocomine.coco.tasks import VOID
 from cocomine.images.grid import nearest_indices
-from cocomine.images.opening import ImageError, read_file, rgb_of
+from cocomine.images.opening import GIANT, MISSING, ImageError, opened, read_file, rgb_of
 from cocomine.masks.inputs import ImageRow, read_images
 from cocomine.sources.proof import changed_images
 from cocomine.sources.selection import read_lock
@@ -195,7 +195,7 @@ def _pack_all(
     refused: dict[int, Refusal] = {}
     pixels: dict[str, npt.NDArray[np.int64]] = {}
     with Progress("pack_tensors", len(rows), "image") as progress:
-        for done in in_order(functools.partial(_pack_piece, job), pieces, threads):
+        for done in in_order(functools.partial(_pack_piece, job), pieces, threads, _has_giant):
             for outcome in done:
                 if isinstance(outcome, Refusal):
                     if stop:
@@ -208,6 +208,10 @@ def _pack_all(
                     progress.count("packed")
             progress.advance(len(done))
     return refused, pixels
+
+
+def _has_giant(piece: tuple[int, Sequence[ImageRow]]) -> bool:
+    return any(row.width * row.height > GIANT for row in piece[1])
 
 
 Packed = tuple[int, npt.NDArray[np.int64]]
@@ -246,20 +250,22 @@ def _pack_one(job: Job, row: ImageRow, image_out: Bytes, mask_out: Bytes) -> Ref
     resized = resize_image(rgb, job.size, job.image_filter)
     del content, rgb
     try:
-        with Image.open(job.masks_dir / row.mask) as picture:
+        with opened(read_file(job.masks_dir / row.mask)) as picture:
             if picture.mode not in ("P", "L"):
                 return refuse("mask-not-labels", f"{row.mask} has mode {picture.mode}, expected 8-bit labels")
-            mask = np.asarray(picture)
+            mask, counts = np.asarray(picture), picture.histogram()
             colors = len(picture.getpalette("RGB") or []) // 3
             if picture.mode == "P" and mask.max(initial=0) >= colors:
                 return refuse("mask-palette-too-small", f"{row.mask} holds {mask.max()}, its palette {colors} colours")
-    except FileNotFoundError:
-        return refuse("mask-missing", f"{row.mask} was not drawn")
+    except ImageError as error:
+        if error.reason == MISSING:
+            return refuse("mask-missing", f"{row.mask} was not drawn")
+        return refuse("mask-undecodable", f"{row.mask}: {error}")
     except UNREADABLE as error:
         return refuse("mask-undecodable", f"{row.mask}: {error}")
-    known = mask[mask != VOID]
-    if known.max(initial=0) > job.largest_label:
-        detail = f"{row.mask} holds {known.max()}, the largest label is {job.largest_label}"
+    largest = max(value for value, count in enumerate(counts) if not value or (count and value != VOID))
+    if largest > job.largest_label:
+        detail = f"{row.mask} holds {largest}, the largest label is {job.largest_label}"
         return refuse("mask-label-unknown", detail)
     if mask.shape != (row.height, row.width):
         found = f"{mask.shape[1]} × {mask.shape[0]}"

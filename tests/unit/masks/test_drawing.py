@@ -2,7 +2,11 @@
 
 import json
 import logging
+import resource
+import subprocess
+import sys
 import tempfile
+import time
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +17,7 @@ from cocomine.base.files import read_json, read_table
 from cocomine.masks.draw import Sources, rasterize_masks
 from cocomine.masks.settings import MaskSettings
 from helpers.mask_oracle import draw, labels_of, write_subset
+from helpers.shared import ROOT
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
@@ -138,6 +143,53 @@ def test_random_scenes_equal_the_composition_of_pycocotools_masks(
                 assert int(counted["empty"]) == sum(item["area"] == 0 for item in singles)
                 hidden = sum(item["area"] > 0 and item["uncovered"] == 0 for item in singles)
                 assert int(counted["hidden"]) == hidden
+
+
+@settings(max_examples=25, deadline=None)
+@given(scenes(), CHOICES)
+def test_many_objects_parts_and_crossings_are_drawn_as_few_are(content: dict[str, Any], wanted: MaskSettings) -> None:
+    with tempfile.TemporaryDirectory() as name, pytest.MonkeyPatch.context() as patch:
+        few, many = Path(name) / "few", Path(name) / "many"
+        drawn(few, content, wanted, 8)
+        patch.setattr("cocomine.masks.batch.MANY", 1)
+        patch.setattr("cocomine.masks.compose.MANY", 1)
+        patch.setattr("cocomine.masks.boundaries.CROSSINGS_AT_ONCE", 3)
+        drawn(many, content, wanted, 8)
+        for path in few.rglob("*.*"):
+            if path.suffix in (".png", ".tsv", ".json"):
+                assert (many / path.relative_to(few)).read_bytes() == path.read_bytes(), path.name
+
+
+def test_twenty_thousand_objects_of_one_image_are_drawn_in_seconds(tmp_path: Path) -> None:
+    annotations = [thing(n, 1, box(n % 90, n // 90 % 60, 8, 6)) for n in range(20_000)]
+    started = time.monotonic()
+    drawn(tmp_path, document(annotations, 70, 100), MaskSettings(outputs=ALL, overlap="void", contact_sheet=0))
+    assert time.monotonic() - started < 20
+    assert len(list(read_table(tmp_path / "masks" / "instances.tsv"))) == 20_000
+
+
+def test_an_object_of_ten_thousand_parts_is_their_union(tmp_path: Path) -> None:
+    parts = [box(n % 100, n // 100, 0.9, 0.9) for n in range(0, 10_000, 2)]
+    drawn(tmp_path, document([thing(1, 1, *parts)], 100, 100), MaskSettings(contact_sheet=0))
+    assert np.array_equal(mask(tmp_path), draw(MaskSettings(), 100, 100, [thing(1, 1, *parts)], {1: 1}).semantic)
+
+
+@pytest.mark.slow
+def test_a_polygon_of_a_million_points_is_drawn_or_refused_in_bounded_memory(tmp_path: Path) -> None:
+    turn = np.linspace(0, 2 * np.pi, 1_000_000, endpoint=False)
+    ring = np.stack([320 + 300 * np.cos(turn), 240 + 200 * np.sin(turn)], axis=1)
+    wild = np.random.default_rng(0).uniform(0, 480, (1_000_000, 2))
+    content = document([thing(1, 1, ring.ravel().tolist()), thing(2, 1, wild.ravel().tolist(), image=2)], 480, 640, 2)
+    write_subset(tmp_path, content, labels_of(CATEGORIES))
+    options = ("--subset", "--images", "--labels")
+    files = ("subset.json", "images.tsv", "labels.json")
+    call = [sys.executable, "scripts/rasterize_masks.py", "--out-dir", str(tmp_path)]
+    call += [word for option, file in zip(options, files, strict=True) for word in (option, str(tmp_path / file))]
+    before = resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss
+    subprocess.run(call, check=True, cwd=ROOT)
+    assert max(before, resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss) < 1_500_000
+    assert [row["reason"] for row in read_table(tmp_path / "masks" / "refused.tsv")] == ["outline-too-long"]
+    assert np.count_nonzero(mask(tmp_path)) == pytest.approx(np.pi * 300 * 200, rel=0.001)
 
 
 def test_more_objects_than_a_word_has_bits_are_layered_right(tmp_path: Path) -> None:
