@@ -82,7 +82,14 @@ def test_a_change_of_the_exports_reruns_them_and_what_reads_them(plan_after) -> 
 def test_a_change_of_evaluation_does_not_train_again(plan_after) -> None:
     jobs = plan_after("scripts/evaluate_model.py", "def main(", "UNUSED = 1\n\n\ndef main(")
     assert "train_model" not in jobs
-    assert jobs.keys() == {"evaluate_model", "compare_experiments", "render_report", "render_index", "lock_build"}
+    assert jobs.keys() == {
+        "evaluate_model",
+        "compare_experiments",
+        "render_report",
+        "render_explorer",
+        "render_index",
+        "lock_build",
+    }
 
 
 def test_other_settings_of_the_evaluation_do_not_train_again(built, tmp_path: Path) -> None:

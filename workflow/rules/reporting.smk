@@ -1,7 +1,7 @@
 """Reporting: one page a subset, and one that leads to all of them.
 
 reads   everything that was made of a subset
-writes  results/{subset}/report.html with report.json, results/index.html
+writes  results/{subset}/report.html with report.json, explorer.html with explorer/, results/index.html
 """
 
 
@@ -47,10 +47,44 @@ rule render_report:
         "--out {output.page:q} --json-out {output.facts:q} --log {log:q}"
 
 
+rule render_explorer:
+    input:
+        subset="results/{subset}/subset.json",
+        split="results/{subset}/split.tsv",
+        masks="results/{subset}/masks",
+        table="results/{subset}/masks.tsv",
+        measures="results/{subset}/images.parquet",
+        evaluations=lambda wildcards: plan.evaluations_on(wildcards.subset),
+        script=ancient(script("render_explorer")),
+    output:
+        page="results/{subset}/explorer.html",
+        folder=directory("results/{subset}/explorer"),
+    log:
+        "logs/render_explorer/{subset}.log",
+    benchmark:
+        "benchmarks/render_explorer/{subset}.tsv"
+    conda:
+        "../../envs/data.yaml"
+    threads: 8
+    resources:
+        mem_mb=2000,
+        runtime=60,
+    params:
+        code=code("render_explorer"),
+        subset=lambda wildcards, output: str(Path(output.page).parent),
+        store=lambda wildcards: plan.subsets[wildcards.subset].source.store.folder,
+    message:
+        "Show all images of {wildcards.subset}"
+    shell:
+        "python {input.script:q} --subset-dir {params.subset:q} --store-dir {params.store:q} "
+        "--runs {input.evaluations:q} --out {output.page:q} --threads {threads} --log {log:q}"
+
+
 rule render_index:
     input:
         pages=expand("results/{subset}/report.html", subset=plan.subsets),
         facts=expand("results/{subset}/report.json", subset=plan.subsets),
+        explorers=expand("results/{subset}/explorer.html", subset=plan.subsets),
         comparison="results/experiments/comparison.json" if plan.runs else [],
         script=ancient(script("render_report")),
     output:

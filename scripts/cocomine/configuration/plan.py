@@ -35,7 +35,7 @@ SYNTHETIC_TASKS = TASKS
 # Which scripts take part in a build, by what it contains.
 DATA_SCRIPTS = (
     "sync_annotations", "index_annotations", "mine_subset", "sync_images", "measure_images", "assemble_subset",
-    "split_dataset", "rasterize_masks", "render_report", "lock_build",
+    "split_dataset", "rasterize_masks", "render_report", "render_explorer", "lock_build",
 )  # fmt: skip
 
 
@@ -204,7 +204,8 @@ class Subset:
             "dictionary.json", "labels.json", "statistics.json", "quarantine.tsv", "repairs.tsv", "ids.tsv",
             "void.json", "ATTRIBUTION.md", "interference.png",
             "split.tsv", "train.json", "val.json", "split_tasks", "split_audit.json", "masks",
-            "masks.tsv", "masks.json", "contact_sheet.png", "report.html", "report.json",
+            "masks.tsv", "masks.json", "contact_sheet.png", "report.html", "report.json", "explorer.html",
+            "explorer",
         )  # fmt: skip
         return [f"{self.folder}/{file}" for file in files] + self.exports
 

@@ -186,6 +186,18 @@ def render(template: str, facts: Mapping[str, Any], **more: Any) -> str:
     return _tidy(text) + "\n"
 
 
+def render_explorer_page(facts: Mapping[str, Any]) -> str:
+    """Return the explorer's page; its policy allows its own style and script, and files of the disk it lies on."""
+    style = _tidy((TEMPLATES / "explorer.css").read_text("utf-8"))
+    script = _tidy((TEMPLATES / "explorer.js").read_text("utf-8"))
+    policy = (
+        f"default-src 'none'; img-src 'self' file: data:; style-src {_source_hash(style)}; "
+        f"script-src {_source_hash(script)} 'self' file:; base-uri 'none'; form-action 'none'"
+    )
+    page = environment().get_template("explorer.html.j2")
+    return _tidy(page.render(facts=traced(facts), style=Markup(style), script=Markup(script), policy=policy)) + "\n"  # noqa: S704 - our own files
+
+
 def _tidy(text: str) -> str:
     """Drop empty lines and spaces at line ends; a security policy hashes style and script as they stand on the page."""
     return "\n".join(line.rstrip() for line in text.split("\n") if line.strip())

@@ -1,0 +1,239 @@
+"""The explorer of a subset: every image in a page that filters, sorts and enlarges, offline and without a server.
+
+`explorer.html` holds no data. Beside it, in `explorer/`, lie data.js (a column for each property of the images),
+objects-N.js (the boxes of a block of images, read when one of them is enlarged) and sheet-N.jpg (thumbnails, a hundred
+in one file). Enlarged images and masks are the build's own files, by relative path. Scripts and not JSON, since a page
+opened from a disk may load scripts and may not fetch.
+"""
+
+import json
+import logging
+import os
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from functools import partial
+from io import BytesIO
+from pathlib import Path
+from typing import Any
+
+import pyarrow.parquet as pq
+from PIL import Image
+
+from cocomine.base.errors import CocomineError
+from cocomine.base.files import read_table, write_text
+from cocomine.base.folder import replaced_folder
+from cocomine.base.pool import in_order
+from cocomine.base.progress import Progress
+from cocomine.coco.by_image import RecordsByImage
+from cocomine.coco.labels import Labels, read_labels
+from cocomine.coco.names import mask_name
+from cocomine.images.opening import ImageError, load_rgb
+from cocomine.reporting.page import hex_colour, render_explorer_page
+
+log = logging.getLogger("cocomine")
+
+WIDTH, HEIGHT, COLUMNS, ROWS = 160, 120, 10, 10
+"""Pixels of a thumbnail's cell, and cells of a sheet."""
+
+BLOCK = 500
+"""Images whose boxes share a file."""
+
+PAPER = (226, 229, 233)
+
+Column = list[Any]
+
+
+@dataclass(frozen=True)
+class Inputs:
+    """What the explorer shows: a subset's folder, the store of its images, and the evaluations on it."""
+
+    subset_dir: Path
+    name: str
+    store_dir: Path
+    runs: tuple[Path, ...] = ()
+
+
+def render_explorer(inputs: Inputs, html: Path, threads: int) -> None:
+    """Write the page `html` and the folder of the same name without ending; the same inputs give the same bytes.
+
+    An image that cannot be read has an empty thumbnail. Raises CocomineError when the subset is not there.
+    """
+    folder = inputs.subset_dir
+    if not (folder / "images.tsv").is_file():
+        raise CocomineError(f"{folder / 'images.tsv'}: no such file", "run the rule assemble_subset first")
+    images = list(read_table(folder / "images.tsv"))
+    labels = read_labels(folder / "labels.json")
+    document = RecordsByImage(folder / "subset.json")
+    boxes = list(_boxes(document, images, labels))
+    with replaced_folder(html.with_suffix(""), "data.js") as out:
+        for block in range(0, len(boxes), BLOCK):
+            number, part = block // BLOCK, _script(boxes[block : block + BLOCK])
+            write_text(out / f"objects-{number}.js", f"window.cocomine.boxes[{number}] = {part};\n")
+        columns = _columns(inputs, images, labels, boxes, html.parent)
+        columns["licences"] = _licence_names(document, columns["licences"])
+        write_text(out / "data.js", f"window.cocomine = {_script(columns)};\n")
+        _write_sheets(inputs.store_dir, images, out, threads)
+    write_text(html, render_explorer_page({"name": inputs.name}))
+
+
+def _script(value: Any) -> str:
+    return json.dumps(value, separators=(",", ":"), allow_nan=False)
+
+
+def _licence_names(document: RecordsByImage, numbers: Sequence[str]) -> list[str]:
+    """Return the names of licences by their numbers, as the source states them; "" where an image states none."""
+    stated = [row for row in document.licenses or [] if isinstance(row, Mapping)]
+    names = {str(row.get("id")): str(row.get("name") or "") for row in stated}
+    return ["" if number in ("", "-1") else names.get(number) or f"licence {number}" for number in numbers]
+
+
+def _boxes(document: RecordsByImage, images: Sequence[Mapping[str, str]], labels: Labels) -> Iterator[list[list[Any]]]:
+    """Yield of each image its objects: label (-1 for none), x, y, width, height (None without a box), crowd, id."""
+    for row in images:
+        found: list[list[Any]] = []
+        for one in document.annotations(int(row["image_id"])):
+            box = [round(number, 1) for number in one.bbox] if one.bbox and len(one.bbox) == 4 else [None] * 4
+            found.append([labels.category_to_label.get(one.category_id, 0) - 1, *box, int(bool(one.iscrowd)), one.id])
+        yield found
+
+
+def _columns(
+    inputs: Inputs, images: Sequence[Mapping[str, str]], labels: Labels, boxes: Sequence[Sequence[Any]], beside: Path
+) -> dict[str, Any]:
+    folder = inputs.subset_dir
+    masks = folder / "masks" / "semantic"
+    present = _labels_of_images(folder, boxes, images)
+    split = {row["image_id"]: row for row in _table(folder / "split.tsv")}
+    captions, brightness = _captions(folder, images), _brightness(folder, images)
+    groups = [split.get(row["image_id"], {}).get("group", "") for row in images]
+    paths = [row["store_path"] for row in images]
+    numbered = {
+        "split": [split.get(row["image_id"], {}).get("split", "") for row in images],
+        "role": [row["role"] for row in images],
+        "licence": [row["license"] for row in images],
+        "source": [row["source_split"] for row in images],
+    }
+    values = {name: sorted(set(column)) for name, column in numbered.items()}
+    plural = {"split": "splits", "role": "roles", "licence": "licences", "source": "sources"}
+    return {
+        "classes": [
+            {"name": name, "color": hex_colour(color), "images": sum(number in of_image for of_image in present)}
+            for number, (name, color) in enumerate(zip(labels.names[1:], labels.colors[1:], strict=True))
+        ],
+        **{plural[name]: values[name] for name in numbered},
+        **{name: [values[name].index(value) for value in column] for name, column in numbered.items()},
+        "id": [int(row["image_id"]) for row in images],
+        "path": paths,
+        "name": [
+            "" if path.rpartition("/")[2] == row["file_name"] else row["file_name"]
+            for path, row in zip(paths, images, strict=True)
+        ],
+        "mask": [mask_name(row["file_name"]) for row in images],
+        "width": [int(row["width"]) for row in images],
+        "height": [int(row["height"]) for row in images],
+        "objects": [len(of_image) for of_image in boxes],
+        "labels": present,
+        "group": groups,
+        "grouped": _shared(groups),
+        "caption": captions,
+        "brightness": brightness,
+        "scores": {run.parent.name: _scores(run, images) for run in inputs.runs},
+        "lost": _lost(folder, {row["image_id"] for row in images}),
+        "boxes": {},
+        "block": BLOCK,
+        "sheet": {"images": COLUMNS * ROWS, "columns": COLUMNS, "rows": ROWS},
+        "store": _relative(inputs.store_dir, beside),
+        "masks": _relative(masks, beside) if masks.is_dir() else "",
+    }
+
+
+def _shared(groups: Sequence[str]) -> Column:
+    seen = Counter(groups)
+    return [int(bool(group) and seen[group] > 1) for group in groups]
+
+
+def _table(path: Path) -> Iterator[dict[str, str]]:
+    return read_table(path) if path.is_file() else iter(())
+
+
+def _relative(folder: Path, beside: Path) -> str:
+    return Path(os.path.relpath(folder, beside)).as_posix() + "/"
+
+
+def _labels_of_images(
+    folder: Path, boxes: Sequence[Sequence[Any]], images: Sequence[Mapping[str, str]]
+) -> list[list[int]]:
+    """Which classes an image shows: those with a pixel in its mask, or of its objects where no masks are drawn."""
+    if not (folder / "masks.tsv").is_file():
+        return [sorted({one[0] for one in of_image if one[0] >= 0}) for of_image in boxes]
+    found: dict[str, set[int]] = {}
+    for row in read_table(folder / "masks.tsv"):
+        if int(row["pixels"] or 0) and int(row["label"]):
+            found.setdefault(row["image_id"], set()).add(int(row["label"]) - 1)
+    return [sorted(found.get(row["image_id"], ())) for row in images]
+
+
+def _captions(folder: Path, images: Sequence[Mapping[str, str]]) -> Column | None:
+    path = folder / "tasks" / "captions.json"
+    if not path.is_file():
+        return None
+    records = RecordsByImage(path)
+    stated = ([a.caption for a in records.annotations(int(row["image_id"])) if a.caption] for row in images)
+    return [" ".join(captions[0].split()) if captions else "" for captions in stated]
+
+
+def _brightness(folder: Path, images: Sequence[Mapping[str, str]]) -> Column:
+    path = folder / "images.parquet"
+    if not path.is_file() or "brightness" not in pq.read_schema(path).names:
+        return [None] * len(images)
+    table = pq.read_table(path, columns=["image_id", "brightness"]).to_pydict()
+    known = dict(zip(table["image_id"], table["brightness"], strict=True))
+    return [_rounded(known.get(int(row["image_id"]))) for row in images]
+
+
+def _scores(run: Path, images: Sequence[Mapping[str, str]]) -> Column:
+    table = pq.read_table(run / "per_image.parquet", columns=["image_id", "iou_mean_foreground"]).to_pydict()
+    known = dict(zip(table["image_id"], table["iou_mean_foreground"], strict=True))
+    return [_rounded(known.get(int(row["image_id"]))) for row in images]
+
+
+def _rounded(number: float | None) -> float | None:
+    return None if number is None or number != number else round(float(number), 4)
+
+
+def _lost(folder: Path, images: set[str]) -> dict[str, list[list[str]]]:
+    """What was quarantined of each image that is shown: kind, id, reason, detail."""
+    lost: dict[str, list[list[str]]] = {}
+    for row in _table(folder / "quarantine.tsv"):
+        if row["image_id"] in images and row["kind"] != "image":
+            lost.setdefault(row["image_id"], []).append([row["kind"], row["id"], row["reason"], row["detail"]])
+    return lost
+
+
+def _write_sheets(store: Path, images: Sequence[Mapping[str, str]], out: Path, threads: int) -> None:
+    size = COLUMNS * ROWS
+    pieces = [
+        [(row["store_path"], int(row["width"]), int(row["height"])) for row in images[begin : begin + size]]
+        for begin in range(0, len(images), size)
+    ]
+    with Progress("draw thumbnails", len(images), "image") as progress:
+        for number, content in enumerate(in_order(partial(_sheet, store), pieces, threads)):
+            (out / f"sheet-{number}.jpg").write_bytes(content)
+            progress.advance(len(pieces[number]))
+
+
+def _sheet(store: Path, rows: Sequence[tuple[str, int, int]]) -> bytes:
+    sheet = Image.new("RGB", (WIDTH * COLUMNS, HEIGHT * ROWS), PAPER)
+    for place, (path, width, height) in enumerate(rows):
+        try:
+            small = load_rgb(store / path, (width, height))
+        except ImageError:
+            continue
+        small.thumbnail((WIDTH, HEIGHT), Image.Resampling.LANCZOS, reducing_gap=2.0)
+        x = place % COLUMNS * WIDTH + (WIDTH - small.width) // 2
+        y = place // COLUMNS * HEIGHT + (HEIGHT - small.height) // 2
+        sheet.paste(small, (x, y))
+    buffer = BytesIO()
+    sheet.save(buffer, "JPEG", quality=76, optimize=True)
+    return buffer.getvalue()

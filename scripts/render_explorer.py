@@ -1,0 +1,39 @@
+r"""Write a subset's explorer: a page that filters, sorts and enlarges all its images, offline and without a server.
+
+Writes the page and, beside it, a folder of the same name with thumbnails and data. Enlarged images and masks are shown
+from where they lie, by relative path: keep the page in its results folder.
+
+Example:
+  scripts/render_explorer.py --subset-dir results/animals --store-dir data/images/coco \
+      --out results/animals/explorer.html
+"""
+
+import argparse
+import sys
+from pathlib import Path
+
+from cocomine.base import command
+from cocomine.reporting.explorer import Inputs, render_explorer
+
+
+def build_parser() -> argparse.ArgumentParser:
+    """Return the command line."""
+    parser = command.parser(__doc__)
+    parser.add_argument("--subset-dir", type=Path, required=True, metavar="DIR", help="the subset: results/{subset}")
+    parser.add_argument("--name", metavar="TEXT", help="its name (default: that of the folder)")
+    parser.add_argument("--store-dir", type=Path, required=True, metavar="DIR", help="its images: data/images/{store}")
+    parser.add_argument("--runs", nargs="*", default=[], type=Path, metavar="DIR", help="evaluations on it, for scores")
+    parser.add_argument("--out", type=Path, required=True, metavar="HTML", help="the page to write")
+    parser.add_argument("--threads", type=int, default=1, metavar="N", help="processes for thumbnails (default 1)")
+    return parser
+
+
+def main(options: argparse.Namespace) -> None:
+    """Render the explorer."""
+    name = options.name or options.subset_dir.resolve().name
+    inputs = Inputs(options.subset_dir, name, options.store_dir, tuple(options.runs))
+    render_explorer(inputs, options.out, options.threads)
+
+
+if __name__ == "__main__":
+    sys.exit(command.run(main, build_parser()))

@@ -1,0 +1,80 @@
+"""The explorer's files: every image is in them, in columns of one length, and names from outside break nothing."""
+
+import json
+import re
+
+import pytest
+from cocomine.base.errors import CocomineError
+from cocomine.base.files import read_table
+from cocomine.coco.reader import load_document
+from cocomine.reporting.explorer import Inputs, render_explorer
+from helpers.small_report import add_report_inputs
+from helpers.small_subset import make_small_subset
+from PIL import Image
+
+COLUMNS = ("id", "path", "name", "mask", "width", "height", "objects", "labels", "group", "grouped", "brightness",
+           "split", "role", "licence", "source")  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def made(tmp_path_factory):
+    small = make_small_subset(tmp_path_factory.mktemp("explorer") / "results")
+    add_report_inputs(small)
+    render_explorer(Inputs(small.folder, "animals", small.store), small.folder / "explorer.html", 1)
+    return small
+
+
+def data_of(folder):
+    text = (folder / "explorer" / "data.js").read_text(encoding="utf-8")
+    return json.loads(text.removeprefix("window.cocomine = ").removesuffix(";\n"))
+
+
+def test_every_image_is_there_once_and_every_column_has_its_length(made):
+    data = data_of(made.folder)
+    images = list(read_table(made.folder / "images.tsv"))
+    assert data["id"] == [int(row["image_id"]) for row in images]
+    assert {name: len(data[name]) for name in COLUMNS} == dict.fromkeys(COLUMNS, len(images))
+
+
+def test_objects_and_classes_are_those_of_the_subset(made):
+    data = data_of(made.folder)
+    document = load_document(made.folder / "subset.json")
+    text = (made.folder / "explorer" / "objects-0.js").read_text(encoding="utf-8")
+    boxes = json.loads(text.removeprefix("window.cocomine.boxes[0] = ").removesuffix(";\n"))
+    assert sum(data["objects"]) == len(document.annotations)
+    assert sorted(one[6] for of_image in boxes for one in of_image) == sorted(a.id for a in document.annotations)
+    names = {category.id: category.name for category in document.categories}
+    for image, of_image in zip(data["id"], boxes, strict=True):
+        stated = sorted(names[a.category_id] for a in document.annotations if a.image_id == image)
+        shown = [data["classes"][one[0]]["name"] if one[0] >= 0 else "person" for one in of_image]
+        assert sorted(shown) == stated
+
+
+def test_a_sheet_shows_each_image_in_its_cell(made):
+    with Image.open(made.folder / "explorer" / "sheet-0.jpg") as sheet:
+        assert sheet.size == (1600, 1200)
+        empty = sheet.getpixel((1599, 1199))
+        centres = [sheet.getpixel((160 * place + 80, 60)) for place in range(len(data_of(made.folder)["id"]))]
+    assert all(max(abs(a - b) for a, b in zip(empty, centre, strict=True)) > 3 for centre in centres)
+
+
+def test_the_same_inputs_give_the_same_bytes(made, tmp_path):
+    before = {path.name: path.read_bytes() for path in (made.folder / "explorer").iterdir()}
+    render_explorer(Inputs(made.folder, "animals", made.store), made.folder / "explorer.html", 2)
+    assert {path.name: path.read_bytes() for path in (made.folder / "explorer").iterdir()} == before
+
+
+def test_the_page_holds_no_data_and_asks_nothing_of_a_network(made):
+    html = (made.folder / "explorer.html").read_text(encoding="utf-8")
+    assert not re.search(r"(src|href)=\"(https?:)?//", html)
+    assert "default-src &#39;none&#39;" in html
+
+
+def test_a_hostile_name_stays_text(made):
+    render_explorer(Inputs(made.folder, "<img src=x onerror=alert(1)>", made.store), made.folder / "other.html", 1)
+    assert "<img src=x" not in (made.folder / "other.html").read_text(encoding="utf-8")
+
+
+def test_a_folder_that_is_no_subset_is_named(tmp_path):
+    with pytest.raises(CocomineError, match=r"images\.tsv"):
+        render_explorer(Inputs(tmp_path, "x", tmp_path), tmp_path / "explorer.html", 1)
