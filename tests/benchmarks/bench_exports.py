@@ -1,15 +1,15 @@
-"""Benchmark of exports: a subset written as a YOLO dataset, by cocomine and by supervision, photographs included.
+"""Benchmark of exports: a subset written as a YOLO dataset, by cocomine and by supervision, images included.
 
-It draws its own subset (photographs of noise and blobs, polygons of about 30 points, no crowds, one part an object, so
+It draws its own subset (pictures of noise, polygons of about 30 points, no crowds, one part an object, so
 that both write the same), then runs both in turn, A B A B, each as a program of its own, and checks that both wrote the
-same photographs and the same labels. cocomine also hashes every file, which supervision does not; `copied` copies the
-photographs as supervision does, `linked` is the default. supervision is looked for in .peers/supervision, where
+same images and the same labels. cocomine also hashes every file, which supervision does not; `copied` copies the
+images as supervision does, `linked` is the default. supervision is looked for in .peers/supervision, where
 tests/benchmarks/make_peers.py puts it.
 
   python tests/benchmarks/bench_exports.py [--full]
 
 The last line is one JSON object: sizes, median seconds, `peak_mb` of the process tree, and `ratio_vs_supervision` for
-boxes and for outlines (above 1: ours is faster; the smaller of the two, photographs copied).
+boxes and for outlines (above 1: ours is faster; the smaller of the two, images copied).
 """
 
 import argparse
@@ -50,7 +50,7 @@ CLASSES, OBJECTS = 8, 7
 
 
 def draw_subset(folder: Path, images: int) -> None:
-    """Write a store and a subset of `images` photographs, 640 × 480, with OBJECTS star-shaped polygons each."""
+    """Write a store and a subset of `images` images, 640 × 480, with OBJECTS star-shaped polygons each."""
     generator = np.random.default_rng(0)
     store, subset = folder / "store", folder / "subset"
     store.mkdir(parents=True)
@@ -141,12 +141,12 @@ def read_labels(root: Path) -> dict[str, list[tuple[int, list[float]]]]:
 
 
 def check_same(ours: Path, theirs: Path, tolerance: float) -> float:
-    """Check that both hold the same photographs and the same labels; return the largest difference of a box's side."""
+    """Check that both hold the same images and the same labels; return the largest difference of a box's side."""
     for split in ("train", "val"):
         names = [
             {path.name: path.stat().st_size for path in (root / "images" / split).iterdir()} for root in (ours, theirs)
         ]
-        assert names[0] == names[1], "the photographs differ"
+        assert names[0] == names[1], "the images differ"
     a, b = read_labels(ours), read_labels(theirs)
     assert a.keys() == b.keys(), "the label files differ"
     worst = 0.0
@@ -166,7 +166,7 @@ def check_same(ours: Path, theirs: Path, tolerance: float) -> float:
 def main() -> None:
     """Run the benchmark and print its table and its JSON line."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--full", action="store_true", help="1,000 photographs instead of 200")
+    parser.add_argument("--full", action="store_true", help="1,000 images instead of 200")
     parser.add_argument("--pairs", type=int, default=5, help="how often both run (default 5)")
     options = parser.parse_args()
     images = 1000 if options.full else 200
@@ -181,12 +181,12 @@ def main() -> None:
         peer = PEER.exists()
         if not peer:
             print(f"not run: supervision (no {PEER}): ./run python tests/benchmarks/make_peers.py supervision")
-        print(f"{images} photographs, {images * OBJECTS} objects, {options.pairs} pairs, medians (spread)")
-        print(f"{'':26}{'seconds':>18}{'photographs/s':>15}{'peak MB':>9}")
+        print(f"{images} images, {images * OBJECTS} objects, {options.pairs} pairs, medians (spread)")
+        print(f"{'':26}{'seconds':>18}{'images/s':>15}{'peak MB':>9}")
         # supervision rounds boxes to whole pixels, and reads outlines off masks: a pixel is 1 / 480 of the height.
         for kind, tolerance in (("detect", 1.01 / 480), ("segment", 2.01 / 480)):
             command = [*ours, "--format", f"yolo-{kind}", "--out-dir", str(folder / "ours")]
-            runs = {"linked": command, "copied": [*command, "--copy"]}
+            runs = {"linked": command, "copied": [*command, "--images", "copy"]}
             if peer:
                 masks = "masks" if kind == "segment" else "boxes"
                 runs["supervision"] = [

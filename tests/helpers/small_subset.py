@@ -72,7 +72,7 @@ def make_small_subset(folder: Path, *, names=("dog", "giraffe")) -> SmallSubset:
     """Write the store and the subset folder below `folder`; `names` are those of categories 18 and 25."""
     store, subset = folder / "store", folder / "results" / "animals"
     for image_id, name, width, height, *_ in IMAGES:
-        _photograph(store / "train2017" / name, image_id, width, height)
+        _image(store / "train2017" / name, image_id, width, height)
     _tables(subset, store)
     categories = [
         {"id": DOG, "name": names[0], "supercategory": "animal"},
@@ -106,7 +106,7 @@ def make_small_subset(folder: Path, *, names=("dog", "giraffe")) -> SmallSubset:
     return SmallSubset(subset, store)
 
 
-def _photograph(path: Path, image_id: int, width: int, height: int) -> None:
+def _image(path: Path, image_id: int, width: int, height: int) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
     picture = Image.new("RGB", (width, height), (40 * (image_id % 6), 120, 200))
     ImageDraw.Draw(picture).ellipse((5, 5, width - 5, height - 5), fill=(200, 30 + image_id, 90))

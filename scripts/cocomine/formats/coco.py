@@ -70,7 +70,7 @@ FORMATS = (
     Format(
         name="coco",
         writer=Coco,
-        what="COCO's own layout: {split}/ holds the photographs, annotations/instances_{split}.json their records, "
+        what="COCO's own layout: {split}/ holds the images, annotations/instances_{split}.json their records, "
         "byte for byte as in the source; the other tasks lie beside it. Reads with pycocotools.",
         read_by="pycocotools, torchvision's CocoDetection, Detectron2, mmdetection, FiftyOne",
         load='pycocotools.coco.COCO("{folder}/annotations/instances_train.json")',

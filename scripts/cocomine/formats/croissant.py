@@ -197,7 +197,7 @@ class Croissant(Writer):
         folder = self.subset.folder
         funnel = read_json(folder / "funnel.json") if (folder / "funnel.json").is_file() else {}
         source = str(info.get("description") or info.get("url") or "its source")
-        aside, mended = (_rows(folder / name) for name in ("quarantine.tsv", "repairs.tsv"))
+        aside, repaired = (_rows(folder / name) for name in ("quarantine.tsv", "repairs.tsv"))
         counts = ", ".join(f"{name!r}" for name in self.subset.classes)
         return {
             "rai:dataCollection": f"Images and annotations are those of {source}; no image was taken for this subset.",
@@ -207,7 +207,7 @@ class Croissant(Writer):
             "rai:dataPreprocessingProtocol": [
                 f"Mined by cocomine from {source} for the classes {counts}"
                 + (f"; the query: {canonical_json(funnel['query'])}" if "query" in funnel else ""),
-                f"{mended} records were repaired by written rules, each listed with its old value in repairs.tsv.",
+                f"{repaired} records were repaired by written rules, each listed with its old value in repairs.tsv.",
                 "Images are byte for byte those of the source; near-duplicates lie in one split.",
             ],
             "rai:dataAnnotationProtocol": f"Annotations are those of {source}; cocomine drew no box and no outline.",

@@ -106,7 +106,7 @@ def _watched(items: Iterable[Item], tally: Tally, progress: Progress) -> Iterato
         progress.advance()
         if tally.images > before:
             tally.note("exif-rotated", int(item.exif_rotated))
-            tally.note("twin-group", int(item.grouped))
+            tally.note("near-duplicate", int(item.grouped))
 
 
 def _note_other_tasks(writer: Writer, subset: Subset, split: str, tally: Tally) -> None:

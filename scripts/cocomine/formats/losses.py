@@ -74,9 +74,12 @@ _TABLE = (
     Loss("image-id", "images", False, "the image's id is not written; its file name stands for it"),
     Loss("licence", "images", False, "the image's licence and links are not written; see ATTRIBUTION.md"),
     Loss("only-uncarried", "images", False, "it has objects but none could be carried, so it reads as an empty image"),
-    Loss("exif-rotated", "images", False, "readers that obey the EXIF tag turn the photograph but not its labels"),
+    Loss("exif-rotated", "images", False, "readers that obey the EXIF tag turn the image but not its labels"),
     Loss(
-        "twin-group", "images", False, "which images are near-duplicates of one another is not written; see split.tsv"
+        "near-duplicate",
+        "images",
+        False,
+        "which images are near-duplicates of one another is not written; see split.tsv",
     ),
     Loss(
         "class-name",

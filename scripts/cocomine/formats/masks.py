@@ -141,7 +141,7 @@ FORMATS = (
     Format(
         name="masks",
         writer=Masks,
-        what="images/{split}/ holds the photographs and masks/{split}/ one PNG for each, with the label of labels.json "
+        what="images/{split}/ holds the images and masks/{split}/ one PNG for each, with the label of labels.json "
         "as the value of each pixel (0 background, 255 void).",
         read_by="Pillow and what builds on it (torchvision, transformers): palette PNGs, read by index",
         load='[PIL.Image.open(path) for path in pathlib.Path("{folder}/masks/train").rglob("*.png")]',

@@ -80,7 +80,7 @@ def test_no_object_is_lost_without_a_reason(format_name, subset, tmp_path):
     assert manifest["totals"]["objects_in"] == TRUTH["objects"] == manifest["totals"]["objects_out"] + dropped
 
 
-def test_coco_reads_with_pycocotools_and_holds_each_record_and_photograph(subset, tmp_path, capsys):
+def test_coco_reads_with_pycocotools_and_holds_each_record_and_image(subset, tmp_path, capsys):
     manifest = export("coco", subset, tmp_path / "out")
     objects = {}
     for split, count in TRUTH["images"].items():
@@ -88,8 +88,8 @@ def test_coco_reads_with_pycocotools_and_holds_each_record_and_photograph(subset
         assert len(coco.imgs) == count
         objects.update(coco.anns)
         for image in coco.imgs.values():
-            with Image.open(tmp_path / "out" / split / image["file_name"]) as photograph:
-                assert photograph.size == (image["width"], image["height"])
+            with Image.open(tmp_path / "out" / split / image["file_name"]) as picture:
+                assert picture.size == (image["width"], image["height"])
     assert {number: row["bbox"] for number, row in objects.items()} == {row[0]: row[5] for row in OBJECTS}
     assert len(COCO(tmp_path / "out" / "annotations" / "captions_train.json").anns) == 1
     source = (subset.folder / "train.json").read_bytes()
@@ -178,7 +178,7 @@ def test_an_image_that_could_not_be_drawn_is_left_out_and_counted(subset, tmp_pa
     assert not (tmp_path / "out" / "images" / "val" / "000000000044.jpg").exists()
 
 
-def test_photographs_are_hard_linked_where_that_can_be_done(subset, tmp_path):
+def test_images_are_hard_linked_where_that_can_be_done(subset, tmp_path):
     export("coco", subset, tmp_path / "out")
     stored = subset.store / "train2017" / IMAGES[0][1]
     assert stored.samefile(tmp_path / "out" / "train" / IMAGES[0][1])
@@ -186,7 +186,7 @@ def test_photographs_are_hard_linked_where_that_can_be_done(subset, tmp_path):
     assert not stored.samefile(tmp_path / "copy" / "train" / IMAGES[0][1])
 
 
-def test_photographs_are_copied_where_a_link_is_refused(subset, tmp_path, monkeypatch):
+def test_images_are_copied_where_a_link_is_refused(subset, tmp_path, monkeypatch):
     def refuse(*_args, **_keywords):
         raise OSError(18, "Invalid cross-device link")
 
@@ -292,7 +292,7 @@ def altered(subset, tmp_path):
     return tmp_path / "subset", tmp_path / "store"
 
 
-def test_a_missing_photograph_is_named_with_the_remedy_and_leaves_nothing_behind(subset, tmp_path):
+def test_a_missing_image_is_named_with_the_remedy_and_leaves_nothing_behind(subset, tmp_path):
     folder, store = altered(subset, tmp_path)
     (store / "train2017" / IMAGES[2][1]).unlink()
     with pytest.raises(CocomineError, match=r"000000000031\.jpg") as error:
@@ -301,10 +301,10 @@ def test_a_missing_photograph_is_named_with_the_remedy_and_leaves_nothing_behind
     assert sorted(path.name for path in tmp_path.iterdir()) == ["store", "subset"]
 
 
-def test_a_photograph_that_changed_in_the_store_is_refused(subset, tmp_path):
+def test_a_image_that_changed_in_the_store_is_refused(subset, tmp_path):
     folder, store = altered(subset, tmp_path)
-    photograph = store / "train2017" / IMAGES[0][1]
-    photograph.write_bytes(photograph.read_bytes() + b"x")
+    image = store / "train2017" / IMAGES[0][1]
+    image.write_bytes(image.read_bytes() + b"x")
     with pytest.raises(CocomineError, match="was fetched"):
         export_dataset("coco", folder, store, tmp_path / "out")
 
