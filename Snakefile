@@ -59,6 +59,14 @@ include: "workflow/rules/reporting.smk"
 include: "workflow/rules/provenance.smk"
 
 
+# A dry run says it too: what is named and not there.
+if workflow.is_main_process:
+    from cocomine.configuration.places import mistakes_on_disk
+
+    for mistake in mistakes_on_disk(plan):
+        print(f"warning: {mistake.message}\nHint: {mistake.hint}\n", file=sys.stderr)
+
+
 # A dry run writes nothing; a job that runs on another machine may have to write its settings itself.
 if not workflow.is_main_process:
     write_settings(plan.settings_files.values(), sweep=False)

@@ -99,3 +99,59 @@ def test_names_of_another_machine_are_repaired_and_their_images_found(
     assert repaired == (["foreign-file-name"] * 2 if named[1] != "2.jpg" else [])
     written = json.loads((results / "subset.json").read_text())
     assert not any(bad in image["file_name"] for image in written["images"] for bad in ("\\", "://", "home", "token"))
+
+
+def two_flat(root: Path) -> Path:
+    """One folder of images for the splits train and val, and two files named in COCO's way."""
+    documents = {
+        "annotations/instances_train.json": coco(["0.jpg", "1.jpg", "2.jpg"]),
+        "annotations/instances_val.json": coco(["100.jpg", "101.jpg"], first_id=100),
+    }
+    return lay(root, documents, [f"images/{number}.jpg" for number in (0, 1, 2, 100, 101)])
+
+
+@pytest.mark.parametrize(
+    "places",
+    [
+        {"folder": "{data}", "splits": ["train", "val"]},
+        {"folder": "{data}", "splits": ["train", "val"], "images": {"train": "images", "val": "images"}},
+        {"folder": "{data}", "splits": ["train", "val"], "images": "images", "use": "copy"},
+        {"folder": "{data}", "splits": ["train", "val"], "images": "{data}/images", "use": "hardlink"},
+        {
+            "annotations": {
+                "train": "{data}/annotations/instances_train.json",
+                "val": {"instances": "{data}/annotations/instances_val.json"},
+            },
+            "images": "{data}/images",
+        },
+    ],
+)
+def test_one_flat_folder_serves_all_splits(tmp_path: Path, places: dict[str, Any]) -> None:
+    data = two_flat(tmp_path / "data")
+    source = json.loads(json.dumps(places).replace("{data}", str(data)))
+    done = build(tmp_path / "work", {"sources": {"own": source}, "subsets": {"leaves": {}}})
+    assert done.returncode == 0, done.stdout + done.stderr
+    found = rows(tmp_path / "work/results/leaves/images.tsv")
+    assert sorted(row["file_name"] for row in found) == ["0.jpg", "1.jpg", "100.jpg", "101.jpg", "2.jpg"]
+    for row in found:
+        stored = tmp_path / "work/data/images/own" / row["store_path"]
+        assert stored.read_bytes() == (data / "images" / row["file_name"]).read_bytes()
+    lock = tmp_path / "work/results/leaves/images.lock.tsv"
+    assert str(tmp_path) not in lock.read_text()
+
+
+def test_splits_with_folders_and_names_alike_stay_apart(tmp_path: Path) -> None:
+    documents = {
+        f"{split}/result.json": coco(["images/1.jpg", "images/2.jpg"], first) for split, first in (("a", 1), ("b", 9))
+    }
+    images = [f"{split}/images/{number}.jpg" for split in "ab" for number in (1, 2)]
+    data = lay(tmp_path / "data", documents, images)
+    source = {
+        "annotations": {split: f"{data}/{split}/result.json" for split in "ab"},
+        "images": {split: f"{data}/{split}" for split in "ab"},
+    }
+    done = build(tmp_path / "work", {"sources": {"own": source}, "subsets": {"leaves": {}}}, until="measure_images")
+    assert done.returncode == 0, done.stdout + done.stderr
+    lock = rows(tmp_path / "work/results/leaves/images.lock.tsv")
+    assert {row["store_path"] for row in lock} == set(images)
+    assert len({row["sha256"] for row in lock}) == 4

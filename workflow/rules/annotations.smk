@@ -30,11 +30,14 @@ rule index_annotations:
         code=code("index_annotations"),
         file="data/annotations/{source}/{task}_{split}.json",
         folder=lambda wildcards, output: str(Path(output.manifest).parent),
+        names=lambda wildcards: plan.sources[wildcards.source].name_options(
+            wildcards.split
+        ),
     message:
         "Index {wildcards.task} of {wildcards.source}'s {wildcards.split}"
     shell:
         "python {input.script:q} --task {wildcards.task:q} --split {wildcards.split:q} --annotations {params.file:q} "
-        "--lock {input.lock:q} --out-dir {params.folder:q} --threads {threads} --log {log:q}"
+        "--lock {input.lock:q} --out-dir {params.folder:q} {params.names:q} --threads {threads} --log {log:q}"
 
 
 rule compare_sources:

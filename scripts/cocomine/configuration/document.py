@@ -22,12 +22,10 @@ A config says what to mine, from where, and what to do with it. Start from a fil
 This much is a whole one; everything else has a default:
 
 ```yaml
-stores:
-  coco: {folder: /datasets/coco}        # COCO on disk: used in place, nothing is written there
 sources:
-  coco: {splits: [val2017]}             # its annotations/instances_val2017.json
+  own: {annotations: my.json, images: my/images}   # a COCO file and its images: used in place, nothing is written there
 subsets:
-  animals: {categories: [giraffe, zebra]}
+  leaves: {categories: [leaf]}
 ```
 
 | example | for |

@@ -5,9 +5,11 @@ The Snakefile makes one plan and the rules read it; no rule looks into the confi
 
 import re
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any
+
+import msgspec
 
 from cocomine.annotations.settings import ComparisonSettings
 from cocomine.base.errors import CocomineError
@@ -54,7 +56,7 @@ class Store:
     @property
     def in_place(self) -> bool:
         """Whether its photographs are somebody else's folder, which no link of ours may lead a writer into."""
-        return bool(self.settings.folder) and self.settings.use == "in-place"
+        return self.settings.in_place
 
 
 @dataclass(frozen=True)
@@ -101,6 +103,10 @@ class Source:
         """The options that say where the PNGs of its panoptic files lie."""
         splits = (split for task, split in self.files if task == "panoptic")
         return [word for split in splits for word in ("--panoptic-png-dir", f"{self.folder}/panoptic_{split}")]
+
+    def name_options(self, split: str) -> list[str]:
+        """The options of `index_annotations` that say what the file names of a split's images are below."""
+        return ["--below-split"] if split in self.store.settings.images else []
 
     def indexes(self, splits: Iterable[str] = ()) -> list[str]:
         """The manifests of the indexes of the given splits (all of them when none is given)."""
@@ -417,9 +423,7 @@ def make_plan(config: Mapping[str, Any]) -> Plan:
     keys, wrong types, names that name nothing, a split that does not add up, subsets that follow one another in a ring.
     """
     shaped(Config, config, "")
-    given = config.get("stores", {})
-    stores = {name: Store(name, StoreSettings.from_mapping(given[name], f"stores.{name}")) for name in given}
-    sources = dict(_sources(config, stores))
+    sources = dict(_sources(config))
     subsets = {name: _subset(name, config, sources) for name in config["subsets"]}
     for name in subsets:
         _check_parents(name, subsets)
@@ -428,8 +432,9 @@ def make_plan(config: Mapping[str, Any]) -> Plan:
         name: _comparison(f"comparisons.{name}", name, ComparisonSettings.from_mapping(given), sources)
         for name, given in config.get("comparisons", {}).items()
     }
-    every_store = stores | {source.store.name: source.store for source in sources.values()}
-    return Plan(_resolved(stores, sources, subsets, runs, compared), every_store, sources, subsets, runs, compared)
+    stores = {source.store.name: source.store for source in sources.values()}
+    stores = {**_stores(config), **stores}
+    return Plan(_resolved(_stores(config), sources, subsets, runs, compared), stores, sources, subsets, runs, compared)
 
 
 def _resolved(
@@ -493,17 +498,44 @@ def _comparison(where: str, name: str, settings: ComparisonSettings, sources: Ma
     return Comparison(name, first, second, splits, settings.task)
 
 
-def _sources(config: Mapping[str, Any], stores: Mapping[str, Store]) -> Iterator[tuple[str, Source]]:
-    for name, given in config.get("sources", {}).items():
-        where = f"sources.{name}"
+def _stores(config: Mapping[str, Any]) -> dict[str, Store]:
+    given = config.get("stores", {})
+    return {name: Store(name, StoreSettings.from_mapping(given[name], f"stores.{name}")) for name in given}
+
+
+def _sources(config: Mapping[str, Any]) -> Iterator[tuple[str, Source]]:
+    """Yield every source with its store, whose settings say where the images of all its sources' splits lie."""
+    stores, settings, store_of = _stores(config), {}, {}
+    given_sources = config.get("sources", {})
+    for name, given in given_sources.items():
         if "synthetic" in given:
-            yield name, _synthetic_source(name, given, where, config.get("seed", 0))
             continue
+        where = f"sources.{name}"
         store = _store_of(name, given, stores)
+        stores.setdefault(store.name, store)
         # A source that says nothing of places has those of its store.
-        below = {} if given.keys() & {"origins", "folder", "preset"} else config["stores"][store.name]
-        resolved = {**below, **given, "store": store.name}
-        yield name, Source(name, store, SourceSettings.from_mapping(resolved, where), None)
+        own = given.keys() & {"origins", "folder", "preset", "annotations"}
+        below = {} if own else {key: value for key, value in config["stores"][store.name].items() if key != "images"}
+        settings[name] = SourceSettings.from_mapping({**below, **given, "store": store.name}, where)
+        stores[store.name] = _with_images(stores[store.name], settings[name].images_of, f"{where}.images")
+        store_of[name] = store.name
+    for name, given in given_sources.items():
+        if name in settings:
+            yield name, Source(name, stores[store_of[name]], settings[name], None)
+        else:
+            yield name, _synthetic_source(name, given, f"sources.{name}", config.get("seed", 0))
+
+
+def _with_images(store: Store, images: Mapping[str, str], where: str) -> Store:
+    """Return the store with a source's word on where images lie. Raises CocomineError where another says otherwise."""
+    for split, place in images.items():
+        if store.settings.images.get(split, place) != place:
+            raise CocomineError(
+                f"{where}: of the split {split!r} it is said elsewhere that its images lie in "
+                f"{store.settings.images[split]!r}, in the same store",
+                "give one of the sources a store of its own",
+            )
+    return replace(store, settings=msgspec.structs.replace(store.settings, images={**store.settings.images, **images}))
 
 
 def _synthetic_source(name: str, given: Mapping[str, Any], where: str, seed: int) -> Source:
@@ -515,15 +547,20 @@ def _synthetic_source(name: str, given: Mapping[str, Any], where: str, seed: int
 
 
 def _store_of(source: str, settings: Mapping[str, Any], stores: Mapping[str, Store]) -> Store:
-    wanted = settings.get("store") or (source if source in stores else next(iter(stores)) if len(stores) == 1 else "")
+    alone = settings.keys() & {"annotations", "images"} == {"annotations", "images"}
+    only = next(iter(stores)) if len(stores) == 1 and not alone else ""
+    wanted = settings.get("store") or (source if source in stores else only)
     if wanted in stores:
         return stores[wanted]
     known = ", ".join(stores) or "none"
     if wanted:
         raise CocomineError(f"sources.{source}.store: no store is called {wanted!r}", f"stores in this config: {known}")
+    places = {key: settings[key] for key in ("origins", "folder", "use", "preset", "follow_links") if key in settings}
+    if (places.keys() & {"origins", "folder", "preset"} and not stores) or alone:
+        return Store(source, msgspec.convert(places, StoreSettings))  # a store of its own
     raise CocomineError(
         f"sources.{source}: it is not said which store holds its images",
-        f"add `store: NAME` to it; stores in this config: {known}",
+        f"add `images: FOLDER` or `store: NAME` to it; stores in this config: {known}",
     )
 
 

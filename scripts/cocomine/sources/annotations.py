@@ -27,8 +27,8 @@ from cocomine.transfer.origins import (
     Origin,
     Parted,
     Place,
+    RenamedOrigin,
     all_or_reason,
-    holder_of,
     is_zip,
     open_bytes,
     open_origin,
@@ -60,25 +60,7 @@ class Job:
     panoptic: str = "all"
 
 
-class RenamedOrigin:
-    """An origin in which our names stand under others: `instances_x.json` under `annotations/instances_x.json`."""
-
-    def __init__(self, origin: Origin, remote_of: Callable[[str], str]) -> None:
-        self.origin = origin
-        self.label = origin.label
-        self._remote_of = remote_of
-
-    def holder(self, name: str) -> tuple[Place, str] | None:
-        """Where the origin would keep it, under the origin's name."""
-        return holder_of(self.origin, self._remote_of(name))
-
-    def fetch(self, wants: Iterable[Want], target: Target) -> Iterator[Outcome]:
-        """Fetch under the origin's names."""
-        renamed = (msgspec.structs.replace(want, remote=self._remote_of(want.name)) for want in wants)
-        return self.origin.fetch(renamed, target)
-
-
-def _remote_of(settings: SourceSettings) -> Callable[[str], str]:
+def remote_names(settings: SourceSettings) -> Callable[[str], str]:
     """Return the function from our names to the origin's: what `files` says, or the official naming."""
     said = {
         (f"panoptic_{split}" if task == PNGS else f"{task}_{split}.json"): path
@@ -104,7 +86,7 @@ def sync_annotations(job: Job, settings: SourceSettings, options: Options) -> No
     pins = _read_pins(job)
     names = _names(settings)
     job.out.mkdir(parents=True, exist_ok=True)
-    if _in_place(settings):
+    if settings.in_place:
         outcomes = _link_in_place(job, settings, options, names, pins)
     else:
         outcomes = _fetch(job, settings, options, names, pins)
@@ -125,7 +107,7 @@ def plan_annotations(job: Job, settings: SourceSettings, options: Options) -> li
         path = job.out / f"panoptic_{split}.json"
         names += _png_names(path, split, _stems(job.selection)) if path.exists() else []
         unknown += [] if path.exists() else [f"and the PNGs that {path.name} names, known when it is here"]
-    if _in_place(settings):
+    if settings.in_place:
         return [f"{len(names)} files wanted", "used where they are: nothing is copied", *unknown]
     return [*_store(job, settings, options).plan(names, _read_pins(job)).lines(), *unknown]
 
@@ -134,12 +116,25 @@ def _names(settings: SourceSettings) -> list[str]:
     return [f"{task}_{split}.json" for task, split in settings.annotation_files]
 
 
-def _in_place(settings: SourceSettings) -> bool:
-    return bool(settings.folder) and settings.use == "in-place"
+@dataclass
+class _AnnotationFolder(Folder):
+    """A folder of annotation files, and files that the config itself names by other paths of this machine."""
+
+    stated: frozenset[str] = frozenset()
+
+    def _find(self, name: str) -> Found:
+        below = super()._find(name)
+        if name not in self.stated or below.status not in ("missing", "refused"):
+            return below  # never for a name that a file gave, such as that of a panoptic PNG
+        path = Path(name)
+        beside = Folder(path.parent, follow_links=self.follow_links, search=False).find([path.name])[path.name]
+        return below if beside.status == "missing" else beside
 
 
-def _folder(settings: SourceSettings) -> Folder:
-    return Folder(Path(settings.folder), search=False)
+def annotation_folder(settings: SourceSettings) -> Folder:
+    """Return the folder of a local source, which finds its annotation files under the names of `remote_names`."""
+    stated = frozenset(path for files in settings.files.values() for path in files.values())
+    return _AnnotationFolder(Path(settings.folder), follow_links=settings.follow_links, search=False, stated=stated)
 
 
 def _kept(job: Job) -> Path:
@@ -148,13 +143,13 @@ def _kept(job: Job) -> Path:
 
 
 def _store(job: Job, settings: SourceSettings, options: Options) -> Store:
-    remote_of = _remote_of(settings)
+    remote_of = remote_names(settings)
     whole = job.out / FOLDER / "whole"
     origins: list[Origin] = [
         RenamedOrigin(open_origin(origin, options.behaviour, whole), remote_of) for origin in settings.origins
     ]
-    if settings.folder:
-        origins.append(RenamedOrigin(FolderOrigin(_folder(settings), settings.use), remote_of))
+    if settings.is_local:
+        origins.append(RenamedOrigin(FolderOrigin(annotation_folder(settings), settings.use), remote_of))
     origins += _png_zips(settings, options, whole)
     if settings.preset:
         origins.append(PresetOrigin(preset(settings.preset), options.behaviour, whole))
@@ -308,9 +303,9 @@ def _zip_origin(
 def _link_in_place(
     job: Job, settings: SourceSettings, options: Options, names: list[str], pins: Mapping[str, Outcome]
 ) -> dict[str, Outcome]:
-    folder = _folder(settings)
+    folder = annotation_folder(settings)
     folder.check()
-    remote_of = _remote_of(settings)
+    remote_of = remote_names(settings)
     found = folder.find(remote_of(name) for name in names)
     for name in names:
         path = found[remote_of(name)].path
@@ -349,7 +344,7 @@ def _panoptic(
         if files[name].status != "ok":
             continue
         pngs = _png_names(job.out / name, split, _stems(job.selection))
-        if _in_place(settings):
+        if settings.in_place:
             result |= _pngs_in_place(job, settings, options, split, pngs, pins)
         else:
             result |= _fetch(job, settings, options, pngs, pins)
@@ -379,10 +374,14 @@ def _pngs_in_place(
 ) -> dict[str, Outcome]:
     where = settings.files.get(split, {}).get(PNGS, f"annotations/panoptic_{split}")
     pngs_of = f"panoptic_{split}"
-    folder = dataclasses.replace(_folder(settings), images={pngs_of: where})
-    if not (Path(settings.folder) / where).is_dir():
+    folder = dataclasses.replace(annotation_folder(settings), images={pngs_of: where})
+    try:
+        whole = folder.whole_split(pngs_of)
+    except CocomineError:
+        whole = None
+    if whole is None:
         return {png: Outcome(png, "missing", f"folder: no {where}/") for png in pngs}
-    point(job.out / pngs_of, Path(settings.folder) / where)
+    point(job.out / pngs_of, whole)
     return InPlace(job.out, folder, options, "annotations").prove(folder.find(pngs), pins)
 
 

@@ -1,8 +1,9 @@
 """The whole of sync_images: a selection in, files in the store, a lock out."""
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 from cocomine.base.errors import CocomineError
@@ -13,7 +14,9 @@ from cocomine.sources.store import Options, Store
 from cocomine.transfer.finding import Folder
 from cocomine.transfer.folder import FolderOrigin
 from cocomine.transfer.lacking import failures_beside, report_lacking
+from cocomine.transfer.ledger import FOLDER
 from cocomine.transfer.names import plain
+from cocomine.transfer.origins import Origin, RenamedOrigin, open_origin
 from cocomine.transfer.pins import add_pins, how_to_accept, is_changed, read_pins
 from cocomine.transfer.records import Outcome
 
@@ -77,16 +80,29 @@ def sync_images(job: Job, settings: StoreSettings, options: Options) -> None:
 
 def _open(job: Job, settings: StoreSettings, options: Options, rows: Sequence[Selected]) -> Store | InPlace:
     """Return the store that the settings describe: a folder used in place, or origins that fill a folder of our own."""
-    if not settings.folder:
-        return Store(job.store, settings, options)
-    folder = Folder(
-        Path(settings.folder),
-        splits=frozenset(job.splits),
-        split_of={row.store_path: row.split for row in rows},
+    if settings.is_local:
+        folder = image_folder(settings, job.splits, {row.store_path: row.split for row in rows})
+        if settings.in_place:
+            return InPlace(job.store, folder, options)
+        return Store(job.store, settings, options, [FolderOrigin(folder, settings.use)])
+    whole = job.store / FOLDER / "whole"
+    origins: list[Origin] = [open_origin(origin, options.behaviour, whole) for origin in settings.origins]
+    if settings.images:
+        origins = [RenamedOrigin(origin, partial(_place_of, settings.images)) for origin in origins]
+    return Store(job.store, settings, options, origins)
+
+
+def image_folder(settings: StoreSettings, splits: Iterable[str], split_of: Mapping[str, str] | None = None) -> Folder:
+    """Return the folder of a local store, which finds its images; `splits` and `split_of` as for `Folder`."""
+    return Folder(
+        Path(settings.folder), settings.images, frozenset(splits), split_of or {}, follow_links=settings.follow_links
     )
-    if settings.use == "in-place":
-        return InPlace(job.store, folder, options)
-    return Store(job.store, settings, options, [FolderOrigin(folder, settings.use)])
+
+
+def _place_of(images: Mapping[str, str], name: str) -> str:
+    """Return where an origin has an image whose split's folder is not called as the split."""
+    split, _, rest = name.partition("/")
+    return f"{images[split].strip('/')}/{rest}" if split in images else name
 
 
 def _is_fatal(outcome: Outcome, record_missing: bool) -> bool:
@@ -125,11 +141,11 @@ def _complain(job: Job, outcomes: list[Outcome], fatal: list[Outcome], hints: Se
 
 def _remedies(fatal: Sequence[Outcome], hints: Sequence[str]) -> list[str]:
     """Return what else can be done: of failures another try, of images that are nowhere the policies that go on."""
-    again = "run it again: what has arrived is kept. Add another origin to the store"
+    again = "run it again: what has arrived is kept. Add another origin to the store."
     result = [] if hints or not any(outcome.status == "failed" for outcome in fatal) else [again]
     if all(outcome.status == "missing" for outcome in fatal):
         result.append(
-            "to go on without them, write policy: {image-missing: quarantine} into the subset, or refill: true to take "
+            "To go on without them, write policy: {image-missing: quarantine} into the subset, or refill: true to take "
             "other images in their place (by hand: --missing record)"
         )
     return result

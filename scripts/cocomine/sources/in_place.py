@@ -37,9 +37,9 @@ class InPlace:
         self.folder = folder
         self.options = options
         self.what = what
+        where = ", ".join(dict.fromkeys(folder.images.values())) or folder.root
         self.hints = [
-            f"look whether {'the folders of images' if folder.images else folder.root} hold what the annotations name: "
-            "files are looked for by their names, and by the end of their names"
+            f"look whether the images lie in {where}: they are looked for by their names, and by the ends of these."
         ]
         self.ledger = Ledger(root / FOLDER / "ledger.jsonl")
 

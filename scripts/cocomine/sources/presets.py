@@ -36,6 +36,7 @@ class Preset:
     splits: tuple[str, ...]
     images: tuple[str, ...]
     files: tuple[PresetFile, ...]
+    categories: tuple[str, ...] = ()
 
     def file(self, task: str, split: str) -> PresetFile | None:
         """Return the row of one task and split; `panoptic_pngs` is a task here."""
@@ -43,27 +44,24 @@ class Preset:
 
 
 @functools.cache
-def _table() -> dict[str, Preset]:
+def presets() -> dict[str, Preset]:
+    """Return the rows of presets.json by name."""
     table = read_json(TABLE)
     archives = table["archives"]
-    presets = {}
+    result = {}
     for name, row in table["presets"].items():
         files = tuple(
             PresetFile(task, split, member, **archives[archive]) for task, split, archive, member in row["files"]
         )
         images = tuple(row["images"])
-        presets[name] = Preset(name, row["description"], tuple(row["splits"]), images, files)
-    return presets
+        categories = tuple(table["categories"].get(row.get("categories"), ()))
+        result[name] = Preset(name, row["description"], tuple(row["splits"]), images, files, categories)
+    return result
 
 
 def preset(name: str) -> Preset:
     """Return the preset called `name`. Raises CocomineError with the known names when there is none."""
-    presets = _table()
-    if name not in presets:
-        raise CocomineError(f"preset: unknown name {name!r}", f"choose from {', '.join(sorted(presets))}")
-    return presets[name]
-
-
-def preset_names() -> list[str]:
-    """Return the names of all presets, sorted."""
-    return sorted(_table())
+    known = presets()
+    if name not in known:
+        raise CocomineError(f"preset: unknown name {name!r}", f"choose from {', '.join(sorted(known))}")
+    return known[name]

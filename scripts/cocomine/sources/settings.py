@@ -13,12 +13,17 @@ from cocomine.synthetic.settings import SyntheticSettings
 from cocomine.transfer.settings import OriginSettings
 
 Task = Literal["instances", "captions", "person_keypoints", "panoptic", "stuff"]
+ONLY_SPLIT = "all"
+"""The split of a source whose `annotations` is one file."""
+
 NO_PLACE = "neither origins nor folder nor preset"
 PLACE = "write origins: [gs://bucket/prefix], folder: /path/of/coco, or preset: coco2017"
 
 
 class _Places(Section, frozen=True):
-    PLACES: ClassVar[frozenset[str]] = frozenset({"origins", "folder", "use"})
+    PLACES: ClassVar[frozenset[str]] = frozenset(
+        {"origins", "folder", "use", "images", "annotations", "files", "follow_links"}
+    )
 
     stated_origins: Annotated[
         tuple[Text | OriginSettings, ...],
@@ -45,10 +50,23 @@ class _Places(Section, frozen=True):
     preset: Annotated[
         str,
         says(
-            "A public data set whose places are known: coco2017, coco2014 or sama-coco; origins or folder take "
-            "precedence."
+            "A public data set whose places are known: coco2017, coco2014, sama-coco, lvis-v1 or coco-rem; origins or "
+            "folder take precedence."
         ),
     ] = ""
+
+    follow_links: Annotated[
+        bool,
+        says(
+            "Whether links are followed that lead out of the folder. In somebody else's folder a link may name any "
+            "file of this machine, so by default its image is set aside, and an annotation file refused."
+        ),
+    ] = False
+
+    @property
+    def is_local(self) -> bool:
+        """Whether the files lie in folders of this machine that are named as such."""
+        return not (self.stated_origins or self.preset)
 
     @property
     def origins(self) -> tuple[OriginSettings, ...]:
@@ -76,6 +94,24 @@ class StoreSettings(_Places, frozen=True):
 
     SECTION: ClassVar[str] = "store"
 
+    images: Annotated[
+        dict[FileNamePart, Text],
+        says(
+            "Where the images of a split lie when not in {split}/ or images/{split}/: {train: images, val: images}. "
+            "From the folder or origin, or from the working directory. A source's own `images` says the same."
+        ),
+    ] = msgspec.field(default={})
+
+    @property
+    def is_local(self) -> bool:
+        """Whether the images lie in folders of this machine that are named as such."""
+        return bool(self.folder) or (bool(self.images) and super().is_local)
+
+    @property
+    def in_place(self) -> bool:
+        """Whether the images stay where they lie, in folders that are somebody else's."""
+        return self.is_local and self.use == "in-place"
+
     @property
     def origins(self) -> tuple[OriginSettings, ...]:
         """The places asked in turn for each image; the preset's where no other place is given."""
@@ -86,7 +122,7 @@ class StoreSettings(_Places, frozen=True):
     def problems(self) -> Iterator[Problem]:
         """No place at all, or two."""
         yield from super().problems()
-        if not (self.stated_origins or self.folder or self.preset):
+        if not (self.stated_origins or self.folder or self.preset or self.images):
             yield Problem("", NO_PLACE, PLACE)
 
 
@@ -126,6 +162,23 @@ class SourceSettings(_Places, frozen=True):
             "some splits have; panoptic_pngs names the folder or zip of the PNGs."
         ),
     ] = msgspec.field(default={}, name="files")
+    annotations: Annotated[
+        str | dict[FileNamePart, str | FilesOfSplit],
+        says(
+            "The annotation files in short: one file, which becomes the split `all`, or a file for each split, "
+            "{train: train.json, val: val.json}, of the first of `tasks`; "
+            "{train: {instances: a.json, captions: b.json}} names several. From the folder or origin, or from the "
+            "working directory."
+        ),
+    ] = ""
+    images: Annotated[
+        str | dict[FileNamePart, Text],
+        says(
+            "Where the images lie: one folder for all splits, or a folder for each, {train: images, val: images}; from "
+            "the store's folder or origin, or from the working directory. Below it an image is found by its file_name, "
+            "or by the longest end of that which one file alone has. With `annotations` the source needs no store."
+        ),
+    ] = ""
     synthetic: Annotated[
         SyntheticSettings | None,
         says("A demo source: a bucket of COCO's shape that is drawn from a seed; it takes no other key."),
@@ -134,18 +187,42 @@ class SourceSettings(_Places, frozen=True):
     @property
     def files(self) -> dict[str, dict[str, str]]:
         """Where files lie in the origin, {split: {task: path, panoptic_pngs: folder or zip}}, if not as usual."""
-        return {split: files.as_mapping() for split, files in self.files_of.items()}
+        result = {split: files.as_mapping() for split, files in self.files_of.items()}
+        for split, stated in self._stated_annotations.items():
+            files: dict[str, str] = {self.tasks[0]: stated} if isinstance(stated, str) else stated.as_mapping()
+            result[split] = {**result.get(split, {}), **files}
+        return result
+
+    @property
+    def _stated_annotations(self) -> dict[str, str | FilesOfSplit]:
+        if isinstance(self.annotations, str):
+            return {ONLY_SPLIT: self.annotations} if self.annotations else {}
+        return self.annotations
+
+    @property
+    def images_of(self) -> dict[str, str]:
+        """Where the images of each split lie, if not as usual."""
+        if isinstance(self.images, str):
+            return dict.fromkeys(self.splits, self.images) if self.images else {}
+        return self.images
+
+    @property
+    def in_place(self) -> bool:
+        """Whether the annotation files stay where they lie."""
+        return self.is_local and self.use == "in-place"
 
     @property
     def splits(self) -> tuple[str, ...]:
         """The splits wanted."""
-        return self.stated_splits or (preset(self.preset).splits if self.preset else tuple(self.files_of))
+        named = dict.fromkeys([*self.files_of, *self._stated_annotations])
+        return self.stated_splits or (preset(self.preset).splits if self.preset else tuple(named))
 
     @property
     def annotation_files(self) -> tuple[tuple[str, str], ...]:
         """The files that are wanted, as (task, split): every task of every split, and what `files` names besides."""
         named = ((task, split) for split, tasks in self.files.items() for task in tasks if task in TASKS)
-        everywhere = ((task, split) for split in self.splits for task in self.tasks)
+        spoken_for = self._stated_annotations
+        everywhere = ((task, split) for split in self.splits for task in self.tasks if split not in spoken_for)
         return tuple(dict.fromkeys([*everywhere, *named]))
 
     def problems(self) -> Iterator[Problem]:
@@ -159,8 +236,13 @@ class SourceSettings(_Places, frozen=True):
         yield from super().problems()
         if not (self.preset or self.splits):
             yield Problem("splits", "missing", "name them, for example splits: [train2017, val2017]")
-        if not (self.stated_origins or self.folder or self.preset):
-            yield Problem("", NO_PLACE, PLACE)
+        if not (self.stated_origins or self.folder or self.preset or self.annotations):
+            yield Problem("", f"{NO_PLACE}, and no annotations", f"{PLACE}, or annotations: my.json, images: my/images")
+        if isinstance(self.annotations, dict) and not self.tasks:
+            yield Problem("tasks", "no task", "leave it out, or name one")
+        for split in self.images if isinstance(self.images, dict) else ():
+            if split not in self.splits:
+                yield Problem(f"images.{split}", "no such split", f"the splits are {', '.join(self.splits)}")
 
 
 _PLAIN = SourceSettings().as_mapping()

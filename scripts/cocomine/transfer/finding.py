@@ -49,7 +49,7 @@ class Found:
 
 
 NOTHING = Found("missing", None, "no such file")
-OUTSIDE = "a link that leads out of the folder, which is not followed"
+OUTSIDE = "a link that leads out of the folder (follow_links is false)"
 
 
 @dataclass(frozen=True)

@@ -8,6 +8,8 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol, runtime_checkable
 
+import msgspec
+
 from cocomine.base.errors import CocomineError
 from cocomine.base.files import atomic_path
 from cocomine.base.progress import Progress
@@ -238,7 +240,7 @@ class SplitOrigin:
     def _part(self, split: str) -> Place:
         if split not in self._parts:
             url = self.settings.url.replace("{split}", urllib.parse.quote(split))
-            self._parts[split] = self._opener(replace(self.settings, url=url))
+            self._parts[split] = self._opener(msgspec.structs.replace(self.settings, url=url))
         return self._parts[split]
 
     def holder(self, name: str) -> tuple[Place, str]:
@@ -252,3 +254,21 @@ class SplitOrigin:
             groups.setdefault(want.name.partition("/")[0], []).append(want)
         for split, members in groups.items():
             yield from all_or_reason(self._part(split), members, target)
+
+
+class RenamedOrigin:
+    """An origin in which our names stand under others, which `remote_of` gives."""
+
+    def __init__(self, origin: Origin, remote_of: Callable[[str], str]) -> None:
+        self.origin = origin
+        self.label = origin.label
+        self._remote_of = remote_of
+
+    def holder(self, name: str) -> tuple[Place, str] | None:
+        """Where the origin would keep it, under the origin's name."""
+        return holder_of(self.origin, self._remote_of(name))
+
+    def fetch(self, wants: Iterable[Want], target: Target) -> Iterator[Outcome]:
+        """Fetch under the origin's names."""
+        renamed = (msgspec.structs.replace(want, remote=self._remote_of(want.name)) for want in wants)
+        return self.origin.fetch(renamed, target)

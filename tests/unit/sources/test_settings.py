@@ -2,7 +2,7 @@ from typing import Any
 
 import pytest
 from cocomine.base.errors import CocomineError, without_secrets
-from cocomine.sources.presets import preset, preset_names
+from cocomine.sources.presets import preset, presets
 from cocomine.sources.settings import SourceSettings, StoreSettings
 from cocomine.transfer.origins import public_label
 
@@ -42,14 +42,20 @@ def test_what_is_wrong_in_a_source_is_named(section: dict[str, Any], said: str) 
     assert said in caught.value.message
 
 
+PUBLIC = (
+    "https://s3.amazonaws.com/", "https://sama-documentation-assets.s3.amazonaws.com/",
+    "https://dl.fbaipublicfiles.com/LVIS/", "https://storage.googleapis.com/cocorem/",
+)  # fmt: skip
+
+
 def test_presets_carry_every_task_and_only_live_https_origins() -> None:
-    assert preset_names() == ["coco2014", "coco2017", "sama-coco"]
+    assert sorted(presets()) == ["coco-rem", "coco2014", "coco2017", "lvis-v1", "sama-coco"]
     for split in ("train2017", "val2017"):
         for task in ("instances", "captions", "person_keypoints", "stuff", "panoptic", "panoptic_pngs"):
             assert preset("coco2017").file(task, split) is not None
-    for name in preset_names():
+    for name in presets():
         for url in (*preset(name).images, *(file.url for file in preset(name).files)):
-            assert url.startswith(("https://s3.amazonaws.com/", "https://sama-documentation-assets.s3.amazonaws.com/"))
+            assert url.startswith(PUBLIC)
     assert SourceSettings.from_mapping({"preset": "sama-coco"}).splits == ("train2017", "val2017")
 
 

@@ -1,0 +1,84 @@
+"""What a config names that must be there before a build: folders, annotation files, lists. A dry run asks it too."""
+
+import difflib
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from cocomine.base.errors import CocomineError
+from cocomine.configuration.plan import Plan, Source
+from cocomine.sources.annotations import annotation_folder, remote_names
+from cocomine.sources.images import image_folder
+from cocomine.sources.presets import preset
+
+
+@dataclass(frozen=True)
+class Mistake:
+    """What is wrong in a config, and the remedy."""
+
+    message: str
+    hint: str = ""
+
+
+def mistakes_on_disk(plan: Plan) -> list[Mistake]:
+    """Return what the config names that is not there: folders, annotation files, lists, files of a preset."""
+    result: list[Mistake] = []
+    for source in plan.used_sources:
+        if source.synthetic is None:
+            result += list(_of_annotations(source)) or _of_images(source)
+    for subset in plan.subsets.values():
+        result += [
+            Mistake(f"subsets.{subset.name}: the list {path} is not there", "give its path from the working directory")
+            for path in (*subset.lists, *subset.split_lists)
+            if not Path(path).is_file()
+        ]
+    return list(dict.fromkeys(result))
+
+
+def _of_annotations(source: Source) -> Iterator[Mistake]:
+    settings, where = source.settings, f"sources.{source.name}"
+    if settings.preset and not settings.origins and not settings.folder:
+        row = preset(settings.preset)
+        known = sorted({(task, split) for task, split in ((file.task, file.split) for file in row.files)})
+        for task, split in source.files:
+            if row.file(task, split) is None:
+                shown = ", ".join(f"{one} of {other}" for one, other in known)
+                yield Mistake(f"{where}: preset {settings.preset} has no {task} of {split}", f"it has {shown}")
+        return
+    if not settings.is_local:
+        return
+    folder = annotation_folder(settings)
+    try:
+        folder.check()
+    except CocomineError as error:
+        yield Mistake(f"{where}: {error.message}", error.hint)
+        return
+    remote = remote_names(settings)
+    names = {f"{task}_{split}.json": (task, split) for task, split in source.files}
+    found = folder.find(remote(name) for name in names)
+    for name, (task, split) in names.items():
+        item = found[remote(name)]
+        if item.path is None:
+            yield Mistake(
+                f"{where}: {task} of {split}: {remote(name)}: {item.reason}",
+                nearest_of(remote(name), _json_below(folder.root)) or "say where it lies: annotations: {SPLIT: FILE}",
+            )
+
+
+def _json_below(root: Path) -> list[str]:
+    return [str(path.relative_to(root)) for path in sorted([*root.glob("*.json"), *root.glob("*/*.json")])[:200]]
+
+
+def _of_images(source: Source) -> Iterator[Mistake]:
+    settings = source.store.settings
+    if settings.is_local:
+        try:
+            image_folder(settings, source.splits).check()
+        except CocomineError as error:
+            yield Mistake(f"stores.{source.store.name}: {error.message}", error.hint)
+
+
+def nearest_of(name: str, known: Iterable[str]) -> str:
+    """Return a question that names what may have been meant; empty where nothing is near."""
+    close = difflib.get_close_matches(name, list(known), n=3, cutoff=0.5)
+    return f"did you mean {' or '.join(map(repr, close))}?" if close else ""

@@ -1,0 +1,79 @@
+"""check_config: every mistake at once, in seconds, and what a config would give."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import yaml
+from cocomine.annotations.build import build_index
+from helpers.own_data import coco, lay
+from helpers.sync import Result, script
+
+
+def check(work: Path, config: dict[str, Any] | str) -> Result:
+    """Check a config in the working directory `work`."""
+    text = config if isinstance(config, str) else yaml.safe_dump(config)
+    (work / "my.yaml").write_text(text, encoding="utf-8")
+    return script("check_config.py", work / "my.yaml", "--directory", work, timeout=60)
+
+
+def test_every_mistake_is_named_at_once(tmp_path: Path) -> None:
+    lay(tmp_path, {"data/annotations/instances_train.json": coco(["1.jpg"])}, ["data/train/1.jpg"])
+    config = {
+        "stores": {"gone": {"folder": "nowhere"}, "own": {"folder": "data"}},
+        "sources": {
+            "own": {"splits": ["train"]},
+            "typo": {"store": "own", "splits": ["trian"]},
+            "far": {"store": "gone", "splits": ["val"]},
+            "public": {"store": "own", "preset": "coco2017", "splits": ["val2018"]},
+        },
+        "subsets": {
+            "a": {"source": "own", "categories": ["leave"]},
+            "b": {"source": "typo"},
+            "c": {"source": "far"},
+            "d": {"source": "public", "categories": ["girafe"]},
+            "e": {"source": "own", "catgories": ["leaf"]},
+            "f": {"source": "nobody"},
+            "g": {"source": "own", "exclude_images": "no-such.txt"},
+            "h": {"source": "own", "categories": ["leaf"]},
+        },
+    }
+    result = check(tmp_path, config)
+    assert result.code == 1
+    for said in (
+        "'leave'", "did you mean 'leaf'", "instances_trian.json", "did you mean 'annotations/instances_train.json'",
+        "nowhere: no such folder", "preset coco2017 has no instances of val2018", "'girafe'", "'giraffe'",
+        "'catgories'", "no source is called 'nobody'", "no-such.txt", "8 mistakes",
+    ):  # fmt: skip
+        assert said in result.err + result.out, said
+    assert "subset h: all its categories are there" in result.out
+
+
+def test_a_sound_config_is_counted_where_its_index_is_there(tmp_path: Path) -> None:
+    lay(tmp_path, {"my.json": coco(["1.jpg", "2.jpg"])}, ["pics/1.jpg", "pics/2.jpg"])
+    config = {"sources": {"own": {"annotations": "my.json", "images": "pics"}}, "subsets": {"leaves": {}}}
+    before = check(tmp_path, config).ok()
+    assert "1 annotation file used where they are" in before.out
+    assert "no mistakes" in before.out
+    build_index(tmp_path / "my.json", "instances", "all", tmp_path / "data/annotations/own/index/instances_all")
+    assert "subset leaves: 2 images, 2 objects" in check(tmp_path, config).ok().out
+
+
+def test_a_key_that_stands_twice_and_a_yaml_mistake_are_named_by_line(tmp_path: Path) -> None:
+    twice = check(tmp_path, "subsets:\n  a: {}\n  b: {}\n  a: {}\n")
+    assert twice.code == 1
+    assert "'a' stands twice, in line 2 and in line 4" in twice.err
+    broken = check(tmp_path, "subsets:\n  a: [1\n")
+    assert broken.code == 1
+    assert "my.yaml, line 3" in broken.err
+
+
+def test_what_new_config_writes_is_a_config_without_mistakes(tmp_path: Path) -> None:
+    lay(tmp_path, {"set/train.json": coco(["1.jpg"]), "set/val.json": coco(["2.jpg"])}, ["set/p/1.jpg", "set/p/2.jpg"])
+    script("new_config.py", tmp_path / "set", "--out", tmp_path / "my.yaml").ok()
+    checked = script("check_config.py", tmp_path / "my.yaml", "--directory", tmp_path).ok()
+    assert "no mistakes" in checked.out
+    again = script("new_config.py", tmp_path / "set", "--out", tmp_path / "my.yaml")
+    assert again.code == 1
+    assert "is there already" in again.err
+    assert json.dumps(yaml.safe_load((tmp_path / "my.yaml").read_text())).count(str(tmp_path / "set")) == 3
