@@ -18,8 +18,8 @@ import numpy as np
 sys.path.insert(0, str(Path(__file__).resolve().parents[2] / "scripts"))
 
 from cocomine.splits.groups import group
+from cocomine.splits.near_duplicates import find_pairs
 from cocomine.splits.settings import SplitSettings
-from cocomine.splits.twins import find_pairs
 
 
 def pictures(count: int) -> tuple[np.ndarray, np.ndarray]:

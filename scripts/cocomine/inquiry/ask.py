@@ -50,7 +50,7 @@ def subset_of_config(path: Path, name: str) -> tuple[SubsetSettings, str]:
     except OSError as error:
         raise CocomineError(f"{path}: {error.strerror or error}", "give the path of a config file") from error
     except yaml.YAMLError as error:
-        raise CocomineError(f"{path}: not YAML: {error}", "mend the file") from error
+        raise CocomineError(f"{path}: not YAML: {error}", "correct the file") from error
     subsets = content.get("subsets") if isinstance(content, Mapping) else None
     if not isinstance(subsets, Mapping) or not isinstance(subsets.get(name), Mapping):
         known = list(map(str, subsets)) if isinstance(subsets, Mapping) else []

@@ -50,7 +50,7 @@ def count_expression(text: str, index_dir: Path, splits: Sequence[str] = ()) -> 
     classes = {term: _classes(term, source) for term, _ in terms(node)}
     images_bad, annotations_bad = quarantined_by_policy(source, query)
     funnel = Funnel(source.image_row, source.class_of, source.images.rows, [item.name for item in source.categories])
-    funnel.apply("records", "records in order", images=~images_bad, annotations=~annotations_bad)
+    funnel.apply("records", "valid records", images=~images_bad, annotations=~annotations_bad)
     judge = _Judge(source, funnel, classes)
     parts = node.parts if isinstance(node, And) else (node,)
     for part in parts:

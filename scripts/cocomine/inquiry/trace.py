@@ -44,7 +44,7 @@ class Verdict:
     `outcome` is kept, repaired, quarantined or left out. `clause` is the clause of the query that left it out and `why`
     the figures that decided; `reason` and `detail` are those of quarantine.tsv or repairs.tsv; `before` and `after` the
     values that a repair changed. `returned` names the clause that took an image back which `clause` had left out.
-    `side` is the side of the split, `label` the label in masks.
+    `split` is train or val, `label` the label in masks.
     """
 
     kind: str
@@ -63,7 +63,7 @@ class Verdict:
     after: dict[str, Any] | None = None
     returned: str = ""
     role: str = ""
-    side: str = ""
+    split: str = ""
     label: int | None = None
 
 
@@ -198,7 +198,7 @@ class Trace:
                 about["clause"] = self.funnel.steps[first].clause
                 about["why"] = self.explainer.why_image(first, row)
                 about["returned"] = "negatives" if number < 0 else "refill"
-            about |= {"role": written["role"], "side": self._side(key[0])}
+            about |= {"role": written["role"], "split": self._split_of(key[0])}
             return Verdict(**about, **self._repair("image", "instances", source, row))
         spare = any(line["role"] == SPARE for line in self.selected.starting(*key, name))
         about |= {"role": SPARE} if spare else {}
@@ -224,7 +224,7 @@ class Trace:
         image_id = int(source.image_ids[owner])
         written = next(self.images.starting(image_id, split), None)
         if written is not None and self.selection.objects.written[row]:
-            about |= {"role": written["role"], "side": self._side(image_id)}
+            about |= {"role": written["role"], "split": self._split_of(image_id)}
             about["label"] = self._labels.get(str(int(table["category_id"][row])))
             return Verdict(**about, **self._repair("annotation", "instances", source, row))
         number = int(self._annotation_steps[row])
@@ -263,7 +263,7 @@ class Trace:
             record = table["record"]
             splits = np.arange(table.rows) >= table.starts[int(table.split_of(np.array([row]))[0])]
             lead = int(np.flatnonzero((record == record[row]) & splits)[0])
-        about |= {"role": image.role, "side": image.side}
+        about |= {"role": image.role, "split": image.split}
         return Verdict(**about, **self._repair(kind, task, other, lead))
 
     def _object_away(self, row: int, cls: int, other: Source) -> tuple[str, str] | None:
@@ -321,7 +321,7 @@ class Trace:
         path = self.subset_dir / "split.tsv"
         return Lines(path) if path.is_file() else None
 
-    def _side(self, image_id: int) -> str:
+    def _split_of(self, image_id: int) -> str:
         line = next(self._split_lines.starting(image_id), None) if self._split_lines is not None else None
         return line["split"] if line is not None else ""
 
@@ -427,7 +427,7 @@ def sentence(verdict: Verdict) -> str:
         return f"{head} by the clause '{verdict.clause}': {verdict.why}{spare}"
     if verdict.outcome == QUARANTINED:
         return f"{head}: {verdict.reason}" + (f" ({verdict.detail})" if verdict.detail else "")
-    where = [f"{verdict.side} side" if verdict.side else "", f"label {verdict.label}" if verdict.label else ""]
+    where = [f"{verdict.split} split" if verdict.split else "", f"label {verdict.label}" if verdict.label else ""]
     where += [verdict.role] if verdict.kind == "image" else []
     tail = ", ".join(filter(None, where))
     line = head + (f" ({tail})" if tail else "")

@@ -288,5 +288,5 @@ def _stop(source: Source, table: Any, row: int, kind: str, reason: str, detail: 
     return CocomineError(
         f"{split.source_file}: {kind} {int(table['id'][row])} has the reason {reason} ({detail}), for which "
         "policy says stop",
-        f"repair the file, or set policy: {{{reason}: quarantine}}",
+        f"correct the file, or set policy: {{{reason}: quarantine}}",
     )

@@ -2,7 +2,7 @@
 
 The word is the method's: COCO's classes share images with one another, and mining isolates some. *Before* counts all
 images of the source, *after* the images of the subset; both look at every usable annotation of the source, whether the
-subset writes it or not, since what is not annotated any more is in the picture all the same.
+subset writes it or not, since what is not annotated any more is in the image all the same.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from cocomine.base.files import atomic_path
 from cocomine.mining.arrays import Array, Mask
 from cocomine.mining.clauses import Pairs
 
-# The picture shows the wanted classes against at most this many others: more cannot be read.
+# The figure shows the wanted classes against at most this many others: more cannot be read.
 OTHERS_SHOWN = 20
 WANTED_SHOWN = 40
 
@@ -51,7 +51,7 @@ def document(matrix: Array, rows: Sequence[int], names: Sequence[str]) -> dict[s
 
 
 def shown(before: Mapping[str, Any]) -> tuple[list[str], list[str]]:
-    """Choose the picture's rows and columns: wanted classes, then the others that share most images."""
+    """Choose the figure's rows and columns: wanted classes, then the others that share most images."""
     wanted = sorted(before, key=lambda name: (-before[name]["images"], name))[:WANTED_SHOWN]
     total: dict[str, int] = {}
     for name in wanted:
@@ -87,8 +87,8 @@ def draw(before: Mapping[str, Any], after: Mapping[str, Any], path: Path) -> Non
         for axis, matrix, title in zip(axes, (before, after), ("source", "subset"), strict=True):
             _panel(axis, shares(matrix, rows, columns), matrix, rows, columns, title)
         figure.suptitle("Of the images with a class (row), percent that also hold another (column)")
-        picture = axes[0].images[0]
-        figure.colorbar(picture, ax=axes, shrink=0.6, label="% of the row's images")
+        cells = axes[0].images[0]
+        figure.colorbar(cells, ax=axes, shrink=0.6, label="% of the row's images")
         with atomic_path(path) as temporary:
             figure.savefig(temporary, format="png", metadata={"Software": None})
 

@@ -155,7 +155,7 @@ def write_attribution(path: Path, source: Source, rows: Rows, licences: Mapping[
 def _attribution_lines(source: Source, rows: Rows, licences: Mapping[int, Licence]) -> Iterator[str]:
     yield "# Attribution"
     yield ""
-    yield "The photographs of this subset belong to those who took them. Each is listed with a link to it and its"
+    yield "The images of this subset belong to those who took them. Each is listed with a link to it and its"
     yield "licence, as the annotation file states them. The annotations have a licence of their own."
     images = source.images
     numbers = images["license"][rows]
@@ -173,8 +173,8 @@ def _attribution_lines(source: Source, rows: Rows, licences: Mapping[int, Licenc
         yield ""
         names = source.file_names(chosen)
         flickr, coco = images.texts("flickr_url", chosen), images.texts("coco_url", chosen)
-        for name, photograph, copy in zip(names, flickr, coco, strict=True):
-            link = photograph or copy
+        for name, image, copy in zip(names, flickr, coco, strict=True):
+            link = image or copy
             yield f"- {_plain(name)}: " + (f"<{_plain(link)}>" if link else "no link stated")
 
 

@@ -190,7 +190,7 @@ def stopped(where: str, kind: str, identity: int, reason: str, detail: str = "",
     return CocomineError(
         f"{where}: {kind} {identity} has the reason {reason}{f' ({detail})' * bool(detail)}, for which policy says stop"
         + f" ({count} such {kind}s)" * (count > 1),
-        f"mend the file, or set policy: {{{reason}: quarantine}}",
+        f"correct the file, or set policy: {{{reason}: quarantine}}",
     )
 
 

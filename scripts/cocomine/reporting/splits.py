@@ -117,8 +117,8 @@ def _audit_facts(audit: Mapping[str, Any] | None) -> Facts:
         ("Groups of near-duplicates kept in one split", len(groups)),
         ("Images in groups of near-duplicates", sum(len(group["images"]) for group in groups)),
         ("Likenesses cut, so that chains of near-duplicates stay small", len(audit["cut_links"])),
-        ("Likenesses across the two splits", len(audit["links_across_sides"])),
-        ("Images that went with a near-duplicate against the rule", len(audit["moved_with_a_twin"])),
+        ("Likenesses across the two splits", len(audit["links_across_splits"])),
+        ("Images that went with a near-duplicate against the rule", len(audit["moved_with_a_near_duplicate"])),
         (
             f"Images that would have changed split had {stability.get('later')} of the others been added later",
             stability.get("moved") if stability.get("later") else None,

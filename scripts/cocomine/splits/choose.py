@@ -94,41 +94,41 @@ def balance(
     """Choose groups for val such that every label has about `share` of its images there, `target` images in all.
 
     `sizes` (g,) and `labels` (g, c), the number of images of each group that hold each label, stand in the order of a
-    hash. First the rarest label's groups are dealt out, then the next, each to the side that still lacks most of it
+    hash. First the rarest label's groups are dealt out, then the next, each to the split that still lacks most of it
     (iterative stratification: Sechidis, Tsoumakas and Vlahavas 2011, "On the Stratification of Multi-Label Data").
     Then the number is made exact, or the nearest that can be reached, and groups are exchanged as long as that brings
     the shares nearer: the sum over labels of the squared deviation of the share. Sums are in a fixed order, so threads
     do not matter.
     """
-    side = _deal_out(sizes, labels, share, target)
+    in_val = _deal_out(sizes, labels, share, target)
     total = labels.sum(axis=0)
     weight = 1.0 / np.maximum(total, 1) ** 2
     wanted = share * total
     squares = np.einsum("gc,c->g", (labels * labels).astype(np.float64), weight)
     counts = labels.astype(np.float64)
-    excess = labels[side].sum(axis=0) - wanted
-    missing = target - int(sizes[side].sum())
+    excess = labels[in_val].sum(axis=0) - wanted
+    missing = target - int(sizes[in_val].sum())
     barred = np.zeros(len(sizes), dtype=bool)
     while missing != 0:
         # Move the group that fits and harms the balance least; where none fits, several have to change at once.
         into = missing > 0
         change = _change(counts, squares, excess * weight, 1.0 if into else -1.0)
-        fits = (side != into) & (sizes <= abs(missing)) & ~barred
+        fits = (in_val != into) & (sizes <= abs(missing)) & ~barred
         if not fits.any():
             break
         best = int(np.argmin(np.where(fits, change, np.inf)))
-        side[best], barred[best] = into, True
+        in_val[best], barred[best] = into, True
         excess += labels[best] * (1 if into else -1)
         missing += -int(sizes[best]) if into else int(sizes[best])
-    _reach(side, sizes, labels, counts, squares, excess, weight, target)
+    _reach(in_val, sizes, labels, counts, squares, excess, weight, target)
     for _ in range(rounds):
-        if not _exchange(side, sizes, labels, counts, squares, excess, weight):
+        if not _exchange(in_val, sizes, labels, counts, squares, excess, weight):
             break
-    return side
+    return in_val
 
 
 def _reach(
-    side: NDArray[np.bool_],
+    in_val: NDArray[np.bool_],
     sizes: NDArray[np.int64],
     labels: NDArray[np.int64],
     counts: NDArray[np.float64],
@@ -141,15 +141,15 @@ def _reach(
     values, numbers = np.unique(sizes, return_counts=True)
     have = dict(zip(values.tolist(), numbers.tolist(), strict=True))
     wanted = nearest(list(have.items()), target, part=True)
-    if int(sizes[side].sum()) == wanted:
+    if int(sizes[in_val].sum()) == wanted:
         return
-    usual = {size: int((side & (sizes == size)).sum()) for size in have}
+    usual = {size: int((in_val & (sizes == size)).sum()) for size in have}
     for size, number in _counts_for(wanted, have, usual).items():
         into = number > usual[size]
         for _ in range(abs(number - usual[size])):
             change = _change(counts, squares, excess * weight, 1.0 if into else -1.0)
-            best = int(np.argmin(np.where((side != into) & (sizes == size), change, np.inf)))
-            side[best] = into
+            best = int(np.argmin(np.where((in_val != into) & (sizes == size), change, np.inf)))
+            in_val[best] = into
             excess += labels[best] * (1 if into else -1)
 
 
@@ -161,7 +161,7 @@ def _change(
 
 
 def _exchange(
-    side: NDArray[np.bool_],
+    in_val: NDArray[np.bool_],
     sizes: NDArray[np.int64],
     labels: NDArray[np.int64],
     counts: NDArray[np.float64],
@@ -170,15 +170,15 @@ def _exchange(
     weight: NDArray[np.float64],
 ) -> bool:
     """Exchange the group of val whose leaving helps most for the best one of the same size; False if nothing helps."""
-    leave = np.where(side, _change(counts, squares, excess * weight, -1.0), np.inf)
+    leave = np.where(in_val, _change(counts, squares, excess * weight, -1.0), np.inf)
     for out in np.argsort(leave, kind="stable")[:8].tolist():
-        if not side[out]:
+        if not in_val[out]:
             break
         after = excess - labels[out]
-        enter = np.where(~side & (sizes == sizes[out]), _change(counts, squares, after * weight, 1.0), np.inf)
+        enter = np.where(~in_val & (sizes == sizes[out]), _change(counts, squares, after * weight, 1.0), np.inf)
         best = int(np.argmin(enter))
         if leave[out] + enter[best] < -1e-12:
-            side[out], side[best] = False, True
+            in_val[out], in_val[best] = False, True
             excess += labels[best] - labels[out]
             return True
     return False
@@ -197,11 +197,11 @@ def _deal_out(sizes: NDArray[np.int64], labels: NDArray[np.int64], share: float,
     amounts = labels.tolist()
     left = [len(rows) for rows in members]
     done = [False] * groups
-    side = np.zeros(groups, dtype=bool)
+    in_val = np.zeros(groups, dtype=bool)
 
     def give(one: int, to_val: bool) -> None:
         done[one] = True
-        side[one] = to_val
+        in_val[one] = to_val
         which = 0 if to_val else 1
         room[which] -= int(sizes[one])
         for label in own[one]:
@@ -217,4 +217,4 @@ def _deal_out(sizes: NDArray[np.int64], labels: NDArray[np.int64], share: float,
     for one in range(groups):
         if not done[one]:
             give(one, int(sizes[one]) <= room[0])
-    return side
+    return in_val

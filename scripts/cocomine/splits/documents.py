@@ -9,7 +9,7 @@ import msgspec
 from cocomine.base.errors import CocomineError
 from cocomine.coco.writer import write_document
 
-SIDES = ("train", "val")
+SPLITS = ("train", "val")
 
 
 class _ImageKey(msgspec.Struct, gc=False):
@@ -63,27 +63,27 @@ def read(path: Path) -> Sliceable:
     )
 
 
-def write_slices(document: Sliceable, side_of: Mapping[int, str], paths: Mapping[str, Path]) -> dict[str, int]:
-    """Write the images of each side with their annotations, and return the number of annotations of each.
+def write_slices(document: Sliceable, split_of: Mapping[int, str], paths: Mapping[str, Path]) -> dict[str, int]:
+    """Write the images of each split with their annotations, and return the number of annotations of each.
 
-    Raises CocomineError when an image or an annotation's image is on no side: nothing is dropped silently.
+    Raises CocomineError when an image or an annotation's image is in no split: nothing is dropped silently.
     """
     counts = {}
-    strays = {image for image, _ in document.images if image not in side_of}
-    strays |= {image for image, _, _ in document.annotations if image not in side_of}
+    strays = {image for image, _ in document.images if image not in split_of}
+    strays |= {image for image, _, _ in document.annotations if image not in split_of}
     if strays:
         raise CocomineError(
             f"image {min(strays)} (and {len(strays) - 1} more) is in the subset's files but not in images.tsv",
             "the subset's files are not of one build: run snakemake again with --forcerun assemble_subset",
         )
-    for side in SIDES:
-        kept = [raw for image, _, raw in document.annotations if side_of[image] == side]
-        counts[side] = len(kept)
+    for split in SPLITS:
+        kept = [raw for image, _, raw in document.annotations if split_of[image] == split]
+        counts[split] = len(kept)
         write_document(
-            paths[side],
+            paths[split],
             None if document.info is None else bytes(document.info),
             None if document.licenses is None else bytes(document.licenses),
-            (raw for image, raw in document.images if side_of[image] == side),
+            (raw for image, raw in document.images if split_of[image] == split),
             kept,
             document.categories,
             document.extra,

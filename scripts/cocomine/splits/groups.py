@@ -1,14 +1,14 @@
-"""Groups of images that must stay on one side: the same photograph, the same file, near-duplicates."""
+"""Groups of images that must stay in one split: the same image, the same file, near-duplicates."""
 
 import re
 from collections.abc import Hashable, Iterable, Sequence
 from dataclasses import dataclass, field
 
-from cocomine.splits.twins import Pairs
+from cocomine.splits.near_duplicates import Pairs
 
 UNLIKE_BITS = 16
 
-# COCO_train2014_000000000009.jpg and 000000000009.jpg are one photograph, in whatever folder.
+# COCO_train2014_000000000009.jpg and 000000000009.jpg are one image, in whatever folder.
 _COCO_NAME = re.compile(r"^(?:COCO_(?:train|val|test|unlabeled)20\d\d_)?(\d{12})\.[A-Za-z]+$")
 
 
@@ -16,7 +16,7 @@ _COCO_NAME = re.compile(r"^(?:COCO_(?:train|val|test|unlabeled)20\d\d_)?(\d{12})
 class Link:
     """Why two images (rows `first` < `second`) belong together.
 
-    `why` is "same photograph", "same file" or "near-duplicate"; the last has bits of difference and similarity.
+    `why` is "same image", "same file" or "near-duplicate"; the last has bits of difference and similarity.
     """
 
     first: int
@@ -35,8 +35,8 @@ class Groups:
     cut: list[Link] = field(default_factory=list)
 
 
-def photograph(file_name: str) -> str:
-    """Return what names the photograph: COCO's number of it, whatever the year, or else the file name itself."""
+def image_name(file_name: str) -> str:
+    """Return what names the image: COCO's number of it, whatever the year, or else the file name itself."""
     name = file_name.replace("\\", "/").rsplit("/", 1)[-1]
     match = _COCO_NAME.match(name)
     return match.group(1) if match else file_name
@@ -44,7 +44,7 @@ def photograph(file_name: str) -> str:
 
 @dataclass(frozen=True)
 class Identity:
-    """What tells that two rows are one photograph: ids, names and content. Hashes are None where there is no file."""
+    """What tells that two rows are one image: ids, names and content. Hashes are None where there is no file."""
 
     image_id: int
     file_name: str
@@ -53,19 +53,19 @@ class Identity:
 
 
 def certain_links(rows: Sequence[Identity]) -> list[Link]:
-    """Return the links between rows of the same image id, the same photograph by name or the same file by content.
+    """Return the links between rows of the same image id, the same image by name or the same file by content.
 
-    COCO's name alone is no proof: other datasets number their files as COCO does. So photographs of one name whose
+    COCO's name alone is no proof: other datasets number their files as COCO does. So images of one name whose
     perceptual hashes differ by a quarter of their bits or more are taken for two.
     """
     links = []
     keys: list[tuple[str, list[Hashable]]] = [
-        ("same photograph", [row.image_id for row in rows]),
-        ("same photograph", [photograph(row.file_name) for row in rows]),
+        ("same image", [row.image_id for row in rows]),
+        ("same image", [image_name(row.file_name) for row in rows]),
         ("same file", [row.sha256 for row in rows]),
     ]
     for number, (why, values) in enumerate(keys):
-        # One name may stand for several photographs, so each that is unlike the others known of it is kept.
+        # One name may stand for several images, so each that is unlike the others known of it is kept.
         known: dict[Hashable, list[int]] = {}
         for row, value in enumerate(values):
             if value is None:
@@ -113,13 +113,13 @@ def group(rows: int, certain: Iterable[Link], pairs: Pairs | None, largest: int)
             join(one, other)
     if pairs is not None:
         columns = (pairs.first, pairs.second, pairs.distance, pairs.similarity)
-        twins = [Link(a, b, "near-duplicate", d, s) for a, b, d, s in zip(*map(_list, columns), strict=True)]
-        twins.sort(key=lambda link: (link.distance, -link.similarity, link.first, link.second))
-        for link in twins:
+        pairs_found = [Link(a, b, "near-duplicate", d, s) for a, b, d, s in zip(*map(_list, columns), strict=True)]
+        pairs_found.sort(key=lambda link: (link.distance, -link.similarity, link.first, link.second))
+        for link in pairs_found:
             one, other = root(link.first), root(link.second)
             if one != other and size[one] + size[other] <= largest:
                 join(one, other)
-        links += twins
+        links += pairs_found
     of = [root(row) for row in range(rows)]
     return Groups(
         of,

@@ -1,4 +1,4 @@
-"""Parting a subset: groups, sides, the sliced files, and the audit of what was done."""
+"""Splitting a subset: groups, train and val, the sliced files, and the audit of what was done."""
 
 import logging
 from collections.abc import Sequence
@@ -16,11 +16,11 @@ from cocomine.base.files import rank, read_table, write_json, write_table
 from cocomine.base.progress import Progress
 from cocomine.images.descriptors import THUMBNAIL_SIDE
 from cocomine.splits import documents
-from cocomine.splits.assign import NO_FOLD, Assignment, Picture, assign, inherit
+from cocomine.splits.assign import NO_FOLD, Assignment, Member, assign, inherit
 from cocomine.splits.choose import nearest
 from cocomine.splits.groups import Groups, Identity, Link, certain_links, group
+from cocomine.splits.near_duplicates import Pairs, find_pairs
 from cocomine.splits.settings import SplitSettings
-from cocomine.splits.twins import Pairs, find_pairs
 
 log = logging.getLogger("cocomine")
 
@@ -30,40 +30,40 @@ COLUMNS = ("image_id", "file_name", "split", "group", "fold")
 def split(
     settings: SplitSettings, subset_dir: Path, measures: Path, out_dir: Path, like: Path | None, previous: Path | None
 ) -> None:
-    """Part the subset in `subset_dir` and write split.tsv, train.json, val.json, split_tasks/ and split_audit.json.
+    """Split the subset in `subset_dir` and write split.tsv, train.json, val.json, split_tasks/ and split_audit.json.
 
     `like` is another subset's split.tsv to inherit, `previous` an earlier one of this subset to count moves against.
-    Raises CocomineError when an input is missing or a side would be empty.
+    Raises CocomineError when an input is missing or a split would be empty.
     """
     subset = documents.read(subset_dir / "subset.json")
     rows = _images(subset_dir / "images.tsv")
     groups = _groups(rows, measures, settings)
-    pictures = _pictures(rows, groups, subset)
-    inherited = _sides(like) if like is not None else None
-    assignment = inherit(pictures, inherited, settings) if inherited is not None else assign(pictures, settings)
-    with Progress("split_dataset", len(pictures), "image") as progress:
-        sides = ["val" if val else "train" for val in assignment.in_val]
-        first = [min(ids) for ids in _ids_by_group(pictures).values()]
-        group_id = dict(zip(_ids_by_group(pictures), first, strict=True))
+    members = _members(rows, groups, subset)
+    inherited = _splits(like) if like is not None else None
+    assignment = inherit(members, inherited, settings) if inherited is not None else assign(members, settings)
+    with Progress("split_dataset", len(members), "image") as progress:
+        splits = ["val" if val else "train" for val in assignment.in_val]
+        first = [min(ids) for ids in _ids_by_group(members).values()]
+        group_id = dict(zip(_ids_by_group(members), first, strict=True))
         write_table(
             out_dir / "split.tsv",
             COLUMNS,
             (
-                (p.image_id, p.file_name, side, group_id[p.group], fold if fold != NO_FOLD else None)
-                for p, side, fold in zip(pictures, sides, assignment.fold, strict=True)
+                (p.image_id, p.file_name, split, group_id[p.group], fold if fold != NO_FOLD else None)
+                for p, split, fold in zip(members, splits, assignment.fold, strict=True)
             ),
         )
-        side_of = {picture.image_id: side for picture, side in zip(pictures, sides, strict=True)}
-        tasks = _write_documents(subset, subset_dir, out_dir, side_of)
-        audit = _audit(settings, pictures, assignment, groups, subset, tasks, inherited is not None)
+        split_of = {member.image_id: split for member, split in zip(members, splits, strict=True)}
+        tasks = _write_documents(subset, subset_dir, out_dir, split_of)
+        audit = _audit(settings, members, assignment, groups, subset, tasks, inherited is not None)
         if inherited is None:
-            audit["stability"] = _stability(pictures, settings, side_of)
+            audit["stability"] = _stability(members, settings, split_of)
         if previous is not None:
-            audit["previous"] = _moves(_sides(previous), side_of)
+            audit["previous"] = _moves(_splits(previous), split_of)
         write_json(out_dir / "split_audit.json", audit)
-        progress.advance(len(pictures))
-        for side in documents.SIDES:
-            progress.count(side, sides.count(side))
+        progress.advance(len(members))
+        for split in documents.SPLITS:
+            progress.count(split, splits.count(split))
         progress.count("groups of more than one", len(audit["groups"]))
         progress.count("links cut", len(audit["cut_links"]))
     if audit["note"]:
@@ -84,8 +84,8 @@ def _images(path: Path) -> list[dict[str, str]]:
     return rows
 
 
-def _sides(path: Path) -> dict[int, tuple[str, int]]:
-    """Return the side and fold of each image id of a split.tsv."""
+def _splits(path: Path) -> dict[int, tuple[str, int]]:
+    """Return the split and fold of each image id of a split.tsv."""
     try:
         return {int(row["image_id"]): (row["split"], int(row["fold"] or NO_FOLD)) for row in read_table(path)}
     except FileNotFoundError as error:
@@ -119,7 +119,7 @@ def _groups(rows: Sequence[dict[str, str]], measures: Path, settings: SplitSetti
     thumbnails, seen = _thumbnails(table["thumbnail"])
     found = find_pairs(thumbnails, settings.twins_distance, settings.twins_similarity)
     pairs = Pairs(seen[found.first], seen[found.second], found.distance, found.similarity)
-    # What only looks alike joins no group where twins may lie on both sides; one file or photograph always stays one.
+    # What only looks alike joins no group where near-duplicates may lie in both splits; one file always stays one.
     return group(len(rows), certain, pairs, 0 if settings.twins == "allow" else settings.largest_group)
 
 
@@ -131,45 +131,45 @@ def _thumbnails(column: Any) -> tuple[NDArray[np.uint8], NDArray[np.int64]]:
     return np.frombuffer(joined, dtype=np.uint8).reshape(-1, THUMBNAIL_SIDE, THUMBNAIL_SIDE), seen
 
 
-def _pictures(rows: Sequence[dict[str, str]], groups: Groups, subset: documents.Sliceable) -> list[Picture]:
+def _members(rows: Sequence[dict[str, str]], groups: Groups, subset: documents.Sliceable) -> list[Member]:
     labels: dict[int, set[int]] = {}
     for image, category, _ in subset.annotations:
         labels.setdefault(image, set()).add(category)
-    pictures = []
+    members = []
     for row, of in zip(rows, groups.of, strict=True):
         image = int(row["image_id"])
         found = tuple(sorted(labels.get(image, ())))
-        pictures.append(Picture(image, row["source_split"], row["file_name"], of, found))
-    return pictures
+        members.append(Member(image, row["source_split"], row["file_name"], of, found))
+    return members
 
 
-def _ids_by_group(pictures: Sequence[Picture]) -> dict[int, list[int]]:
+def _ids_by_group(members: Sequence[Member]) -> dict[int, list[int]]:
     result: dict[int, list[int]] = {}
-    for picture in pictures:
-        result.setdefault(picture.group, []).append(picture.image_id)
+    for member in members:
+        result.setdefault(member.group, []).append(member.image_id)
     return result
 
 
 def _write_documents(
-    subset: documents.Sliceable, subset_dir: Path, out_dir: Path, side_of: dict[int, str]
+    subset: documents.Sliceable, subset_dir: Path, out_dir: Path, split_of: dict[int, str]
 ) -> dict[str, dict[str, int]]:
-    """Write train.json and val.json, and split_tasks/{side}_{task}.json; return the annotations of each."""
+    """Write train.json and val.json, and split_tasks/{split}_{task}.json; return the annotations of each."""
     counts = {
         "instances": documents.write_slices(
-            subset, side_of, {side: out_dir / f"{side}.json" for side in documents.SIDES}
+            subset, split_of, {split: out_dir / f"{split}.json" for split in documents.SPLITS}
         )
     }
     tasks = out_dir / "split_tasks"
     tasks.mkdir(parents=True, exist_ok=True)
     for path in sorted((subset_dir / "tasks").glob("*.json")):
-        paths = {side: tasks / f"{side}_{path.name}" for side in documents.SIDES}
-        counts[path.stem] = documents.write_slices(documents.read(path), side_of, paths)
+        paths = {split: tasks / f"{split}_{path.name}" for split in documents.SPLITS}
+        counts[path.stem] = documents.write_slices(documents.read(path), split_of, paths)
     return counts
 
 
 def _audit(
     settings: SplitSettings,
-    pictures: Sequence[Picture],
+    members: Sequence[Member],
     assignment: Assignment,
     groups: Groups,
     subset: documents.Sliceable,
@@ -178,37 +178,37 @@ def _audit(
 ) -> dict[str, Any]:
     in_val = assignment.in_val
     count = sum(in_val)
-    share = count / len(pictures)
+    share = count / len(members)
     aim = assignment.share if assignment.share is not None and not inherited else share
     crossing = [link for link in groups.links + groups.cut if in_val[link.first] != in_val[link.second]]
-    note = assignment.note or _note(assignment.target, assignment.nearest, count, len(pictures))
+    note = assignment.note or _note(assignment.target, assignment.nearest, count, len(members))
     by_group: dict[int, list[Link]] = {}
     for link in groups.links:
         by_group.setdefault(groups.of[link.first], []).append(link)
-    members = {of: ids for of, ids in _ids_by_group(pictures).items() if len(ids) > 1}
-    sides: dict[int, set[str]] = {}
-    for picture, val in zip(pictures, in_val, strict=True):
-        sides.setdefault(picture.group, set()).add("val" if val else "train")
+    larger = {of: ids for of, ids in _ids_by_group(members).items() if len(ids) > 1}
+    splits: dict[int, set[str]] = {}
+    for member, val in zip(members, in_val, strict=True):
+        splits.setdefault(member.group, set()).add("val" if val else "train")
     return {
         "strategy": "inherited" if inherited else settings.strategy,
         "settings": settings.as_mapping(),
-        "images": {"all": len(pictures), "train": len(pictures) - count, "val": count},
+        "images": {"all": len(members), "train": len(members) - count, "val": count},
         "val": {"asked": assignment.target, "nearest_possible": assignment.nearest, "got": count, "share": share},
         "note": note,
         "annotations": tasks,
-        "classes": _classes(pictures, in_val, subset, aim),
+        "classes": _classes(members, in_val, subset, aim),
         "groups": [
             {
                 "group": min(ids),
                 "images": sorted(ids),
-                "side": "both" if len(sides[of]) > 1 else next(iter(sides[of])),
-                "why": [_told(link, pictures) for link in by_group.get(of, [])],
+                "split": "both" if len(splits[of]) > 1 else next(iter(splits[of])),
+                "why": [_told(link, members) for link in by_group.get(of, [])],
             }
-            for of, ids in sorted(members.items(), key=lambda item: min(item[1]))
+            for of, ids in sorted(larger.items(), key=lambda item: min(item[1]))
         ],
-        "cut_links": [_told(link, pictures) for link in groups.cut],
-        "links_across_sides": [_told(link, pictures) for link in crossing],
-        "moved_with_a_twin": assignment.moved,
+        "cut_links": [_told(link, members) for link in groups.cut],
+        "links_across_splits": [_told(link, members) for link in crossing],
+        "moved_with_a_near_duplicate": assignment.moved,
         "folds": _fold_sizes(assignment.fold),
     }
 
@@ -220,15 +220,15 @@ def _note(target: int | None, nearest_possible: int | None, got: int, images: in
     if got != nearest_possible:
         return f"{target} images were asked for in val, {nearest_possible} were possible, and {got} are there"
     allowed = min(max(target, 1), images - 1)
-    reasons = ["neither side may be empty"] if allowed != target else []
+    reasons = ["neither split may be empty"] if allowed != target else []
     reasons += ["groups stay together"] if nearest_possible != allowed else []
     asked = f"{target} image{'s were' if target != 1 else ' was'} asked for in val"
     return f"{asked}; {' and '.join(reasons)}, so the nearest number is {nearest_possible}"
 
 
-def _told(link: Link, pictures: Sequence[Picture]) -> dict[str, Any]:
+def _told(link: Link, members: Sequence[Member]) -> dict[str, Any]:
     told: dict[str, Any] = {
-        "images": sorted((pictures[link.first].image_id, pictures[link.second].image_id)),
+        "images": sorted((members[link.first].image_id, members[link.second].image_id)),
         "why": link.why,
     }
     if link.why == "near-duplicate":
@@ -241,23 +241,23 @@ def _fold_sizes(folds: Sequence[int]) -> dict[str, int]:
 
 
 def _classes(
-    pictures: Sequence[Picture], in_val: Sequence[bool], subset: documents.Sliceable, aim: float
+    members: Sequence[Member], in_val: Sequence[bool], subset: documents.Sliceable, aim: float
 ) -> list[dict[str, Any]]:
-    """Return for each class its images and objects on both sides, its share of val and how far that is from `aim`.
+    """Return for each class its images and objects in both splits, its share of val and how far that is from `aim`.
 
     `best_possible` is the least deviation that this class alone could have, given the groups that stay together.
     """
-    val_ids = {picture.image_id for picture, val in zip(pictures, in_val, strict=True) if val}
+    val_ids = {member.image_id for member, val in zip(members, in_val, strict=True) if val}
     objects: dict[int, list[int]] = {}
     for image, category, _ in subset.annotations:
         objects.setdefault(category, [0, 0])[image in val_ids] += 1
     images: dict[int, list[int]] = {}
     parts: dict[int, dict[int, int]] = {}
-    for picture, is_val in zip(pictures, in_val, strict=True):
-        for label in picture.labels:
+    for member, is_val in zip(members, in_val, strict=True):
+        for label in member.labels:
             images.setdefault(label, [0, 0])[is_val] += 1
             group_parts = parts.setdefault(label, {})
-            group_parts[picture.group] = group_parts.get(picture.group, 0) + 1
+            group_parts[member.group] = group_parts.get(member.group, 0) + 1
     names = _names(subset)
     table = []
     for label in sorted(set(names) | set(objects)):
@@ -287,35 +287,35 @@ def _names(subset: documents.Sliceable) -> dict[int, str]:
     return {int(category["id"]): str(category.get("name", "")) for category in categories}
 
 
-def _stability(pictures: Sequence[Picture], settings: SplitSettings, side_of: dict[int, str]) -> dict[str, Any]:
-    """Return how many images would change sides had a tenth of the images been added later."""
-    kept = [p for p in pictures if rank(f"later:{settings.seed}", p.image_id) % 10 != 0]
+def _stability(members: Sequence[Member], settings: SplitSettings, split_of: dict[int, str]) -> dict[str, Any]:
+    """Return how many images would change splits had a tenth of the images been added later."""
+    kept = [p for p in members if rank(f"later:{settings.seed}", p.image_id) % 10 != 0]
     if settings.strategy == "lists":
-        return {"images": len(pictures), "later": 0, "moved": 0}
+        return {"images": len(members), "later": 0, "moved": 0}
     try:
         before = assign(kept, msgspec.structs.replace(settings, official_val=_present(kept, settings)))
     except CocomineError:
-        return {"images": len(pictures), "later": len(pictures) - len(kept), "moved": None}
+        return {"images": len(members), "later": len(members) - len(kept), "moved": None}
     moved = sum(
-        side_of[picture.image_id] != ("val" if val else "train")
-        for picture, val in zip(kept, before.in_val, strict=True)
+        split_of[member.image_id] != ("val" if val else "train")
+        for member, val in zip(kept, before.in_val, strict=True)
     )
-    return {"images": len(pictures), "later": len(pictures) - len(kept), "moved": moved}
+    return {"images": len(members), "later": len(members) - len(kept), "moved": moved}
 
 
-def _present(pictures: Sequence[Picture], settings: SplitSettings) -> tuple[str, ...]:
-    names = {picture.source_split for picture in pictures}
+def _present(members: Sequence[Member], settings: SplitSettings) -> tuple[str, ...]:
+    names = {member.source_split for member in members}
     return tuple(name for name in settings.official_val if name in names)
 
 
-def _moves(before: dict[int, tuple[str, int]], side_of: dict[int, str]) -> dict[str, int]:
-    """Return how many images changed sides since an earlier split, came or went."""
-    both = [image for image in side_of if image in before]
+def _moves(before: dict[int, tuple[str, int]], split_of: dict[int, str]) -> dict[str, int]:
+    """Return how many images changed splits since an earlier split, came or went."""
+    both = [image for image in split_of if image in before]
     return {
-        "moved": sum(before[image][0] != side_of[image] for image in both),
-        "same_side": sum(before[image][0] == side_of[image] for image in both),
-        "train_to_val": sum(before[image][0] == "train" and side_of[image] == "val" for image in both),
-        "val_to_train": sum(before[image][0] == "val" and side_of[image] == "train" for image in both),
-        "new": len(side_of) - len(both),
+        "moved": sum(before[image][0] != split_of[image] for image in both),
+        "same_split": sum(before[image][0] == split_of[image] for image in both),
+        "train_to_val": sum(before[image][0] == "train" and split_of[image] == "val" for image in both),
+        "val_to_train": sum(before[image][0] == "val" and split_of[image] == "train" for image in both),
+        "new": len(split_of) - len(both),
         "gone": len(before) - len(both),
     }

@@ -147,7 +147,7 @@ def test_a_negative_says_what_had_left_it_out(tmp_path):
 def test_the_side_of_the_split_is_told_once_there_is_one(tmp_path):
     trace = traced(tmp_path, {"instances_a": small_document([annotation(1)])})
     (tmp_path / "out/split.tsv").write_text("image_id\tfile_name\tsplit\tgroup\tfold\n1\t1.jpg\tval\t1\t\n")
-    assert sentence(verdict(trace, 1)) == "annotation 1 (giraffe): kept (val side, label 2)"
+    assert sentence(verdict(trace, 1)) == "annotation 1 (giraffe): kept (val split, label 2)"
 
 
 @pytest.mark.parametrize(

@@ -2,14 +2,14 @@
 
 import pytest
 from cocomine.base.errors import CocomineError
-from cocomine.splits.assign import Picture, assign, inherit
+from cocomine.splits.assign import Member, assign, inherit
 from cocomine.splits.settings import SplitSettings
 
 
 def pictures(count, groups=None, start=1):
     groups = groups or {}
     return [
-        Picture(start + n, "val" if n % 5 == 0 else "train", f"{start + n}.jpg", groups.get(n, n), (1 + n % 3,))
+        Member(start + n, "val" if n % 5 == 0 else "train", f"{start + n}.jpg", groups.get(n, n), (1 + n % 3,))
         for n in range(count)
     ]
 
@@ -46,7 +46,7 @@ def test_groups_and_newcomers_of_lower_ids_move_little_more():
     before = val_ids(pictures(10_000, twins, start=2_000))
     # The newcomers' ids lie below, and every fifth of the groups gets one of them: the smallest id, its key, is new.
     later = pictures(10_000, twins, start=2_000)
-    later += [Picture(1 + n, "train", f"{1 + n}.jpg", 100 * n if n < 100 else 20_000 + n, (1,)) for n in range(1_000)]
+    later += [Member(1 + n, "train", f"{1 + n}.jpg", 100 * n if n < 100 else 20_000 + n, (1,)) for n in range(1_000)]
     after = val_ids(later)
     moved = {image for image in before ^ after if image >= 2_000}
     joined = {2_000 + place for n in range(100) for place in (100 * n, 100 * n + 1)}
@@ -65,7 +65,7 @@ def test_another_seed_gives_another_split():
 
 
 @pytest.mark.parametrize("strategy", ["hash", "stratified", "official", "kfold"])
-def test_twins_are_never_parted(strategy):
+def test_near_duplicates_are_never_parted(strategy):
     groups = {n: n // 7 * 7 for n in range(200) if n % 7 < 3}
     images = pictures(200, groups)
     chosen = val_ids(images, strategy=strategy)
@@ -94,7 +94,7 @@ def test_every_image_is_in_val_of_exactly_one_fold():
     assert sum(map(len, chosen)) == 50 == len(set.union(*chosen))
 
 
-def test_official_keeps_val_whole_and_draws_twins_to_it():
+def test_official_keeps_val_whole_and_draws_near_duplicates_to_it():
     images = pictures(20, {1: 0})  # place 0 is in val, its twin at place 1 in train
     result = assign(images, SplitSettings(strategy="official"))
     assert [i.image_id for i, val in zip(images, result.in_val, strict=True) if val] == [1, 2, 6, 11, 16]
@@ -103,8 +103,8 @@ def test_official_keeps_val_whole_and_draws_twins_to_it():
 
 
 def test_official_without_a_val_split_says_what_to_do():
-    images = [Picture(n, "train2017", f"{n}.jpg", n) for n in range(4)]
-    with pytest.raises(CocomineError, match="one side is empty") as error:
+    images = [Member(n, "train2017", f"{n}.jpg", n) for n in range(4)]
+    with pytest.raises(CocomineError, match="one split is empty") as error:
         assign(images, SplitSettings(strategy="official"))
     assert "official_val" in error.value.hint
     with pytest.raises(CocomineError, match="no image comes from val2019"):
@@ -126,7 +126,7 @@ def test_lists_are_followed_by_id_and_by_name(tmp_path):
         ({"val_list": (1,), "train_list": (1, 2)}, "on both lists"),
         ({"val_list": (99,), "unlisted": "train"}, "1 of 1 entries names no image of the subset: 99"),
         ({"val_list": (1,), "train_list": (2,), "unlisted": "train"}, "near-duplicate"),
-        ({"val_list": (1, 2, 3, 4)}, "one side is empty"),
+        ({"val_list": (1, 2, 3, 4)}, "one split is empty"),
         ({"val_list": "no/such/file"}, "cannot be read"),
     ],
 )
@@ -146,11 +146,11 @@ def test_entries_of_a_list_that_name_nothing_are_counted_and_named():
     )
 
 
-def test_a_twin_of_a_listed_image_follows_it():
+def test_a_near_duplicate_of_a_listed_image_follows_it():
     assert val_ids(pictures(4, {1: 0}), strategy="lists", val_list=(1,), unlisted="train") == {1, 2}
 
 
-def test_an_inherited_split_is_kept_and_newcomers_follow_their_twins():
+def test_an_inherited_split_is_kept_and_newcomers_follow_their_near_duplicates():
     images = pictures(40, {30: 3, 31: 4})
     sides = {image.image_id: ("val" if image.image_id in (4, 9) else "train", 2) for image in images[:30]}
     result = inherit(images, sides, SplitSettings())

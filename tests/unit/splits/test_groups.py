@@ -1,10 +1,10 @@
-"""Groups: what is the same photograph, and chains of twins."""
+"""Groups: what is the same image, and chains of near-duplicates."""
 
 import itertools
 
 import numpy as np
-from cocomine.splits.groups import Identity, certain_links, group, photograph
-from cocomine.splits.twins import Pairs
+from cocomine.splits.groups import Identity, certain_links, group, image_name
+from cocomine.splits.near_duplicates import Pairs
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -26,9 +26,9 @@ def test_the_names_of_2014_2017_and_lvis_are_one_photograph():
         "train2017/000000000009.jpg",
         "COCO_val2014_000000000009.jpg",
     ]
-    assert {photograph(name) for name in names} == {"000000000009"}
-    assert photograph("000000000010.jpg") != photograph(names[0])
-    assert photograph("holiday/9.jpg") == "holiday/9.jpg"
+    assert {image_name(name) for name in names} == {"000000000009"}
+    assert image_name("000000000010.jpg") != image_name(names[0])
+    assert image_name("holiday/9.jpg") == "holiday/9.jpg"
 
 
 def test_one_photograph_under_two_names_is_grouped_and_another_of_that_number_is_not():
@@ -40,7 +40,7 @@ def test_one_photograph_under_two_names_is_grouped_and_another_of_that_number_is
     ]
     found = group(4, certain_links(rows), None, 20)
     assert found.of == [0, 0, 2, 0]
-    assert {link.why for link in found.links} == {"same photograph", "same file"}
+    assert {link.why for link in found.links} == {"same image", "same file"}
 
 
 def test_images_without_a_file_are_not_all_the_same_file():

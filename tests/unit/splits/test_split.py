@@ -7,7 +7,7 @@ import pytest
 from cocomine.base.errors import CocomineError
 from cocomine.base.files import read_table
 from cocomine.reporting.splits import _audit_facts
-from cocomine.splits.documents import SIDES, read
+from cocomine.splits.documents import SPLITS, read
 from cocomine.splits.settings import SplitSettings
 from cocomine.splits.split import split
 from helpers.splits_subsets import TASKS, write_subset
@@ -76,23 +76,23 @@ def test_both_sides_of_every_task_are_the_subset_and_share_nothing(tmp_path, cas
     audit, rows = run(folder, like=like, **settings)
     assert audit["strategy"] == ("inherited" if parent else strategy)
     assert [int(row["image_id"]) for row in rows] == ids
-    images = [{int(row["image_id"]) for row in rows if row["split"] == side} for side in SIDES]
+    images = [{int(row["image_id"]) for row in rows if row["split"] == side} for side in SPLITS]
     assert images[0] | images[1] == set(ids)
     assert all(images)
-    for side, own in zip(SIDES, images, strict=True):
+    for side, own in zip(SPLITS, images, strict=True):
         assert {record["id"] for record in json.loads((folder / f"{side}.json").read_text())["images"]} == own
-    files = {"instances": (folder / "subset.json", [folder / f"{side}.json" for side in SIDES])}
+    files = {"instances": (folder / "subset.json", [folder / f"{side}.json" for side in SPLITS])}
     for task in TASKS:
-        parts = [folder / f"split_tasks/{side}_{task}.json" for side in SIDES]
+        parts = [folder / f"split_tasks/{side}_{task}.json" for side in SPLITS]
         files[task] = folder / f"tasks/{task}.json", parts
     assert sorted(path.name for path in (folder / "split_tasks").iterdir()) == sorted(
         part.name for task in TASKS for part in files[task][1]
     )
     counts = {task: assert_parts(whole, parts, images) for task, (whole, parts) in files.items()}
-    assert audit["annotations"] == {task: dict(zip(SIDES, both, strict=True)) for task, both in counts.items()}
+    assert audit["annotations"] == {task: dict(zip(SPLITS, both, strict=True)) for task, both in counts.items()}
     assert all(min(both) > 0 for both in counts.values())
     assert audit["images"] == {"all": 60, "train": len(images[0]), "val": len(images[1])}
-    assert audit["links_across_sides"] == []
+    assert audit["links_across_splits"] == []
 
 
 def test_every_image_is_in_val_of_one_fold_only(tmp_path):
@@ -125,13 +125,13 @@ def test_the_audit_says_what_was_grouped_and_why(tmp_path):
     assert of["13"] == "13"
 
 
-def test_twins_that_are_allowed_apart_are_listed_when_they_are(tmp_path):
+def test_near_duplicates_that_are_allowed_apart_are_listed_when_they_are(tmp_path):
     write_subset(tmp_path, 60, twins=[(place, place + 30) for place in range(30)])
     audit, rows = run(tmp_path, twins="allow")
     side = {int(row["image_id"]): row["split"] for row in rows}
     apart = sorted([i, i + 90] for i in list(side)[:30] if side[i] != side[i + 90])
     assert apart
-    assert sorted(link["images"] for link in audit["links_across_sides"]) == apart
+    assert sorted(link["images"] for link in audit["links_across_splits"]) == apart
 
 
 def test_class_shares_deviations_and_the_best_possible_are_true(tmp_path):
@@ -151,7 +151,7 @@ def test_class_shares_deviations_and_the_best_possible_are_true(tmp_path):
         assert entry["deviation"] <= 0.04
 
 
-def test_what_twins_prevent_is_said_in_the_audit(tmp_path):
+def test_what_near_duplicates_prevent_is_said_in_the_audit(tmp_path):
     write_subset(tmp_path, 8, twins=[(0, 1), (0, 2), (0, 3), (4, 5), (4, 6), (4, 7)])
     audit, _ = run(tmp_path, val_share=0.4)
     assert (audit["val"]["asked"], audit["val"]["nearest_possible"], audit["val"]["got"]) == (3, 4, 4)
@@ -163,10 +163,10 @@ def test_what_the_smallness_of_a_subset_prevents_is_not_laid_to_groups(tmp_path)
     audit, _ = run(tmp_path / "a")
     assert audit["groups"] == []
     assert audit["val"]["got"] == 1
-    assert audit["note"] == "0 images were asked for in val; neither side may be empty, so the nearest number is 1"
+    assert audit["note"] == "0 images were asked for in val; neither split may be empty, so the nearest number is 1"
     write_subset(tmp_path / "b", 2)
     audit, _ = run(tmp_path / "b", val_share=0.9)
-    assert audit["note"] == "2 images were asked for in val; neither side may be empty, so the nearest number is 1"
+    assert audit["note"] == "2 images were asked for in val; neither split may be empty, so the nearest number is 1"
 
 
 def test_the_same_photograph_of_two_years_stays_on_one_side(tmp_path):
@@ -174,7 +174,7 @@ def test_the_same_photograph_of_two_years_stays_on_one_side(tmp_path):
     write_subset(tmp_path, 60, names=names, twins=[(n, n + 30) for n in range(30)])
     audit, _ = run(tmp_path)
     assert len(audit["groups"]) == 30
-    assert any(why["why"] == "same photograph" for why in audit["groups"][0]["why"])
+    assert any(why["why"] == "same image" for why in audit["groups"][0]["why"])
 
 
 def test_a_split_is_inherited_by_image_id(tmp_path):
@@ -199,7 +199,7 @@ def test_moves_since_an_earlier_split_are_counted(tmp_path):
     assert told["Images that the split before did not have"] == 6
     assert told["Images of the split before that are gone"] == 0
     assert (moves["new"], moves["gone"]) == (6, 0)
-    assert moves["same_side"] + moves["train_to_val"] + moves["val_to_train"] == 60
+    assert moves["same_split"] + moves["train_to_val"] + moves["val_to_train"] == 60
     assert audit["stability"]["moved"] <= 4
 
 
@@ -229,12 +229,12 @@ def test_a_damaged_input_is_an_error_that_names_it(tmp_path, broken):
     assert error.value.hint
 
 
-def test_one_photograph_stays_on_one_side_even_where_twins_may_part(tmp_path):
+def test_one_photograph_stays_on_one_side_even_where_near_duplicates_may_part(tmp_path):
     names = [f"{n:012d}.jpg" for n in range(30)] + [f"COCO_val2014_{n:012d}.jpg" for n in range(30)]
     write_subset(tmp_path, 60, names=names, twins=[(n, n + 30) for n in range(30)])
     audit, _ = run(tmp_path, twins="allow")
     assert len(audit["groups"]) == 30
-    assert audit["links_across_sides"] == []
+    assert audit["links_across_splits"] == []
 
 
 def test_a_group_on_both_sides_is_not_said_to_be_on_one(tmp_path):
@@ -243,7 +243,7 @@ def test_a_group_on_both_sides_is_not_said_to_be_on_one(tmp_path):
     _, before = run(tmp_path / "one")
     audit, _ = run(tmp_path / "other", like=tmp_path / "one/split.tsv")
     side = {int(row["image_id"]): row["split"] for row in before}
-    told = {tuple(entry["images"]): entry["side"] for entry in audit["groups"]}
+    told = {tuple(entry["images"]): entry["split"] for entry in audit["groups"]}
     assert "both" in told.values()
     for images, said in told.items():
         sides = {side[image] for image in images}

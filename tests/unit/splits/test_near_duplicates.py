@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 from cocomine.images.descriptors import perceptual_hash
-from cocomine.splits.twins import HashIndex, find_pairs, hashes_of_views
+from cocomine.splits.near_duplicates import HashIndex, find_pairs, hashes_of_views
 from helpers.splits_subsets import thumbnail
 
 

@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 from cocomine.images.descriptors import THUMBNAIL_SIDE, describe
 from cocomine.splits.groups import group
+from cocomine.splits.near_duplicates import find_pairs
 from cocomine.splits.settings import SplitSettings
-from cocomine.splits.twins import find_pairs
 from helpers.shared import coco_mini
 from PIL import Image
 

@@ -200,8 +200,8 @@ def _leaders(thumbnails: NDArray[np.uint8], hashes: Hashes, similarity: float) -
     for start, size in zip(starts[sizes > CROWD].tolist(), sizes[sizes > CROWD].tolist(), strict=True):
         rows = order[start : start + size]
         first = np.full(size, rows[0])
-        twins = _similarity(thumbnails, first, rows, 0, 0) >= similarity
-        leader[rows[twins]] = rows[0]
+        alike = _similarity(thumbnails, first, rows, 0, 0) >= similarity
+        leader[rows[alike]] = rows[0]
     return leader
 
 
