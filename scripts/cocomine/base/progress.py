@@ -43,12 +43,12 @@ class Progress:
     def __enter__(self) -> Self:
         return self
 
-    def advance(self, amount: int = 1, note: str = "") -> None:
-        """Count `amount` more items as done; `note` is shown behind the bar."""
+    def advance(self, amount: int = 1, note: object = "") -> None:
+        """Count `amount` more items as done; `note`, as text, is shown behind the bar."""
         self.done += amount
         if self._bar is not None:
             if note:
-                self._bar.set_postfix_str(note, refresh=False)
+                self._bar.set_postfix_str(str(note), refresh=False)
             self._bar.update(amount)
         now = time.monotonic()
         if now - self._last_line >= SECONDS_BETWEEN_LINES:
@@ -59,12 +59,12 @@ class Progress:
         """Count `amount` items under `name` for the closing line."""
         self.counts[name] = self.counts.get(name, 0) + amount
 
-    def _state(self, now: float, note: str) -> str:
+    def _state(self, now: float, note: object) -> str:
         seconds = now - self._started
         rate = self.done / seconds if seconds else 0.0
         of_total = f" of {self.total}" if self.total is not None else ""
         left = f", {(self.total - self.done) / rate:.0f} s left" if self.total is not None and rate else ""
-        return f"{self.done}{of_total} {self.unit}, {rate:.1f}/s{left}{', ' + note if note else ''}"
+        return f"{self.done}{of_total} {self.unit}, {rate:.1f}/s{left}{f', {note}' if note else ''}"
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None

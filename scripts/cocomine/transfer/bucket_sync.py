@@ -354,7 +354,7 @@ def _fetch(
         )
         for outcome in bucket.fetch(prepared(), target):
             if outcome.status == "ok":
-                progress.advance(1, str(moved))
+                progress.advance(1, moved)
                 progress.count("copied")
             else:
                 tally.lacking.append(outcome)

@@ -183,19 +183,18 @@ class Bucket:
 
     def _attempt(self, want: Want, target: Target) -> Outcome:
         with self._media(want) as answer:
-            known = promised(answer)
+            known = {} if want.md5 or want.crc32c else promised(answer)
             encoded = "content-encoding" in answer.headers
             if encoded or not (want.md5 or want.crc32c or want.sha256 or known):
                 pinned = self._pinned(want)
             else:
                 generation = want.generation or answer.headers.get("x-goog-generation", "")
-                sums = {kind: text for kind, text in known.items() if not getattr(want, kind)}
-                pinned = msgspec.structs.replace(want, generation=generation, **sums)
+                pinned = msgspec.structs.replace(want, generation=generation, **known)
             if pinned.gzipped and encoded:
                 return _receive_gzip(pinned, answer.stream(), target, self.settings.max_unpack_ratio)
             length = answer.headers.get("content-length", "")
-            if length.isdigit():
-                if 0 <= want.bytes != int(length):
+            if length.isdigit() and int(length) != want.bytes:
+                if want.bytes >= 0:
                     raise AgainError(f"{length} bytes offered instead of {want.bytes}")
                 pinned = msgspec.structs.replace(pinned, bytes=int(length))
             return receive(pinned, self._resumed(answer, pinned), target)
@@ -319,8 +318,7 @@ def _receive_gzip(want: Want, pieces: Iterable[bytes], target: Target, most: int
                 yield piece
         except zlib.error as error:
             raise CorruptedError(f"corrupted: {error}") from error
-        wrong = mismatch(msgspec.structs.replace(want, sha256=""), digest)
-        if wrong:
+        if wrong := mismatch(msgspec.structs.replace(want, sha256=""), digest):
             raise CorruptedError(f"corrupted: {wrong}")
 
     return receive(msgspec.structs.replace(want, bytes=-1, md5="", crc32c=""), plain(), target)

@@ -201,7 +201,7 @@ class _Publication:
                 self.tally.lacking.append(outcome)
                 continue
             moved.add(outcome.bytes)
-            progress.advance(1, str(moved))
+            progress.advance(1, moved)
             progress.count("copied")
             self._note(outcome.name, outcome.bytes, outcome.md5, outcome.sha256)
             file = LocalFile(outcome.name, outcome.bytes, outcome.mtime_ns)

@@ -1,7 +1,7 @@
 """The streaming of a body into a file that is complete or absent."""
 
+import itertools
 import os
-import secrets
 import threading
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
@@ -28,6 +28,9 @@ R = TypeVar("R")
 LOOKED_AT = 0.05  # seconds between two looks at what threads have done: to be woken for each file costs as much as it
 
 
+_numbers = itertools.count()
+
+
 @dataclass(frozen=True)
 class Target:
     """Where files go: complete ones below `root`, incomplete ones in `staging` on the same disk.
@@ -45,7 +48,7 @@ class Target:
 
     def staged(self) -> Path:
         """Return a fresh path for a file that is not complete yet."""
-        return self.staging / secrets.token_hex(8)
+        return self.staging / str(next(_numbers))
 
 
 def receive(want: Want, pieces: Iterable[bytes], target: Target, sure: bool = False) -> Outcome:
@@ -58,19 +61,20 @@ def receive(want: Want, pieces: Iterable[bytes], target: Target, sure: bool = Fa
     staged = target.staged()
     digest = Digester(target.sha256, crc32c=target.sha256 or not want.md5)
     try:
-        with open(staged, "xb") as out:
+        with open(staged, "xb", buffering=0) as out:
             for piece in pieces:
-                out.write(piece)
                 digest.update(piece)
-                target.moved(len(piece))
+                written = out.write(piece)
+                while written < len(piece):  # a disk takes less at once only when it is nearly full
+                    written += out.write(piece[written:])
+                target.moved(written)
         compare(want, digest, sure)
         return in_place(want, staged, digest, target)
-    except OSError as error:
-        if stops(error, str(staged)):
+    except BaseException as error:
+        staged.unlink(missing_ok=True)
+        if isinstance(error, OSError) and stops(error, str(staged)):
             raise local_error(error.errno, target.root / want.name) from error
         raise
-    finally:
-        staged.unlink(missing_ok=True)
 
 
 def compare(want: Want, digest: Digester, sure: bool = False) -> None:
@@ -79,8 +83,8 @@ def compare(want: Want, digest: Digester, sure: bool = False) -> None:
     Raises CorruptedError or ChangedError. Where the origin promised no checksum the two cannot be told apart, and
     another try may help.
     """
-    wrong = mismatch(msgspec.structs.replace(want, sha256=""), digest)
-    if wrong:
+    unpinned = msgspec.structs.replace(want, sha256="") if want.sha256 else want
+    if wrong := mismatch(unpinned, digest):
         raise CorruptedError(f"corrupted: {wrong}")
     if want.sha256 and digest.sha256 and want.sha256 != digest.sha256:
         promised = sure or want.md5 or want.crc32c or want.generation or want.etag.startswith("crc32:")
@@ -96,7 +100,7 @@ def in_place(want: Want, staged: Path, digest: Digester, target: Target) -> Outc
     sums = (digest.md5, digest.sha256, digest.crc32c, want.generation, want.etag)
     if target.ledger is not None:  # before the rename: whoever finds the file finds its checksums
         target.ledger.append([Entry(want.name, digest.bytes, mtime_ns, *sums, target.origin)])
-    os.replace(staged, target.root / want.name)
+    os.replace(staged, f"{target.root}/{want.name}")
     return Outcome(want.name, "ok", "", digest.bytes, *sums, mtime_ns, target.origin)
 
 

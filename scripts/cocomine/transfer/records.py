@@ -68,8 +68,8 @@ def mismatch(want: Want, digest: Digester) -> str:
     """Return how what arrived differs from what was promised, or an empty string when it is the same."""
     if want.bytes >= 0 and digest.bytes != want.bytes:
         return f"{digest.bytes} bytes instead of {want.bytes}"
-    for kind in ("md5", "crc32c", "sha256"):
-        promised, found = getattr(want, kind), getattr(digest, kind)
+    sums = ("md5", want.md5, digest.md5), ("crc32c", want.crc32c, digest.crc32c), ("sha256", want.sha256, digest.sha256)
+    for kind, promised, found in sums:
         if promised and found and promised != found:
             return f"{kind} is {found} instead of {promised}"
     return ""

@@ -348,9 +348,9 @@ def _place(url: str) -> tuple[str, str, int | None]:
 
 def _without_login(url: str) -> tuple[str, str]:
     """Return a URL in ASCII and without its login, and the Authorization header's value for that, empty for none."""
-    parts = urlsplit(url)
-    if url.isascii() and "@" not in parts.netloc:
+    if url.isascii() and "@" not in url:
         return url, ""
+    parts = urlsplit(url)
     host = parts.netloc.rpartition("@")[2].encode("idna").decode()
     plain = quote(urlunsplit((parts.scheme, host, parts.path, parts.query, "")), safe="/:?#[]@!$&'()*+,;=%~")
     if parts.username is None:
