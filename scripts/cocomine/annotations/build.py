@@ -4,7 +4,7 @@ import json
 import logging
 import zlib
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from functools import partial
@@ -24,21 +24,26 @@ from cocomine.annotations.chunks import Part, Texts
 from cocomine.annotations.file_names import all_plain, names_here, store_paths
 from cocomine.annotations.layout import TASKS, Layout, parse_value, walk
 from cocomine.annotations.outlines import mark
-from cocomine.annotations.reasons import PIXEL_TOLERANCE, TABLE, Reason, mask_of
+from cocomine.annotations.reasons import PIXEL_TOLERANCE, TABLE, Reason, mask_of, reasons_of
 from cocomine.annotations.records import (
+    BAD_SEGMENTATION,
     FIRST_WORD_ID,
     CategoryFacts,
     Facts,
+    Rle,
+    as_id,
     as_polygons,
     parse_leniently,
     read_category,
+    read_object,
     replace_non_finite,
 )
 from cocomine.annotations.repairs import name_from_url, polygon_facts
 from cocomine.annotations.scan import Source
 from cocomine.base.errors import CocomineError
-from cocomine.base.files import atomic_path, write_json
+from cocomine.base.files import atomic_path, sha256_of_file, write_json
 from cocomine.base.progress import Progress
+from cocomine.coco.compressed import unpacked
 from cocomine.sources.proof import changed_annotations
 
 log = logging.getLogger("cocomine")
@@ -71,8 +76,29 @@ def build_index(
     """
     if task not in TASKS:
         raise CocomineError(f"task {task!r} is none that COCO has", "use one of: " + ", ".join(TASKS))
+    check_images = partial(_Images, split=split, below_split=below_split)
+    with unpacked(annotations, folder) as text:
+        if text != annotations and locked:
+            _hold(annotations, sha256_of_file(annotations), locked)
+            locked = ""
+        return _build_index(text, task, split, folder, threads, locked, check_images)
+
+
+def _hold(annotations: Path, sha256: str, locked: str) -> None:
+    if locked not in ("", sha256):
+        raise changed_annotations(annotations, f"its SHA-256 is {sha256}, and {locked} was locked")
+
+
+def _build_index(
+    annotations: Path,
+    task: str,
+    split: str,
+    folder: Path,
+    threads: int,
+    locked: str,
+    check_images: Callable[[list[Part]], "_Images"],
+) -> dict[str, Any]:
     with Progress(f"index {annotations.name}", _size(annotations), "B", scale=True) as progress:
-        check_images = partial(_Images, split=split, below_split=below_split)
         checked: list[_Images] = []
         layout, source = walk(
             annotations,
@@ -81,11 +107,9 @@ def build_index(
             progress.advance,
             lambda parts: checked.append(check_images(parts)),
         )
-        if locked not in ("", layout.sha256):
-            source.close()
-            raise changed_annotations(annotations, f"its SHA-256 is {layout.sha256}, and {locked} was locked")
         # Compressing a table leaves the interpreter free: that of the images is written beside the annotations' checks.
         with source, ThreadPoolExecutor(1) as beside:
+            _hold(annotations, layout.sha256, locked)
             tables = _Tables(layout, source, task, split, checked[0] if checked else check_images(layout.images))
             written = beside.submit(_write, folder / "images.parquet", tables.image_table())
             tables.check_annotations()
@@ -207,7 +231,7 @@ class _Tables:
         captions = TASKS[task] == "caption"
         self.images, self.store_paths = images.columns, images.store_paths
         self.annotations = join_parts(layout.annotations, _LABEL_DTYPES if captions else _OBJECT_DTYPES)
-        self.categories = _read_categories(layout, source)
+        self.categories = _read_categories(layout, source) or self._made_categories()
         self.small = _read_small(layout, source)
         self.image_rows: Array = np.zeros(0, np.int32)
 
@@ -228,10 +252,41 @@ class _Tables:
             known = np.array(sorted({c.id for c in self.categories if c.id >= 0}), np.int64)
             rows = rows_of(known, table["category_id"])
             mark(reasons, (rows < 0) & (table["category_id"] >= 0), Reason.MISSING_CATEGORY)
+            if TASKS[self.task] != "panoptic":
+                _mark_mostly_crowds(table, rows)
             self._check_against_images(image_rows)
         if TASKS[self.task] != "panoptic":
             self._mark_exact_duplicates()
         self.image_rows = image_rows
+
+    def _made_categories(self) -> list[CategoryFacts]:
+        """Return a category for each id that annotations use, for a file that lists none."""
+        table = self.annotations
+        ids, first = np.unique(table.arrays.get("category_id", np.zeros(0, np.int64)), return_index=True)
+        result = []
+        for identity, row in zip(ids.tolist(), first.tolist(), strict=True):
+            if identity >= 0:
+                name = self._word_of(identity, row) or f"category {identity}"
+                value = {"id": identity, "name": name}
+                result.append(CategoryFacts(identity, name, value, Facts(mask_of(Reason.NO_CATEGORIES))))
+        return result
+
+    def _word_of(self, identity: int, row: int) -> str | None:
+        """Return the word that a category id stands for in the record of a row, None where it is a number."""
+        if identity < FIRST_WORD_ID:
+            return None
+        record = self._parsed(row)
+        segments = record.get("segments_info")
+        holders = [record, *(segments if isinstance(segments, list) else [])]
+        words = [holder.get("category_id") for holder in holders if isinstance(holder, dict)]
+        return next((word for word in words if isinstance(word, str) and as_id(word)[0] == identity), None)
+
+    def _parsed(self, row: int) -> dict[str, Any]:
+        """Read the record of a row again; {} where it is no object."""
+        table = self.annotations
+        text = self.source.read(int(table["offset"][row]), int(table["length"][row]))
+        record = parse_leniently(text, Facts())
+        return record if isinstance(record, dict) else {}
 
     def _check_panoptic_ids(self) -> None:
         """Segment ids are unique within an image's record; records are unique by image."""
@@ -301,9 +356,8 @@ class _Tables:
             return
         seen: set[bytes] = set()
         for row in np.flatnonzero(np.isin(mixture, repeated)).tolist():
-            text = self.source.read(int(table["offset"][row]), int(table["length"][row]))
-            record = parse_leniently(text, Facts())
-            if not isinstance(record, dict):
+            record = self._parsed(row)
+            if not record:
                 continue
             record.pop("id", None)
             digest = _digest(record)
@@ -345,7 +399,7 @@ class _Tables:
             "licenses": self.small.get("licenses"),
             "licenses_span": _span(layout, "licenses"),
             "categories": [category.value for category in self.categories],
-            "categories_spans": [list(span) for span in layout.categories],
+            "categories_spans": [list(span) for span in layout.categories] or [[0, 0] for _ in self.categories],
             "categories_reasons": [category.facts.mask for category in self.categories],
             "counts": {
                 "images": self.images.rows,
@@ -363,6 +417,19 @@ class _Tables:
                 "annotation": dict(sorted(self.annotations.unknown.items())),
             },
         }
+
+
+def _mark_mostly_crowds(table: Columns, category: Array) -> None:
+    """Mark the crowds of categories of which two objects or more, and at least half, are crowds.
+
+    `category` is the number of each row's category, -1 for none. In COCO no category comes near: 5 % at most.
+    """
+    is_crowd = (table["iscrowd"] == 1) & (category >= 0)
+    if is_crowd.any():
+        crowds, objects = (np.bincount(category[chosen], minlength=1) for chosen in (is_crowd, category >= 0))
+        mostly = (crowds >= 2) & (2 * crowds >= objects[: len(crowds)])
+        is_crowd[is_crowd] = mostly[category[is_crowd]]
+        mark(table["reasons"], is_crowd, Reason.MOSTLY_CROWDS)
 
 
 def _number_by_place(table: Columns) -> None:
@@ -432,6 +499,20 @@ def _plain(value: Any) -> Any:
     if isinstance(value, dict):
         return {key: _plain(item) for key, item in value.items()}
     return value
+
+
+def facts_beside_image(text: bytes, width: int, height: int) -> list[Reason]:
+    """Return what the index finds of an annotation's record where it knows the image's width and height, in pixels."""
+    record, _ = read_object(text)
+    sides = dict(zip(("bbox_x", "bbox_y", "bbox_w", "bbox_h"), np.array([record.bbox]).T, strict=True))
+    columns = sides | {"reasons": np.zeros(1, np.uint64)}
+    _mark_boxes(columns, np.ones(1, bool), np.array([float(width)]), np.array([float(height)]))
+    found = reasons_of(int(columns["reasons"][0]))
+    shape: Any = record.segmentation
+    if isinstance(shape, Rle):
+        differs = shape is not BAD_SEGMENTATION and shape.size != (height, width)
+        return [*found, Reason.RLE_SIZE_DIFFERS] if differs else found
+    return found + polygon_facts(shape, width, height)
 
 
 def _mark_boxes(columns: Mapping[str, Array], known: Array, width: Array, height: Array) -> None:

@@ -47,6 +47,9 @@ TASKS: Final = {
 }
 """The kind of record in `annotations`, by task."""
 
+ARCHIVES: Final = (b"PK\x03\x04", b"BZh", b"\xfd7zX", b"\x28\xb5\x2f\xfd", b"7z\xbc\xaf", b"\x1f\x8b")
+"""How files of zip, bzip2, xz, zstd, 7z and gzip begin."""
+
 Span = tuple[int, int]
 
 _BOUNDARY = re.compile(rb'\}[ \t\n\r]*,[ \t\n\r]*\{[ \t\n\r]*"[^"\\]*"')
@@ -179,10 +182,12 @@ class _Walk:
         """Return where the document's "{" is."""
         source = self.source
         head = source.read(0, 4)
+        if head.startswith(ARCHIVES):
+            raise source.fail(
+                0, "this is a compressed archive, not JSON", "unpack it first; only gzip is read as it is"
+            )
         if head[:2] in (b"\xff\xfe", b"\xfe\xff") or b"\0" in head:
             raise source.fail(0, "the text is not UTF-8", "convert it: iconv -f UTF-16 -t UTF-8 OLD > NEW")
-        if head[:2] == b"\x1f\x8b" or head[:4] == b"PK\x03\x04":
-            raise source.fail(0, "this is a compressed archive, not JSON", "unpack it first")
         position = 0
         if head[:3] == BYTE_ORDER_MARK:
             self.layout.byte_order_mark = True
@@ -210,7 +215,8 @@ class _Walk:
                 f"the document has {key!r} twice, first at byte {layout.values[key][0]}",
                 "remove or merge one of them: readers differ in which they take",
             )
-        if key in ("images", "annotations", "categories"):
+        is_absent = key == "categories" and source.read(position, 4) == b"null"
+        if key in ("images", "annotations", "categories") and not is_absent:
             if byte_at(source, position) != b"[":
                 raise source.fail(position, f"{key!r} is no array" + self._cut(position))
             if key == "categories":

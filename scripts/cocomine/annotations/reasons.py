@@ -89,6 +89,8 @@ class Reason(StrEnum):
     IMAGE_TOO_LARGE = "image-too-large"
     IMAGE_DEPTH_UNKNOWN = "image-depth-unknown"
     IMAGE_SIZE_TURNED = "image-size-turned"
+    NO_CATEGORIES = "no-categories"
+    MOSTLY_CROWDS = "mostly-crowds"
 
 
 @dataclass(frozen=True)
@@ -215,8 +217,9 @@ TABLE: Final[tuple[Rule, ...]] = (
         12,
         ("image",),
         "index",
-        "quarantine",
+        "repair",
         "`width` or `height` is absent, no integer, or not from 1 to 2^31 - 1",
+        "both are those of the image as it is decoded",
     ),
     Rule(
         Reason.IMAGE_MISSING,
@@ -525,6 +528,25 @@ TABLE: Final[tuple[Rule, ...]] = (
         "the record's width and height are those of the image as its EXIF orientation shows it; where its pixels are "
         "used it is turned, so that the outlines fit",
     ),
+    Rule(
+        Reason.NO_CATEGORIES,
+        54,
+        ("category",),
+        "index",
+        "repair",
+        "the file lists no categories; this one is made from an id that its annotations use",
+        "it is named by the word that is its id or, of a number such as 3, `category 3`",
+    ),
+    Rule(
+        Reason.MOSTLY_CROWDS,
+        55,
+        ("annotation",),
+        "index",
+        "keep",
+        "a crowd (`iscrowd: 1`) of a category of which at least half of the file's objects, and two, are crowds, as "
+        "tools export masks that were drawn with a brush",
+        "`iscrowd` is written as 0: one object, not a crowd",
+    ),
 )
 
 RULES: Final[dict[Reason, Rule]] = {rule.reason: rule for rule in TABLE}
@@ -539,6 +561,7 @@ NEVER_KEPT: Final[dict[Reason, str]] = {
     Reason.NOT_FINITE: "with NaN the file would be no JSON",
     Reason.BAD_TEXT: "with bytes that are no UTF-8 the file would be no JSON",
     Reason.NO_ID: "nothing could refer to them",
+    Reason.NO_CATEGORIES: "there is no record to keep",
     Reason.POLYGON_NESTING: "to a reader of COCO's format they have no outline",
     Reason.FOREIGN_FILE_NAME: "no file could be found or written under them",
     Reason.UNSAFE_FILE_NAME: "their files would be written outside of their folder",

@@ -105,6 +105,12 @@ def repair(
     )
 
 
+def made_category(identity: int, name: str) -> Outcome:
+    """Return the record of a category that is made from an id that annotations use."""
+    record = {"id": identity, "name": name}
+    return Outcome(_serialise(record), (Reason.NO_CATEGORIES,), {}, record)
+
+
 def _apply(work: "_Work") -> list[Reason]:
     """Repair the record in place and return the reasons repaired."""
     if work.kind == "panoptic":
@@ -240,6 +246,11 @@ def _text(value: Any) -> str | None:
     return value if isinstance(value, str) else None
 
 
+def _sides(work: _Work) -> None:
+    width, height = _known(work.size, Reason.BAD_SIZE)
+    work.record.update(width=width, height=height)
+
+
 def _file_name(work: _Work) -> None:
     url = work.record.get("coco_url")
     name = name_from_url(url if isinstance(url, str) else None) if work.kind == "image" else None
@@ -271,6 +282,10 @@ def _number_it(work: _Work) -> None:
     if work.number is None:
         raise _CannotRepairError(Reason.NO_ID, "its place in the file is not known")
     work.record["id"] = work.number
+
+
+def _object(work: _Work) -> None:
+    work.record["iscrowd"] = 0
 
 
 def _nesting(work: _Work) -> None:
@@ -416,11 +431,13 @@ def _nothing(work: _Work) -> None:
 _STEPS: Final[tuple[tuple[Reason, _Change], ...]] = (
     (Reason.DUPLICATE_KEY, _nothing),
     (Reason.NO_ID, _number_it),
+    (Reason.BAD_SIZE, _sides),
     (Reason.TEXT_ID, _ids),
     (Reason.BAD_FIELD, _fields),
     (Reason.NO_FILE_NAME, _file_name),
     (Reason.FOREIGN_FILE_NAME, _foreign_name),
     (Reason.NO_ISCROWD, _iscrowd),
+    (Reason.MOSTLY_CROWDS, _object),
     (Reason.POLYGON_NESTING, _nesting),
     (Reason.POLYGON_TOO_SHORT, _short_polygons),
     (Reason.POLYGON_OUTSIDE, _polygons_outside),
@@ -474,7 +491,7 @@ def as_rle(segmentation: Any, width: int, height: int) -> dict[str, Any] | None:
     under 6 numbers, with an odd count, with NaN, ten times larger than the image, or endless; images that no
     JPEG can be.
     """
-    if max(width, height) > LARGEST_DRAWN_SIDE:
+    if max(width, height) > LARGEST_DRAWN_SIDE or min(width, height) <= 0:
         return None
     if isinstance(segmentation, list):
         rings = [as_numbers(ring) for ring in segmentation]

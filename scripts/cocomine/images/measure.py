@@ -118,7 +118,7 @@ def measure(
                 stored, stated = (record["width"], record["height"]), (row.width, row.height)
                 fits = fits_turned(stored, stated, record["exif_orientation"])
                 turned += fits
-                size_differs += stored != stated and not fits
+                size_differs += stored != stated and min(stated) > 0 and not fits
                 rotated += record["exif_orientation"] > 1 and not fits
             progress.advance()
             waiting.append(record)

@@ -18,6 +18,8 @@ from cocomine.mining.index import Source, licences_of
 from cocomine.mining.select import (
     Selection,
     area_mask,
+    crowd_mask,
+    image_sides,
     labelled_objects,
     lost_objects,
     relative_area_mask,
@@ -173,7 +175,7 @@ class Explainer:
         """Why an object does not speak for its image."""
         if self.selection.objects.quarantined[row]:
             return "it is quarantined"
-        if self.query.crowds == "drop" and int(self.source.annotations["iscrowd"][row]) == 1:
+        if self.query.crowds == "drop" and crowd_mask(self.source, self.query)[row]:
             return "it is a crowd, and `crowds` is drop"
         return self._object_outside("area", row) or self._object_outside("relative_area", row) or "it does not count"
 
@@ -194,19 +196,22 @@ class Explainer:
         return f"{stated}, which is not {' or '.join(map(str, self.query.licenses))}"
 
     def _image_width(self, row: int) -> str:
-        return _outside("has width", float(self.source.images["width"][row]), "image_width", self.query.image_width)
+        return _outside("has width", self._sides(row)[0], "image_width", self.query.image_width)
 
     def _image_height(self, row: int) -> str:
-        return _outside("has height", float(self.source.images["height"][row]), "image_height", self.query.image_height)
+        return _outside("has height", self._sides(row)[1], "image_height", self.query.image_height)
 
     def _image_aspect(self, row: int) -> str:
-        width, height = (float(self.source.images[name][row]) for name in ("width", "height"))
-        value = width / height if height else math.nan
-        return _outside("has aspect", value, "image_aspect", self.query.image_aspect)
+        width, height = self._sides(row)
+        return _outside("has aspect", width / height, "image_aspect", self.query.image_aspect)
+
+    def _sides(self, row: int) -> tuple[float, float]:
+        width, height = (float(sides[row]) for sides in image_sides(self.source))
+        return width, height
 
     def _crowds(self, row: int) -> str:
         rows = self.annotations_of(row)
-        crowd = rows[(self.source.annotations["iscrowd"][rows] == 1) & self.wanted_annotation[rows]]
+        crowd = rows[crowd_mask(self.source, self.query)[rows] & self.wanted_annotation[rows]]
         return f"holds a crowd of a wanted category, {self._listed(crowd.tolist())}, and `crowds` is exclude"
 
     def _excluded_by(self, row: int, clause: str) -> str:
@@ -226,8 +231,8 @@ class Explainer:
         value = float(clauses.object_area(*sizes)[0])
         if clause == "relative_area":
             owner = int(self.source.image_row[row])
-            pixels = float(self.source.images["width"][owner]) * float(self.source.images["height"][owner])
-            value = value / pixels if pixels else math.nan
+            width, height = self._sides(owner)
+            value = value / (width * height)
         return _outside(clause.replace("_", " "), value, clause, bounds, " is")
 
     def _categories(self, row: int) -> str:

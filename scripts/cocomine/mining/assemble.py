@@ -27,7 +27,7 @@ from cocomine.mining.arrays import Mask
 from cocomine.mining.drawn import INSTANCES, Drawn, drawn_categories
 from cocomine.mining.examine import Spill
 from cocomine.mining.funnel import Funnel
-from cocomine.mining.images import Picked, find_rows, judge, refill
+from cocomine.mining.images import Picked, find_rows, judge, refill, share_sizes
 from cocomine.mining.index import Source, licences_of, read_source, splits_of
 from cocomine.mining.losses import Loss, because, large, warn
 from cocomine.mining.mine import query_values, read_source_of
@@ -173,6 +173,7 @@ class _Assembly:
         source = self.source
         other = read_source(self.index_dir, names, task, source.bad_categories)
         owner = images_in(source, other)
+        share_sizes(source, other, owner)
         image_ids = np.where(owner >= 0, source.image_ids[owner], other.images["id"])
         images = self._mask(self.roles)[owner] & (owner >= 0)
         labels = images[other.image_row] & (other.image_row >= 0)

@@ -18,6 +18,7 @@ from typing import Any
 import msgspec
 import numpy as np
 
+from cocomine.annotations.build import facts_beside_image
 from cocomine.annotations.reasons import Reason, mask_of, masks_by_policy, reasons_of
 from cocomine.annotations.records import Facts, parse_leniently, replace_non_finite
 from cocomine.annotations.repairs import drawn_facts, repair
@@ -155,7 +156,9 @@ def examine(
     other_ids = np.zeros(size, dtype=bool)
     for key, values in ids.items():
         other_ids |= values != table[key][rows]
-    faulty = (facts & np.uint64(repairable)) != 0
+    owners = rows if kind == "image" else source.image_row[rows]
+    late = source.sized_late[owners] & (kind == "annotation")
+    faulty = ((facts & np.uint64(repairable)) != 0) | late
     other_names = np.isin(rows, np.array(sorted(new_names or ()), dtype=np.int64)) & (kind == "image")
     changed = other_ids | other_names
     to_repair = faulty | changed
@@ -163,7 +166,6 @@ def examine(
     positions = np.flatnonzero(to_repair) if not draw else np.arange(size)
     if not len(positions):
         return result
-    owners = rows if kind == "image" else source.image_row[rows]
     widths, heights = source.images["width"][owners], source.images["height"][owners]
     split_names = source.split_names
     splits = table.split_of(rows)
@@ -183,12 +185,22 @@ def examine(
             raw = files[int(spans.file[at])].raw(int(spans.offset[at]), int(spans.length[at]))
             image_size = (int(widths[at]), int(heights[at]))
             reasons = reasons_of(int(facts[at]) & repairable)
+            refused = None
+            for reason in facts_beside_image(raw, *image_size) if late[at] else ():
+                if chosen[reason] == "stop":
+                    raise _stop(source, table, int(rows[at]), kind, reason, _LATE)
+                if chosen[reason] == "quarantine":
+                    refused = reason
+                elif chosen[reason] == "repair":
+                    reasons.append(reason)
             number = int(table["id"][rows[at]])
             outcome = repair(repair_kind, raw, reasons, image_size, number, names[at]) if reasons else None
             text = raw if outcome is None else outcome.raw
             failed, detail = (None, "") if outcome is None else (outcome.failed, outcome.detail)
+            if refused is not None:
+                text, failed, detail = None, refused, _LATE
             if text is not None and draw:
-                if outcome is not None:
+                if outcome is not None or late[at]:
                     findings = _drawing_reasons(text, image_size, query.area_tolerance)
                 for reason, words in findings:
                     policy = chosen[reason]
@@ -230,6 +242,9 @@ def examine(
             else:
                 progress.count("valid")
     return result
+
+
+_LATE = "seen once the image was measured, since its record states no size"
 
 
 def with_values(text: bytes, values: Mapping[str, Any]) -> bytes:

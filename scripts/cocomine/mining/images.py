@@ -63,10 +63,33 @@ def find_rows(source: Source, selection_path: Path) -> Picked:
     )
 
 
+def take_sizes(source: Source, rows: Rows, sizes: Sequence[tuple[int, int]]) -> None:
+    """Give images that state no width or no height the size that was found of them, and say so in `sized_late`.
+
+    `sizes` are widths and heights in pixels, one for each of `rows`. A side that is stated and differs is left as it
+    is, and so is the other.
+    """
+    images = source.images
+    stated = np.stack([images[name][rows] for name in ("width", "height")], axis=1)
+    found = np.array(sizes, dtype=np.int64).reshape(-1, 2)
+    fits = ((stated == found) | (stated <= 0)).all(axis=1) & (stated <= 0).any(axis=1) & (found > 0).all(axis=1)
+    for name, sides in zip(("width", "height"), found[fits].T, strict=True):
+        images.update(name, rows[fits], sides.tolist())
+    source.sized_late[rows[fits]] = True
+
+
+def share_sizes(source: Source, other: Source, owner: Rows) -> None:
+    """Give another task's images that state no size that of the instances' image, whose row is `owner`."""
+    lacking = (other.images["width"] <= 0) | (other.images["height"] <= 0)
+    rows = np.flatnonzero(lacking & (owner >= 0))
+    sizes = (source.images[name][owner[rows]].tolist() for name in ("width", "height"))
+    take_sizes(other, rows, list(zip(*sizes, strict=True)))
+
+
 def image_facts(source: Source, rows: Rows, measures_path: Path) -> dict[int, list[tuple[Reason, str]]]:
     """Return what the measured images say against them: global row to reasons with details.
 
-    Raises CocomineError for an image that was not measured.
+    Images that state no size get the measured one. Raises CocomineError for an image that was not measured.
     """
     columns = ["image_id", "source_split", "file_name", "status", "detail", "width", "height", "exif_orientation"]
     table = pq.read_table(measures_path, columns=columns).to_pydict()
@@ -79,8 +102,11 @@ def image_facts(source: Source, rows: Rows, measures_path: Path) -> dict[int, li
     images = source.images
     result: dict[int, list[tuple[Reason, str]]] = {}
     splits = [source.splits[number].name for number in images.split_of(rows).tolist()]
-    stated = [column[rows].tolist() for column in (source.image_ids, images["width"], images["height"])]
     names = images.texts("file_name", rows)
+    keys = zip(splits, source.image_ids[rows].tolist(), (name or "" for name in names), strict=True)
+    decoded = (measured.get(key, ("", "", -1, -1, 0)) for key in keys)
+    take_sizes(source, rows, [(width or -1, height or -1) for _, _, width, height, _ in decoded])
+    stated = [column[rows].tolist() for column in (source.image_ids, images["width"], images["height"])]
     for row, split, name, identity, width, height in zip(rows.tolist(), splits, names, *stated, strict=True):
         found = measured.get((split, identity, name or ""))
         if found is None:

@@ -144,6 +144,12 @@ class Table:
             self._joined[name] = arrays[0] if len(arrays) == 1 else np.concatenate(arrays)
         return self._joined[name]
 
+    def update(self, name: str, rows: Rows, values: Sequence[int]) -> None:
+        """Put other values into a numeric column, at global `rows`: of this table, not of its files."""
+        column = self[name].copy()
+        column[rows] = values
+        self._joined[name] = column
+
     def texts(self, name: str, rows: Rows) -> list[str | None]:
         """Return a text column's values at global `rows`, in their order."""
         column = pa.chunked_array([chunk for part in self.parts for chunk in part.arrow(name).chunks], type=pa.string())
@@ -197,7 +203,8 @@ class CategoryRecord:
     """One record of a file's `categories`: its place, what it says, and the bits of its reasons.
 
     `place` is its number in the array, from 0. `id` is -1 when it has no usable one; `written_id` is then its JSON
-    text. `repeats` tells whether an earlier split has its id, as every split of one release does.
+    text. `made` tells whether it is made from the ids in use, for a file that lists none; `repeats` whether an earlier
+    split has its id, as every split of one release does.
     """
 
     split: int
@@ -209,6 +216,7 @@ class CategoryRecord:
     name: str
     supercategory: str
     reasons: int
+    made: bool
     repeats: bool
 
 
@@ -224,18 +232,28 @@ class Source:
         self.bad_categories = bad_categories
         self.images = Table([split.images for split in splits])
         self.annotations = Table([split.annotations for split in splits])
+        self.sized_late: Mask = np.zeros(self.images.rows, dtype=bool)
+        """Images whose size is no statement of the file: it was measured, or another task's file has it."""
 
     @cached_property
     def category_records(self) -> tuple[CategoryRecord, ...]:
         """Every category record, split by split, as in the files."""
         records: list[CategoryRecord] = []
         first_split: dict[int, int] = {}
+        listed = {
+            as_id(value.get("id"))[0]
+            for split in self.splits
+            for value, span in zip(split.manifest["categories"], split.manifest["categories_spans"], strict=True)
+            if span[1] and isinstance(value, dict)
+        }
         for number, split in enumerate(self.splits):
             values, spans = split.manifest["categories"], split.manifest["categories_spans"]
             reasons = split.manifest.get("categories_reasons") or [0] * len(values)
             for place, (value, span, bits) in enumerate(zip(values, spans, reasons, strict=True)):
                 fields = value if isinstance(value, dict) else {}
                 identity = as_id(fields.get("id"))[0]
+                made = not span[1]
+                gives_way = made and identity in listed
                 name, parent = fields.get("name"), fields.get("supercategory")
                 records.append(
                     CategoryRecord(
@@ -248,10 +266,11 @@ class Source:
                         name=name if isinstance(name, str) else "",
                         supercategory=parent if isinstance(parent, str) else "",
                         reasons=int(bits),
-                        repeats=first_split.get(identity, number) < number,
+                        made=made,
+                        repeats=first_split.get(identity, number) < number or gives_way,
                     )
                 )
-                if identity >= 0 and not int(bits) & self.bad_categories:
+                if identity >= 0 and not int(bits) & self.bad_categories and not gives_way:
                     first_split.setdefault(identity, number)
         return tuple(records)
 
@@ -260,7 +279,7 @@ class Source:
         """The categories in order, by id. Raises CocomineError when two splits give one id different names."""
         found: dict[int, tuple[int, Category]] = {}
         for record in self.category_records:
-            if record.reasons & self.bad_categories or record.id < 0:
+            if record.reasons & self.bad_categories or record.id < 0 or (record.made and record.repeats):
                 continue
             category = Category(record.id, record.name, record.supercategory, record.name)
             split, known = found.setdefault(record.id, (record.split, category))

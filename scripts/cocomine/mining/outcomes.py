@@ -13,6 +13,7 @@ import numpy as np
 
 from cocomine.annotations.reasons import Reason, masks_by_policy, reasons_of
 from cocomine.base.files import write_table
+from cocomine.base.words import plural
 from cocomine.mining.arrays import Array, Mask, Rows
 from cocomine.mining.index import Source
 from cocomine.mining.losses import Loss
@@ -99,9 +100,9 @@ class Outcomes:
         assert written == kept + repaired, f"{self.task}: {written} {self.kind}s written, {kept + repaired} decided so"
         assert lines == quarantined, f"{self.task}: {lines} lines for {quarantined} quarantined {self.kind}s"
         log.info(
-            "assemble_subset: %s, %ss: %d in = %d kept + %d repaired + %d quarantined + %d left out by the query",
+            "assemble_subset: %s, %s: %d in = %d kept + %d repaired + %d quarantined + %d left out by the query",
             self.task,
-            self.kind,
+            plural(self.kind),
             len(self._state),
             kept,
             repaired,

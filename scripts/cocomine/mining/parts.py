@@ -16,8 +16,9 @@ from typing import Any, Final
 import numpy as np
 
 from cocomine.annotations.reasons import Reason, masks_by_policy, reasons_of
-from cocomine.annotations.repairs import repair
+from cocomine.annotations.repairs import made_category, repair
 from cocomine.base.files import canonical_json
+from cocomine.coco.compressed import unpacked
 from cocomine.mining import clauses
 from cocomine.mining.arrays import Array, Mask, Rows
 from cocomine.mining.document import write_records
@@ -58,7 +59,8 @@ class Bench:
 
     def files_of(self, task: str, source: Source) -> list[SpanFile]:
         """Open the annotation files of a task, those of all splits."""
-        paths = [self.annotations_dir / f"{task}_{split.name}.json" for split in source.splits]
+        given = [self.annotations_dir / f"{task}_{split.name}.json" for split in source.splits]
+        paths = [self.stack.enter_context(unpacked(path, self.spill.path.parent)) for path in given]
         return [
             self.stack.enter_context(SpanFile(path, int(split.manifest["bytes"]), str(split.manifest["sha256"])))
             for path, split in zip(paths, source.splits, strict=True)
@@ -278,7 +280,7 @@ def categories_of(part: Part, ids: set[int] | None) -> list[bytes]:
         raw = part.files[record.split].raw(record.offset, record.length)
         faults = reasons_of(record.reasons & masks["repair"])
         if faults:
-            outcome = repair("category", raw, faults)
+            outcome = made_category(record.id, record.name) if record.made else repair("category", raw, faults)
             assert outcome.raw is not None, f"category {record.id}: {outcome.failed} {outcome.detail}"
             raw = outcome.raw
             texts = canonical_json(outcome.before), canonical_json(outcome.after)

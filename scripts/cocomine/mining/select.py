@@ -24,6 +24,7 @@ import numpy as np
 from cocomine.annotations.reasons import Reason, mask_of, masks_by_policy, reasons_of
 from cocomine.base.errors import CocomineError
 from cocomine.base.files import read_table
+from cocomine.base.words import counted, plural
 from cocomine.mining import clauses
 from cocomine.mining.arrays import Array, Mask, Rows
 from cocomine.mining.clauses import Pairs
@@ -189,7 +190,7 @@ def stopped(where: str, kind: str, identity: int, reason: str, detail: str = "",
     """The error of a record that has a reason for which policy says stop."""
     return CocomineError(
         f"{where}: {kind} {identity} has the reason {reason}{f' ({detail})' * bool(detail)}, for which policy says stop"
-        + f" ({count} such {kind}s)" * (count > 1),
+        + f" ({count} such {plural(kind)})" * (count > 1),
         f"correct the file, or set policy: {{{reason}: quarantine}}",
     )
 
@@ -215,7 +216,7 @@ def judge_objects(source: Source, query: SubsetSettings, wanted: Wanted, quarant
     is_wanted = wanted_annotations(source, wanted)
     written = ~quarantined
     if query.crowds == "drop":
-        written &= (source.annotations["iscrowd"] != 1) | ~is_wanted
+        written &= ~crowd_mask(source, query) | ~is_wanted
     counted = written
     if query.area.bounded or query.relative_area.bounded:
         inside = area_mask(source, query.area) & relative_area_mask(source, query.relative_area)
@@ -244,10 +245,25 @@ def relative_area_mask(source: Source, bounds: Range) -> Mask:
     """Annotations whose area as a fraction of their image is within bounds."""
     if not bounds.bounded:
         return np.ones(source.annotations.rows, dtype=bool)
-    pixels = source.images["width"].astype(np.float64) * source.images["height"]
+    width, height = image_sides(source)
+    pixels = width * height
     with np.errstate(divide="ignore", invalid="ignore"):
         share = _areas(source) / np.append(pixels, np.nan)[source.image_row]
     return clauses.within(share, bounds)
+
+
+def image_sides(source: Source) -> tuple[Array, Array]:
+    """Return all images' widths and heights in pixels, as float64; NaN where none is stated."""
+    width, height = (source.images[name].astype(np.float64) for name in ("width", "height"))
+    return np.where(width > 0, width, np.nan), np.where(height > 0, height, np.nan)
+
+
+def crowd_mask(source: Source, query: SubsetSettings) -> Mask:
+    """Annotations that are crowds, but for those of which policy makes objects."""
+    result: Mask = source.annotations["iscrowd"] == 1
+    if query.policies[Reason.MOSTLY_CROWDS] == "repair":
+        result = result & ~bits(source.annotations["reasons"], mask_of(Reason.MOSTLY_CROWDS))
+    return result
 
 
 def _areas(source: Source) -> Array:
@@ -278,6 +294,7 @@ def select(
     run = _Run(source, query, wanted, funnel, Early(source, query, images_quarantined), annotations_quarantined)
     run.apply("records", "valid records", images=~images_quarantined, annotations=~annotations_quarantined)
     run.tell_of_new_ids()
+    run.tell_of_crowds()
     run.lost_objects()
     run.image_clauses(images_from)
     objects = judge_objects(source, query, wanted, annotations_quarantined)
@@ -372,17 +389,36 @@ class _Run:
             ):
                 part = slice(int(table.starts[number]), int(table.starts[number + 1]))
                 count = int(np.count_nonzero(ids[part] != table["id"][part]))
-                counts += [f"{count} {kind}{'s' * (count != 1)}"] if count else []
+                counts += [counted(count, kind)] if count else []
             told += [f"{' and '.join(counts)} of {name}"] if counts else []
         if told:
             self.note(f"ids restart: {', '.join(told)} have the id of another record and get a new one (see ids.tsv)")
+
+    def tell_of_crowds(self) -> None:
+        """Note which wanted categories consist of crowds, as tools export masks that were drawn with a brush."""
+        source = self.source
+        if self.query.policies[Reason.MOSTLY_CROWDS] != "keep":
+            return
+        mostly = bits(source.annotations["reasons"], mask_of(Reason.MOSTLY_CROWDS))
+        known = source.class_of >= 0
+        crowds, objects = (
+            np.bincount(source.class_of[chosen], minlength=len(self.names)) for chosen in (mostly & known, known)
+        )
+        for cls in self.wanted.classes:
+            if crowds[cls]:
+                share = f"all {crowds[cls]}" if crowds[cls] == objects[cls] else f"{crowds[cls]} of {objects[cls]}"
+                self.note(
+                    f"{share} objects of '{self.names[cls]}' are crowds (iscrowd 1), as tools export masks that were "
+                    "drawn with a brush: masks show them as void, YOLO formats leave them out. "
+                    "policy: {mostly-crowds: repair} makes objects of them; masks: {crowds: class} only draws them"
+                )
 
     def lost_objects(self) -> None:
         if self.query.lost_objects == "exclude" and self.losing.any():
             self.apply("lost_objects", "every object of a wanted category is valid", images=~self.losing)
 
     def image_clauses(self, images_from: Path | None) -> None:
-        source, query, images = self.source, self.query, self.source.images
+        source, query = self.source, self.query
         if images_from is not None:
             self.apply("images_from", f"the images of {query.images_from}", images=self._images_from(images_from))
         elif query.images_from is not None:
@@ -406,19 +442,18 @@ class _Run:
         if query.licenses:
             words = "licence " + " or ".join(map(str, query.licenses))
             self.apply("licenses", words, images=licence_mask(source, query.licenses))
+        width, height = image_sides(source)
         for name, bounds, values in (
-            ("image_width", query.image_width, images["width"]),
-            ("image_height", query.image_height, images["height"]),
-            ("image_aspect", query.image_aspect, self._aspect()),
+            ("image_width", query.image_width, width),
+            ("image_height", query.image_height, height),
+            ("image_aspect", query.image_aspect, width / height),
         ):
             if bounds.bounded:
+                unknown = int(np.count_nonzero(np.isnan(values) & self.funnel.image_alive))
+                if unknown:
+                    self.note(f"{name}: {counted(unknown, 'image')} without a stated size left out")
                 words = f"{name.removeprefix('image_')} {bounds.words()}"
                 self.apply(name, words, images=clauses.within(values, bounds))
-
-    def _aspect(self) -> Array:
-        with np.errstate(divide="ignore", invalid="ignore"):
-            result: Array = self.source.images["width"].astype(np.float64) / self.source.images["height"]
-        return result
 
     def _images_from(self, path: Path) -> Mask:
         try:
@@ -446,7 +481,7 @@ class _Run:
         source, query = self.source, self.query
         is_wanted = wanted_annotations(source, self.wanted)
         if query.crowds != "keep":
-            crowd = source.annotations["iscrowd"] == 1
+            crowd = crowd_mask(source, query)
             if query.crowds == "drop":
                 self.apply("crowds", "crowds of wanted categories dropped", annotations=~(crowd & is_wanted))
             else:

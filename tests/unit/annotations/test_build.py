@@ -1,5 +1,8 @@
+import bz2
+import gzip
 import hashlib
 import json
+import lzma
 import struct
 from pathlib import Path
 from typing import Any
@@ -7,6 +10,7 @@ from typing import Any
 import pytest
 from cocomine.annotations import build, chunks, layout
 from cocomine.annotations.reasons import TABLE
+from cocomine.annotations.records import as_id
 from cocomine.base.errors import CocomineError
 from helpers.coco_document import document, image, indexed, thing
 
@@ -257,9 +261,99 @@ def test_categories_get_their_reasons(tmp_path: Path, what, categories, expected
     assert list(read.manifest["reasons"]["category"]) == expected
 
 
+@pytest.mark.parametrize(
+    ("crowds", "objects", "marked"), [(5, 0, True), (2, 2, True), (2, 3, False), (1, 0, False), (0, 5, False)]
+)
+def test_categories_that_consist_of_crowds_are_told_from_those_that_have_some(tmp_path: Path, crowds, objects, marked):
+    brushed = [thing(n, iscrowd=1, segmentation=RLE, area=n) for n in range(1, crowds + 1)]
+    drawn = [thing(n, area=n) for n in range(11, objects + 11)]
+    others = [thing(n, category_id=9, area=n, iscrowd=int(n == 30)) for n in range(30, 40)]
+    categories = [{"id": 7, "name": "cat"}, {"id": 9, "name": "dog"}]
+    read = indexed(tmp_path, document(*brushed, *drawn, *others, categories=categories))
+    found = [row["id"] for row in read.annotations if "mostly-crowds" in row["reasons"]]
+    assert found == ([record["id"] for record in brushed] if marked else [])
+
+
+@pytest.mark.parametrize("categories", [None, [], "absent"])
+@pytest.mark.parametrize("task", ["instances", "panoptic"])
+def test_a_file_without_categories_gets_one_for_each_id_in_use(tmp_path: Path, categories, task):
+    ids = [7, 3, 7, "leaf", "5", -1]
+    if task == "instances":
+        records = [thing(n, category_id=identity, area=n) for n, identity in enumerate(ids, start=1)]
+    else:
+        records = [panoptic(*({**SEGMENT, "id": n, "category_id": identity} for n, identity in enumerate(ids)))]
+    content = document(*records) | {"categories": categories}
+    if categories == "absent":
+        del content["categories"]
+    read = indexed(tmp_path, content, task)
+    leaf = as_id("leaf")[0]
+    assert read.manifest["categories"] == [
+        {"id": 3, "name": "category 3"},
+        {"id": 5, "name": "category 5"},
+        {"id": 7, "name": "category 7"},
+        {"id": leaf, "name": "leaf"},
+    ]
+    assert read.manifest["reasons"]["category"] == {"no-categories": 4}
+    assert not any("missing-category" in row["reasons"] for row in read.annotations)
+
+
+def test_a_compressed_file_is_read_as_what_is_in_it_whatever_its_name(tmp_path: Path):
+    text = json.dumps(document(thing(1), thing(2, area=9))).encode()
+    for folder in "ab":
+        (tmp_path / folder).mkdir()
+    plain = indexed(tmp_path / "a", text)
+    packed = indexed(tmp_path / "b", gzip.compress(text))
+    assert packed.manifest == plain.manifest
+    assert packed.annotations == plain.annotations
+    assert sorted(path.name for path in (tmp_path / "b/index").iterdir()) == [
+        "annotations.parquet",
+        "images.parquet",
+        "index.json",
+    ]
+
+
+def test_damage_in_and_under_compression_is_told_of_the_file_that_was_given(tmp_path: Path):
+    text = json.dumps(document(thing(1))).encode()
+    with pytest.raises(CocomineError, match=r"instances_val2017\.json: the compressed data is damaged"):
+        indexed(tmp_path, gzip.compress(text)[:-9])
+    with pytest.raises(CocomineError, match=r"instances_val2017\.json \(unpacked\): malformed JSON at byte") as caught:
+        indexed(tmp_path, gzip.compress(text[:-9]))
+    assert ".incomplete" not in caught.value.message
+
+
+@pytest.mark.parametrize("pack", [bz2.compress, lzma.compress, lambda text: gzip.compress(gzip.compress(text))])
+def test_other_archives_are_to_be_unpacked(tmp_path: Path, pack):
+    with pytest.raises(CocomineError, match="a compressed archive") as caught:
+        indexed(tmp_path, pack(json.dumps(document(thing(1))).encode()))
+    assert "unpack it first" in caught.value.hint
+
+
+def test_lvis_is_read_with_its_classes_its_names_by_url_and_its_own_keys(tmp_path: Path):
+    categories = [
+        {"id": n, "name": f"class_{n}", "synset": f"c.n.{n}", "frequency": "rfc"[n % 3]} for n in range(1, 1204)
+    ]
+    images = [
+        image(n, file_name=None, coco_url=f"http://images.cocodataset.org/train2017/{n:012d}.jpg")
+        | {"neg_category_ids": [7, 1203], "not_exhaustive_category_ids": [8]}
+        for n in (1, 2)
+    ]
+    things = [thing(n, category_id=n, iscrowd=None, area=n) for n in range(1, 1204)]
+    read = indexed(tmp_path, document(*things, images=images, categories=categories))
+    assert read.manifest["counts"]["categories"] == 1203
+    assert read.manifest["reasons"] == {
+        "image": {"no-file-name": 2},
+        "annotation": {"no-iscrowd": 1203},
+        "category": {},
+    }
+    assert [row["store_path"] for row in read.images] == [f"train2017/{n:012d}.jpg" for n in (1, 2)]
+    assert read.manifest["unknown_keys"]["image"] == {"neg_category_ids": 2, "not_exhaustive_category_ids": 2}
+    assert [json.loads(read.raw(row)) for row in read.images] == images
+
+
 def test_every_reason_that_the_index_finds_has_a_case_here():
     found = {code for case in CASES for code in case[4]} | {code for case in CAPTIONS for code in case[2]}
     found |= {code for case in PANOPTIC for code in case[3]} | {code for case in CATEGORIES for code in case[2]}
+    found |= {"no-categories", "mostly-crowds"}
     assert found == {str(rule.reason) for rule in TABLE if rule.found_by == "index"}
 
 

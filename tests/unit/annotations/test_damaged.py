@@ -84,7 +84,9 @@ def test_every_record_of_a_damaged_document_has_its_row_and_its_bytes(tmp_path: 
     read = indexed(tmp_path, text.encode("utf-8", "surrogatepass"), task)
     counts = read.manifest["counts"]
     assert (counts["images"], counts["annotation_records"]) == (len(images), len(annotations))
-    assert counts["categories"] == len(categories)
+    made = read.manifest["reasons"]["category"].get("no-categories", 0)
+    assert counts["categories"] == len(categories) + made
+    assert not (made and categories)
     assert len(read.images) == len(images)
     assert len(read.annotations) == sum(rows_expected(task, record) for record in annotations)
     for row, record in zip(read.images, images, strict=True):

@@ -5,6 +5,7 @@ import json
 import msgspec
 import numpy as np
 from cocomine.annotations.outlines import FAR, screen, segmentation_columns
+from cocomine.annotations.records import as_polygons
 from cocomine.annotations.repairs import polygon_facts
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -47,6 +48,7 @@ def test_nothing_that_reaches_out_is_missed_and_counts_agree(contents, layout):
     columns = segmentation_columns(raws(contents, layout), np.zeros(n, np.int8), reasons)
     parsed_reasons = np.zeros(n, np.uint64)
     parsed = segmentation_columns(contents, np.zeros(n, np.int8), parsed_reasons)
+    contents = [as_polygons(content) for content in contents]
     assert columns["polygons"].tolist() == [len(content) for content in contents]
     assert columns["vertices"].tolist() == [sum(len(ring) // 2 for ring in content) for content in contents]
     assert reasons.tolist() == parsed_reasons.tolist()

@@ -20,6 +20,8 @@ REPAIRS: list[tuple[Reason, str, dict[str, Any], dict[str, Any]]] = [
     (Reason.TEXT_ID, "image", image(id="9"), {"id": 9}),
     (Reason.BAD_FIELD, "annotation", thing(iscrowd=True, area="12.5"), {"iscrowd": 1, "area": 12.5}),
     (Reason.BAD_FIELD, "image", image(width="640", height=480.0), {"width": 640, "height": 480}),
+    (Reason.BAD_SIZE, "image", image(width=None, height=-1), {"width": 100, "height": 80}),
+    (Reason.BAD_SIZE, "image", image(height="tall"), {"height": 80}),
     (
         Reason.NO_FILE_NAME,
         "image",
@@ -27,6 +29,7 @@ REPAIRS: list[tuple[Reason, str, dict[str, Any], dict[str, Any]]] = [
         {"file_name": "val2017/x.jpg"},
     ),
     (Reason.NO_ISCROWD, "annotation", thing(iscrowd=None), {"iscrowd": 0}),
+    (Reason.MOSTLY_CROWDS, "annotation", thing(iscrowd=1), {"iscrowd": 0}),
     (
         Reason.POLYGON_TOO_SHORT,
         "annotation",
@@ -100,7 +103,8 @@ def test_each_repair_changes_what_it_says_and_nothing_else(reason, kind, record,
 
 
 def test_every_repair_of_the_table_is_shown_here():
-    shown = {case[0] for case in REPAIRS} | {Reason.DUPLICATE_KEY, Reason.NO_ID}
+    elsewhere = {Reason.DUPLICATE_KEY, Reason.NO_ID, Reason.NO_CATEGORIES, Reason.DUPLICATE_ID}
+    shown = {case[0] for case in REPAIRS} | elsewhere
     assert shown == {rule.reason for rule in TABLE if rule.repair}
 
 
