@@ -22,6 +22,7 @@ from cocomine.base.files import canonical_json, open_table, write_json
 from cocomine.base.folder import replaced_folder
 from cocomine.base.pool import in_order
 from cocomine.base.progress import Progress
+from cocomine.base.space import require_space
 from cocomine.coco.by_image import RecordsByImage
 from cocomine.coco.labels import Labels, read_labels
 from cocomine.coco.tasks import VOID, WIDE_VOID
@@ -72,6 +73,8 @@ OBJECTS_IN_A_BATCH = 1000
 """An image of more annotations makes a batch by itself."""
 
 LARGEST_TRAINING_SIZE = 1 << 16
+BYTES_OF_A_MASK = 4096
+"""What a mask of COCO takes on a disk: a block, since few are larger."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -364,6 +367,7 @@ def rasterize_masks(
         hint = f"give a whole number of pixels from 1 to {LARGEST_TRAINING_SIZE}"
         raise CocomineError(f"--training-size {training_size} cannot be used", hint)
     labels, rows = read_labels(sources.labels), read_images(sources.images)
+    require_space(out_dir, len(rows) * len(settings.outputs) * BYTES_OF_A_MASK, f"masks of {len(rows)} images")
     records = Records(settings, sources)
     with contextlib.closing(records), replaced_folder(out_dir / "masks", "refused.tsv") as folder:
         records.check(labels)

@@ -11,6 +11,7 @@ import dataclasses
 import functools
 import hashlib
 import itertools
+import math
 import os
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
@@ -24,6 +25,7 @@ from cocomine.base.errors import CocomineError
 from cocomine.base.files import atomic_path, read_table, sha256_of_file, write_json, write_table
 from cocomine.base.pool import in_order
 from cocomine.base.progress import Progress
+from cocomine.base.space import require_space
 from cocomine.coco.labels import read_labels
 from cocomine.coco.tasks import VOID
 from cocomine.images.grid import nearest_indices
@@ -112,8 +114,8 @@ def pack_tensors(
             f"{masks_dir}: no semantic masks to train on",
             "set masks.outputs: [semantic], and masks.boxes: fill where objects have boxes only; then draw them again",
         )
-    out_dir.mkdir(parents=True, exist_ok=True)
     shape = (len(rows), settings.size, settings.size)
+    require_space(out_dir, 4 * math.prod(shape), f"tensors of {len(rows)} images at {settings.size} pixels")
     with atomic_path(out_dir / "images.npy") as images_file, atomic_path(out_dir / "masks.npy") as masks_file:
         header = _create(images_file, (*shape, 3))
         assert header == _create(masks_file, shape)
