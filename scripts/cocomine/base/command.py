@@ -12,6 +12,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
+from cocomine.base.commands import spelled_out
 from cocomine.base.errors import CocomineError, without_secrets
 from cocomine.base.settings import Section
 from cocomine.base.space import FULL_BELOW, GOES_ON, advice, free_bytes, size
@@ -98,7 +99,7 @@ def run(
 def _advise(error: CocomineError) -> int:
     log.error("error: %s", error.message)
     if error.hint:
-        log.error("Hint: %s", error.hint)
+        log.error("Hint: %s", spelled_out(error.hint))
     return 1
 
 

@@ -7,6 +7,7 @@ that is run by hand reads what the last run wrote down in the folder of the buil
 import argparse
 import json
 import os
+import re
 import shlex
 import sys
 from collections.abc import Sequence
@@ -81,6 +82,18 @@ def commands(root: Path = Path()) -> Commands:
 def record() -> None:
     """Write down, in the folder of the build, how it was called: for the scripts that the user runs by hand there."""
     write_text(RECORD, json.dumps(asdict(commands())) + "\n")
+
+
+RULE_AGAIN = re.compile(r"\brun (?:the (?:rule|step) )?(snakemake|[a-z]+(?:_[a-z]+)+) (?:again|first)(?: first)?\b")
+
+
+def spelled_out(hint: str) -> str:
+    """Return a hint with the commands that it means: "run mine_subset again" becomes the user's own command for it."""
+
+    def command(found: re.Match[str]) -> str:
+        return f"run: {commands().again(*(() if found[1] == 'snakemake' else (found[1],)))}"
+
+    return RULE_AGAIN.sub(command, hint)
 
 
 def sync_images_again() -> str:

@@ -74,7 +74,7 @@ def write_slices(document: Sliceable, split_of: Mapping[int, str], paths: Mappin
     if strays:
         raise CocomineError(
             f"image {min(strays)} (and {len(strays) - 1} more) is in the subset's files but not in images.tsv",
-            "the subset's files are not of one build: run snakemake again with --forcerun assemble_subset",
+            "the subset's files are not of one build: run assemble_subset again",
         )
     for split in SPLITS:
         kept = [raw for image, _, raw in document.annotations if split_of[image] == split]

@@ -34,8 +34,8 @@ class Build:
         done = snakemake(disk, "--configfile", str(config))
         assert done.returncode == 0, done.stderr[-3000:]
         printed = snakemake(disk, "--configfile", str(config), "-n", "-F", "-p")
-        found = re.findall(r"^ +(python \S+/(\w+)\.py .*)$", printed.stdout + printed.stderr, re.MULTILINE)
-        self.commands = {("render_index" if "--index" in line else name): line for line, name in found}
+        found = re.findall(r"^Shell command: (python \S+/(\w+)\.py .*)$", printed.stdout + printed.stderr, re.MULTILINE)
+        self.commands = {("render_index" if "--index " in line else name): line for line, name in found}
         self.lock = read_json(disk / "results/build.lock.json")
 
     def run(self, stage: str) -> "subprocess.CompletedProcess[str]":

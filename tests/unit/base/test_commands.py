@@ -70,3 +70,24 @@ def test_a_script_by_hand_reads_how_the_build_was_called(tmp_path: Path, monkeyp
     assert commands.commands(tmp_path / "elsewhere") == commands.Commands()
     commands.RECORD.write_text("{")
     assert commands.commands() == commands.Commands()
+
+
+@pytest.mark.parametrize(
+    ("hint", "spelled"),
+    [
+        ("run mine_subset again", "run: snakemake --cores 1 --configfile my.yaml --forcerun mine_subset"),
+        ("delete it and run snakemake again", "delete it and run: snakemake --cores 1 --configfile my.yaml"),
+        (
+            "run the rule assemble_subset first",
+            "run: snakemake --cores 1 --configfile my.yaml --forcerun assemble_subset",
+        ),
+        ("run it again: what has arrived is kept", "run it again: what has arrived is kept"),
+        ("", ""),
+    ],
+)
+def test_a_hint_that_names_a_rule_becomes_a_command_of_the_users(
+    monkeypatch: pytest.MonkeyPatch, hint: str, spelled: str
+) -> None:
+    monkeypatch.delenv(commands.VARIABLE, raising=False)
+    commands.remember(HOME, ["--cores", "1", "--configfile", "my.yaml"], HOME)
+    assert commands.spelled_out(hint) == spelled
