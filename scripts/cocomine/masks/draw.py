@@ -367,7 +367,7 @@ def rasterize_masks(
         hint = f"give a whole number of pixels from 1 to {LARGEST_TRAINING_SIZE}"
         raise CocomineError(f"--training-size {training_size} cannot be used", hint)
     labels, rows = read_labels(sources.labels), read_images(sources.images)
-    require_space(out_dir, len(rows) * len(settings.outputs) * BYTES_OF_A_MASK, f"masks of {len(rows)} images")
+    require_space(out_dir, len(rows) * len(settings.outputs or ()) * BYTES_OF_A_MASK, f"masks of {len(rows)} images")
     records = Records(settings, sources)
     with contextlib.closing(records), replaced_folder(out_dir / "masks", "refused.tsv") as folder:
         records.check(labels)
