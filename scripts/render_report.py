@@ -51,9 +51,7 @@ def build_parser() -> argparse.ArgumentParser:
         help="write the page that links these reports (report.html or report.json of each subset)",
     )
     index.add_argument("--comparison", type=Path, metavar="JSON", help="comparison.json of the experiments")
-    index.add_argument(
-        "--build-lock", type=Path, metavar="JSON", help="where build.lock.json lies or will lie; linked, not read"
-    )
+    index.add_argument("--build-lock", type=Path, metavar="JSON", help="build.lock.json, whose SHA-256 the page gives")
     return parser
 
 

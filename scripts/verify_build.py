@@ -49,7 +49,9 @@ def main(options: argparse.Namespace) -> int:
     path = options.lock or options.root / "results" / "build.lock.json"
     locked = lock.read_lock(path)
     scripts = None if options.files_only else Path(__file__).resolve().parent
-    found = list(verify.differences_of_tree(locked, options.root, scripts, options.images, options.threads))
+    # The page of the index is this version's to make: a build of another one is held to its lock alone.
+    index = None if options.files_only or options.lock else path.with_name("index.html")
+    found = list(verify.differences_of_tree(locked, options.root, scripts, options.images, options.threads, index))
     for difference in found:
         print(difference)
     images = sum(len(names) for names in verify.images_of(locked, options.root).values())

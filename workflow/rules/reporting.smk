@@ -86,6 +86,7 @@ rule render_index:
         facts=expand("results/{subset}/report.json", subset=plan.subsets),
         explorers=expand("results/{subset}/explorer.html", subset=plan.subsets),
         comparison="results/experiments/comparison.json" if plan.runs else [],
+        lock="results/build.lock.json",
         script=ancient(script("render_report")),
     output:
         page=report(
@@ -110,8 +111,7 @@ rule render_index:
         comparison=lambda wildcards, input: (
             ["--comparison", input.comparison] if input.comparison else []
         ),
-        lock="results/build.lock.json",
     message:
         "Lead to all reports"
     shell:
-        "python {input.script:q} --index {input.pages:q} {params.comparison:q} --build-lock {params.lock:q} --out {output.page:q} --log {log:q}"
+        "python {input.script:q} --index {input.pages:q} {params.comparison:q} --build-lock {input.lock:q} --out {output.page:q} --log {log:q}"

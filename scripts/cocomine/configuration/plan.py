@@ -369,14 +369,14 @@ class Plan:
 
     @property
     def locked_outputs(self) -> list[str]:
-        """What the build makes and anybody can make again."""
+        """What the build makes and anybody can make again; the index alone follows from it, and from the lock."""
         outputs = [path for subset in self.subsets.values() for path in subset.outputs]
         outputs += [subset.packed for subset in self.packed_subsets]
         outputs += [path for run in self.runs.values() for path in run.outputs]
         if self.runs:
             outputs += [*(f"results/experiments/comparison.{kind}" for kind in ("tsv", "json", "html"))]
         outputs += [path for comparison in self.comparisons.values() for path in comparison.outputs]
-        return [*outputs, "results/index.html", "results/index.json"]
+        return outputs
 
     @property
     def scripts(self) -> list[str]:

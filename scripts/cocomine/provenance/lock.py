@@ -30,7 +30,7 @@ MOST_SHOWN = 5
 SYNC_LOCK = "sync.lock.json"
 
 # Outputs that quote the origin which served each file: the same build from another mirror differs in them alone.
-SAYS_WHERE_FROM = r"/(images\.lock\.tsv|report\.html|report\.json|index\.html|index\.json)$"
+SAYS_WHERE_FROM = r"/(images\.lock\.tsv|report\.html|report\.json)$"
 
 Lock = dict[str, Any]
 

@@ -5,6 +5,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal
 
+from cocomine.base.errors import CocomineError
 from cocomine.base.files import read_table
 from cocomine.provenance.digests import code_digest, package_versions, reached_files
 from cocomine.provenance.lock import Difference, Lock, differences, synced, torch_identity
@@ -20,13 +21,18 @@ How = Literal["bytes", "fast", "none"]
 
 
 def differences_of_tree(
-    lock: Lock, root: Path, scripts: Path | None, images: How = "bytes", processes: int = 1
+    lock: Lock,
+    root: Path,
+    scripts: Path | None,
+    images: How = "bytes",
+    processes: int = 1,
+    index: Path | None = None,
 ) -> Iterator[Difference]:
     """Yield how the tree at `root` (and the code at `scripts`, unless None) is unlike `lock`.
 
     Every file of the lock must be there with its bytes, and so must be every file that a sync brought and every image
     of the subsets, as the locks of the syncs have them; folders that hold outputs must hold no file that the lock does
-    not know.
+    not know. With `index`, the page in whose folder the lock lies, it must be what the reports and the lock make.
     """
     for kind in ("inputs", "outputs"):
         yield from _files(kind, lock[kind], root, processes)
@@ -35,6 +41,8 @@ def differences_of_tree(
     yield from _unknown_files(lock, root)
     for store, locked in images_of(lock, root).items():
         yield from _images(store, locked, root, images, processes)
+    if index is not None:
+        yield from _index(lock, root, index)
     if scripts is not None:
         yield from _code(lock, scripts)
 
@@ -153,3 +161,21 @@ def _code(lock: Lock, scripts: Path) -> Iterator[Difference]:
     yield from differences("package", lock["packages"], versions)
     if lock["torch"] != torch_identity():
         yield Difference("package", "torch", "another build than the lock's")
+
+
+def _index(lock: Lock, root: Path, index: Path) -> Iterator[Difference]:
+    """Make the index again, of the reports and the lock, and compare: the lock cannot hold the hash of its own page."""
+    from cocomine.reporting.index import make_index  # not at the top: templates are slow to import
+
+    reports = [root / name for name in lock["outputs"] if name.endswith("/report.html")]
+    comparison = root / "results" / "experiments" / "comparison.json"
+    known = comparison.relative_to(root).as_posix() in lock["outputs"]
+    try:
+        made = make_index(reports, comparison if known else None, index.parent / "build.lock.json", index)
+    except CocomineError as error:
+        yield Difference("output", index.relative_to(root).as_posix(), f"cannot be made again: {error.message}")
+        return
+    for path, text in zip((index, index.with_suffix(".json")), made, strict=True):
+        if not path.is_file() or path.read_bytes() != text.encode():
+            how = "other than the reports and the lock make it" if path.is_file() else "missing"
+            yield Difference("output", path.relative_to(root).as_posix(), how, "render_index")

@@ -6,7 +6,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from cocomine.base.files import read_json, write_json, write_text
+from cocomine.base.errors import CocomineError
+from cocomine.base.files import canonical_json, read_json, sha256_of_file, write_text
 from cocomine.reporting import charts
 from cocomine.reporting.page import render
 
@@ -14,10 +15,18 @@ log = logging.getLogger("cocomine")
 
 
 def render_index(reports: Sequence[Path], comparison: Path | None, build_lock: Path | None, out: Path) -> None:
-    """Write the index to `out`, and its numbers beside it as JSON.
+    """Write the index to `out`, and its numbers beside it as JSON. Raises CocomineError as `make_index` does."""
+    page, facts = make_index(reports, comparison, build_lock, out)
+    write_text(out.with_suffix(".json"), facts)
+    write_text(out, page)
 
-    `reports` are the subsets' report.html or report.json; the other of the pair lies beside it. `build_lock` is linked
-    and not read, since it is written last and holds this page's hash. Raises CocomineError for a missing report.json.
+
+def make_index(reports: Sequence[Path], comparison: Path | None, build_lock: Path | None, out: Path) -> tuple[str, str]:
+    """Return the page of the index as it is written to `out`, and its numbers as JSON text.
+
+    `reports` are the subsets' report.html or report.json; the other of the pair lies beside it. The page follows from
+    them and from the lock, whose SHA-256 it gives, so whoever has those can make it again and compare. Raises
+    CocomineError for a missing report.json or lock.
     """
     subsets = []
     for report in sorted(reports):
@@ -41,10 +50,18 @@ def render_index(reports: Sequence[Path], comparison: Path | None, build_lock: P
         "experiments": _experiments(read_json(comparison) if comparison is not None else None),
         "comparison": _comparison_link(comparison, out),
         "build_lock": _relative(build_lock, out) if build_lock is not None else "",
+        "build_lock_sha256": _sha256(build_lock) if build_lock is not None else "",
     }
-    write_json(out.with_suffix(".json"), facts)
-    write_text(out, render("index.html.j2", facts, bar=charts.bar, json_name=out.with_suffix(".json").name))
     log.info("index: %d subsets, %d experiments", len(subsets), len(facts["experiments"]))
+    page = render("index.html.j2", facts, bar=charts.bar, json_name=out.with_suffix(".json").name)
+    return page, canonical_json(facts, indent=1) + "\n"
+
+
+def _sha256(build_lock: Path) -> str:
+    try:
+        return sha256_of_file(build_lock)
+    except FileNotFoundError as error:
+        raise CocomineError(f"{build_lock}: no such file", "run lock_build first") from error
 
 
 def _relative(target: Path, page: Path) -> str:
