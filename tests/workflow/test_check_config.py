@@ -54,6 +54,7 @@ def test_a_sound_config_is_counted_where_its_index_is_there(tmp_path: Path) -> N
     config = {"sources": {"own": {"annotations": "my.json", "images": "pics"}}, "subsets": {"leaves": {}}}
     before = check(tmp_path, config).ok()
     assert "1 annotation file used where they are" in before.out
+    assert "2 of 2 images looked for in all are there" in before.out
     assert "no mistakes" in before.out
     build_index(tmp_path / "my.json", "instances", "all", tmp_path / "data/annotations/own/index/instances_all")
     assert "subset leaves: 2 images, 2 objects" in check(tmp_path, config).ok().out
@@ -77,3 +78,14 @@ def test_what_new_config_writes_is_a_config_without_mistakes(tmp_path: Path) -> 
     assert again.code == 1
     assert "is there already" in again.err
     assert json.dumps(yaml.safe_load((tmp_path / "my.yaml").read_text())).count(str(tmp_path / "set")) == 3
+
+
+def test_images_that_are_nowhere_and_a_folder_that_is_not_there_are_mistakes(tmp_path: Path) -> None:
+    lay(tmp_path, {"my.json": coco(["1.jpg", "2.jpg"])}, ["pics/9.jpg"])
+    result = check(tmp_path, {"sources": {"own": {"annotations": "my.json", "images": "pics"}}, "subsets": {"a": {}}})
+    assert result.code == 1
+    assert "none of the 2 images that were looked for is there" in result.err
+    both = check(tmp_path, {"sources": {"own": {"annotations": "no.json", "images": "nope"}}, "subsets": {"a": {}}})
+    assert "no.json: no such file" in both.err
+    assert "nope: no such folder" in both.err
+    assert "2 mistakes" in both.out

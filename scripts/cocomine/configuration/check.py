@@ -6,14 +6,16 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, Final
 
+from cocomine.annotations.file_names import store_paths
 from cocomine.base.errors import CocomineError
 from cocomine.base.files import read_json
-from cocomine.configuration.look import read_document
+from cocomine.configuration.look import SAMPLE, Document, names_of, read_document
 from cocomine.configuration.places import Mistake, mistakes_on_disk, nearest_of
 from cocomine.configuration.plan import Plan, Source, Subset, make_plan
 from cocomine.inquiry.count import count_query
 from cocomine.mining.index import splits_of
 from cocomine.sources.annotations import annotation_folder, remote_names
+from cocomine.sources.images import image_folder
 from cocomine.sources.presets import preset
 from cocomine.transfer.origins import public_label
 
@@ -33,6 +35,10 @@ def check_config(config: Mapping[str, Any]) -> tuple[list[Mistake], list[str]]:
         return mistakes, []
     mistakes += mistakes_on_disk(plan)
     facts = [_what_is_fetched(source) for source in plan.used_sources]
+    for source in plan.used_sources:
+        said, wrong = _images_there(source)
+        mistakes += wrong
+        facts += said
     for subset in plan.subsets.values():
         said, wrong = _what_a_subset_gives(subset)
         mistakes += wrong
@@ -104,6 +110,44 @@ def _what_is_fetched(source: Source) -> str:
     return f"source {source.name}: {annotations}; {images}"
 
 
+def _images_there(source: Source) -> tuple[list[str], list[Mistake]]:
+    """Look for the images of local annotation files, an even sample of them, in the folders where they should lie."""
+    store = source.store.settings
+    facts: list[str] = []
+    mistakes: list[Mistake] = []
+    if source.synthetic is not None or not (source.settings.is_local and store.is_local):
+        return [], []
+    for split in source.splits:
+        document = _local_document(source, next(task for task, other in source.files if other == split), split)
+        try:
+            folder = image_folder(store, source.splits)
+            folder.check()
+        except CocomineError:
+            return [], []  # named already
+        paths = [] if document is None else store_paths(names_of(document), split, split in store.images)
+        safe = [path for path in paths if path is not None]
+        sample = safe[:: max(1, len(safe) // SAMPLE)]
+        folder.split_of = dict.fromkeys(sample, split)
+        there = sum(found.path is not None for found in folder.find(sample).values())
+        if sample and not there:
+            mistakes.append(
+                Mistake(
+                    f"sources.{source.name}: of split {split} none of the {len(sample)} images that were looked for is "
+                    f"there, such as {sample[0]}",
+                    "say where they lie: images: FOLDER, or images: {SPLIT: FOLDER}",
+                )
+            )
+        elif sample:
+            facts.append(f"source {source.name}: {there} of {len(sample)} images looked for in {split} are there")
+    return facts, mistakes
+
+
+def _local_document(source: Source, task: str, split: str) -> Document | None:
+    name = remote_names(source.settings)(f"{task}_{split}.json")
+    path = annotation_folder(source.settings).find([name])[name].path
+    return None if path is None else read_document(path)
+
+
 def _what_a_subset_gives(subset: Subset) -> tuple[list[str], list[Mistake]]:
     """Count a subset where its source is indexed; otherwise hold its categories to those that can be known."""
     where, index = f"subsets.{subset.name}", Path(subset.source.index_folder)
@@ -147,8 +191,6 @@ def _categories(source: Source) -> dict[str, list[str]]:
         elif settings.preset and preset(settings.preset).categories:
             result[split] = list(preset(settings.preset).categories)
         elif settings.is_local:
-            name = remote_names(settings)(f"{task}_{split}.json")
-            path = annotation_folder(settings).find([name])[name].path
-            document = None if path is None else read_document(path)
+            document = _local_document(source, task, split)
             result[split] = [] if document is None else [str(item.name) for item in document.categories]
     return {split: names for split, names in result.items() if names}

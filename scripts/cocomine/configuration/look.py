@@ -1,5 +1,6 @@
 """Looking at a folder of somebody's own: which COCO files lie in it, where their images are, and the config for it."""
 
+import functools
 import os
 import re
 from collections.abc import Iterator, Mapping
@@ -140,6 +141,7 @@ def _json_files(root: Path) -> list[Path]:
     return found
 
 
+@functools.lru_cache(8)
 def read_document(path: Path) -> Document | None:
     """Return what is looked at of a COCO file; None for any other file."""
     try:
@@ -168,12 +170,17 @@ def _any(root: Path, pattern: str) -> bool:
 
 
 def _coco_file(root: Path, path: Path, document: Document, alone: bool) -> CocoFile:
-    names = [_name_of(image) for image in document.images]
-    here = names_here(names)
-    safe = [here.get(row, name) for row, name in enumerate(names)]
+    safe = names_of(document)
     task, split = _task_and_split(root, path, document, alone)
     categories = tuple(str(item.name) for item in document.categories if item.name)
     return CocoFile(path, task, split, tuple(name for name in safe if name and is_safe(name)), categories)
+
+
+def names_of(document: Document) -> list[str | None]:
+    """Return the images' file names as the index will have them; None where there is none."""
+    names = [_name_of(image) for image in document.images]
+    here = names_here(names)
+    return [here.get(row, name) for row, name in enumerate(names)]
 
 
 def _name_of(image: _Image) -> str | None:

@@ -25,7 +25,7 @@ def mistakes_on_disk(plan: Plan) -> list[Mistake]:
     result: list[Mistake] = []
     for source in plan.used_sources:
         if source.synthetic is None:
-            result += list(_of_annotations(source)) or _of_images(source)
+            result += [*_of_annotations(source), *_of_images(source)]
     for subset in plan.subsets.values():
         result += [
             Mistake(f"subsets.{subset.name}: the list {path} is not there", "give its path from the working directory")
@@ -71,7 +71,8 @@ def _json_below(root: Path) -> list[str]:
 
 def _of_images(source: Source) -> Iterator[Mistake]:
     settings = source.store.settings
-    if settings.is_local:
+    told = settings.folder and settings.folder == source.settings.folder and not Path(settings.folder).is_dir()
+    if settings.is_local and not told:
         try:
             image_folder(settings, source.splits).check()
         except CocomineError as error:
