@@ -17,7 +17,7 @@ from cocomine.mining.funnel import Funnel, Step
 from cocomine.mining.index import Source, read_source
 from cocomine.mining.mine import read_source_of
 from cocomine.mining.resolve import find_category
-from cocomine.mining.select import quarantined_by_policy, select
+from cocomine.mining.select import images_of, lost_objects, quarantined_by_policy, select
 from cocomine.mining.settings import SubsetSettings
 
 
@@ -41,8 +41,9 @@ class Count:
 def count_expression(text: str, index_dir: Path, splits: Sequence[str] = ()) -> Count:
     """Count the images for which an expression is true, and their objects of the categories that it asks for.
 
-    As in a subset, records that the default policy quarantines count for nothing that is asked for, but after `not` a
-    category counts as present if any annotation of it is there.
+    As in a subset, records that the default policy quarantines count for nothing that is asked for, and images that
+    hold such an object of a category asked for are left out; but after `not` a category counts as present if any
+    annotation of it is there.
     """
     node = parse(text)
     source = read_source(index_dir, splits)
@@ -51,11 +52,16 @@ def count_expression(text: str, index_dir: Path, splits: Sequence[str] = ()) -> 
     images_bad, annotations_bad = quarantined_by_policy(source, query)
     funnel = Funnel(source.image_row, source.class_of, source.images.rows, [item.name for item in source.categories])
     funnel.apply("records", "valid records", images=~images_bad, annotations=~annotations_bad)
+    asked = sorted({cls for term, negated in terms(node) if not negated for cls in classes[term]})
+    labelled = np.isin(source.class_of, np.array(asked, dtype=np.int32)) if asked else source.class_of >= -1
+    lost = np.flatnonzero(lost_objects(source, labelled, annotations_bad))
+    losing = clauses.marked(images_of(source, lost), source.images.rows) & ~images_bad
+    if losing.any():
+        funnel.apply("lost_objects", "every object of a category asked for is valid", images=~losing)
     judge = _Judge(source, funnel, classes)
     parts = node.parts if isinstance(node, And) else (node,)
     for part in parts:
         funnel.apply("query", str(part), images=judge.true(part, negated=False))
-    asked = sorted({cls for term, negated in terms(node) if not negated for cls in classes[term]})
     if asked:
         funnel.apply(
             "other_annotations",

@@ -171,7 +171,10 @@ class Table:
         """Return a number for each value of a text column, the same for equal ones; -1 where there is none."""
         chunks = [chunk for part in self.parts for chunk in part.arrow(name).chunks]
         joined = pa.chunked_array(chunks, type=pa.string()).combine_chunks().dictionary_encode()
-        return arrow.numbers(joined.indices.fill_null(-1)).astype(np.int64)
+        present = arrow.flags(joined.is_valid())
+        codes = np.full(len(present), -1, dtype=np.int64)
+        codes[present] = arrow.numbers(joined.indices.drop_null())
+        return codes
 
     def split_of(self, rows: Rows) -> Rows:
         """Return which split each global row belongs to, as the number of the split."""

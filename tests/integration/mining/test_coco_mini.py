@@ -357,7 +357,7 @@ def test_the_same_query_gives_the_same_bytes(index_dir, tmp_path):
     for name in ("a", "b"):
         build(index_dir, tmp_path / name, **query)
     files = sorted(path.relative_to(tmp_path / "a") for path in (tmp_path / "a").rglob("*") if path.is_file())
-    assert len(files) == 14
+    assert len(files) == 16
     for file in files:
         assert (tmp_path / "a" / file).read_bytes() == (tmp_path / "b" / file).read_bytes(), file
 

@@ -56,8 +56,8 @@ def test_the_two_halves_make_a_subset_by_hand(work):
     assert "instances, images: 287 in = 5 kept + 0 repaired + 0 quarantined + 282 left out by the query" in told
     assert len(json.loads((work / "out/subset.json").read_text())["images"]) == 5
     assert sorted(path.name for path in (work / "out").iterdir()) == [
-        "ATTRIBUTION.md", "dictionary.json", "funnel.json", "images.tsv", "interference.png", "labels.json",
-        "quarantine.tsv", "repairs.tsv", "selection.tsv", "statistics.json", "subset.json", "tasks",
+        "ATTRIBUTION.md", "dictionary.json", "funnel.json", "ids.tsv", "images.tsv", "interference.png", "labels.json",
+        "quarantine.tsv", "repairs.tsv", "selection.tsv", "statistics.json", "subset.json", "tasks", "void.json",
     ]  # fmt: skip
 
 

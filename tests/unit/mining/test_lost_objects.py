@@ -30,7 +30,7 @@ def drawn(folder):
     """Draw the masks of a subset; return them by file name."""
     out = folder / "out"
     sources = Sources(out / "images.tsv", out / "labels.json", out / "subset.json", void=out / "void.json")
-    rasterize_masks(MaskSettings(), sources, out)
+    rasterize_masks(MaskSettings.from_mapping({"outputs": ["semantic"]}), sources, out)
     names = [line["file_name"] for line in lines(folder, "images")]
     return {name: np.asarray(Image.open(out / "masks/semantic" / name.replace(".jpg", ".png"))) for name in names}
 

@@ -242,7 +242,7 @@ def test_a_count_prints_its_funnel_as_a_table(source, tmp_path):
         "",
         "clause                                   images  removed  annotations  removed",
         "---------------------------------------  ------  -------  -----------  -------",
-        "records in order                              6        0            8        0",
+        "valid records                                 6        0            8        0",
         "giraffe                                       3        3            5        3",
         "not person                                    2        1            3        2",
         "annotations of the categories asked for       2        0            3        0",
