@@ -5,10 +5,11 @@ libjpeg fills up what is missing with grey and only warns, and Pillow keeps no w
 
 import re
 from dataclasses import dataclass
-from io import BytesIO
 
 import numpy as np
 from PIL import Image
+
+from cocomine.images.opening import opened
 
 END, SCAN, RESTARTS = 0xD9, 0xDA, range(0xD0, 0xD8)
 ALONE = {0x01, 0xD8, *RESTARTS}
@@ -106,6 +107,6 @@ def is_whole(content: bytes, luma: Image.Image) -> bool:
 
 def _decoded(content: bytes, scans: int) -> bytes:
     """Return a JPEG's luma, of one scan at an eighth of its size, since a scan that is out of step shows there too."""
-    with Image.open(BytesIO(content), formats=("JPEG",)) as image:
+    with opened(content) as image:
         image.draft("L", (max(1, image.width // 8), max(1, image.height // 8)) if scans == 1 else image.size)
         return np.asarray(image).tobytes()
