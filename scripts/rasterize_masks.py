@@ -16,7 +16,7 @@ writes below --out-dir
     masks.json             settings, counts and a hash over all masks
     contact_sheet.png      images with their masks over them and a legend (needs --store-dir)
 A mask lies in the same sub-folder as its image. Where no object has an outline none are drawn, unless asked for.
-Who owns a pixel that several objects claim is chosen in the settings; docs/masks.md shows a picture of each choice.
+Who owns a pixel that several objects claim is chosen in the settings; docs/masks.md shows each choice.
 The bytes do not depend on --threads.
 """
 

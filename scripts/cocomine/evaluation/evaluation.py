@@ -27,6 +27,7 @@ from cocomine.coco.names import mask_name
 from cocomine.coco.tasks import VOID
 from cocomine.evaluation import baselines, pictures, slices, verdict
 from cocomine.evaluation.attributes import read_attributes
+from cocomine.images.opening import FORMATS
 from cocomine.learning import hardware, metrics
 from cocomine.learning.data import Bytes, Rows, TensorSet, pixel_counts
 from cocomine.learning.models.base import Normalisation, Segmenter
@@ -238,7 +239,7 @@ def full_mask(folder: Path, file_name: str, labels: int) -> Bytes:
     """
     path = folder / "semantic" / mask_name(file_name)
     try:
-        with Image.open(path) as picture:
+        with Image.open(path, formats=FORMATS) as picture:
             mode, mask = picture.mode, np.array(picture)
     except (OSError, SyntaxError, ValueError) as error:
         raise CocomineError(

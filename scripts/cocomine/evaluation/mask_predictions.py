@@ -22,6 +22,7 @@ from cocomine.evaluation.attributes import read_attributes
 from cocomine.evaluation.boundary import SHARE, boundary_counts
 from cocomine.evaluation.evaluation import full_mask
 from cocomine.evaluation.predictions import Split
+from cocomine.images.opening import FORMATS
 from cocomine.learning import metrics
 from cocomine.learning.data import Bytes
 from cocomine.learning.settings import EvaluationSettings
@@ -233,7 +234,7 @@ def _check_categories(folder: Path, values: Sequence[int], labels: Labels) -> No
 
 def _read_prediction(path: Path, shape: tuple[int, ...]) -> Bytes:
     try:
-        with Image.open(path) as picture:
+        with Image.open(path, formats=FORMATS) as picture:
             if picture.mode not in ("L", "P", "1"):
                 raise CocomineError(f"{path} has mode {picture.mode}", "save predictions as 8-bit PNGs of labels")
             found = np.array(picture.convert("L") if picture.mode == "1" else picture)

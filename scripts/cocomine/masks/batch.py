@@ -42,7 +42,7 @@ from cocomine.masks.compose import (
     overlay,
     overlay_many,
     rank_objects,
-    runs_of_pictures,
+    runs_of_rasters,
 )
 from cocomine.masks.inputs import ImageRow
 from cocomine.masks.records import OBJECTS, PANOPTIC, ObjectRecord
@@ -101,7 +101,7 @@ class _Gathered:
 
     `rows` holds an object's (image, label, layer, segment id or SAME, annotation id, category id). `points` are the
     coordinates of polygons, `polygon_sizes` how many each has, `polygon_object` whose each is; `lengths` the run
-    lengths of `lengths_object`; `pictures` filled images whose first objects are `first_object`.
+    lengths of `lengths_object`; `rasters` filled images whose first objects are `first_object`.
     """
 
     rows: list[tuple[int, int, int, int, int, int]] = dataclasses.field(default_factory=list)
@@ -110,7 +110,7 @@ class _Gathered:
     polygon_object: list[int] = dataclasses.field(default_factory=list)
     lengths: list[Integers] = dataclasses.field(default_factory=list)
     lengths_object: list[int] = dataclasses.field(default_factory=list)
-    pictures: list[Integers] = dataclasses.field(default_factory=list)
+    rasters: list[Integers] = dataclasses.field(default_factory=list)
     first_object: list[int] = dataclasses.field(default_factory=list)
 
     def extend(self, other: "_Gathered") -> None:
@@ -121,7 +121,7 @@ class _Gathered:
         self.polygon_object += other.polygon_object
         self.lengths += other.lengths
         self.lengths_object += other.lengths_object
-        self.pictures += other.pictures
+        self.rasters += other.rasters
         self.first_object += other.first_object
 
 
@@ -291,7 +291,7 @@ def _gather_segments(labels: Labels, png_dirs: Sequence[Path], task: Task, image
     if (owner < 0).any():
         owner[owner < 0] = len(record.segments_info)
         result.rows.append((image, 0, UNLABELLED, 0, 0, 0))
-    result.pictures.append(owner)
+    result.rasters.append(owner)
 
 
 def read_panoptic(png_dirs: Sequence[Path], name: str, row: ImageRow) -> Integers:
@@ -302,14 +302,14 @@ def read_panoptic(png_dirs: Sequence[Path], name: str, row: ImageRow) -> Integer
     own = [folder for folder in png_dirs if folder.name == f"panoptic_{row.source_split}"]
     for folder in (*own, *png_dirs):
         try:
-            with opened(read_file(folder / name)) as picture:
-                if picture.size != (row.width, row.height):
-                    found = f"{picture.width} × {picture.height}"
+            with opened(read_file(folder / name)) as raster:
+                if raster.size != (row.width, row.height):
+                    found = f"{raster.width} × {raster.height}"
                     detail = f"{name} is {found}, the image {row.width} × {row.height}"
                     raise UnusableMaskError("mask-size-differs", detail)
-                if picture.mode != "RGB":
-                    raise UnusableMaskError("mask-not-rgb", f"{name} has mode {picture.mode}, expected RGB")
-                colors = np.asarray(picture).astype(np.int64)
+                if raster.mode != "RGB":
+                    raise UnusableMaskError("mask-not-rgb", f"{name} has mode {raster.mode}, expected RGB")
+                colors = np.asarray(raster).astype(np.int64)
         except ImageError as error:
             if error.reason == MISSING:
                 continue
@@ -338,8 +338,8 @@ def _compose(settings: MaskSettings, rows: tuple[ImageRow, ...], gathered: _Gath
     }
     heights = np.array([row.height for row in rows], np.int64)
     widths = np.array([row.width for row in rows], np.int64)
-    if gathered.pictures:
-        runs = runs_of_pictures(gathered.pictures, gathered.first_object)
+    if gathered.rasters:
+        runs = runs_of_rasters(gathered.rasters, gathered.first_object)
         area = owner_sums(runs.owner, runs.lengths(), len(image))
         return Batch(rows, Objects(**columns, area=area), runs)
     parts, part_object = _boundaries(gathered, heights[image], widths[image])
@@ -439,10 +439,10 @@ def _shown(runs: Runs, value: Integers, rival: Integers, void: int) -> Integers:
 
 
 def fill(batch: Batch, values: Integers, dtype: npt.DTypeLike) -> list[npt.NDArray[np.unsignedinteger]]:
-    """Return each image's filled h × w picture of the runs' values, row-major, of an unsigned `dtype`.
+    """Return each image's filled h × w raster of the runs' values, row-major, of an unsigned `dtype`.
 
     The images stand side by side on one canvas that holds, for each pixel, the difference to the one above it; adding
-    up its rows fills all of them, a row of all images at a time. The pictures are views of it.
+    up its rows fills all of them, a row of all images at a time. The rasters are views of it.
     """
     heights, widths = batch.heights(), batch.widths()
     left = np.cumsum(widths) - widths
@@ -459,7 +459,7 @@ def fill(batch: Batch, values: Integers, dtype: npt.DTypeLike) -> list[npt.NDArr
 
 
 def void_border(values: npt.NDArray[np.unsignedinteger], width: int, void: int) -> npt.NDArray[np.unsignedinteger]:
-    """Return the picture with every pixel void that has another value at most `width` rows and columns away."""
+    """Return the raster with every pixel void that has another value at most `width` rows and columns away."""
     edge = np.zeros(values.shape, bool)
     vertical = values[1:] != values[:-1]
     horizontal = values[:, 1:] != values[:, :-1]

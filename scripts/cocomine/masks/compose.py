@@ -194,7 +194,7 @@ def overlay(boundaries: Boundaries, objects: Objects, left: Integers, rank: Inte
 def overlay_many(
     boundaries: Boundaries, objects: Objects, sizes: Sequence[tuple[int, int]], rank: Integers, rivals: bool
 ) -> Runs:
-    """Do as `overlay` for images of many objects, by painting them from the bottom one on over a picture.
+    """Do as `overlay` for images of many objects, by painting them from the bottom one on over a raster.
 
     `sizes` are the images' (height, width). This takes as long as the objects have pixels, however many they are.
     """
@@ -227,13 +227,13 @@ def overlay_many(
     return Runs(*(np.concatenate([getattr(part, name) for part in found]) for name in RUN_COLUMNS))
 
 
-def runs_of_pictures(pictures: Sequence[Integers], first_object: Sequence[int]) -> Runs:
-    """Return the runs of filled pictures (h × w) whose pixels number the objects of the image from 0, or are NOBODY."""
+def runs_of_rasters(rasters: Sequence[Integers], first_object: Sequence[int]) -> Runs:
+    """Return the runs of filled rasters (h × w) whose pixels number the objects of the image from 0, or are NOBODY."""
     images, xs, ys, owners = [], [], [], []
-    for image, (picture, first) in enumerate(zip(pictures, first_object, strict=True)):
-        width = picture.shape[1]
-        edged = np.full((width, picture.shape[0] + 1), NOBODY, np.int64)
-        edged[:, :-1] = np.where(picture.T == NOBODY, NOBODY, picture.T + first)
+    for image, (raster, first) in enumerate(zip(rasters, first_object, strict=True)):
+        width = raster.shape[1]
+        edged = np.full((width, raster.shape[0] + 1), NOBODY, np.int64)
+        edged[:, :-1] = np.where(raster.T == NOBODY, NOBODY, raster.T + first)
         changes = np.diff(edged, axis=1, prepend=NOBODY) != 0
         x, y = np.nonzero(changes)
         images.append(np.full(len(x), image, np.int64))

@@ -138,15 +138,15 @@ class Drawer:
                 "panoptic": panoptic_values(batch),
             }
             if self.settings.border:
-                pictures = {name: self._bordered(batch, values[name], self.output(name)) for name in values}
-                counts = _count_pictures(batch, pictures, self.training_size, self.labels.void)
+                rasters = {name: self._bordered(batch, values[name], self.output(name)) for name in values}
+                counts = _count_rasters(batch, rasters, self.training_size, self.labels.void)
             else:
-                pictures = {name: fill(batch, values[name], self.output(name).dtype) for name in self.outputs}
+                rasters = {name: fill(batch, values[name], self.output(name).dtype) for name in self.outputs}
                 counts = _count_runs(batch, values, self.training_size, self.labels.void)
             for image, row in enumerate(batch.rows):
                 largest = max(counts[image].by_label)
                 files = {
-                    name: self._write(row, pictures[name][image], self.output(name), largest) for name in self.outputs
+                    name: self._write(row, rasters[name][image], self.output(name), largest) for name in self.outputs
                 }
                 outcome[row.image_id] = dataclasses.replace(counts[image], files=files)
         return [outcome[task.row.image_id] for task in tasks]
@@ -160,20 +160,20 @@ class Drawer:
         """Return how a kind of mask is written."""
         return OUTPUTS[WIDE if name == "semantic" and self.labels.void == WIDE_VOID else name]
 
-    def _bordered(self, batch: Batch, values: Integers, output: Output) -> list[png.Picture]:
+    def _bordered(self, batch: Batch, values: Integers, output: Output) -> list[png.Raster]:
         filled = fill(batch, values, output.dtype)
-        return [void_border(picture, self.settings.border, output.void) for picture in filled]
+        return [void_border(raster, self.settings.border, output.void) for raster in filled]
 
-    def _write(self, row: ImageRow, picture: png.Picture, output: Output, largest: int) -> str:
+    def _write(self, row: ImageRow, raster: png.Raster, output: Output, largest: int) -> str:
         """Write one mask and return its file's SHA-256; `largest` is the largest label of the image.
 
         The palette reaches up to void only where there is void.
         """
         if output.color == png.PALETTE:
             colors = 256 if largest == VOID else len(self.labels.names)
-            content = png.indexed(picture.astype(np.uint8, copy=False), largest, self.palette[: 3 * colors])
+            content = png.indexed(raster.astype(np.uint8, copy=False), largest, self.palette[: 3 * colors])
         else:
-            rows = png.filter_rows(picture, output.pixel)
+            rows = png.filter_rows(raster, output.pixel)
             content = png.encode(rows, row.width, row.height, output.color, output.depth)
         path = self.folder / output.name / row.mask
         try:
@@ -214,8 +214,8 @@ def _count_runs(batch: Batch, values: Mapping[str, Integers], size: int, void: i
     return _by_image(batch, by_label, columns, boxes(batch, segments))
 
 
-def _count_pictures(batch: Batch, pictures: Mapping[str, list[png.Picture]], size: int, void: int) -> list[ImageCounts]:
-    """Count the same from filled pictures, whose void borders the runs do not know."""
+def _count_rasters(batch: Batch, rasters: Mapping[str, list[png.Raster]], size: int, void: int) -> list[ImageCounts]:
+    """Count the same from filled rasters, whose void borders the runs do not know."""
     runs, number = batch.runs, len(batch.objects)
     columns = {
         # Hidden means hidden by other objects, so a border plays no part in it.
@@ -228,13 +228,13 @@ def _count_pictures(batch: Batch, pictures: Mapping[str, list[png.Picture]], siz
     numbers, ids = np.concatenate([[0], batch.objects.number]), np.concatenate([[0], batch.objects.segment])
     stuff = np.concatenate([[False], batch.objects.layer == STUFF])
     for image, (row, owner) in enumerate(zip(batch.rows, fill(batch, runs.owner + 1, np.uint32), strict=True)):
-        by_label[image] = np.bincount(pictures["semantic"][image].ravel(), minlength=void + 1)
-        is_number, is_segment = pictures["instance"][image] == numbers[owner], pictures["panoptic"][image] == ids[owner]
+        by_label[image] = np.bincount(rasters["semantic"][image].ravel(), minlength=void + 1)
+        is_number, is_segment = rasters["instance"][image] == numbers[owner], rasters["panoptic"][image] == ids[owner]
         shown = np.where(np.where(stuff[owner], is_segment, is_number), owner, 0)
         sampled = shown[np.ix_(nearest_indices(row.height, size), nearest_indices(row.width, size))]
-        segments = np.where(pictures["panoptic"][image] != 0, owner, 0)
-        for name, picture in (("pixels", shown), ("training", sampled), ("segment_pixels", segments)):
-            columns[name] += np.bincount(picture.ravel(), minlength=number + 1)[1:]
+        segments = np.where(rasters["panoptic"][image] != 0, owner, 0)
+        for name, raster in (("pixels", shown), ("training", sampled), ("segment_pixels", segments)):
+            columns[name] += np.bincount(raster.ravel(), minlength=number + 1)[1:]
         for who in np.unique(segments[segments > 0]).tolist():
             ys, xs = np.nonzero(segments == who)
             box[who - 1] = xs.min(), ys.min(), xs.max() - xs.min() + 1, ys.max() - ys.min() + 1
@@ -392,9 +392,8 @@ def rasterize_masks(
     manifest["training_size"] = training_size
     write_json(out_dir / "masks.json", manifest)
     if sources.store is not None:
-        write_contact_sheet(
-            out_dir / "contact_sheet.png", drawn, labels, sources.store, out_dir / "masks", settings.contact_sheet
-        )
+        shown, masks = (drawn, out_dir / "masks") if settings.outputs else (rows, None)
+        write_contact_sheet(out_dir / "contact_sheet.png", shown, labels, sources.store, masks, settings.contact_sheet)
     return manifest
 
 
@@ -428,7 +427,7 @@ def _draw_all(
                 row = next(waiting)
                 if isinstance(outcome, Refused):
                     if settings.bad_images == "stop":
-                        hint = "mend or leave out this image, or set masks.bad_images: quarantine"
+                        hint = "repair or leave out this image, or set masks.bad_images: quarantine"
                         raise CocomineError(f"{row.file_name} (image {row.image_id}): {outcome.detail}", hint)
                     refused.append(outcome)
                     add_refused((row.image_id, row.file_name, outcome.reason, outcome.detail))

@@ -15,7 +15,7 @@ import numpy.typing as npt
 from cocomine.masks.boundaries import Integers
 
 Bytes = npt.NDArray[np.uint8]
-Picture = npt.NDArray[np.unsignedinteger]
+Raster = npt.NDArray[np.unsignedinteger]
 
 SIGNATURE = b"\x89PNG\r\n\x1a\n"
 MEMORY = 6
@@ -27,7 +27,7 @@ BYTES_A_PIXEL = {(GREY, 8): 1, (GREY, 16): 2, (RGB, 8): 3, (PALETTE, 8): 1}
 
 
 def indexed(indices: Bytes, largest: int, palette: bytes) -> bytes:
-    """Return the PNG file of an h × w picture of palette indices, none above `largest`, in as few bits as hold that.
+    """Return the PNG file of an h × w raster of palette indices, none above `largest`, in as few bits as hold that.
 
     `palette` holds RGB triples, as many as there are colours; those that the bits cannot name are left out.
     """
@@ -76,8 +76,8 @@ def _chunk(kind: bytes, content: bytes) -> bytes:
     )
 
 
-def filter_rows(values: Picture, pixel: int) -> Bytes:
-    """Return the h × w picture as PNG's filtered rows, each begun by its filter; a value takes `pixel` bytes.
+def filter_rows(values: Raster, pixel: int) -> Bytes:
+    """Return the h × w raster as PNG's filtered rows, each begun by its filter; a value takes `pixel` bytes.
 
     One and two bytes are PNG's samples (the high byte first); three are COCO's panoptic colours (the low byte first).
     """
@@ -99,7 +99,7 @@ def filter_rows(values: Picture, pixel: int) -> Bytes:
     return rows
 
 
-def _bytes_of(values: Picture, pixel: int) -> Bytes:
+def _bytes_of(values: Raster, pixel: int) -> Bytes:
     """Return the bytes that stand in the file for the values of each row, h × (w · pixel)."""
     if pixel == 1:
         return values.astype(np.uint8, copy=False)

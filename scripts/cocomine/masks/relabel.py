@@ -24,6 +24,7 @@ from cocomine.base.folder import replaced_folder
 from cocomine.base.pool import in_order
 from cocomine.base.progress import Progress
 from cocomine.coco.tasks import VOID
+from cocomine.images.opening import FORMATS
 from cocomine.masks import png
 from cocomine.masks.inputs import MOST_CLASSES
 
@@ -79,21 +80,21 @@ class Relabeller:
             self._check_palette(name, max(present), mask.palette)
             known = all(is_known[value] for value in present)
             if known:
-                picture = looked_up(values, table)
+                image = looked_up(values, table)
                 for value, count in present.items():
                     pixels[int(table[value])] += count
         else:
             known = bool(is_known[values].all())
             if known:
-                picture = looked_up(values, table)
-                pixels.update(histogram(picture))
+                image = looked_up(values, table)
+                pixels.update(histogram(image))
         if not known:
             bad = ~is_known[values]
             y, x = divmod(int(bad.argmax()), values.shape[1])
             return Unmapped(name, value_text(int(values[y, x]), self.kind), x, y, int(np.count_nonzero(bad)))
         target = f"{self.out_dir}/{PurePosixPath(name).with_suffix('.png')}"
         with open(target, "wb", buffering=0) as file:
-            file.write(png.indexed(picture, max(pixels), self.palette))
+            file.write(png.indexed(image, max(pixels), self.palette))
         return dict(pixels)
 
     def _check_palette(self, name: str, largest: int, own: bytes) -> None:
@@ -134,11 +135,11 @@ def looked_up(values: Values, table: npt.NDArray[np.uint8]) -> npt.NDArray[np.ui
 
 def kind_of(path: Path) -> str:
     """Return how the mask file holds its values: "grey", "palette" or "rgb"; raise CocomineError for any other form."""
-    with _opened(path) as picture:
-        if picture.mode not in MODES:
+    with _opened(path) as image:
+        if image.mode not in MODES:
             hint = "save it as grey values, with a palette, or as RGB without transparency"
-            raise CocomineError(f"{path}: a mask of mode {picture.mode} has no plain values", hint)
-        return MODES[picture.mode]
+            raise CocomineError(f"{path}: a mask of mode {image.mode} has no plain values", hint)
+        return MODES[image.mode]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -154,19 +155,19 @@ def read_mask(path: Path, kind: str) -> Mask:
 
     Raises CocomineError when it cannot be read, or holds values of another kind.
     """
-    with _opened(path) as picture:
-        if MODES.get(picture.mode) != kind:
+    with _opened(path) as image:
+        if MODES.get(image.mode) != kind:
             hint = "relabel masks of different forms in folders of their own"
-            raise CocomineError(f"{path}: has mode {picture.mode}, but the first file holds {kind} values", hint)
+            raise CocomineError(f"{path}: has mode {image.mode}, but the first file holds {kind} values", hint)
         try:
             if kind == "rgb":
                 # Pillow holds RGB as four bytes; taking them as one number is quicker than adding up three.
-                packed: Values = np.frombuffer(picture.tobytes("raw", "RGBX"), "<u4") & np.uint32(0xFFFFFF)
-                return Mask(packed.reshape(picture.height, picture.width), b"")
+                packed: Values = np.frombuffer(image.tobytes("raw", "RGBX"), "<u4") & np.uint32(0xFFFFFF)
+                return Mask(packed.reshape(image.height, image.width), b"")
             # Pillow stretches grey values of few bits over 0..255, as if they were shades; asked of it before it loads.
-            steps = {"L;2": 85, "L;4": 17}.get(raw_mode(picture), 1)
-            values = (np.asarray(picture) != 0).view(np.uint8) if picture.mode == "1" else np.asarray(picture)
-            palette = bytes(picture.getpalette("RGB") or []) if kind == "palette" else b""
+            steps = {"L;2": 85, "L;4": 17}.get(raw_mode(image), 1)
+            values = (np.asarray(image) != 0).view(np.uint8) if image.mode == "1" else np.asarray(image)
+            palette = bytes(image.getpalette("RGB") or []) if kind == "palette" else b""
         except (OSError, ValueError, SyntaxError) as error:
             raise CocomineError(f"{path}: cannot be read: {error}", "replace the file") from error
     if values.dtype == np.uint8:
@@ -177,24 +178,24 @@ def read_mask(path: Path, kind: str) -> Mask:
     return Mask(values.astype(np.uint16, copy=False), palette)
 
 
-def raw_mode(picture: Image.Image) -> str:
-    """Return how the pixels of a picture that is not loaded yet lie in its file, as Pillow names it; "" if unknown."""
-    tiles = getattr(picture, "tile", None)
+def raw_mode(image: Image.Image) -> str:
+    """Return how the pixels of an image that is not loaded yet lie in its file, as Pillow names it; "" if unknown."""
+    tiles = getattr(image, "tile", None)
     arguments = tiles[0][3] if tiles else ""
     return str(arguments[0] if isinstance(arguments, tuple) and arguments else arguments or "")
 
 
 def _opened(path: Path) -> Image.Image:
     try:
-        return Image.open(path)
+        return Image.open(path, formats=FORMATS)
     except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
-        raise CocomineError(f"{path}: cannot be read as a picture: {error}", "replace or remove the file") from error
+        raise CocomineError(f"{path}: cannot be read as an image: {error}", "replace or remove the file") from error
 
 
 def source_palette(path: Path) -> bytes:
     """Return the RGB triples of a mask's palette."""
-    with _opened(path) as picture:
-        return bytes(picture.getpalette("RGB") or [])
+    with _opened(path) as image:
+        return bytes(image.getpalette("RGB") or [])
 
 
 def value_text(value: int, kind: str) -> str:
@@ -328,7 +329,7 @@ def _found_values(in_dir: Path, names: Sequence[str], kind: str, threads: int) -
                 raise CocomineError(
                     f"{in_dir / name}: with this file the masks hold {len(found)} values; 8 bits hold background and "
                     f"{MOST_CLASSES} classes",
-                    "check that these are masks and not photographs, or give a --mapping that joins values",
+                    "check that these are masks and no other images, or give a --mapping that joins values",
                 )
             progress.advance()
     order = sorted(found, key=lambda value: value_text(value, kind) if kind == "rgb" else value)

@@ -11,7 +11,7 @@ Output = Literal["semantic", "instance", "panoptic"]
 
 
 class MaskSettings(Section, frozen=True):
-    """How the ground truth is drawn. docs/masks.md shows a picture of each choice."""
+    """How the ground truth is drawn. docs/masks.md shows each choice."""
 
     SECTION: ClassVar[str] = "masks"
 

@@ -1,4 +1,4 @@
-"""One picture that shows at a glance whether masks fit their images: images with masks over them, and a legend."""
+"""One image that shows at a glance whether masks fit their images: images with masks over them, and a legend."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
@@ -22,6 +22,7 @@ CELL = (300, 225)
 GAP, MARGIN = 12, 28
 HEADER, CAPTION, LEGEND_LINE = 64, 24, 30
 MOST_COLUMNS = 6
+LEAST_WIDTH = 560
 MOST_LEGEND = 48
 PAPER: Color = (250, 250, 248)
 INK: Color = (32, 33, 36)
@@ -32,16 +33,17 @@ VOID_STRIPE = 6
 
 
 def write_contact_sheet(
-    path: Path, rows: Sequence[ImageRow], labels: Labels, store: Path, masks: Path, most: int
+    path: Path, rows: Sequence[ImageRow], labels: Labels, store: Path, masks: Path | None, most: int
 ) -> None:
     """Write a PNG of up to `most` of the images, spread evenly over the subset in the order of their ids.
 
     Each is shown dimmed, with its classes in their colours, their edges drawn, and void hatched; the legend lists the
-    classes that occur on the sheet. An image that the store lacks, or has in another size, is left out.
+    classes that occur on the sheet. Without `masks` the images are shown as they are. An image that the store lacks, or
+    has in another size, is left out.
     """
     cells = []
     for row in _spread(rows, most):
-        cell = _cell(row, labels, store, masks / "semantic")
+        cell = _cell(row, labels, store, masks and masks / "semantic")
         if cell is not None:
             cells.append((row, *cell))
     shown: dict[int, int] = {}
@@ -50,14 +52,14 @@ def write_contact_sheet(
             shown[label] = shown.get(label, 0) + 1
     # The widest grid that leaves the fewest places of its last line empty.
     columns = min(range(min(MOST_COLUMNS, max(1, len(cells))), 0, -1), key=lambda n: (n < 3, -len(cells) % n))
-    width = 2 * MARGIN + columns * (CELL[0] + GAP) - GAP
+    width = max(2 * MARGIN + columns * (CELL[0] + GAP) - GAP, LEAST_WIDTH)
     legend = _legend_entries(shown, labels)
     places, legend_height = _flow(legend, width - 2 * MARGIN)
     lines = -(-len(cells) // columns)
     height = HEADER + lines * (CELL[1] + CAPTION + GAP) + 20 + legend_height + MARGIN
     sheet = Image.new("RGB", (width, height), PAPER)
     draw = ImageDraw.Draw(sheet)
-    draw.text((MARGIN, 20), "Masks over their images", INK, _font(24))
+    draw.text((MARGIN, 20), "Masks over their images" if masks else "Images", INK, _font(24))
     count = f"{len(cells)} of {len(rows)} images"
     draw.text((width - MARGIN, 27), count, FAINT, _font(15), anchor="ra")
     for number, (row, picture, areas) in enumerate(cells):
@@ -84,7 +86,7 @@ def _spread(rows: Sequence[ImageRow], most: int) -> Iterator[ImageRow]:
         yield rows[(2 * number + 1) * len(rows) // (2 * count)]
 
 
-def _cell(row: ImageRow, labels: Labels, store: Path, masks: Path) -> tuple[Image.Image, list[int]] | None:
+def _cell(row: ImageRow, labels: Labels, store: Path, masks: Path | None) -> tuple[Image.Image, list[int]] | None:
     """Return the image with its mask over it, at the size of a cell, and its labels, the largest first."""
     scale = min(CELL[0] / row.width, CELL[1] / row.height)
     size = max(1, round(row.width * scale)), max(1, round(row.height * scale))
@@ -92,6 +94,8 @@ def _cell(row: ImageRow, labels: Labels, store: Path, masks: Path) -> tuple[Imag
         image = np.asarray(
             load_rgb(store / row.store_path, (row.width, row.height)).resize(size, Image.Resampling.LANCZOS)
         )
+        if masks is None:
+            return Image.fromarray(image), []
         with opened(read_file(masks / row.mask)) as stored:
             mask = np.asarray(stored.resize(size, Image.Resampling.NEAREST))
             wide = labels.void > VOID
@@ -102,18 +106,18 @@ def _cell(row: ImageRow, labels: Labels, store: Path, masks: Path) -> tuple[Imag
     return Image.fromarray(overlay(image, mask, labels)), found
 
 
-def overlay(photo: Bytes, mask: Bytes, labels: Labels) -> Bytes:
-    """Return the h × w × 3 photograph with the mask, of any size and the same shape of picture, laid over it.
+def overlay(image: Bytes, mask: Bytes, labels: Labels) -> Bytes:
+    """Return the h × w × 3 image with the mask, of any size and the same shape, laid over it.
 
     The background keeps its colours but is greyed and lightened, so that what is labelled stands out.
     """
-    height, width = photo.shape[:2]
+    height, width = image.shape[:2]
     small = np.asarray(Image.fromarray(mask).resize((width, height), Image.Resampling.NEAREST))
-    grey = photo.astype(np.float64) @ np.array([0.299, 0.587, 0.114])
-    result = 0.35 * photo + 0.65 * (0.75 * grey[..., None] + 0.25 * 255)
+    grey = image.astype(np.float64) @ np.array([0.299, 0.587, 0.114])
+    result = 0.35 * image + 0.65 * (0.75 * grey[..., None] + 0.25 * 255)
     palette = np.frombuffer(labels.palette(), np.uint8).reshape(-1, 3).astype(np.float64)
     labelled = (small != 0) & (small != labels.void)
-    result[labelled] = ((1 - OPACITY) * photo + OPACITY * palette[small])[labelled]
+    result[labelled] = ((1 - OPACITY) * image + OPACITY * palette[small])[labelled]
     void = small == labels.void
     stripes = np.add.outer(np.arange(height), np.arange(width)) // VOID_STRIPE % 2 == 0
     result[void & stripes] = 0.45 * result[void & stripes] + 0.55 * 255

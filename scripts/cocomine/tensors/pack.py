@@ -46,7 +46,7 @@ FILTERS = {
     "box": Image.Resampling.BOX,
 }
 UNREADABLE = (OSError, ValueError, SyntaxError, EOFError, Image.DecompressionBombError)
-"""What Pillow raises for a file that is absent, cut short, no picture, or implausibly large."""
+"""What Pillow raises for a file that is absent, cut short, no image, or implausibly large."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -98,7 +98,7 @@ def pack_tensors(
     """Write images.npy, masks.npy, index.tsv, refused.tsv and manifest.json to `out_dir`; return the manifest.
 
     `images` is the subset's images.tsv, `store_dir` holds its store paths, `masks_dir` the folder `semantic`, and
-    `split` the split.tsv that names each image's side and fold. `labels` is labels.json: a mask that holds a label
+    `split` the split.tsv that names each image's split and fold. `labels` is labels.json: a mask that holds a label
     which it lacks is refused. Raises CocomineError when an image is in no split or not as `images_lock` has it, when
     every image is refused, or for the first refused one if the settings say stop.
     """
@@ -106,7 +106,7 @@ def pack_tensors(
     if images_lock is not None:
         locked = read_lock(images_lock)
         rows = [dataclasses.replace(row, sha256=locked[row.store_path].sha256) for row in rows]
-    sides = _sides(split, rows)
+    split_of = _splits(split, rows)
     if not rows:
         raise CocomineError(f"{images}: no images to pack", "ask for more in the subset's query")
     if not (masks_dir / "semantic").is_dir():
@@ -122,7 +122,7 @@ def pack_tensors(
         largest = VOID - 1 if labels is None else _largest_label(labels)
         job = Job(store_dir, masks_dir / "semantic", images_file, masks_file, header, settings.size,
                   settings.image_filter, largest)  # fmt: skip
-        refused, pixels = _pack_all(rows, sides, job, threads, settings.bad_images == "stop")
+        refused, pixels = _pack_all(rows, split_of, job, threads, settings.bad_images == "stop")
         kept = [number for number, row in enumerate(rows) if row.image_id not in refused]
         if not kept:
             first = next(iter(refused.values()))
@@ -133,12 +133,12 @@ def pack_tensors(
         if refused:
             _drop_rows(images_file, kept, (settings.size, settings.size, 3), header)
             _drop_rows(masks_file, kept, (settings.size, settings.size), header)
-        manifest = _manifest(settings, rows, kept, refused, sides, pixels, images_file, masks_file)
+        manifest = _manifest(settings, rows, kept, refused, split_of, pixels, images_file, masks_file)
     packed = [(number, rows[source]) for number, source in enumerate(kept)]
     write_table(
         out_dir / "index.tsv",
         ("row", "image_id", "file_name", "split", "fold"),
-        ((number, row.image_id, row.file_name, *sides[row.image_id]) for number, row in packed),
+        ((number, row.image_id, row.file_name, *split_of[row.image_id]) for number, row in packed),
     )
     write_table(
         out_dir / "refused.tsv",
@@ -160,21 +160,21 @@ def _largest_label(labels: Path) -> int:
     return largest
 
 
-def _sides(split: Path | None, rows: Sequence[ImageRow]) -> dict[int, tuple[str, str]]:
+def _splits(split: Path | None, rows: Sequence[ImageRow]) -> dict[int, tuple[str, str]]:
     """Return (split, fold) by image id; both are empty texts when there is no split file."""
     if split is None:
         return {row.image_id: ("", "") for row in rows}
     try:
-        sides = {int(row["image_id"]): (row["split"], row.get("fold", "")) for row in read_table(split)}
+        split_of = {int(row["image_id"]): (row["split"], row.get("fold", "")) for row in read_table(split)}
     except FileNotFoundError as error:
         raise CocomineError(f"{split}: no such file", "run the step that splits the subset first") from error
     except (KeyError, ValueError) as error:
         raise CocomineError(f"{split}: not a split table: {error}", "delete it and run snakemake again") from error
     for row in rows:
-        if row.image_id not in sides:
+        if row.image_id not in split_of:
             hint = "split the subset again: the list of its images has changed since"
-            raise CocomineError(f"{split}: image {row.image_id} ({row.file_name}) is on no side", hint)
-    return sides
+            raise CocomineError(f"{split}: image {row.image_id} ({row.file_name}) is in no split", hint)
+    return split_of
 
 
 def _create(path: Path, shape: tuple[int, ...]) -> int:
@@ -187,9 +187,9 @@ def _create(path: Path, shape: tuple[int, ...]) -> int:
 
 
 def _pack_all(
-    rows: Sequence[ImageRow], sides: Mapping[int, tuple[str, str]], job: Job, threads: int, stop: bool
+    rows: Sequence[ImageRow], split_of: Mapping[int, tuple[str, str]], job: Job, threads: int, stop: bool
 ) -> tuple[dict[int, Refusal], dict[str, npt.NDArray[np.int64]]]:
-    """Write every row's tensors; return the refusals by image id and each side's pixels by label (256,)."""
+    """Write every row's tensors; return the refusals by image id and each split's pixels by label (256,)."""
     starts = range(0, len(rows), IMAGES_IN_A_PIECE)
     pieces: Iterator[tuple[int, Sequence[ImageRow]]] = (
         (start, rows[start : start + IMAGES_IN_A_PIECE]) for start in starts
@@ -201,12 +201,12 @@ def _pack_all(
             for outcome in done:
                 if isinstance(outcome, Refusal):
                     if stop:
-                        hint = "mend or leave out this image, or set tensors.bad_images: quarantine"
+                        hint = "repair or leave out this image, or set tensors.bad_images: quarantine"
                         raise CocomineError(f"{outcome.file_name} (image {outcome.image_id}): {outcome.detail}", hint)
                     refused[outcome.image_id] = outcome
                     progress.count(f"refused: {outcome.reason}")
                 else:
-                    pixels.setdefault(sides[outcome[0]][0], np.zeros(256, np.int64))[:] += outcome[1]
+                    pixels.setdefault(split_of[outcome[0]][0], np.zeros(256, np.int64))[:] += outcome[1]
                     progress.count("packed")
             progress.advance(len(done))
     return refused, pixels
@@ -252,12 +252,12 @@ def _pack_one(job: Job, row: ImageRow, image_out: Bytes, mask_out: Bytes) -> Ref
     resized = resize_image(rgb, job.size, job.image_filter)
     del content, rgb
     try:
-        with opened(read_file(job.masks_dir / row.mask)) as picture:
-            if picture.mode not in ("P", "L"):
-                return refuse("mask-not-labels", f"{row.mask} has mode {picture.mode}, expected 8-bit labels")
-            mask, counts = np.asarray(picture), picture.histogram()
-            colors = len(picture.getpalette("RGB") or []) // 3
-            if picture.mode == "P" and mask.max(initial=0) >= colors:
+        with opened(read_file(job.masks_dir / row.mask)) as stored:
+            if stored.mode not in ("P", "L"):
+                return refuse("mask-not-labels", f"{row.mask} has mode {stored.mode}, expected 8-bit labels")
+            mask, counts = np.asarray(stored), stored.histogram()
+            colors = len(stored.getpalette("RGB") or []) // 3
+            if stored.mode == "P" and mask.max(initial=0) >= colors:
                 return refuse("mask-palette-too-small", f"{row.mask} holds {mask.max()}, its palette {colors} colours")
     except ImageError as error:
         if error.reason == MISSING:
@@ -299,15 +299,15 @@ def _manifest(
     rows: Sequence[ImageRow],
     kept: Sequence[int],
     refused: Mapping[int, Refusal],
-    sides: Mapping[int, tuple[str, str]],
+    split_of: Mapping[int, tuple[str, str]],
     pixels: Mapping[str, npt.NDArray[np.int64]],
     images_file: Path,
     masks_file: Path,
 ) -> dict[str, Any]:
-    images = collections.Counter(sides[rows[number].image_id][0] for number in kept)
+    images = collections.Counter(split_of[rows[number].image_id][0] for number in kept)
     by_split = {
-        side: {"images": images[side], "pixels": {str(label): int(n) for label, n in enumerate(pixels[side]) if n}}
-        for side in images
+        split: {"images": images[split], "pixels": {str(label): int(n) for label, n in enumerate(pixels[split]) if n}}
+        for split in images
     }
     reasons = sorted(refusal.reason for refusal in refused.values())
     return {

@@ -157,9 +157,9 @@ def test_nothing_packed_at_all_is_an_error(subset: Subset) -> None:
         subset.pack()
 
 
-def test_an_image_on_no_side_of_the_split_is_named(subset: Subset) -> None:
+def test_an_image_in_no_split_is_named(subset: Subset) -> None:
     write_table(subset.folder / "split.tsv", ("image_id", "split", "fold"), [(4, "train", 0)])
-    with pytest.raises(CocomineError, match=r"image 8 \(000000000008\.jpg\) is on no side"):
+    with pytest.raises(CocomineError, match=r"image 8 \(000000000008\.jpg\) is in no split"):
         subset.pack()
 
 
