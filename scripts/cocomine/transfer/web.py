@@ -5,6 +5,7 @@ import contextlib
 import errno
 import json
 import os
+import re
 import resource
 import time
 from collections.abc import Callable, Iterator, Mapping
@@ -283,8 +284,10 @@ class _Line:
 
     def _verdict(self, code: int, said: str) -> AgainError | NotServedError | LocalError | CocomineError:
         if code == pycurl.E_PEER_FAILED_VERIFICATION:
-            reason = said.removeprefix("SSL certificate problem: ").removeprefix("SSL: ")
-            return NotServedError("failed", f"its TLS certificate does not verify: {reason}")
+            reason = re.sub(r"^SSL[\w ]*: ", "", said)
+            advice = advice_for_host(urlsplit(self._easy.getinfo(pycurl.EFFECTIVE_URL)).hostname or "")
+            advice = advice or "let REQUESTS_CA_BUNDLE name a file of the certificates to trust"
+            return NotServedError("failed", f"its TLS certificate does not verify: {reason}; {advice}")
         if code == pycurl.E_SSL_CACERT_BADFILE:
             return CocomineError(
                 f"{os.environ.get('REQUESTS_CA_BUNDLE', 'the trusted certificates')}: cannot be read as certificates",

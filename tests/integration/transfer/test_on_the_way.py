@@ -178,6 +178,40 @@ def test_tls_goes_through_a_tunnel_of_the_proxy(tmp_path: Path) -> None:
         assert set(proxy.log) == {("CONNECT", server.url.removeprefix("https://"))}
 
 
+@pytest.mark.parametrize("kind", ["https", "zip", "whole"])
+def test_a_file_server_with_a_certificate_of_its_own_is_reached_through_a_tunnel(tmp_path: Path, kind: str) -> None:
+    """REQUESTS_CA_BUNDLE names it; without that it is refused, and why is said."""
+    cert = make_certificate(tmp_path / "tls")
+    with SyncBench(kind, tmp_path / "in") as bench, ForwardProxy() as proxy:
+        assert isinstance(bench.server, RangeServer)
+        with RangeServer(bench.server.folder, tls=cert) as server:
+            bench.proxy.url = server.url  # the command is given this address
+            result = through(bench, proxy)
+            assert result.code == 1
+            assert "its TLS certificate does not verify: self-signed certificate" in result.err
+            assert tree(bench.out) == {}
+            through(bench, proxy, REQUESTS_CA_BUNDLE=str(cert[0])).ok()
+            assert bench.held() == bench.truth
+            assert set(proxy.log) == {("CONNECT", server.url.removeprefix("https://"))}
+
+
+def test_the_proxy_that_only_capitals_name_is_used_too(tmp_path: Path) -> None:
+    with SyncBench("mirror", tmp_path) as bench, ForwardProxy() as proxy:
+        script(*bench.command(), env=bench.env | {"HTTP_PROXY": proxy.url, "NO_PROXY": ""}).ok()
+        assert bench.held() == bench.truth
+        assert len(proxy.log) == len(bench.proxy.log)
+
+
+def test_certificates_that_cannot_be_read_are_named(tmp_path: Path) -> None:
+    (tmp_path / "bundle.pem").write_text("no certificate")
+    with GcsServer(tls=make_certificate(tmp_path / "tls")) as server:
+        server.buckets["b"] = {}
+        env = {"STORAGE_EMULATOR_HOST": server.url, "REQUESTS_CA_BUNDLE": str(tmp_path / "bundle.pem")}
+        result = script("sync_bucket.py", "gs://b", tmp_path / "out", env=env)
+    assert result.code == 1
+    assert "bundle.pem: cannot be read as certificates" in result.err
+
+
 def test_no_proxy_is_honoured(tmp_path: Path) -> None:
     with SyncBench("mirror", tmp_path) as bench, ForwardProxy() as proxy:
         through(bench, proxy, NO_PROXY="127.0.0.1", no_proxy="127.0.0.1").ok()
