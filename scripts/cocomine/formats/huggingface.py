@@ -182,7 +182,11 @@ class HuggingFace(Writer):
             "",
             "Columns: `image`, `objects` (boxes x, y, width, height in pixels; outlines as polygons, or as COCO's run "
             "lengths in `rle`; `category` counts the classes from 0, `category_id` is the source's), `captions`"
-            + (", `mask` (the label of each pixel: 0 background, class + 1, 255 void)." if self._masked else "."),
+            + (
+                f", `mask` (the label of each pixel: 0 background, class + 1, {self.subset.labels.void} void)."
+                if self._masked
+                else "."
+            ),
             "",
             "Classes, as JSON texts:",
             "",

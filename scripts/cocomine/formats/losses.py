@@ -42,7 +42,12 @@ _TABLE = (
     ),
     Loss("no-keypoints", "objects", False, "the source gives it no keypoints, so that all of them are not labelled"),
     Loss("keypoint-outside", "objects", False, "a keypoint of it lies outside the image and is not labelled"),
-    Loss("parts-joined", "objects", False, "its separate parts were joined into one outline by bridges of no width"),
+    Loss(
+        "parts-joined",
+        "objects",
+        False,
+        "its parts were joined into one outline by bridges of no width; `joined` holds the IoU of both as drawn",
+    ),
     Loss("parts-dropped", "objects", False, "parts of it with under three points or outside the image were left out"),
     Loss(
         "changed-by-joining",

@@ -4,9 +4,11 @@ from collections.abc import Iterable
 from functools import cached_property
 from pathlib import Path
 
+from cocomine.base.errors import CocomineError
 from cocomine.base.files import read_json, read_table
 from cocomine.coco.names import mask_name
 from cocomine.coco.reader import Annotation
+from cocomine.coco.tasks import VOID
 from cocomine.formats.format import Format, Writer
 from cocomine.formats.output import Output
 from cocomine.formats.subset import Item, Subset
@@ -107,6 +109,15 @@ def why_unseen(annotation: Annotation, subset: Subset, drawn: Drawn) -> str:
     return "" if annotation.segmentation or drawn.fills_boxes else "no-segmentation"
 
 
+def check_narrow(name: str, subset: Subset) -> None:
+    """Raise CocomineError when the subset has more classes than the readers of a format can tell from void."""
+    if subset.labels.void != VOID:
+        raise CocomineError(
+            f"{name}: its readers take {VOID} for void, and the masks of {len(subset.classes)} classes go beyond it",
+            "export masks or masks-grey, whose void is then 65535, or mine a subset of at most 254 classes",
+        )
+
+
 class GreyMasks(Masks):
     """The same masks without a palette, for readers that turn a palette into colours."""
 
@@ -122,6 +133,10 @@ class MmSegmentation(GreyMasks):
 
     images_folder = "img_dir"
     masks_folder = "ann_dir"
+
+    def check(self) -> None:
+        """Raise CocomineError for more than 254 classes."""
+        check_narrow("mmsegmentation", self.subset)
 
     def finish(self, out: Output) -> None:
         """Say which value is which class, for people and in the words of a config of mmsegmentation."""

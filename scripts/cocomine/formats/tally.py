@@ -14,7 +14,8 @@ class Tally:
 
     Each object is taken, and then either carried or dropped: in = out + dropped. `note` counts things that are in the
     export without some part of what was known of them. `traced` holds, by annotation id, the IoU of each object whose
-    run lengths became an outline. `lost` counts the objects that each category lost, of `taken`.
+    run lengths became an outline, `joined` that of each whose parts became one. `lost` counts the objects that each
+    category lost, of `taken`.
     """
 
     images: int = 0
@@ -25,6 +26,7 @@ class Tally:
     taken: Counter[int] = field(default_factory=Counter)
     lost: Counter[int] = field(default_factory=Counter)
     traced: dict[int, float] = field(default_factory=dict)
+    joined: list[float] = field(default_factory=list)
     _category: int = -1
 
     def take(self, annotation: Annotation) -> None:
@@ -52,25 +54,26 @@ class Tally:
         """Return the counts as they stand in the manifest, having checked that none is missing."""
         dropped = sum(n for code, n in self.losses.items() if _is_dropped_object(code))
         assert self.objects_in == self.objects_out + dropped, "an object was lost without a reason"
-        traced = {} if not self.traced else {"traced": traced_summary(self.traced)}
+        drawn = {"traced": list(self.traced.values()), "joined": self.joined}
+        ious = {name: iou_summary(values) for name, values in drawn.items() if values}
+        if self.traced:
+            ious["traced"]["iou_of"] = {str(number): round(iou, 6) for number, iou in sorted(self.traced.items())}
         return {
             "images": self.images,
             "images_without_objects": self.images_without_objects,
             "objects_in": self.objects_in,
             "objects_out": self.objects_out,
             "not_carried": {code: self.losses[code] for code in LOSSES if self.losses[code]},
-            **traced,
+            **ious,
         }
 
 
-def traced_summary(iou_of: dict[int, float]) -> dict[str, Any]:
-    """Return number, least and mean IoU of traced objects, and each by its annotation id."""
-    values = list(iou_of.values())
+def iou_summary(values: list[float]) -> dict[str, Any]:
+    """Return how many objects were drawn anew, and the least and the mean IoU of what they were and became."""
     return {
         "objects": len(values),
         "iou_least": round(min(values), 6),
         "iou_mean": round(sum(values) / len(values), 6),
-        "iou_of": {str(number): round(iou, 6) for number, iou in sorted(iou_of.items())},
     }
 
 

@@ -13,7 +13,7 @@ from cocomine.base.errors import CocomineError
 from cocomine.coco.tasks import VOID
 from cocomine.formats.boxes import Corners, cut_box
 from cocomine.formats.format import Format, Writer
-from cocomine.formats.masks import Drawn
+from cocomine.formats.masks import Drawn, check_narrow
 from cocomine.formats.names import changed, writable_names
 from cocomine.formats.output import Output
 from cocomine.formats.subset import Item
@@ -30,7 +30,10 @@ class Voc(Writer):
     loses_of_classes: ClassVar[tuple[str, ...]] = ("category-id", "supercategory")
 
     def check(self) -> None:
-        """Choose the names of the classes; raise CocomineError for image names that its lists cannot hold."""
+        """Choose the names of the classes.
+
+        Raises CocomineError for image names that its lists cannot hold, and for more than 254 classes in masks.
+        """
         self._names = writable_names(self.subset.classes, self.subset.labels.category_ids[1:])
         self.class_names = changed(self.subset.classes, self._names)
         for split in self.subset.splits:
@@ -45,6 +48,8 @@ class Voc(Writer):
         masks = self.subset.folder / "masks"
         self._drawn = Drawn(self.subset)
         self._kinds = [kind for kind in ("semantic", "instance") if (masks / kind).is_dir()]
+        if "semantic" in self._kinds:
+            check_narrow("voc", self.subset)
         self._stems: dict[str, list[str]] = {}
         self._segmented: dict[str, list[str]] = {}
 

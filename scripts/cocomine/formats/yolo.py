@@ -17,7 +17,7 @@ from cocomine.base.errors import CocomineError
 from cocomine.coco.reader import Annotation
 from cocomine.formats.boxes import cut_box
 from cocomine.formats.format import Format, Writer
-from cocomine.formats.masks import Masks
+from cocomine.formats.masks import Masks, check_narrow
 from cocomine.formats.output import Output
 from cocomine.formats.subset import Item
 from cocomine.formats.tally import Tally
@@ -177,7 +177,8 @@ def _outline(annotation: Annotation, width: int, height: int, tally: Tally) -> l
     if len(kept) > 1:
         outline = polygons.join(kept)
         tally.note("parts-joined")
-        if polygons.joining_iou(kept, outline, width, height) < JOINING_CHANGES_BELOW:
+        tally.joined.append(polygons.joining_iou(kept, outline, width, height))
+        if tally.joined[-1] < JOINING_CHANGES_BELOW:
             tally.note("changed-by-joining")
     numbers: list[float] = outline.ravel().tolist()
     return numbers
@@ -288,6 +289,10 @@ def mirrored(names: Sequence[str]) -> list[int]:
 
 class Semantic(Masks):
     """Images beside masks with data.yaml, as Ultralytics reads semantic segmentation; label 0 is the background."""
+
+    def check(self) -> None:
+        """Raise CocomineError for more than 254 classes."""
+        check_narrow("yolo-semantic", self.subset)
 
     def finish(self, out: Output) -> None:
         """Write data.yaml and say which value is which class."""

@@ -152,6 +152,8 @@ def test_yolo_outlines_draw_the_pixels_of_the_source(subset, tmp_path):
         "iou_of": {"105": 1.0},
     }
     assert (counts["parts-joined"], counts["changed-by-joining"], counts["clipped"]) == (2, 1, 1)
+    assert manifest["splits"]["train"]["joined"]["objects"] == 1
+    assert manifest["splits"]["val"]["joined"]["iou_least"] < 0.99
     assert manifest["totals"]["objects_out"] == 5
 
 

@@ -2,6 +2,8 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from cocomine.base.errors import CocomineError
+from cocomine.base.files import read_json, write_json
 from cocomine.formats.export import export_dataset
 from cocomine.formats.pixels import grey_png, read_values
 from helpers.small_subset import IMAGES, make_small_subset
@@ -46,3 +48,16 @@ def test_values_come_back_from_a_grey_png_of_either_depth(tmp_path, values):
     read = read_values(file)
     assert read.dtype == values.dtype
     assert (read == values).all()
+
+
+@pytest.mark.parametrize("format_name", ["yolo-semantic", "mmsegmentation", "voc"])
+def test_formats_whose_readers_take_255_for_void_refuse_more_classes_before_anything_is_written(format_name, tmp_path):
+    subset = make_small_subset(tmp_path / "small")
+    table = read_json(subset.folder / "labels.json")
+    table["labels"] += [{"label": n, "name": f"c{n}", "category_id": 1000 + n} for n in range(3, 256)]
+    write_json(subset.folder / "labels.json", {"labels": table["labels"]})
+    with pytest.raises(CocomineError, match="masks of 255 classes") as error:
+        export_dataset(format_name, subset.folder, subset.store, tmp_path / "out")
+    assert "masks-grey" in error.value.hint
+    assert not (tmp_path / "out").exists()
+    assert export_dataset("masks-grey", subset.folder, subset.store, tmp_path / "out")["totals"]["images"] == 5
