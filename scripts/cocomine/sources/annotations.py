@@ -19,7 +19,7 @@ from cocomine.sources.presets import Preset, preset
 from cocomine.sources.settings import SourceSettings, StoreSettings
 from cocomine.sources.store import Options, Store
 from cocomine.transfer.behaviour import Behaviour
-from cocomine.transfer.finding import Folder, Found
+from cocomine.transfer.finding import OUTSIDE, Folder, Found
 from cocomine.transfer.folder import FolderOrigin
 from cocomine.transfer.lacking import failures_beside, report_lacking, shown
 from cocomine.transfer.ledger import FOLDER
@@ -381,6 +381,8 @@ def _pngs_in_place(
         whole = None
     if whole is None:
         return {png: Outcome(png, "missing", f"folder: no {where}/") for png in pngs}
+    if PNGS not in settings.files.get(split, {}) and not annotation_folder(settings).holds(whole):
+        return {png: Outcome(png, "unreadable", f"folder: {where}/ is {OUTSIDE}") for png in pngs}
     point(job.out / pngs_of, whole)
     return InPlace(job.out, folder, options, "annotations").prove(folder.find(pngs), pins)
 

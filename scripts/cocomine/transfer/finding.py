@@ -99,6 +99,10 @@ class Folder:
         place = next((path.parent for path in scope.exact if path.parent.is_dir()), None)
         return place if place is not None and self._inside(self._real(place), scope) else None
 
+    def holds(self, folder: Path) -> bool:
+        """Tell whether a folder lies inside this one, links followed, or may lie anywhere."""
+        return self.follow_links or Path(os.path.realpath(folder)).is_relative_to(os.path.realpath(self.root))
+
     # -- one name
 
     def _find(self, name: str) -> Found:

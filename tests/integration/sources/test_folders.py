@@ -9,13 +9,19 @@ from pathlib import Path
 
 import pytest
 from cocomine.base.files import write_table
+from helpers.gcs_server import GcsServer
 from helpers.sync import Result, script, tree, write_selection
 
 BYTES = b"an image"
 
 
 def sync(
-    work: Path, settings: dict, names: list[str], *options: object, split: str = ""
+    work: Path,
+    settings: dict,
+    names: list[str],
+    *options: object,
+    split: str = "",
+    env: dict[str, str] | None = None,
 ) -> tuple[Result, dict[str, dict[str, str]]]:
     """Sync these store paths; return what was said and the rows of the lock, by store path."""
     selection = write_selection(work / "selection.tsv", names)
@@ -25,7 +31,7 @@ def sync(
     lock = work / "images.lock.tsv"
     result = script(
         "sync_images.py", "--settings", json.dumps(settings), "--selection", selection, "--store-dir", work / "store",
-        "--lock", lock, *options, timeout=20,
+        "--lock", lock, *options, timeout=20, env=env,
     )  # fmt: skip
     rows = {}
     if lock.exists():
@@ -189,6 +195,44 @@ def test_subsets_that_share_a_store_keep_their_links_when_an_odd_image_comes(tmp
     assert (tmp_path / "store/train/1.jpg").read_bytes() == (disk / "train/1.jpg").read_bytes()
     assert (tmp_path / "store/train/2.jpg").read_bytes() == (disk / "train/deep/2.jpg").read_bytes()
     sync(tmp_path, {"folder": str(disk)}, ["train/1.jpg"])[0].ok()
+
+
+def test_a_user_who_trusts_the_links_of_a_folder_can_follow_them(tmp_path: Path) -> None:
+    folder(tmp_path / "outside", "1.jpg")
+    disk = folder(tmp_path / "disk", "val/1.jpg")
+    (disk / "train").symlink_to(tmp_path / "outside")
+    for use in ("in-place", "hardlink"):
+        settings = {"folder": str(disk), "use": use, "follow_links": True}
+        (tmp_path / use).mkdir()
+        _, rows = sync(tmp_path / use, settings, ["train/1.jpg"])
+        assert rows["train/1.jpg"]["status"] == "ok"
+        assert (tmp_path / use / "store/train/1.jpg").read_bytes() == (tmp_path / "outside/1.jpg").read_bytes()
+
+
+def test_an_origin_keeps_the_images_of_a_split_where_the_config_says(tmp_path: Path) -> None:
+    with GcsServer() as server:
+        server.put("b", "data/pics/1.jpg", b"one")
+        server.put("b", "data/val/2.jpg", b"two")
+        settings = {"origins": ["gs://b/data"], "images": {"train": "pics"}}
+        env = {"STORAGE_EMULATOR_HOST": server.url}
+        _, rows = sync(tmp_path, settings, ["train/1.jpg", "val/2.jpg"], env=env)
+    assert {name: row["status"] for name, row in rows.items()} == {"train/1.jpg": "ok", "val/2.jpg": "ok"}
+    assert tree(tmp_path / "store") == {"train/1.jpg": b"one", "val/2.jpg": b"two"}
+
+
+def test_a_folder_of_panoptic_pngs_that_leads_elsewhere_is_not_followed(tmp_path: Path) -> None:
+    place = tmp_path / "disk" / "annotations"
+    place.mkdir(parents=True)
+    folder(tmp_path / "outside", "1.png")
+    (place / "panoptic_a.json").write_text(json.dumps({"annotations": [{"file_name": "1.png"}]}))
+    (place / "panoptic_a").symlink_to(tmp_path / "outside")
+    settings = {"folder": str(tmp_path / "disk"), "splits": ["a"], "tasks": ["panoptic"]}
+    arguments = ["--out-dir", tmp_path / "out", "--lock", tmp_path / "lock.json"]
+    result = script("sync_annotations.py", "--settings", json.dumps(settings), *arguments)
+    assert result.code == 1
+    assert "leads out of the folder" in result.err
+    assert not (tmp_path / "out" / "panoptic_a").exists()
+    script("sync_annotations.py", "--settings", json.dumps({**settings, "follow_links": True}), *arguments).ok()
 
 
 def test_an_annotation_file_that_is_a_link_out_of_the_folder_or_a_fifo_is_refused(tmp_path: Path) -> None:

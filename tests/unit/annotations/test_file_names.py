@@ -66,3 +66,13 @@ def test_a_foreign_name_is_a_fact_of_the_index_and_repaired_in_the_record(tmp_pa
 def test_names_below_a_split_keep_their_folders_apart() -> None:
     assert store_paths(["cam1/1.jpg", "2.jpg"], "train") == ["cam1/1.jpg", "train/2.jpg"]
     assert store_paths(["cam1/1.jpg", "2.jpg"], "train", below_split=True) == ["train/cam1/1.jpg", "train/2.jpg"]
+
+
+def test_lvis_s_images_keep_the_folders_of_their_urls_whatever_the_split(tmp_path: Path) -> None:
+    document = coco(["x"] * 2)
+    for number, (image, folder) in enumerate(zip(document["images"], ("train2017", "val2017"), strict=True), 1):
+        del image["file_name"]
+        image |= {"coco_url": f"http://images.cocodataset.org/{folder}/{number:012d}.jpg", "neg_category_ids": [3]}
+    found = indexed(tmp_path, document).images
+    assert [row["store_path"] for row in found] == ["train2017/000000000001.jpg", "val2017/000000000002.jpg"]
+    assert all(row["reasons"] == {Reason.NO_FILE_NAME} for row in found)
