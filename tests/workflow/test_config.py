@@ -126,6 +126,17 @@ def test_a_mistake_is_named_with_its_key_value_and_remedy(change: dict, named: s
     assert len(str(caught.value).splitlines()) <= 24, "more than a screen"
 
 
+@pytest.mark.parametrize("outputs", [[], ["instance"]])
+def test_training_on_a_subset_without_semantic_masks_is_refused_before_anything_is_built(outputs: list) -> None:
+    config = loaded(SHORT) | {"experiments": {"e": {"subset": "animals"}}, "masks": {"outputs": outputs}}
+    with pytest.raises(CocomineError, match=r"experiments\.e: it needs semantic masks of animals") as caught:
+        make_plan(config)
+    assert "subsets.animals.masks.outputs" in caught.value.hint
+    make_plan({key: part for key, part in config.items() if key != "experiments"})
+    make_plan(config | {"masks": {"outputs": [*outputs, "semantic"]}})
+    make_plan(config | {"masks": {}})
+
+
 def test_a_split_that_does_not_add_up_is_refused() -> None:
     with pytest.raises(CocomineError, match=r"split\.val_share: expected number > 0, < 1, got 1\.2"):
         make_plan(loaded(SHORT) | {"split": {"val_share": 1.2}})

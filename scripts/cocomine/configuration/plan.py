@@ -653,6 +653,12 @@ def _planned(run: grid.Run, subsets: Mapping[str, Subset]) -> PlannedRun:
         if name not in subsets:
             raise CocomineError(f"{where}: no subset is called {name!r}", f"subsets: {', '.join(subsets)}")
     evaluated_on = tuple(subsets[name] for name in run.evaluate_on)
+    for subset in dict.fromkeys((subsets[run.subset], *evaluated_on)):
+        if subset.masks.outputs is not None and "semantic" not in subset.masks.outputs:
+            raise CocomineError(
+                f"{where}: it needs semantic masks of {subset.name}, whose outputs are {list(subset.masks.outputs)}",
+                f"add semantic to subsets.{subset.name}.masks.outputs",
+            )
     sizes = {subset.name: subset.tensor_size for subset in (subsets[run.subset], *evaluated_on)}
     if len(set(sizes.values())) > 1:
         raise CocomineError(
