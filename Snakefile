@@ -5,6 +5,7 @@ stage is a rule file in workflow/rules, each rule a script of the same name in s
 """
 
 import atexit
+import shlex
 import sys
 import time
 from pathlib import Path
@@ -46,6 +47,13 @@ report: "workflow/report/workflow.rst"
 
 
 include: "workflow/rules/common.smk"
+
+
+if any(source.synthetic for source in plan.used_sources):
+
+    include: "workflow/rules/synthetic.smk"
+
+
 include: "workflow/rules/sources.smk"
 include: "workflow/rules/annotations.smk"
 include: "workflow/rules/mining.smk"
@@ -54,7 +62,13 @@ include: "workflow/rules/splits.smk"
 include: "workflow/rules/masks.smk"
 include: "workflow/rules/tensors.smk"
 include: "workflow/rules/formats.smk"
-include: "workflow/rules/learning.smk"
+
+
+if plan.runs:
+
+    include: "workflow/rules/learning.smk"
+
+
 include: "workflow/rules/reporting.smk"
 include: "workflow/rules/provenance.smk"
 
@@ -82,7 +96,15 @@ onsuccess:
     asked = workflow.dag_settings
     whole = not (asked.targets or asked.until or asked.omit_from)
     lost = told(Path(subset.folder) for subset in plan.subsets.values())
-    atexit.register(print, "\n".join(["", *lost, COMMANDS.closing(whole)]))
+    old = left_over(results(), Path())
+    forgotten = (
+        [f"left from earlier configs; remove with: rm -r {shlex.join(old)}"]
+        if old
+        else []
+    )
+    atexit.register(
+        print, "\n".join(["", *lost, *forgotten, COMMANDS.closing(whole)])
+    )
 
 
 onerror:
@@ -93,5 +115,5 @@ onerror:
 rule all:
     default_target: True
     input:
-        lock="results/build.lock.json",
-        index="results/index.html",
+        locks=[source.lock for source in plan.used_sources],
+        results=results(),

@@ -11,7 +11,9 @@ import yaml
 from cocomine.base.errors import CocomineError
 from cocomine.configuration.document import document, json_schema
 from cocomine.configuration.plan import make_plan
+from cocomine.configuration.targets import outputs_of
 from helpers.shared import ROOT
+from helpers.workflow import snakemake
 
 EXAMPLES = sorted((ROOT / "config" / "examples").glob("*.yaml"))
 
@@ -50,8 +52,8 @@ def test_sources_are_set_side_by_side_where_the_config_asks_for_it() -> None:
     compared = plan.comparisons["coco-and-sama"]
     assert set(compared.splits) == {"train2017", "val2017"}
     assert "data/annotations/sama/index/instances_val2017/index.json" in compared.indexes
-    assert "results/comparisons/coco-and-sama/comparison.md" in plan.locked_outputs
-    assert "compare_sources" in plan.scripts
+    made = outputs_of(plan, {"compare_sources": ["results/comparisons/{comparison}/comparison.md"]})
+    assert made == {"compare_sources": ["results/comparisons/coco-and-sama/comparison.md"]}
 
 
 @pytest.mark.parametrize(
@@ -162,3 +164,33 @@ def test_a_mistake_is_seen_on_the_terminal(tmp_path: Path) -> None:
 def test_equal_configs_give_equal_locks_wherever_their_stores_lie() -> None:
     elsewhere = loaded(SHORT.replace("/datasets/coco", "/mnt/coco"))
     assert make_plan(loaded(SHORT)).config == make_plan(elsewhere).config
+
+
+WITHOUT_TORCH = """
+import importlib.metadata, sys
+class Absent:
+    def find_spec(self, name, path=None, target=None):
+        if name == "torch" or name.startswith("torch."):
+            raise ModuleNotFoundError("no torch here")
+sys.meta_path.insert(0, Absent())
+found = importlib.metadata.Distribution.from_name.__func__
+def from_name(cls, name):
+    if name == "torch":
+        raise importlib.metadata.PackageNotFoundError(name)
+    return found(cls, name)
+importlib.metadata.Distribution.from_name = classmethod(from_name)
+"""
+
+
+def test_a_config_without_experiments_is_planned_where_torch_is_absent(tmp_path: Path) -> None:
+    (tmp_path / "absent").mkdir()
+    (tmp_path / "absent" / "sitecustomize.py").write_text(WITHOUT_TORCH, encoding="utf-8")
+    config = tmp_path / "config.yaml"
+    config.write_text(SHORT, encoding="utf-8")
+    here = {"PYTHONPATH": str(tmp_path / "absent")}
+    done = snakemake(tmp_path, "--dry-run", "--configfile", str(config), environment=here)
+    assert done.returncode == 0, done.stdout + done.stderr
+    config.write_text(SHORT + "experiments: {try: {subset: animals}}\n", encoding="utf-8")
+    done = snakemake(tmp_path, "--dry-run", "--configfile", str(config), environment=here)
+    assert done.returncode != 0
+    assert "torch" in done.stdout + done.stderr

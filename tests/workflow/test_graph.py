@@ -1,5 +1,6 @@
 """What the graph promises: a second run does nothing, and a change re-runs exactly what it reaches."""
 
+import json
 import os
 import re
 from pathlib import Path
@@ -68,6 +69,27 @@ def plan_after(built, request):
 def test_a_second_run_does_nothing(built) -> None:
     project, work, config = built
     assert planned(work, "--configfile", str(config), project=project) == {}
+
+
+@pytest.mark.parametrize("lost", ["report.html", "exports/coco", "contact_sheet.png", "selection.tsv"])
+def test_whatever_was_deleted_is_made_again_by_the_plain_command(built, lost: str, tmp_path: Path) -> None:
+    project, work, config = built
+    path = work / "results" / "small" / lost
+    path.rename(tmp_path / "kept")
+    try:
+        jobs = planned(work, "--configfile", str(config), project=project)
+    finally:
+        (tmp_path / "kept").rename(path)
+    makers = {"report.html": "render_report", "exports/coco": "export_dataset", "contact_sheet.png": "rasterize_masks"}
+    assert makers.get(lost, "mine_subset") in jobs
+
+
+def test_the_lock_holds_every_output_that_a_rule_declares(built) -> None:
+    _, work, _ = built
+    locked = json.loads((work / "results" / "build.lock.json").read_text(encoding="utf-8"))["outputs"]
+    files = {path.relative_to(work).as_posix() for path in (work / "results").rglob("*") if path.is_file()}
+    unlocked = {name for name in files if not any(name == one or name.startswith(one) for one in locked)}
+    assert {name for name in unlocked if not name.endswith(".snakemake_timestamp")} == {"results/build.lock.json"}
 
 
 def test_a_changed_comment_reruns_nothing(plan_after) -> None:

@@ -5,7 +5,12 @@ reads   scripts/
 writes  nothing
 """
 
+import re
+
+from cocomine.configuration.targets import left_over, outputs_of
 from cocomine.provenance.digests import code_digest
+
+LOCK = "results/build.lock.json"
 
 
 def script(rule):
@@ -25,5 +30,39 @@ def settings(section, wildcard):
     return lambda wildcards: plan.settings(section, wildcards[wildcard])
 
 
-def made_by(rules):
-    return [f"{one.name}={output}" for one in rules for output in one.output]
+def patterns():
+    """The outputs of every rule so far, wildcards and all but what constrains these."""
+    return {
+        one.name: [re.sub(r"{(\w+),[^{}]*}", r"{\1}", output) for output in one.output]
+        for one in workflow.rules
+    }
+
+
+def results():
+    """What the build makes below results/."""
+    made = outputs_of(plan, patterns()).values()
+    return [
+        output
+        for outputs in made
+        for output in outputs
+        if output.startswith("results/")
+    ]
+
+
+def locked():
+    """The results that the lock holds: all but itself, and what is made of it."""
+    reads_lock = [one.name for one in workflow.rules if LOCK in map(str, one.input)]
+    later = outputs_of(plan, {name: patterns()[name] for name in reads_lock})
+    return [path for path in results() if path not in {LOCK, *sum(later.values(), [])}]
+
+
+def scripts_that_run():
+    """The scripts of the rules that take part in the build."""
+    taking_part = outputs_of(plan, patterns())
+    return sorted(
+        {
+            Path(str(one.input.script)).stem
+            for one in workflow.rules
+            if one.name in taking_part
+        }
+    )

@@ -7,7 +7,7 @@ writes  results/build.lock.json
 
 rule lock_build:
     input:
-        outputs=plan.locked_outputs,
+        outputs=locked(),
         script=ancient(script("lock_build")),
     output:
         lock=report(
@@ -29,10 +29,14 @@ rule lock_build:
     params:
         code=code("lock_build"),
         config=plan.settings("build", "all"),
-        rules=plan.scripts,
+        rules=lambda wildcards: scripts_that_run(),
         history="data/locks",
         inputs=plan.locked_inputs,
-        made_by=lambda wildcards: made_by(workflow.rules),
+        made_by=lambda wildcards: [
+            f"{name}={pattern}"
+            for name, made in patterns().items()
+            for pattern in made
+        ],
     message:
         "Lock the build"
     shell:

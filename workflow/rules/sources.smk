@@ -24,32 +24,6 @@ localrules:
     sync_images,
 
 
-rule make_demo_bucket:
-    input:
-        script=ancient(script("make_demo_bucket")),
-    output:
-        manifest="data/demo/{source}/bucket.json",
-    log:
-        "logs/make_demo_bucket/{source}.log",
-    benchmark:
-        "benchmarks/make_demo_bucket/{source}.tsv"
-    conda:
-        "../../envs/data.yaml"
-    threads: 8
-    resources:
-        mem_mb=1000,
-        runtime=10,
-    params:
-        code=code("make_demo_bucket"),
-        settings=settings("synthetic", "source"),
-        folder=lambda wildcards, output: str(Path(output.manifest).parent),
-    message:
-        "Draw the synthetic bucket {wildcards.source}"
-    shell:
-        "python {input.script:q} --settings {params.settings:q} --out-dir {params.folder:q} "
-        "--manifest {output.manifest:q} --threads {threads} --log {log:q}"
-
-
 rule sync_annotations:
     input:
         bucket=lambda wildcards: plan.sources[wildcards.source].bucket,

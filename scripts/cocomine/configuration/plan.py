@@ -34,12 +34,6 @@ from cocomine.tensors.settings import TensorSettings
 SYNTHETIC_SPLITS = ("train", "val")
 SYNTHETIC_TASKS = TASKS
 
-# Which scripts take part in a build, by what it contains.
-DATA_SCRIPTS = (
-    "sync_annotations", "index_annotations", "mine_subset", "sync_images", "measure_images", "assemble_subset",
-    "split_dataset", "rasterize_masks", "render_report", "render_explorer", "lock_build",
-)  # fmt: skip
-
 
 @dataclass(frozen=True)
 class Store:
@@ -202,19 +196,6 @@ class Subset:
         """The folders of its exports."""
         return [f"{self.folder}/exports/{name}" for name in self.formats]
 
-    @property
-    def outputs(self) -> list[str]:
-        """Every output of its data stages, as files and folders."""
-        files = (
-            "selection.tsv", "funnel.json", "images.lock.tsv", "images.parquet", "subset.json", "images.tsv", "tasks",
-            "dictionary.json", "labels.json", "statistics.json", "quarantine.tsv", "repairs.tsv", "ids.tsv",
-            "void.json", "ATTRIBUTION.md", "interference.png",
-            "split.tsv", "train.json", "val.json", "split_tasks", "split_audit.json", "masks",
-            "masks.tsv", "masks.json", "contact_sheet.png", "report.html", "report.json", "explorer.html",
-            "explorer",
-        )  # fmt: skip
-        return [f"{self.folder}/{file}" for file in files] + self.exports
-
 
 @dataclass(frozen=True, eq=False)
 class PlannedRun:
@@ -277,12 +258,6 @@ class PlannedRun:
         """The folders of its evaluations."""
         return [self.evaluation(subset.name) for subset in self.evaluated_on]
 
-    @property
-    def outputs(self) -> list[str]:
-        """Every output of its stage, as files and folders."""
-        files = ("model.safetensors", "training.json", "train_images.tsv", "history.csv", "curves.png")
-        return [f"{self.folder}/{file}" for file in files] + self.evaluations
-
 
 @dataclass(frozen=True)
 class Comparison:
@@ -304,12 +279,6 @@ class Comparison:
         """The indexes that it reads, those of the two sources."""
         folders = dict.fromkeys((self.first.index_folder, self.second.index_folder))
         return [f"{folder}/{self.task}_{split}/index.json" for folder in folders for split in self.splits]
-
-    @property
-    def outputs(self) -> list[str]:
-        """Every file of it."""
-        files = ("comparison.md", "comparison.json", "comparison.tsv", "classes.tsv", "comparison.png")
-        return [f"{self.folder}/{file}" for file in files]
 
 
 @dataclass(frozen=True)
@@ -366,31 +335,6 @@ class Plan:
         """What came from outside: annotation files with their locks; images stand in each subset's own lock."""
         files = [f"{source.folder}/{task}_{split}.json" for source in self.used_sources for task, split in source.files]
         return [*(source.lock for source in self.used_sources), *files]
-
-    @property
-    def locked_outputs(self) -> list[str]:
-        """What the build makes and anybody can make again; the index alone follows from it, and from the lock."""
-        outputs = [path for subset in self.subsets.values() for path in subset.outputs]
-        outputs += [subset.packed for subset in self.packed_subsets]
-        outputs += [path for run in self.runs.values() for path in run.outputs]
-        if self.runs:
-            outputs += [*(f"results/experiments/comparison.{kind}" for kind in ("tsv", "json", "html"))]
-        outputs += [path for comparison in self.comparisons.values() for path in comparison.outputs]
-        return outputs
-
-    @property
-    def scripts(self) -> list[str]:
-        """The scripts that take part."""
-        names = set(DATA_SCRIPTS)
-        if any(source.synthetic is not None for source in self.used_sources):
-            names.add("make_demo_bucket")
-        if any(subset.formats for subset in self.subsets.values()):
-            names.add("export_dataset")
-        if self.runs:
-            names |= {"pack_tensors", "train_model", "evaluate_model", "compare_experiments"}
-        if self.comparisons:
-            names.add("compare_sources")
-        return sorted(names)
 
     def settings(self, section: str, name: str) -> str:
         """Return the path of the file that holds the settings of a job."""
