@@ -61,7 +61,7 @@ def main() -> None:
     thumbnails, scenes = pictures(count)
     settings = SplitSettings()
     began, processor = time.perf_counter(), time.process_time()
-    pairs = find_pairs(thumbnails, settings.twins_distance, settings.twins_similarity)
+    pairs = find_pairs(thumbnails, settings.near_duplicate_distance, settings.near_duplicate_similarity)
     found = group(count, [], pairs, settings.largest_group)
     seconds, processor = time.perf_counter() - began, time.process_time() - processor
     twins = np.flatnonzero(scenes != np.arange(count))

@@ -78,7 +78,7 @@ def mine(document, query, bad_images=(), bad_annotations=()):
         return True
 
     def no_forbidden(image):
-        return not any(a["category_id"] in query.get("none", []) for a in all_annotations[image["id"]])
+        return not any(a["category_id"] in query.get("exclude_categories", []) for a in all_annotations[image["id"]])
 
     def captioned(image):
         captions = document.get("captions", {}).get(image["id"], [])

@@ -75,7 +75,7 @@ def queries(draw: Any) -> dict[str, Any]:
     if draw(st.booleans()):
         query["match"] = draw(st.sampled_from(["any", "any", "all", "only", "only"]))
     if others and draw(st.booleans()):
-        query["none"] = draw(st.lists(st.sampled_from(others), min_size=1, unique=True))
+        query["exclude_categories"] = draw(st.lists(st.sampled_from(others), min_size=1, unique=True))
     for key, choices in RANGES.items():
         if draw(st.integers(0, 9)) == 9:
             query[key] = draw(st.sampled_from(choices))

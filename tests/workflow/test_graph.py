@@ -14,7 +14,9 @@ from helpers.workflow import copy_of_the_project, planned, snakemake
 from safetensors.torch import save_file
 
 SMALL = {
-    "sources": {"synthetic-demo": {"synthetic": {"images": 48, "twins": 2, "broken": 1, "width": 160, "height": 120}}},
+    "sources": {
+        "synthetic-demo": {"synthetic": {"images": 48, "near_duplicates": 2, "broken": 1, "width": 160, "height": 120}}
+    },
     "subsets": {"small": {"categories": ["person", "giraffe", "bus", "laptop"]}},
     "comparisons": {"itself": {"first": "synthetic-demo", "second": "synthetic-demo", "splits": ["val"]}},
     "tensors": {"size": 32},

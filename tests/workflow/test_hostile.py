@@ -56,7 +56,7 @@ def hostile_config(data: Path) -> dict[str, Any]:
         "subsets": {
             "odd": {
                 "categories": [HOSTILE, {"name": "{input}"}],
-                "none": [],
+                "exclude_categories": [],
                 "licenses": [HOSTILE],
                 "caption": "a{1,3} a'b",
                 "exclude_images": [HOSTILE, 1],

@@ -14,7 +14,7 @@ from helpers.shared import ROOT
 from helpers.workflow import snakemake
 
 CONFIG = {
-    "sources": {"demo": {"synthetic": {"images": 24, "twins": 1, "broken": 1, "width": 128, "height": 96}}},
+    "sources": {"demo": {"synthetic": {"images": 24, "near_duplicates": 1, "broken": 1, "width": 128, "height": 96}}},
     "subsets": {"small": {"categories": ["person", "giraffe", "bus"]}},
     "comparisons": {"itself": {"first": "demo", "second": "demo", "splits": ["val"]}},
     "exports": ["coco", "yolo-detect"],

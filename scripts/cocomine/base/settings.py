@@ -41,7 +41,12 @@ FileNamePart = Annotated[
     ),
 ]
 # Keys that had other names once, for the message that names the new one.
-RENAMED: dict[str, str] = {}
+RENAMED = {
+    "none": "exclude_categories",
+    "twins": "near_duplicates",
+    "twins_distance": "near_duplicate_distance",
+    "twins_similarity": "near_duplicate_similarity",
+}
 
 
 def says(description: str, **limits: Any) -> Meta:

@@ -116,7 +116,7 @@ class Explainer:
             "relative_area": lambda: self._excluded_by(row, "relative_area"),
             "categories": lambda: self._categories(row),
             "only": lambda: self._only(row),
-            "none": lambda: self._none(row),
+            "exclude_categories": lambda: self._none(row),
             "instances": lambda: self._instances(row),
             "instances_per_class": lambda: self._instances_per_class(row),
             "caption": lambda: self._caption(row),
@@ -261,7 +261,7 @@ class Explainer:
 
     def _none(self, row: int) -> str:
         found = self._among(self.annotations_of(row), self.selection.wanted.none)
-        return f"holds {self._listed(found)}, which `none` forbids"
+        return f"holds {self._listed(found)}, which `exclude_categories` forbids"
 
     def _instances(self, row: int) -> str:
         count = self._count(row, self.selection.wanted.classes)

@@ -22,7 +22,8 @@ from cocomine.mining.settings import Category, NamedCategory, Range, SubsetSetti
 class Wanted:
     """The query's categories as class numbers (positions in `Source.categories`).
 
-    `groups` has the classes of each item of `categories`; `classes` is their union, ascending; `none` those of `none`.
+    `groups` has the classes of each item of `categories`; `classes` is their union, ascending; `none` those of
+    `exclude_categories`.
     """
 
     groups: tuple[tuple[int, ...], ...]
@@ -45,7 +46,11 @@ def resolve(query: SubsetSettings, source: Source) -> Wanted:
     wanted = Wanted(
         groups=groups or tuple((cls,) for cls in classes),
         classes=tuple(classes),
-        none=tuple(sorted({cls for ref in query.none for cls in find_category(ref, source, "none")})),
+        none=tuple(
+            sorted(
+                {cls for ref in query.exclude_categories for cls in find_category(ref, source, "exclude_categories")}
+            )
+        ),
         ranges=tuple(
             (find_category(ref, source, "instances_per_class"), bounds, category_words(ref))
             for ref, bounds in query.instances_per_class.items()

@@ -6,8 +6,8 @@ categories (any or all), only, none, instances, instances_per_class, caption, fr
 max_images, negatives, other annotations. A clause that the query does not use is not in the funnel.
 
 What speaks for an image and what speaks against it differ on purpose. Only a usable object (not quarantined, not a
-dropped crowd, not outside the area range) makes an image wanted. But `only`, `none` and the choice of negatives look at
-every annotation of the file, since an object that has a bad box is in the image all the same.
+dropped crowd, not outside the area range) makes an image wanted. But `only`, `exclude_categories` and the choice of
+negatives look at every annotation of the file, since an object that has a bad box is in the image all the same.
 """
 
 from __future__ import annotations
@@ -52,7 +52,7 @@ _REMEDIES = {
     "crowds": "set crowds to keep",
     "categories": "ask for other categories, use match: any, or loosen crowds, area and relative_area",
     "only": "use match: any; `only` leaves out images that any other category shares",
-    "none": "shorten none",
+    "exclude_categories": "shorten exclude_categories",
     "instances": "widen instances",
     "instances_per_class": "widen instances_per_class",
     "caption": "write a caption pattern that more captions match, or remove it",
@@ -305,7 +305,7 @@ def select(
     else:
         negatives_from = funnel.image_alive & run.without_wanted()
         run.presence_clauses(objects, index_dir)
-        if query.none:
+        if query.exclude_categories:
             negatives_from &= ~clauses.marked(run.rows_of(query_classes=wanted.none), source.images.rows)
         if run.captioned is not None:
             negatives_from &= run.captioned
@@ -542,9 +542,9 @@ class _Run:
             other = ~wanted_annotations(self.source, wanted)
             shared = clauses.marked(self.source.image_row[other], size)
             self.apply("only", "no other category in the image", images=~shared)
-        if query.none:
+        if query.exclude_categories:
             there = clauses.marked(self.rows_of(wanted.none), size)
-            self.apply("none", f"none of {_words_of(query.none)}", images=~there)
+            self.apply("exclude_categories", f"none of {_words_of(query.exclude_categories)}", images=~there)
         if query.instances.bounded:
             count = self.objects_per_image(objects, wanted.classes)
             self.apply("instances", f"{query.instances.words()} objects", images=clauses.within(count, query.instances))

@@ -88,7 +88,9 @@ class SubsetSettings(Section, frozen=True):
             "only - of at least one, and of no category besides."
         ),
     ] = "any"
-    none: Annotated[tuple[Category, ...], says("Images with any annotation of these categories are left out.")] = ()
+    exclude_categories: Annotated[
+        tuple[Category, ...], says("Images with any annotation of these categories are left out.")
+    ] = ()
     instances: Annotated[
         Range, says("How many wanted objects an image may have, in objects; a crowd annotation counts as one.")
     ] = Range()
@@ -234,7 +236,8 @@ class SubsetSettings(Section, frozen=True):
 
 
 _FORBIDDEN_WITH_IMAGES_FROM = (
-    "match", "none", "instances", "instances_per_class", "image_width", "image_height", "image_aspect", "licenses",
-    "caption", "include_images", "exclude_images", "fraction", "max_images", "max_per_class", "balance", "negatives",
+    "match", "exclude_categories", "instances", "instances_per_class", "image_width", "image_height", "image_aspect",
+    "licenses", "caption", "include_images", "exclude_images", "fraction", "max_images", "max_per_class", "balance",
+    "negatives",
 )  # fmt: skip
 _DEFAULT = SubsetSettings()

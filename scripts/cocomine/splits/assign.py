@@ -269,7 +269,7 @@ def _lists(members: Sequence[Member], settings: SplitSettings) -> Assignment:
             raise CocomineError(
                 f"split: image {members[place].image_id} is listed for {name} and its near-duplicate {other[1]} for "
                 f"{other[0]}",
-                "list both for one split, or set split.twins: allow if they only look alike",
+                "list both for one split, or set split.near_duplicates: allow if they only look alike",
             )
     moved = []
     for place, member in enumerate(members):

@@ -42,14 +42,14 @@ class SplitSettings(Section, frozen=True):
         Literal["stop", "train", "val"],
         says("Where images go that are on neither list (lists); stop ends the build and names them."),
     ] = "stop"
-    twins: Annotated[
+    near_duplicates: Annotated[
         Literal["together", "allow"],
         says(
             "together: near-duplicates stay on one side. allow: they may lie on both; the audit then lists those "
             "that do. Identical files and photographs stay together either way."
         ),
     ] = "together"
-    twins_distance: Annotated[
+    near_duplicate_distance: Annotated[
         int,
         says(
             "Bits (of 64) by which the perceptual hashes of two images may differ, one of them cropped in one of "
@@ -59,7 +59,7 @@ class SplitSettings(Section, frozen=True):
             le=12,
         ),
     ] = 6
-    twins_similarity: Annotated[
+    near_duplicate_similarity: Annotated[
         float,
         says(
             "Least cosine similarity of the low frequencies (0.5 to 1) for two images to be near-duplicates.",

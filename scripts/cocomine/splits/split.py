@@ -117,10 +117,10 @@ def _groups(rows: Sequence[dict[str, str]], measures: Path, settings: SplitSetti
     ]
     certain = certain_links(identities)
     thumbnails, seen = _thumbnails(table["thumbnail"])
-    found = find_pairs(thumbnails, settings.twins_distance, settings.twins_similarity)
+    found = find_pairs(thumbnails, settings.near_duplicate_distance, settings.near_duplicate_similarity)
     pairs = Pairs(seen[found.first], seen[found.second], found.distance, found.similarity)
     # What only looks alike joins no group where near-duplicates may lie in both splits; one file always stays one.
-    return group(len(rows), certain, pairs, 0 if settings.twins == "allow" else settings.largest_group)
+    return group(len(rows), certain, pairs, 0 if settings.near_duplicates == "allow" else settings.largest_group)
 
 
 def _thumbnails(column: Any) -> tuple[NDArray[np.uint8], NDArray[np.int64]]:

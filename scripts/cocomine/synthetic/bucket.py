@@ -106,7 +106,7 @@ def make_bucket(settings: SyntheticSettings, folder: Path, manifest: Path, threa
 
 def plan_pictures(settings: SyntheticSettings) -> list[Plan]:
     """Return what to draw, in the order of COCO's files (train before val, ascending ids)."""
-    scenes = settings.images - settings.twins
+    scenes = settings.images - settings.near_duplicates
     ids: list[int] = []
     used: set[int] = set()
     for number in range(settings.images):
@@ -129,9 +129,9 @@ def plan_pictures(settings: SyntheticSettings) -> list[Plan]:
             victim = next((n for n in free if split[n] == wanted), None)
             if victim is not None:
                 broken[victim] = reason
-    originals = [number for number in ranked[::-1] if number not in broken][: settings.twins]
+    originals = [number for number in ranked[::-1] if number not in broken][: settings.near_duplicates]
     plans = [Plan(n, n, ids[n], split[n], broken=broken.get(n, "")) for n in range(scenes)]
-    for k in range(settings.twins):
+    for k in range(settings.near_duplicates):
         number = scenes + k
         original = originals[k % len(originals)]
         plans.append(Plan(number, original, ids[number], split[number], twin=TWIN_KINDS[k % len(TWIN_KINDS)]))

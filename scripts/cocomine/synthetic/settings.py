@@ -15,7 +15,7 @@ class SyntheticSettings(Section, frozen=True):
 
     SECTION: ClassVar[str] = "synthetic"
 
-    images: Annotated[Annotated[int, Meta(ge=2, le=400_000)], says("Pictures in all, twins included.")] = 680
+    images: Annotated[Annotated[int, Meta(ge=2, le=400_000)], says("Images in all, near-duplicates included.")] = 680
     seed: Annotated[Seed, says("Salts everything that is drawn; the same seed gives the same bytes.")] = 0
     val_share: Annotated[
         Share, says("Share of the pictures (0 to 1) in the source's split `val`; the others are in `train`.")
@@ -24,7 +24,7 @@ class SyntheticSettings(Section, frozen=True):
         Pixels, says("Usual width of a picture in pixels; a part is drawn upright or a little smaller.")
     ] = 320
     height: Annotated[Pixels, says("Usual height of a picture in pixels.")] = 240
-    twins: Annotated[
+    near_duplicates: Annotated[
         Annotated[int, Meta(ge=0, le=100_000)],
         says(
             "Pictures that are near-copies of others (re-encoded, or brighter or darker), some of them across "
@@ -40,10 +40,11 @@ class SyntheticSettings(Section, frozen=True):
 
     def problems(self) -> Iterator[Problem]:
         """More damage than pictures to hold it."""
-        needed = self.twins + 8 * self.broken
+        needed = self.near_duplicates + 8 * self.broken
         if self.images < needed + 2:
             yield Problem(
                 "images",
-                f"{self.images} pictures cannot hold {self.twins} twins and the damage of {self.broken} rounds",
-                f"ask for {needed + 2} pictures or more, or for fewer `twins` and `broken`",
+                f"{self.images} images cannot hold {self.near_duplicates} near-duplicates and the damage of "
+                f"{self.broken} rounds",
+                f"ask for {needed + 2} images or more, or for fewer `near_duplicates` and `broken`",
             )

@@ -44,7 +44,7 @@ def traced(index_dir, out, query, measures=None):
 QUERIES = {
     "any": {"categories": ["giraffe", "bus"]},
     "only": {"categories": ["giraffe"], "match": "only"},
-    "none": {"categories": ["dog", "giraffe", "bus"], "none": ["person"]},
+    "none": {"categories": ["dog", "giraffe", "bus"], "exclude_categories": ["person"]},
     "area": {"categories": ["person"], "area": {"min": 5000}, "relative_area": {"max": 0.5}},
     "counts": {"categories": ["person"], "instances": {"min": 2, "max": 6}, "crowds": "exclude"},
     "licences": {"categories": ["person"], "licenses": [1, 3], "image_width": {"min": 500}},
@@ -69,7 +69,12 @@ def test_verdicts_on_every_record_of_coco_add_up_to_what_the_build_counted(index
 @pytest.mark.parametrize("task", ["captions", "person_keypoints", "panoptic"])
 def test_verdicts_on_other_tasks_add_up_too(index_dir, tmp_path, monkeypatch, task):
     monkeypatch.setattr(interference, "draw", lambda before, after, path: None)
-    query = {"categories": ["giraffe", "person"], "none": ["dog"], "area": {"min": 3000}, "max_images": 40}
+    query = {
+        "categories": ["giraffe", "person"],
+        "exclude_categories": ["dog"],
+        "area": {"min": 3000},
+        "max_images": 40,
+    }
     trace = traced(index_dir, tmp_path, query)
     assert_task_agreement(trace, task, read_json(tmp_path / "statistics.json"))
 
@@ -109,17 +114,21 @@ def test_broken_images_and_the_spares_for_them_are_told(index_dir, tmp_path, mon
 
 
 def test_the_command_answers_from_a_config_and_from_paths(index_dir, tmp_path):
-    traced(index_dir, tmp_path / "results/giraffes", {"categories": ["giraffe"], "none": ["person"], "source": "mini"})
+    traced(
+        index_dir,
+        tmp_path / "results/giraffes",
+        {"categories": ["giraffe"], "exclude_categories": ["person"], "source": "mini"},
+    )
     shutil.copytree(index_dir, tmp_path / "data/annotations/mini/index")
     (tmp_path / "config.yaml").write_text(
-        "sources: {mini: {}}\nsubsets: {giraffes: {categories: [giraffe], none: [person]}}\n"
+        "sources: {mini: {}}\nsubsets: {giraffes: {categories: [giraffe], exclude_categories: [person]}}\n"
     )
     rows = read_table(tmp_path / "results/giraffes/images.tsv")
     first = next(row["image_id"] for row in rows if row["source_split"] == "val2017")
     by_config = run("giraffes", "--image", first, "--config", "config.yaml", cwd=tmp_path)
     assert by_config.returncode == 0, by_config.stderr
     assert f"image {first}: kept (wanted)" in by_config.stdout
-    settings = json.dumps({"source": "mini", "categories": ["giraffe"], "none": ["person"]})
+    settings = json.dumps({"source": "mini", "categories": ["giraffe"], "exclude_categories": ["person"]})
     paths = ("--settings", settings, "--index-dir", index_dir, "--subset-dir", "results/giraffes")
     by_paths = run("giraffes", "--image", first, *paths, cwd=tmp_path)
     assert by_paths.stdout == by_config.stdout

@@ -29,7 +29,7 @@ def work(tmp_path_factory):
 sources:
   mini: {store: mini, splits: [train2017, val2017]}
 subsets:
-  giraffes: {categories: [giraffe], none: [person]}
+  giraffes: {categories: [giraffe], exclude_categories: [person]}
   dogs: {source: mini, categories: [dog], source_splits: [val2017], split: {train: 0.5}}
 """
     )

@@ -60,7 +60,7 @@ def thumbnails(photographs):
 
 def test_no_two_photographs_of_coco_mini_are_taken_for_twins(thumbnails):
     assert len(thumbnails) == 287
-    assert len(find_pairs(thumbnails, DEFAULTS.twins_distance, DEFAULTS.twins_similarity).first) == 0
+    assert len(find_pairs(thumbnails, DEFAULTS.near_duplicate_distance, DEFAULTS.near_duplicate_similarity).first) == 0
 
 
 def test_at_least_99_of_100_planted_twins_of_every_kind_are_grouped_and_no_stranger(photographs, thumbnails):
@@ -73,7 +73,7 @@ def test_at_least_99_of_100_planted_twins_of_every_kind_are_grouped_and_no_stran
             originals.append(int(place))
             kinds.append(name)
     everything = np.concatenate([thumbnails, np.stack(planted)])
-    pairs = find_pairs(everything, DEFAULTS.twins_distance, DEFAULTS.twins_similarity)
+    pairs = find_pairs(everything, DEFAULTS.near_duplicate_distance, DEFAULTS.near_duplicate_similarity)
     found = group(len(everything), [], pairs, DEFAULTS.largest_group)
     share = {
         name: np.mean(
@@ -94,5 +94,5 @@ def test_at_least_99_of_100_planted_twins_of_every_kind_are_grouped_and_no_stran
 def test_pictures_of_the_same_scene_lit_alike_but_shifted_by_a_quarter_are_not_twins(photographs):
     shifted = [cropped(image, 0.25, 0, 0, 0) for image in photographs[:60]]
     everything = np.stack([thumbnail(image) for image in (*photographs[:60], *shifted)])
-    pairs = find_pairs(everything, DEFAULTS.twins_distance, DEFAULTS.twins_similarity)
+    pairs = find_pairs(everything, DEFAULTS.near_duplicate_distance, DEFAULTS.near_duplicate_similarity)
     assert len(pairs.first) <= 1

@@ -78,7 +78,11 @@ def verdict(trace, identity):
             "its image 2 holds giraffe (annotation 2), whose area 200 is below area.min 300, and outside_area is "
             "exclude",
         ),
-        ({"none": ["person"]}, "none", "its image 2 holds person (annotation 3), which `none` forbids"),
+        (
+            {"exclude_categories": ["person"]},
+            "exclude_categories",
+            "its image 2 holds person (annotation 3), which `exclude_categories` forbids",
+        ),
         ({"match": "only"}, "only", "its image 2 also holds person (annotation 3), which `match: only` forbids"),
         ({"instances": {"min": 2}}, "instances", "its image 2 holds 1 wanted object, below instances.min 2"),
         (

@@ -101,7 +101,7 @@ def test_an_unusable_object_speaks_against_only_and_none_but_for_nothing(tmp_pat
     source = index_of(document, tmp_path, {("annotation", 2): [Reason.BAD_SEGMENTATION]})
     wanted, _, _ = run_miner(source, {"categories": ["giraffe"], "match": match})
     assert wanted == ([1] if match == "only" else [1, 2])
-    wanted, _, _ = run_miner(source, {"categories": ["giraffe"], "none": ["person"]})
+    wanted, _, _ = run_miner(source, {"categories": ["giraffe"], "exclude_categories": ["person"]})
     assert wanted == [1]
     with pytest.raises(CocomineError, match="no image is left after the clause 'categories'"):
         run_miner(source, {"categories": ["person"], "match": match})

@@ -63,10 +63,10 @@ def ids(source, tmp_path=None, **query):
         ({"categories": ["Stop-Sign"]}, "no category 'Stop-Sign'", "'stop sign'"),
         ({"categories": [26]}, "no category with id 26", "1, 13, 25, 90"),
         ({"categories": [{"supercategory": "animals"}]}, "no supercategory 'animals'", "'animal'"),
-        ({"none": ["persn"]}, "none: the source has no category 'persn'", "'person'"),
+        ({"exclude_categories": ["persn"]}, "exclude_categories: the source has no category 'persn'", "'person'"),
         ({"licenses": ["Public domain"]}, "no licence 'Public domain'", "1 Attribution License"),
         ({"licenses": [9]}, "no licence '9'", "4 No known restrictions"),
-        ({"categories": ["giraffe"], "none": ["animal"]}, "giraffe stands both", "take it out"),
+        ({"categories": ["giraffe"], "exclude_categories": ["animal"]}, "giraffe stands both", "take it out"),
         ({"categories": ["giraffe"], "max_per_class": {"person": 3}}, "person is none of the wanted", "add it"),
         ({"include_images": [1, 99]}, "1 of 2 entries names no image of the source: 99", "image ids or file names"),
         ({"include_images": "nowhere.txt"}, "nowhere.txt: cannot be read", "give the path"),
@@ -85,7 +85,11 @@ def test_a_wrong_name_is_answered_with_the_nearest(source, query, message, hint)
     [
         ({"categories": ["toothbrush"]}, "categories", "other categories"),
         ({"categories": ["stop sign"], "match": "only"}, "only", "match: any"),
-        ({"categories": ["stop sign"], "none": ["person"]}, "none", "shorten none"),
+        (
+            {"categories": ["stop sign"], "exclude_categories": ["person"]},
+            "exclude_categories",
+            "shorten exclude_categories",
+        ),
         ({"categories": ["giraffe"], "instances": {"min": 3}}, "instances", "widen instances"),
         ({"image_width": {"min": 101}}, "image_width", "widen image_width"),
         ({"categories": ["giraffe"], "area": {"min": 101}}, "categories", "area"),
@@ -267,7 +271,9 @@ def test_a_changed_seed_draws_other_images_and_a_larger_fraction_keeps_the_small
 
 
 def test_negatives_hold_neither_a_wanted_object_nor_a_forbidden_one(source):
-    query = SubsetSettings.from_mapping({"categories": ["giraffe"], "none": ["stop sign"], "negatives": 5})
+    query = SubsetSettings.from_mapping(
+        {"categories": ["giraffe"], "exclude_categories": ["stop sign"], "negatives": 5}
+    )
     selection = select(source, query)
     roles = zip(source.images["id"][selection.chosen.rows].tolist(), selection.chosen.roles, strict=True)
     assert [identity for identity, role in roles if role == "negative"] == [3, 6]

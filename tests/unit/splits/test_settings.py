@@ -19,7 +19,8 @@ from cocomine.splits.settings import SplitSettings
         ({"strategy": "lists"}, "no list"),
         ({"val_list": [1.5]}, "val_list"),
         ({"official_val": "val2017"}, "official_val"),
-        ({"twins_distance": 13}, "twins_distance"),
+        ({"near_duplicate_distance": 13}, "near_duplicate_distance"),
+        ({"twins": "allow"}, "split.twins: this key is called 'near_duplicates' now"),
     ],
 )
 def test_what_cannot_be_used_is_refused_with_its_key(mapping, words):

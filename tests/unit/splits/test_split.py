@@ -127,7 +127,7 @@ def test_the_audit_says_what_was_grouped_and_why(tmp_path):
 
 def test_near_duplicates_that_are_allowed_apart_are_listed_when_they_are(tmp_path):
     write_subset(tmp_path, 60, twins=[(place, place + 30) for place in range(30)])
-    audit, rows = run(tmp_path, twins="allow")
+    audit, rows = run(tmp_path, near_duplicates="allow")
     side = {int(row["image_id"]): row["split"] for row in rows}
     apart = sorted([i, i + 90] for i in list(side)[:30] if side[i] != side[i + 90])
     assert apart
@@ -232,7 +232,7 @@ def test_a_damaged_input_is_an_error_that_names_it(tmp_path, broken):
 def test_one_photograph_stays_on_one_side_even_where_near_duplicates_may_part(tmp_path):
     names = [f"{n:012d}.jpg" for n in range(30)] + [f"COCO_val2014_{n:012d}.jpg" for n in range(30)]
     write_subset(tmp_path, 60, names=names, twins=[(n, n + 30) for n in range(30)])
-    audit, _ = run(tmp_path, twins="allow")
+    audit, _ = run(tmp_path, near_duplicates="allow")
     assert len(audit["groups"]) == 30
     assert audit["links_across_splits"] == []
 

@@ -19,7 +19,7 @@ from PIL import Image
 from pycocotools import mask as coco_mask
 from pycocotools.coco import COCO
 
-SMALL = SyntheticSettings(images=70, twins=4, broken=2, val_share=0.4, width=160, height=120)
+SMALL = SyntheticSettings(images=70, near_duplicates=4, broken=2, val_share=0.4, width=160, height=120)
 
 
 @pytest.fixture(scope="module")
@@ -205,7 +205,7 @@ def test_twins_share_their_objects(bucket, truth):
 
 
 def test_without_damage_it_is_plain_coco(tmp_path, capsys):
-    settings = SyntheticSettings(images=12, twins=0, broken=0, width=160, height=120)
+    settings = SyntheticSettings(images=12, near_duplicates=0, broken=0, width=160, height=120)
     make_bucket(settings, tmp_path, tmp_path / "bucket.json")
     for split in ("train", "val"):
         text = (tmp_path / f"annotations/instances_{split}.json").read_text()
@@ -258,7 +258,7 @@ def test_a_few_pictures_hold_the_usual_damage(tmp_path, images):
 
 
 def test_too_few_objects_for_the_damage_is_advice(tmp_path):
-    settings = SyntheticSettings(images=20, twins=0, broken=2, empty=1.0, width=96, height=96)
+    settings = SyntheticSettings(images=20, near_duplicates=0, broken=2, empty=1.0, width=96, height=96)
     with pytest.raises(CocomineError, match="too few objects") as told:
         make_bucket(settings, tmp_path, tmp_path / "bucket.json")
     assert "`images`" in told.value.hint
