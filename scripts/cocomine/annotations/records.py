@@ -127,7 +127,7 @@ class MalformedRecordError(Exception):
 def parse_leniently(text: bytes, facts: Facts) -> Any:
     """Parse one JSON value as Python does, NaN included, and note duplicate keys, NaN and bad text in `facts`.
 
-    Raises MalformedRecordError when it is no JSON even so.
+    What is nested too deeply is None, and has a bad field. Raises MalformedRecordError when it is no JSON even so.
     """
     try:
         letters = text.decode("utf-8")
@@ -157,12 +157,24 @@ def parse_leniently(text: bytes, facts: Facts) -> Any:
     except RecursionError:
         facts.add(Reason.BAD_FIELD)
         return None
+    if text.count(b"[") + text.count(b"{") > DEEPEST and _is_deeper(value, DEEPEST):
+        facts.add(Reason.BAD_FIELD)
+        return None
     if _has_control_letter(text):
         facts.add(Reason.BAD_TEXT)
     if "\\u" in letters and _has_surrogate(value):
         facts.add(Reason.BAD_TEXT)
         return _without_surrogates(value)
     return value
+
+
+DEEPEST: Final = 100
+"""Values that are nested deeper are not read: what is done with them would reach the interpreter's limit."""
+
+
+def _is_deeper(value: Any, levels: int) -> bool:
+    items = value.values() if isinstance(value, dict) else value if isinstance(value, list) else ()
+    return bool(items) and (levels == 0 or any(_is_deeper(item, levels - 1) for item in items))
 
 
 _IN_STRINGS = re.compile(rb'"[^"\\]*(?:\\.[^"\\]*)*"', re.DOTALL)

@@ -230,7 +230,7 @@ class Early:
         rows = np.flatnonzero(labelled & quarantined)
         owner = source.image_row[rows]
         facts = (source.class_of[rows], source.annotations["reasons"][rows] & np.uint64(self.bad), owner >= 0)
-        for row, count in _alike(rows, *facts, *(np.where(owner >= 0, fact[owner], 0) for fact in self._facts())):
+        for row, count in _alike(rows, *facts, *(np.append(fact, fact.dtype.type(0))[owner] for fact in self._facts())):
             reason, detail = self.label(row)
             if detail != ITS_IMAGE:
                 found["annotation", str(reason), int(source.class_of[row]) + 1] += count

@@ -233,11 +233,13 @@ class Part:
         siblings[bad] = False
         rows = np.flatnonzero(siblings)
         masks = masks_by_policy(self.bench.query.policies)
+        first_bad = {int(self.lead[row]): row for row in bad[::-1].tolist()}
         facts = dict(zip(rows.tolist(), facts_of_records(self.source, rows).tolist(), strict=True))
 
         def why(row: int) -> tuple[str, str]:
             reasons = reasons_of(facts[row] & masks["quarantine"]) or reasons_of(facts[row] & masks["repair"])
-            return reasons[0], "another segment of its record is quarantined"
+            cause = reasons[0] if reasons else self.early.label(first_bad[int(self.lead[row])])[0]
+            return cause, "another segment of its record is quarantined"
 
         self.set_aside(self.kind, rows, why)
         return siblings

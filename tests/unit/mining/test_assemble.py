@@ -681,3 +681,31 @@ def test_an_outline_of_another_nesting_is_put_into_the_form_of_coco(tmp_path):
     records = [annotation(n, segmentation=shape) for n, shape in enumerate((flat, points, [points], [flat]), start=1)]
     build(tmp_path, {"instances_a": document(records)}, {"policy": {"exact-duplicate": "keep"}})
     assert [record["segmentation"] for record in subset(tmp_path)["annotations"]] == [[flat]] * 4
+
+
+def test_annotations_of_a_file_without_images_are_told_of_and_no_fault(tmp_path):
+    with pytest.raises(CocomineError, match="no image is left"):
+        build(tmp_path, {"instances_a": document([annotation(1)], images=0)})
+
+
+@pytest.mark.parametrize("levels", [150, 600, 3000])
+def test_a_value_that_is_nested_too_deeply_is_a_fact_of_its_record(tmp_path, levels):
+    content = document([annotation(1), annotation(2, image_id=2, area="DEEP")])
+    content["categories"].append({"id": 9, "name": "kite", "supercategory": "DEEP"})
+    text = json.dumps(content).replace('"DEEP"', "[" * levels + "1" + "]" * levels)
+    build(tmp_path, {"instances_a": text})
+    assert [record["id"] for record in subset(tmp_path)["annotations"]] == [1]
+    found = [(line["kind"], line["record"]) for line in lines(tmp_path, "quarantine")]
+    assert {("annotation", "1"), ("category", "2")} <= set(found)
+
+
+def test_segments_beside_one_whose_category_is_unusable_have_its_reason(tmp_path):
+    content = document([annotation(1)])
+    content["categories"].append({"id": 9})
+    segments = [
+        {"id": n, "category_id": cls, "iscrowd": 0, "bbox": [1, 1, 5, 5], "area": 9} for n, cls in ((5, 25), (6, 9))
+    ]
+    panoptic = content | {"annotations": [{"image_id": 1, "file_name": "1.png", "segments_info": segments}]}
+    build(tmp_path, {"instances_a": content, "panoptic_a": panoptic})
+    found = [(line["id"], line["reason"]) for line in lines(tmp_path, "quarantine") if line["kind"] == "segment"]
+    assert found == [("5", "missing-category"), ("6", "missing-category")]
