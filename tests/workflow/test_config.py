@@ -130,7 +130,11 @@ def test_a_mistake_is_named_with_its_key_value_and_remedy(change: dict, named: s
 
 @pytest.mark.parametrize("outputs", [[], ["instance"]])
 def test_training_on_a_subset_without_semantic_masks_is_refused_before_anything_is_built(outputs: list) -> None:
-    config = loaded(SHORT) | {"experiments": {"e": {"subset": "animals"}}, "masks": {"outputs": outputs}}
+    config = loaded(SHORT) | {
+        "experiments": {"e": {"subset": "animals"}},
+        "masks": {"outputs": outputs},
+        "exports": ["coco"],
+    }
     with pytest.raises(CocomineError, match=r"experiments\.e: it needs semantic masks of animals") as caught:
         make_plan(config)
     assert "subsets.animals.masks.outputs" in caught.value.hint
