@@ -1,8 +1,8 @@
 r"""Draw a small synthetic bucket of COCO's shape, so that the whole workflow can be tried offline.
 
 Writes annotations/{instances,captions,person_keypoints,panoptic,stuff}_{train,val}.json, panoptic PNGs, the JPEGs
-train/*.jpg and val/*.jpg, truth.json (which records and files are broken on purpose, and which pictures are twins) and,
-last, a manifest of all of them. The same settings give the same bytes, whatever --threads.
+train/*.jpg and val/*.jpg, truth.json (which records and files are broken on purpose, and which images are
+near-duplicates) and, last, a manifest of all of them. The same settings give the same bytes, whatever --threads.
 
 Example:
   python scripts/make_demo_bucket.py --settings '{"images": 640, "seed": 0}' \

@@ -1,7 +1,8 @@
 """The demo source: a small synthetic bucket of COCO's shape, drawn from a seed, so that everything runs offline.
 
-Every picture is a pure function of the seed and its number, and every file of its picture, so the bytes do not depend
-on the number of processes. `truth.json` beside the annotations says what is broken and what is a twin, on purpose.
+Every image is a pure function of the seed and its number, and every file of its image, so the bytes do not depend
+on the number of processes. `truth.json` beside the annotations says what is broken and what is a near-duplicate, on
+purpose.
 """
 
 import logging
@@ -37,7 +38,7 @@ FILE_DAMAGE = {
     "image-exif-rotated": "EXIF says to turn the picture; the annotations are those of the picture as stored",
     "image-size-differs": "the JPEG is stored at half the size that the annotations say",
 }
-TWIN_KINDS = ("quality 50", "brighter by 10 %", "darker by 10 %", "quality 70")
+NEAR_DUPLICATE_KINDS = ("quality 50", "brighter by 10 %", "darker by 10 %", "quality 70")
 LICENSES = [
     ("http://creativecommons.org/licenses/by-nc-sa/2.0/", "Attribution-NonCommercial-ShareAlike License"),
     ("http://creativecommons.org/licenses/by-nc/2.0/", "Attribution-NonCommercial License"),
@@ -52,13 +53,13 @@ LICENSES = [
 
 @dataclass(frozen=True)
 class Plan:
-    """One picture to draw: its scene (twins share one), its id and split, and what is done to its file."""
+    """One image to draw: its scene (near-duplicates share one), its id and split, and what is done to its file."""
 
     number: int
     scene: int
     image_id: int
     split: str
-    twin: str = ""
+    near_duplicate: str = ""
     broken: str = ""
 
     @property
@@ -82,14 +83,14 @@ class Labels:
 
 def make_bucket(settings: SyntheticSettings, folder: Path, manifest: Path, threads: int = 1) -> None:
     """Draw the bucket into `folder` and write `manifest`, last: every file with its size and sha256."""
-    plans = plan_pictures(settings)
+    plans = plan_images(settings)
     for split in SPLITS:
         (folder / split).mkdir(parents=True, exist_ok=True)
         (folder / "annotations" / f"panoptic_{split}").mkdir(parents=True, exist_ok=True)
     drawn: dict[str, list[Labels]] = {split: [] for split in SPLITS}
     names: list[str] = []
     with Progress("make_demo_bucket", len(plans), "image") as progress:
-        for labels in in_order(partial(draw_picture, settings, folder), plans, threads):
+        for labels in in_order(partial(draw_image, settings, folder), plans, threads):
             drawn[labels.plan.split].append(labels)
             names.append(f"{labels.plan.split}/{labels.plan.file_name}")
             names.append(f"annotations/panoptic_{labels.plan.split}/{Path(labels.plan.file_name).stem}.png")
@@ -104,7 +105,7 @@ def make_bucket(settings: SyntheticSettings, folder: Path, manifest: Path, threa
     write_json(manifest, {"synthetic": True, "settings": settings.as_mapping(), "files": entries})
 
 
-def plan_pictures(settings: SyntheticSettings) -> list[Plan]:
+def plan_images(settings: SyntheticSettings) -> list[Plan]:
     """Return what to draw, in the order of COCO's files (train before val, ascending ids)."""
     scenes = settings.images - settings.near_duplicates
     ids: list[int] = []
@@ -115,7 +116,8 @@ def plan_pictures(settings: SyntheticSettings) -> list[Plan]:
             identity = identity % LAST_IMAGE_ID + 1
         used.add(identity)
         ids.append(identity)
-    # Exactly the share asked for goes to val; a twin keeps its split by its own rank, so some pairs lie across the two.
+    # Exactly the share asked for goes to val; a near-duplicate keeps its split by its own rank, so some pairs lie
+    # across the two.
     order = sorted(range(settings.images), key=lambda number: rank(f"demo split:{settings.seed}", number))
     held_out = set(order[: round(settings.val_share * settings.images)])
     split = ["val" if number in held_out else "train" for number in range(settings.images)]
@@ -124,7 +126,7 @@ def plan_pictures(settings: SyntheticSettings) -> list[Plan]:
     free = iter(ranked)
     for turn in range(settings.broken):
         for reason in FILE_DAMAGE:
-            # Turn about between the splits, as long as the split that is due has pictures left.
+            # Turn about between the splits, as long as the split that is due has images left.
             wanted = SPLITS[turn % 2] if 0 < len(held_out) < settings.images else split[0]
             victim = next((n for n in free if split[n] == wanted), None)
             if victim is not None:
@@ -134,21 +136,29 @@ def plan_pictures(settings: SyntheticSettings) -> list[Plan]:
     for k in range(settings.near_duplicates):
         number = scenes + k
         original = originals[k % len(originals)]
-        plans.append(Plan(number, original, ids[number], split[number], twin=TWIN_KINDS[k % len(TWIN_KINDS)]))
+        plans.append(
+            Plan(
+                number,
+                original,
+                ids[number],
+                split[number],
+                near_duplicate=NEAR_DUPLICATE_KINDS[k % len(NEAR_DUPLICATE_KINDS)],
+            )
+        )
     return sorted(plans, key=lambda plan: (SPLITS.index(plan.split), plan.image_id))
 
 
-def draw_picture(settings: SyntheticSettings, folder: Path, plan: Plan) -> Labels:
-    """Draw one picture, write its JPEG and its panoptic PNG below `folder`, and return its labels."""
+def draw_image(settings: SyntheticSettings, folder: Path, plan: Plan) -> Labels:
+    """Draw one image, write its JPEG and its panoptic PNG below `folder`, and return its labels."""
     random = _random(settings.seed, "scene", plan.scene)
     height, width = _size(random, settings)
     scene = compose(random, height, width, empty=random.random() < settings.empty)
     grey = random.random() < settings.grey
     quality = int(random.integers(80, 96))
-    picture = paint(random, scene)
+    pixels = paint(random, scene)
     records = demo_records.instances(_random(settings.seed, "records", plan.scene), scene)
     png, segments = demo_records.panoptic(scene, plan.image_id, settings.seed)
-    write_bytes(folder / plan.split / plan.file_name, _encoded(picture, grey, quality, plan))
+    write_bytes(folder / plan.split / plan.file_name, _encoded(pixels, grey, quality, plan))
     buffer = BytesIO()
     Image.fromarray(png).save(buffer, "PNG", compress_level=6)
     png_name = f"{Path(plan.file_name).stem}.png"
@@ -158,7 +168,7 @@ def draw_picture(settings: SyntheticSettings, folder: Path, plan: Plan) -> Label
 
 
 def _random(seed: int, purpose: str, number: int) -> np.random.Generator:
-    """Return a generator of its own for each picture and purpose, so that no order of drawing matters."""
+    """Return a generator of its own for each image and purpose, so that no order of drawing matters."""
     digest = sha256(f"cocomine demo:{seed}:{purpose}:{number}".encode()).digest()
     return np.random.Generator(np.random.PCG64(int.from_bytes(digest[:16], "big")))
 
@@ -173,13 +183,13 @@ def _size(random: np.random.Generator, settings: SyntheticSettings) -> tuple[int
     return settings.height, settings.width
 
 
-def _encoded(picture: NDArray[np.uint8], grey: bool, quality: int, plan: Plan) -> bytes:
-    """Return the JPEG file of a picture, with what its plan wants done to it."""
-    if plan.twin.startswith("quality"):
-        quality = int(plan.twin.split()[1])
-    elif plan.twin:
-        picture = np.clip(picture * (1.1 if plan.twin.startswith("brighter") else 0.9), 0, 255).astype(np.uint8)
-    image = Image.fromarray(picture)
+def _encoded(pixels: NDArray[np.uint8], grey: bool, quality: int, plan: Plan) -> bytes:
+    """Return the JPEG file of an image, with what its plan wants done to it."""
+    if plan.near_duplicate.startswith("quality"):
+        quality = int(plan.near_duplicate.split()[1])
+    elif plan.near_duplicate:
+        pixels = np.clip(pixels * (1.1 if plan.near_duplicate.startswith("brighter") else 0.9), 0, 255).astype(np.uint8)
+    image = Image.fromarray(pixels)
     if grey:
         image = image.convert("L")
     if plan.broken == "image-size-differs":
@@ -248,16 +258,21 @@ def _write_annotations(
 
 
 def _truth(plans: list[Plan], records: list[dict[str, Any]]) -> dict[str, Any]:
-    by_scene = {plan.scene: plan for plan in plans if not plan.twin}
+    by_scene = {plan.scene: plan for plan in plans if not plan.near_duplicate}
     files = [
         {"reason": plan.broken, "split": plan.split, "id": plan.image_id, "what": FILE_DAMAGE[plan.broken]}
         for plan in plans
         if plan.broken
     ]
     twins = [
-        {"image_id": plan.image_id, "split": plan.split, "of": by_scene[plan.scene].image_id, "how": plan.twin}
+        {
+            "image_id": plan.image_id,
+            "split": plan.split,
+            "of": by_scene[plan.scene].image_id,
+            "how": plan.near_duplicate,
+        }
         for plan in plans
-        if plan.twin
+        if plan.near_duplicate
     ]
     return {"synthetic": True, "broken_records": records, "broken_files": files, "twins": twins}
 

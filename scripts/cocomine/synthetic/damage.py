@@ -49,7 +49,7 @@ class Damage:
         record = next(alone, free[0] if free else None)
         if record is None:
             raise CocomineError(
-                f"synthetic.images: the pictures of {self.split} have too few objects for {DAMAGED_OBJECTS} kinds of "
+                f"synthetic.images: the images of {self.split} have too few objects for {DAMAGED_OBJECTS} kinds of "
                 "damage",
                 "ask for more `images`, for another `val_share`, or for fewer `broken`",
             )

@@ -7,7 +7,7 @@ from PIL import Image, ImageDraw, ImageFilter
 from cocomine.synthetic.scene import STUFF, Drawn, Item, Scene
 from cocomine.synthetic.shapes import Colour, Random, any_colour, mix, pick, vary
 
-Picture = NDArray[np.float32]
+Canvas = NDArray[np.float32]
 SUPERSAMPLING = 3
 
 _GROUNDS: dict[str, list[Colour]] = {
@@ -29,7 +29,7 @@ _GROUNDS: dict[str, list[Colour]] = {
 _ROUGHNESS = {"trees": 0.30, "grass": 0.20, "dirt": 0.14, "sand": 0.07, "sea": 0.12, "mountains": 0.15, "road": 0.07}
 
 
-def noise(random: Random, height: int, width: int, cell_y: float, cell_x: float) -> Picture:
+def noise(random: Random, height: int, width: int, cell_y: float, cell_x: float) -> Canvas:
     """Return smooth noise of mean 0 and deviation about 1 whose bumps are about `cell_y` x `cell_x` pixels."""
     rows, columns = int(height / cell_y) + 3, int(width / cell_x) + 3
     grid = Image.fromarray(random.standard_normal((rows, columns), dtype=np.float32))
@@ -46,10 +46,10 @@ def paint(random: Random, scene: Scene) -> NDArray[np.uint8]:
         for member in sorted(item.members, key=lambda one: one.base):
             _paint_shadow(canvas, scene, item, member)
             _paint_shape(canvas, scene, member, grain)
-    return _photograph(random, canvas, scene)
+    return _as_photographed(random, canvas, scene)
 
 
-def _paint_ground(random: Random, scene: Scene) -> Picture:
+def _paint_ground(random: Random, scene: Scene) -> Canvas:
     height, width = scene.height, scene.width
     canvas = np.zeros((height, width, 3), dtype=np.float32)
     fine = noise(random, height, width, 2.2, 2.2)
@@ -77,7 +77,7 @@ def _paint_ground(random: Random, scene: Scene) -> Picture:
 
 
 def _decorate(
-    random: Random, canvas: Picture, scene: Scene, name: str, inside: NDArray[np.bool_], colour: Colour
+    random: Random, canvas: Canvas, scene: Scene, name: str, inside: NDArray[np.bool_], colour: Colour
 ) -> None:
     """Add what makes a region more than a texture: windows, bricks, planks, road markings."""
     height, width = scene.height, scene.width
@@ -139,7 +139,7 @@ def _window(points: list[NDArray[np.float64]], scene: Scene, margin: int = 2) ->
     return (int(left), int(top), int(right), int(bottom)) if right > left and bottom > top else None
 
 
-def _paint_shadow(canvas: Picture, scene: Scene, item: Item, member: Drawn) -> None:
+def _paint_shadow(canvas: Canvas, scene: Scene, item: Item, member: Drawn) -> None:
     if item.name == "umbrella" or member.base < scene.horizon:
         return
     feet = np.concatenate([part.points for part in member.shape.outline])
@@ -159,7 +159,7 @@ def _paint_shadow(canvas: Picture, scene: Scene, item: Item, member: Drawn) -> N
     canvas[y:y_end, x:x_end] *= 1 - soft[:, :, None]
 
 
-def _paint_shape(canvas: Picture, scene: Scene, member: Drawn, grain: Picture) -> None:
+def _paint_shape(canvas: Canvas, scene: Scene, member: Drawn, grain: Canvas) -> None:
     """Paint one shape; its antialiased edge comes from the very polygons that its mask is drawn from."""
     shape = member.shape
     window = _window([part.points for part in shape.outline], scene)
@@ -194,16 +194,16 @@ def _paint_shape(canvas: Picture, scene: Scene, member: Drawn, grain: Picture) -
     area += (paint_layer * level[:, :, None] - area) * alpha
 
 
-def _photograph(random: Random, canvas: Picture, scene: Scene) -> NDArray[np.uint8]:
+def _as_photographed(random: Random, canvas: Canvas, scene: Scene) -> NDArray[np.uint8]:
     """Add what a camera adds: light and tint, contrast, a vignette, softness and sensor noise."""
     height, width = scene.height, scene.width
     exposure, contrast = random.uniform(0.80, 1.18), random.uniform(0.82, 1.15)
     across = np.linspace(-1, 1, width, dtype=np.float32)[None, :]
     down = np.linspace(-1, 1, height, dtype=np.float32)[:, None]
     level = exposure * (1 + 0.12 * scene.light * across) * (1 - random.uniform(0, 0.14) * (across**2 + down**2))
-    picture = canvas * np.array(scene.tint, dtype=np.float32) * level[:, :, None]
-    picture = (picture - 120) * contrast + 120
+    light = canvas * np.array(scene.tint, dtype=np.float32) * level[:, :, None]
+    light = (light - 120) * contrast + 120
     soft = random.uniform(0.2, 0.9)
-    image = Image.fromarray(np.clip(picture, 0, 255).astype(np.uint8)).filter(ImageFilter.GaussianBlur(soft))
+    image = Image.fromarray(np.clip(light, 0, 255).astype(np.uint8)).filter(ImageFilter.GaussianBlur(soft))
     speckle = random.standard_normal((height, width, 1), dtype=np.float32) * random.uniform(1, 6)
     return np.clip(np.asarray(image, dtype=np.float32) + speckle, 0, 255).astype(np.uint8)

@@ -1,6 +1,6 @@
 """The labels of a composed scene in COCO's forms: instances, keypoints, stuff, panoptic and captions.
 
-Ids are given later, in the order of the pictures, so that labels can be made in any number of processes.
+Ids are given later, in the order of the images, so that labels can be made in any number of processes.
 """
 
 from typing import Any
@@ -70,7 +70,7 @@ def _polygons(item: Item) -> list[NDArray[Any]]:
 
 
 def _keypoints(item: Item) -> list[int]:
-    """Return COCO's x, y, v for 17 joints: v is 2 seen, 1 inside the picture but covered, 0 outside it (and x, y 0)."""
+    """Return COCO's x, y, v for 17 joints: v is 2 seen, 1 inside the image but covered, 0 outside it (and x, y 0)."""
     points = item.members[0].shape.keypoints
     assert points is not None
     height, width = item.visible.shape

@@ -1,4 +1,4 @@
-"""Composing one picture of the demo source: which scene, which objects, where, and what covers what.
+"""Composing one image of the demo source: which scene, which objects, where, and what covers what.
 
 The composition is made before anything is painted, so the labels are known exactly: an object's mask is the part of
 its silhouette that no nearer object covers (COCO annotates visible extents too), drawn by COCO's own polygon rule.
@@ -76,7 +76,7 @@ STUFF = (
 THING_BY_NAME = {thing.name: thing for thing in THINGS}
 STUFF_INDEX = {stuff.name: index for index, stuff in enumerate(STUFF)}
 
-# Height of an object's frame as a share of the picture's shorter side, from far to near.
+# Height of an object's frame as a share of the image's shorter side, from far to near.
 SIZES: dict[str, tuple[float, float]] = {
     "person": (0.42, 0.92),
     "car": (0.17, 0.34),
@@ -177,7 +177,7 @@ SETTING_SHARES = np.array([0.17, 0.17, 0.11, 0.09, 0.13, 0.20, 0.13])
 
 @dataclass
 class Drawn:
-    """One shape placed in the picture, in picture coordinates."""
+    """One shape placed in the image, in image coordinates."""
 
     shape: Shape
     base: float
@@ -188,7 +188,7 @@ class Drawn:
 class Item:
     """One labelled object, crowd or unlabelled thing: its name, what is drawn for it, and its masks.
 
-    `whole` is the silhouette inside the picture, `visible` what of it is seen (both bool, height x width).
+    `whole` is the silhouette inside the image, `visible` what of it is seen (both bool, height x width).
     """
 
     name: str
@@ -201,7 +201,7 @@ class Item:
 
 @dataclass
 class Scene:
-    """A composed picture: its regions and its items from the farthest to the nearest.
+    """A composed image: its regions and its items from the farthest to the nearest.
 
     `regions` and `ground` hold, for each pixel, the index into STUFF of what is seen (unlabelled things included, but
     labelled objects not) and of the bare region behind everything.
@@ -219,7 +219,7 @@ class Scene:
 
 
 def compose(random: Random, height: int, width: int, empty: bool) -> Scene:
-    """Compose a picture of `height` x `width`; an `empty` one holds no labelled object."""
+    """Compose an image of `height` x `width`; an `empty` one holds no labelled object."""
     setting = SETTINGS[int(random.choice(len(SETTINGS), p=SETTING_SHARES))]
     ground, horizon = _regions(random, setting, height, width)
     scene = Scene(setting, height, width, horizon, ground, ground.copy())
@@ -329,7 +329,7 @@ def _masked(scene: Scene, name: str, members: list[Drawn], crowd: bool) -> Item 
 
 
 def _placed(shape: Shape, x: float, base: float, size: float, turn: float, mirror: bool) -> Shape:
-    """Return `shape` moved into the picture; coordinates are rounded to COCO's two decimals, before any drawing."""
+    """Return `shape` moved into the image; coordinates are rounded to COCO's two decimals, before any drawing."""
     cos, sin = np.cos(turn), np.sin(turn)
     rotation = np.array([[cos, -sin], [sin, cos]])
 

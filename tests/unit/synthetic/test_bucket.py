@@ -11,7 +11,7 @@ from cocomine.annotations.reasons import TABLE, Reason
 from cocomine.annotations.schema import open_index
 from cocomine.base.errors import CocomineError
 from cocomine.images.measure import examine
-from cocomine.synthetic.bucket import TASKS, make_bucket, plan_pictures
+from cocomine.synthetic.bucket import TASKS, make_bucket, plan_images
 from cocomine.synthetic.outlines import compressed_rle, outline, rasterize, trace, uncompressed_rle
 from cocomine.synthetic.scene import THINGS, compose
 from cocomine.synthetic.settings import SyntheticSettings
@@ -49,7 +49,7 @@ def test_the_bytes_do_not_depend_on_the_number_of_processes(bucket, tmp_path):
 
 
 def test_another_seed_draws_another_bucket():
-    first, second = (plan_pictures(SyntheticSettings(seed=seed)) for seed in (0, 1))
+    first, second = (plan_images(SyntheticSettings(seed=seed)) for seed in (0, 1))
     assert [plan.image_id for plan in first] != [plan.image_id for plan in second]
 
 
