@@ -91,10 +91,10 @@ def make_lock(
     paths = [scripts / f"{rule}.py" for rule in sorted(rules)]
     modules = sorted({module for path in paths for module in reached_files(path)})
     lock_of_inputs = _entries("hash inputs", inputs, {}, None, processes)
-    for name, sha256 in synced(Path(), lock_of_inputs).items():
-        found = lock_of_inputs.get(name, {}).get("sha256", sha256)
-        if found != sha256:
-            raise changed_annotations(Path(name), f"its SHA-256 is {found}, and {sha256} was locked")
+    locked = {Path(name): sha256 for name, sha256 in synced(Path(), lock_of_inputs).items()}
+    for path, (found, _) in fingerprints("check synced files", list(locked), processes).items():
+        if found != locked[path]:
+            raise changed_annotations(path, f"its SHA-256 is {found or 'none'}, and {locked[path]} was locked")
     return {
         "format": FORMAT,
         "config": config,

@@ -94,6 +94,8 @@ class InPlace:
             entry = entries.get(name)
             state = item.path.stat()
             same = entry is not None and (state.st_size, state.st_mtime_ns) == (entry.bytes, entry.mtime_ns)
+            # Other bytes may have been recorded under this size and time; those pinned may be here again.
+            same = same and entry is not None and (name not in pins or pins[name].sha256 in ("", entry.sha256))
             if same and entry is not None and not self.options.checksum and not self.options.verify_origin:
                 outcomes[name] = outcome_of(entry)
             else:
