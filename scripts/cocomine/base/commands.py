@@ -15,6 +15,7 @@ from contextlib import suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
+from cocomine.base.errors import without_secrets
 from cocomine.base.files import write_text
 
 VARIABLE = "COCOMINE_COMMANDS"
@@ -120,7 +121,7 @@ def typed(home: Path, arguments: Sequence[str], stood_in: Path) -> Commands:
         parser.add_argument(option, *others, nargs=values, **many)  # type: ignore[arg-type]
     given = vars(parser.parse_known_args(list(arguments))[0])
     kept = [
-        " ".join([option, *map(shlex.quote, filter(None, [value] if isinstance(value, str) else value))])
+        " ".join([option, *(shlex.quote(without_secrets(one)) for one in _values(value))])
         for option in KEPT
         if (value := given[option.removeprefix("--").replace("-", "_")]) is not None
     ]
@@ -132,6 +133,11 @@ def typed(home: Path, arguments: Sequence[str], stood_in: Path) -> Commands:
         f"{run}python {_from(home / 'scripts', stood_in).removeprefix('./')}/",
         given["directory"] or "",
     )
+
+
+def _values(value: str | list[str]) -> list[str]:
+    """Return the values of an option; one that was given without any has none."""
+    return [one for one in ([value] if isinstance(value, str) else value) if one]
 
 
 def _from(path: Path, folder: Path) -> str:

@@ -1,6 +1,7 @@
 """Files of a store or of a source that are not those that were locked: noticed by their bytes, or by size and time."""
 
 import hashlib
+import os
 from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import lru_cache
@@ -106,8 +107,8 @@ def _differing(folder: Path, names: Iterable[str], ledger: Path) -> Iterator[Dif
     known = [entry for name in names if (entry := entries.get(name)) is not None]
     pieces = [known[start : start + ASKED_AT_ONCE] for start in range(0, len(known), ASKED_AT_ONCE)]
     with ThreadPoolExecutor(THREADS) as pool:
-        for compared in pool.map(lambda piece: [_compared(folder, entry) for entry in piece], pieces):
-            yield from (one for one in compared if one.remembered != one.found)
+        for differing in pool.map(lambda piece: list(_compared(str(folder), piece)), pieces):
+            yield from differing
 
 
 @lru_cache(maxsize=4)  # several subsets of one store ask in turn
@@ -115,10 +116,12 @@ def _remembered(ledger: Path, _time: int) -> dict[str, Entry]:
     return Ledger(ledger).read()
 
 
-def _compared(folder: Path, entry: Entry) -> Differing:
-    try:
-        status = (folder / entry.name).stat()
-        found = (status.st_size, status.st_mtime_ns)
-    except OSError:
-        found = (-1, -1)
-    return Differing(entry.name, (entry.bytes, entry.mtime_ns), found)
+def _compared(folder: str, entries: Sequence[Entry]) -> Iterator[Differing]:
+    for entry in entries:
+        try:
+            status = os.stat(f"{folder}/{entry.name}")  # noqa: PTH116 - a Path each would take twice as long
+            found = (status.st_size, status.st_mtime_ns)
+        except OSError:
+            found = (-1, -1)
+        if found != (entry.bytes, entry.mtime_ns):
+            yield Differing(entry.name, (entry.bytes, entry.mtime_ns), found)

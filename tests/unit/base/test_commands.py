@@ -91,3 +91,11 @@ def test_a_hint_that_names_a_rule_becomes_a_command_of_the_users(
     monkeypatch.delenv(commands.VARIABLE, raising=False)
     commands.remember(HOME, ["--cores", "1", "--configfile", "my.yaml"], HOME)
     assert commands.spelled_out(hint) == spelled
+
+
+def test_a_secret_that_was_typed_is_not_written_down() -> None:
+    given = ["--config", "sources={'own': {'origins': ['https://me:hunter2@host.test/x?sig=s3cret']}}", "--cores", "1"]
+    made = commands.typed(HOME, given, HOME).snakemake
+    assert "hunter2" not in made
+    assert "s3cret" not in made
+    assert "host.test/x" in made
