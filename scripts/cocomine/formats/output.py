@@ -2,7 +2,6 @@
 
 import hashlib
 import os
-import secrets
 from collections import deque
 from collections.abc import Iterable
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -14,6 +13,7 @@ from typing import Self
 from cocomine.base.commands import commands, sync_images_again
 from cocomine.base.errors import CocomineError
 from cocomine.base.files import sha256_of_file
+from cocomine.base.staging import INCOMPLETE, staging
 from cocomine.formats.subset import Item
 
 BLOCK = 1 << 20
@@ -205,14 +205,11 @@ def _shared(source: Path, target: Path, copies: Path, sha256: str) -> tuple[int,
     for _ in range(2):
         if not shared.exists():
             shared.parent.mkdir(parents=True, exist_ok=True)
-            part = shared.parent / f".{shared.name}.{os.getpid()}-{secrets.token_hex(4)}.part"
-            try:
-                size, found = copy_hashed(source, part)
+            with staging(copies / INCOMPLETE) as own:
+                size, found = copy_hashed(source, own / shared.name)
                 if found != digest:
                     return size, found, "copied"
-                os.replace(part, shared)
-            finally:
-                part.unlink(missing_ok=True)
+                (own / shared.name).replace(shared)
         size, found, done = _linked(shared, target)
         if found == digest:
             break
