@@ -202,3 +202,13 @@ def test_every_rule_file_opens_with_its_contract() -> None:
         opening = path.read_text(encoding="utf-8").split('"""')[1]
         assert "\nreads " in opening, path.name
         assert "\nwrites " in opening, path.name
+
+
+def test_every_job_of_a_cluster_asks_for_more_at_each_attempt_and_with_larger_inputs() -> None:
+    asked = {}
+    for file in sorted((ROOT / "workflow" / "rules").glob("*.smk")):
+        for name, body in re.findall(r"^rule (\w+):(.*?)(?=^rule |\Z)", file.read_text(encoding="utf-8"), re.M | re.S):
+            asked[name] = re.findall(r"mem_mb=(\w+)\(", body), re.findall(r"runtime=(.+)", body)
+    here = {"sync_annotations", "sync_images"}  # local rules: no cluster runs them
+    assert {name for name, (memory, _) in asked.items() if memory != ["need"]} == here
+    assert all(re.match(r"minutes\(|.*attempt", time[0]) for name, (_, time) in asked.items() if name not in here)

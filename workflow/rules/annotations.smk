@@ -24,8 +24,8 @@ rule index_annotations:
         "../../envs/data.yaml"
     threads: 2
     resources:
-        mem_mb=2000,
-        runtime=30,
+        mem_mb=need(1500, 1.5),
+        runtime=minutes(30),
     params:
         code=code("index_annotations"),
         file="data/annotations/{source}/{task}_{split}.json",
@@ -63,8 +63,8 @@ rule compare_sources:
         "../../envs/data.yaml"
     threads: 1
     resources:
-        mem_mb=2000,
-        runtime=30,
+        mem_mb=need(1000, 1.5),
+        runtime=minutes(30),
     params:
         code=code("compare_sources"),
         first=lambda wildcards: plan.comparisons[

@@ -66,3 +66,18 @@ def scripts_that_run():
             if one.name in taking_part
         }
     )
+
+
+# What a job asks of a cluster grows with the size of its input files and with each attempt: a job that was killed for
+# memory or time is tried again with more of both (`retries` of the profile). The figures hold with room for all of COCO:
+# tests/benchmarks/bench_scale.py measures them.
+
+
+def need(base_mb, mb_per_input_mb):
+    return lambda wildcards, input, attempt: attempt * int(
+        base_mb + mb_per_input_mb * input.size_mb
+    )
+
+
+def minutes(base):
+    return lambda wildcards, attempt: attempt * base

@@ -33,8 +33,8 @@ rule export_dataset:
         "../../envs/data.yaml"
     threads: 2
     resources:
-        mem_mb=lambda wildcards, input, attempt: attempt * int(400 + input.size_mb / 2),
-        runtime=lambda wildcards, attempt: attempt * 60,
+        mem_mb=need(400, 0.5),
+        runtime=minutes(60),
     params:
         code=code("export_dataset"),
         store=lambda wildcards: plan.subsets[wildcards.subset].source.store.folder,

@@ -34,8 +34,8 @@ rule train_model:
         "../../envs/learning.yaml"
     threads: lambda wildcards: plan.runs[wildcards.run].threads
     resources:
-        mem_mb=4000,
-        runtime=lambda wildcards: plan.runs[wildcards.run].minutes,
+        mem_mb=need(4000, 1),
+        runtime=lambda wildcards, attempt: attempt * plan.runs[wildcards.run].minutes,
         gpu=lambda wildcards: plan.runs[wildcards.run].gpus,
     params:
         code=code("train_model"),
@@ -84,8 +84,8 @@ rule evaluate_model:
         "../../envs/learning.yaml"
     threads: lambda wildcards: plan.runs[wildcards.run].threads
     resources:
-        mem_mb=4000,
-        runtime=60,
+        mem_mb=need(4000, 1),
+        runtime=minutes(60),
         gpu=lambda wildcards: plan.runs[wildcards.run].gpus,
     params:
         code=code("evaluate_model"),
@@ -117,8 +117,8 @@ rule compare_experiments:
         "../../envs/learning.yaml"
     threads: 1
     resources:
-        mem_mb=1000,
-        runtime=10,
+        mem_mb=need(1000, 1),
+        runtime=minutes(10),
     params:
         code=code("compare_experiments"),
         folder=lambda wildcards, output: str(Path(output.table).parent),

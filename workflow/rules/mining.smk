@@ -24,8 +24,8 @@ rule mine_subset:
         "../../envs/data.yaml"
     threads: 1
     resources:
-        mem_mb=2000,
-        runtime=30,
+        mem_mb=need(1500, 2),
+        runtime=minutes(30),
     params:
         code=code("mine_subset"),
         settings=settings("query", "subset"),
@@ -80,8 +80,8 @@ rule assemble_subset:
         "../../envs/data.yaml"
     threads: 4
     resources:
-        mem_mb=3000,
-        runtime=60,
+        mem_mb=need(1000, 10),
+        runtime=minutes(60),
     params:
         code=code("assemble_subset"),
         settings=settings("query", "subset"),

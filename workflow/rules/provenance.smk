@@ -24,8 +24,8 @@ rule lock_build:
         "../../envs/data.yaml"
     threads: 8
     resources:
-        mem_mb=1000,
-        runtime=60,
+        mem_mb=need(800, 0.2),
+        runtime=minutes(60),
     params:
         code=code("lock_build"),
         config=plan.settings("build", "all"),

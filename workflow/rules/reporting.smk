@@ -32,8 +32,8 @@ rule render_report:
         "../../envs/data.yaml"
     threads: 1
     resources:
-        mem_mb=2000,
-        runtime=30,
+        mem_mb=need(800, 1.5),
+        runtime=minutes(30),
     params:
         code=code("render_report"),
         folder=lambda wildcards, output: str(Path(output.page).parent),
@@ -67,8 +67,8 @@ rule render_explorer:
         "../../envs/data.yaml"
     threads: 8
     resources:
-        mem_mb=2000,
-        runtime=60,
+        mem_mb=need(1000, 3),
+        runtime=minutes(60),
     params:
         code=code("render_explorer"),
         subset=lambda wildcards, output: str(Path(output.page).parent),
@@ -104,8 +104,8 @@ rule render_index:
         "../../envs/data.yaml"
     threads: 1
     resources:
-        mem_mb=1000,
-        runtime=10,
+        mem_mb=need(500, 1),
+        runtime=minutes(10),
     params:
         code=code("render_report"),
         comparison=lambda wildcards, input: (

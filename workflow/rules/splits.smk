@@ -29,8 +29,8 @@ rule split_dataset:
         "../../envs/data.yaml"
     threads: 1
     resources:
-        mem_mb=2000,
-        runtime=30,
+        mem_mb=need(600, 2.5),
+        runtime=minutes(30),
     params:
         code=code("split_dataset"),
         settings=settings("split", "subset"),

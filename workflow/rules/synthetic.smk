@@ -18,8 +18,8 @@ rule make_demo_bucket:
         "../../envs/data.yaml"
     threads: 8
     resources:
-        mem_mb=1000,
-        runtime=10,
+        mem_mb=need(1000, 0),
+        runtime=minutes(10),
     params:
         code=code("make_demo_bucket"),
         settings=settings("synthetic", "source"),

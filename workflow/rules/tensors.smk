@@ -25,8 +25,8 @@ rule pack_tensors:
         "../../envs/data.yaml"
     threads: 8
     resources:
-        mem_mb=2000,
-        runtime=120,
+        mem_mb=need(2000, 1),
+        runtime=minutes(120),
     params:
         code=code("pack_tensors"),
         settings=settings("tensors", "subset"),
