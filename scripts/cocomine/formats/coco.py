@@ -30,16 +30,14 @@ class Coco(Writer):
 
     def write_split(self, split: str, items: Iterable[Item], tally: Tally, out: Output) -> None:
         """Place the images in {split}/ and copy the documents to annotations/."""
-        sources = []
         for item in items:
-            sources.append(item.source)
             tally.images += 1
             tally.images_without_objects += not item.objects
             for annotation in item.objects:
                 tally.take(annotation)
                 tally.carry()
             out.image(item, f"{split}/{item.image.file_name}")
-        out.image_list(split, sources)
+        out.image_list(split)
         out.copy(self.subset.folder / f"{split}.json", f"annotations/instances_{split}.json")
         for task, document in self.subset.other_tasks(split).items():
             if task == "panoptic":

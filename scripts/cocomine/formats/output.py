@@ -60,6 +60,7 @@ class Output:
         self.files: list[Placed] = []
         self.counts: dict[str, int] = {}
         self._made: set[str] = set()
+        self._left: list[str] = []
         self._pool = ThreadPoolExecutor(options.threads) if options.threads > 1 else None
         self._waiting: deque[Future[tuple[Placed, str]]] = deque()
 
@@ -82,7 +83,14 @@ class Output:
 
         With `images: none` nothing is placed; `image_list` writes where the files lie instead.
         """
-        if self.options.images != "none":
+        if self.options.images == "none":
+            path = os.path.relpath(item.source, self.final)
+            if path.splitlines() != [path]:
+                raise CocomineError(
+                    f"{path!r}: a list of files cannot hold its line break", "use export_images: hardlink"
+                )
+            self._left.append(path)
+        else:
             self._place(item.source, target, item.sha256, self.options.images)
 
     def content(self, item: Item) -> bytes:
@@ -102,11 +110,11 @@ class Output:
         except FileNotFoundError as error:
             raise _missing(source, commands().again("rasterize_masks")) from error
 
-    def image_list(self, split: str, sources: Iterable[Path]) -> None:
+    def image_list(self, split: str) -> None:
         """With `images: none`, write images/{split}.txt: a line an image, its path as seen from the export's folder."""
         if self.options.images == "none":
-            paths = (os.path.relpath(source, self.final) for source in sources)
-            self.write(f"images/{split}.txt", "".join(path + "\n" for path in paths))
+            self.write(f"images/{split}.txt", "".join(path + "\n" for path in self._left))
+            self._left = []
 
     def copy(self, source: Path, target: str) -> None:
         """Copy a file of the subset."""

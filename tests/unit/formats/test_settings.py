@@ -1,6 +1,7 @@
 from typing import get_args
 
 import pytest
+from cocomine.configuration.plan import make_plan
 from cocomine.formats.registry import FORMATS
 from cocomine.formats.settings import DEFAULT, Format, problems
 
@@ -32,3 +33,18 @@ def test_what_every_build_has_is_enough_for_most_formats():
     assert not list(problems(enough, "hardlink", **ASKED))
     assert set(FORMATS) - set(enough) == {"panoptic", "yolo-pose"}
     assert not list(problems(["coco", "huggingface", "croissant"], "none", **ASKED))
+
+
+def test_only_formats_that_show_masks_are_made_again_when_masks_change():
+    config = {
+        "stores": {"coco": {"folder": "/data/coco"}},
+        "sources": {"coco": {"splits": ["val2017"]}},
+        "subsets": {"dogs": {"categories": ["dog"]}, "boxes": {"categories": ["dog"], "masks": {"outputs": []}}},
+    }
+    subsets = make_plan(config).subsets
+    follow = {name for name in FORMATS if "masks" in subsets["dogs"].export_inputs(name)}
+    assert follow == {
+        "masks", "masks-grey", "mmsegmentation", "yolo-semantic", "panoptic", "voc", "huggingface", "webdataset"
+    }  # fmt: skip
+    assert subsets["boxes"].export_inputs("voc") == subsets["boxes"].export_inputs("coco") == {}
+    assert subsets["dogs"].export_options == ["--images", "hardlink", "--copies-dir", "data/copies/coco"]
