@@ -5,7 +5,7 @@ from typing import Any
 
 import numpy as np
 from cocomine.inquiry.trace import LEFT_OUT, Trace
-from cocomine.mining.select import quarantined_by_policy
+from cocomine.mining.objects import quarantined_by_policy
 
 
 def assert_agreement(trace: Trace, statistics: dict[str, Any]) -> None:

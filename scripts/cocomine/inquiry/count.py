@@ -16,8 +16,9 @@ from cocomine.mining.arrays import Mask
 from cocomine.mining.funnel import Funnel, Step
 from cocomine.mining.index import Source, read_source
 from cocomine.mining.mine import read_source_of
+from cocomine.mining.objects import images_of, lost_objects, quarantined_by_policy
 from cocomine.mining.resolve import find_category
-from cocomine.mining.select import images_of, lost_objects, quarantined_by_policy, select
+from cocomine.mining.select import select
 from cocomine.mining.settings import SubsetSettings
 
 

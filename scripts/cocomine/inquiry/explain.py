@@ -15,8 +15,7 @@ from cocomine.mining import clauses
 from cocomine.mining.arrays import Array, Mask, Rows
 from cocomine.mining.funnel import Funnel, Step
 from cocomine.mining.index import Source, licences_of
-from cocomine.mining.select import (
-    Selection,
+from cocomine.mining.objects import (
     area_mask,
     crowd_mask,
     image_sides,
@@ -25,6 +24,7 @@ from cocomine.mining.select import (
     relative_area_mask,
     wanted_annotations,
 )
+from cocomine.mining.select import Selection
 from cocomine.mining.settings import Range, SubsetSettings, category_words
 
 NAMED = 3

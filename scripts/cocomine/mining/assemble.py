@@ -31,6 +31,7 @@ from cocomine.mining.images import Picked, find_rows, judge, refill, share_sizes
 from cocomine.mining.index import Source, licences_of, read_source, splits_of
 from cocomine.mining.losses import Loss, because, large, warn
 from cocomine.mining.mine import query_values, read_source_of
+from cocomine.mining.objects import Objects, images_of, judge_objects, labelled_objects
 from cocomine.mining.outcomes import ITS_IMAGE, Ledger
 from cocomine.mining.outputs import (
     check_stems,
@@ -41,7 +42,7 @@ from cocomine.mining.outputs import (
 )
 from cocomine.mining.parts import Bench, Part, categories_of, images_in, objects_in
 from cocomine.mining.resolve import Wanted, resolve
-from cocomine.mining.select import SPARE, WANTED, Objects, images_of, judge_objects, labelled_objects
+from cocomine.mining.select import SPARE, WANTED
 from cocomine.mining.settings import SubsetSettings
 from cocomine.mining.statistics import Values, subset_statistics
 from cocomine.mining.voids import region_of, write_voids

@@ -24,6 +24,7 @@ from cocomine.mining.arrays import Array, Mask, Rows
 from cocomine.mining.document import write_records
 from cocomine.mining.examine import Examined, Spill, examine, facts_of_records
 from cocomine.mining.index import Source
+from cocomine.mining.objects import lost_objects, quarantined_by_policy
 from cocomine.mining.outcomes import (
     ITS_IMAGE,
     KEPT,
@@ -37,7 +38,6 @@ from cocomine.mining.outcomes import (
     Repaired,
     line_of,
 )
-from cocomine.mining.select import lost_objects, quarantined_by_policy
 from cocomine.mining.settings import SubsetSettings
 from cocomine.mining.spans import SpanFile
 
