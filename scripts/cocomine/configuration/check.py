@@ -17,7 +17,7 @@ from cocomine.mining.index import splits_of
 from cocomine.sources.annotations import annotation_folder, remote_names
 from cocomine.sources.images import image_folder
 from cocomine.sources.presets import preset
-from cocomine.transfer.origins import public_label
+from cocomine.transfer.places import public_label
 
 SECTIONS: Final = ("stores", "sources", "subsets", "experiments", "comparisons")
 MOST_MISTAKES: Final = 50

@@ -23,18 +23,9 @@ from cocomine.transfer.finding import OUTSIDE, Folder, Found
 from cocomine.transfer.folder import FolderOrigin
 from cocomine.transfer.lacking import failures_beside, report_lacking, shown
 from cocomine.transfer.ledger import FOLDER
-from cocomine.transfer.origins import (
-    Origin,
-    Parted,
-    Place,
-    RenamedOrigin,
-    all_or_reason,
-    is_zip,
-    open_bytes,
-    open_origin,
-    public_label,
-)
+from cocomine.transfer.origins import RenamedOrigin, is_zip, open_bytes, open_origin
 from cocomine.transfer.pins import add_pins, how_to_accept, read_pins
+from cocomine.transfer.places import Origin, Parted, Place, all_or_reason, public_label
 from cocomine.transfer.receiving import Target
 from cocomine.transfer.records import Outcome, Want
 from cocomine.transfer.settings import OriginSettings

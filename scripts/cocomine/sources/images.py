@@ -16,8 +16,9 @@ from cocomine.transfer.folder import FolderOrigin
 from cocomine.transfer.lacking import failures_beside, report_lacking
 from cocomine.transfer.ledger import FOLDER
 from cocomine.transfer.names import plain
-from cocomine.transfer.origins import Origin, RenamedOrigin, open_origin
+from cocomine.transfer.origins import RenamedOrigin, open_origin
 from cocomine.transfer.pins import add_pins, how_to_accept, is_changed, read_pins
+from cocomine.transfer.places import Origin
 from cocomine.transfer.records import Outcome
 
 log = logging.getLogger("cocomine")

@@ -17,7 +17,8 @@ from cocomine.transfer.folder import FolderOrigin, digests_in_place
 from cocomine.transfer.lacking import shown
 from cocomine.transfer.ledger import FOLDER, Entry, Ledger
 from cocomine.transfer.names import FolderGuard, collisions, unsafe
-from cocomine.transfer.origins import Origin, Place, UnseenError, by_place, open_origin
+from cocomine.transfer.origins import open_origin
+from cocomine.transfer.places import Origin, Place, UnseenError, by_place
 from cocomine.transfer.receiving import Target, room_for
 from cocomine.transfer.records import Facts, Outcome, Status, Want
 from cocomine.transfer.staging import staging, sweep

@@ -20,7 +20,7 @@ from cocomine.transfer.lacking import report_lacking
 from cocomine.transfer.ledger import FOLDER, Entry, Ledger, worth_compacting
 from cocomine.transfer.listing import Filter, LocalFile, side_by_side, walk
 from cocomine.transfer.names import FolderGuard, Taken, plain, refusal
-from cocomine.transfer.origins import public_label
+from cocomine.transfer.places import public_label
 from cocomine.transfer.prefix_lock import PrefixLock, agree
 from cocomine.transfer.receiving import Target, digest_of_file, room_for
 from cocomine.transfer.records import Facts, Outcome, Want

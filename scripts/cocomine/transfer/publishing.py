@@ -21,7 +21,7 @@ from cocomine.transfer.gcs import MTIME_KEY, Bucket
 from cocomine.transfer.ledger import FOLDER, Entry, Ledger
 from cocomine.transfer.listing import FOLDER_LINK, LocalFile, side_by_side, walk
 from cocomine.transfer.names import plain, refusal
-from cocomine.transfer.origins import public_label
+from cocomine.transfer.places import public_label
 from cocomine.transfer.prefix_lock import agree
 from cocomine.transfer.receiving import digest_of_file, in_threads
 from cocomine.transfer.records import Facts, Outcome

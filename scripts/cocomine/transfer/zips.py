@@ -26,7 +26,7 @@ from cocomine.transfer.attempts import (
 from cocomine.transfer.behaviour import Behaviour
 from cocomine.transfer.byte_source import ByteSource, FileSource, LazySource, PartSource, SeekableSource
 from cocomine.transfer.names import plain
-from cocomine.transfer.origins import UnseenError
+from cocomine.transfer.places import UnseenError
 from cocomine.transfer.receiving import Target, in_threads, receive
 from cocomine.transfer.records import Facts, Outcome, Want
 from cocomine.transfer.unpacking import bomb, inflated

@@ -9,7 +9,8 @@ from cocomine.base.errors import CocomineError
 from cocomine.base.files import read_table
 from cocomine.transfer.behaviour import Behaviour
 from cocomine.transfer.lacking import report_lacking
-from cocomine.transfer.origins import SplitOrigin, all_or_reason
+from cocomine.transfer.origins import SplitOrigin
+from cocomine.transfer.places import all_or_reason
 from cocomine.transfer.receiving import Target
 from cocomine.transfer.records import Facts, Outcome, Want
 from cocomine.transfer.settings import OriginSettings

@@ -4,7 +4,7 @@ import pytest
 from cocomine.base.errors import CocomineError, without_secrets
 from cocomine.sources.presets import preset, presets
 from cocomine.sources.settings import SourceSettings, StoreSettings
-from cocomine.transfer.origins import public_label
+from cocomine.transfer.places import public_label
 
 
 @pytest.mark.parametrize(
