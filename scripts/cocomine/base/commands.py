@@ -82,7 +82,8 @@ def commands(root: Path = Path()) -> Commands:
 
 def record() -> None:
     """Write down, in the folder of the build, how it was called: for the scripts that the user runs by hand there."""
-    write_text(RECORD, json.dumps(asdict(commands())) + "\n")
+    with suppress(OSError):  # a disk that is full is said by the step that cannot do without
+        write_text(RECORD, json.dumps(asdict(commands())) + "\n")
 
 
 RULE_AGAIN = re.compile(r"\brun (?:the (?:rule|step) )?(snakemake|[a-z]+(?:_[a-z]+)+) (?:again|first)(?: first)?\b")
