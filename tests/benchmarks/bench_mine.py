@@ -1,4 +1,4 @@
-"""Benchmark of reading and mining: an annotation file to a mined subset on disk, by cocomine and by pycocotools.
+"""Benchmark of reading and mining: an annotation file to a mined subset on disk, by cocomine, pycocotools and hotcoco.
 
 It makes its own file by repeating the real records of coco-mini under new ids: with --full one of the size of COCO's
 instances_train2017 (118,287 images, about 1.03 million annotations, 590 MB), otherwise a tenth of that. Then both run
@@ -7,6 +7,8 @@ and the subsets are checked to hold the same images and annotations.
 
   cold     pycocotools: COCO(file), getImgIds, loadAnns, json.dump. cocomine: index with every check that needs no
            drawing and no JPEG, select from the index, write. Seconds of the whole program, from start to end.
+  hotcoco  COCO(file), filter, save, in its own environment (make_peers.py hotcoco); it checks no record, and its next
+           question loads the file again
   index    the index alone, as part of `cold`
   select   from the index on disk to the subset on disk, without the start of the program
   all 80   the same for all classes, against a copy of the file (`copy`); both write a new file and wait for no disk
@@ -18,8 +20,9 @@ and the subsets are checked to hold the same images and annotations.
 
 The last line is one JSON object: sizes, median seconds, `peak_mb` of the process tree (`programs_peak_mb` the largest
 of the three programs), `ratio_vs_pycocotools` (cold), `ratio_vs_pycocotools_programs` (the three programs),
-`ratio_vs_pycocotools_index` (from the index; above 1: ours is faster), `copy_ratio` (all classes, in copies of the
-file) and `flatness` (microseconds of index an annotation at the full size over those at 40,000; 1 is flat).
+`ratio_vs_pycocotools_index` (from the index; above 1: ours is faster), `ratio_vs_hotcoco` (cold; null if not run),
+`copy_ratio` (all classes, in copies of the file) and `flatness` (microseconds of index an annotation at the full size
+over those at 40,000; 1 is flat).
 """
 
 import argparse
@@ -40,7 +43,10 @@ sys.path.insert(0, str(ROOT / "tests"))
 
 from cocomine.coco.reader import load_document  # noqa: E402
 from helpers.measured import run_measured  # noqa: E402
+from helpers.peers import PEERS  # noqa: E402
 from helpers.shared import coco_mini  # noqa: E402
+
+HOTCOCO_PYTHON = PEERS / "hotcoco" / "bin" / "python"
 
 CLASSES = ["giraffe", "bus", "broccoli", "laptop"]
 QUESTION = "giraffe and not person"
@@ -65,6 +71,14 @@ subset = {
 with open(target, "w") as out:
     json.dump(subset, out)
 print(json.dumps({"inner": time.perf_counter() - started}))
+"""
+
+HOTCOCO = """
+import json, sys
+from hotcoco import COCO
+source, target, names = sys.argv[1], sys.argv[2], json.loads(sys.argv[3])
+coco = COCO(source)
+coco.filter(cat_ids=coco.get_cat_ids(cat_nms=names)).save(target)
 """
 
 OURS = """
@@ -192,6 +206,13 @@ def measure(folder: Path, part: int, pairs: int) -> None:
         record["name"] for record in json.loads((index / "instances_train2017/index.json").read_bytes())["categories"]
     ]
     for _ in range(pairs):
+        if HOTCOCO_PYTHON.exists():
+            command = [str(HOTCOCO_PYTHON), *program(HOTCOCO, source, theirs, CLASSES)[1:]]
+            seconds, peak, inner = run(command, environment)
+            note("hotcoco", seconds)
+            note("hotcoco_processor", inner["processor"])
+            note("hotcoco_mb", peak)
+            hot = ids_of(theirs)[:2]  # it keeps all categories
         seconds, peak, inner = run(program(PEER, source, theirs, CLASSES), environment)
         note("pycocotools", seconds)
         note("pycocotools_inner", inner["inner"])
@@ -206,6 +227,7 @@ def measure(folder: Path, part: int, pairs: int) -> None:
         _, _, inner = run(program(OURS, source, ours, CLASSES, index, "select"), environment)
         note("select", inner["select"])
         assert ids_of(ours) == ids_of(theirs), "the subsets differ"
+        assert not HOTCOCO_PYTHON.exists() or ids_of(ours)[:2] == hot, "hotcoco's subset differs"
         # Both write a new file; removing the one of the turn before is not part of either.
         copy, all_80 = folder / "copy.json", folder / "all.json"
         for path in (copy, all_80):
@@ -265,9 +287,12 @@ def report(figures: dict[str, list[float]], flat: dict[int, float], size: int, c
         "ratio_vs_pycocotools": round(middle["pycocotools"] / middle["cold"], 2),
         "ratio_vs_pycocotools_programs": round(middle["pycocotools"] / middle["programs"], 2),
         "ratio_vs_pycocotools_index": round(middle["pycocotools_inner"] / middle["select"], 1),
+        "ratio_vs_hotcoco": round(middle["hotcoco"] / middle["cold"], 2) if "hotcoco" in middle else None,
         "copy_ratio": round(middle["all_80"] / middle["copy"], 2),
         "flatness": round(flat[largest] / flat[smallest], 2),
     }
+    if "hotcoco" not in middle:
+        print("hotcoco: not run (python tests/benchmarks/make_peers.py hotcoco)")
     print(json.dumps(result, sort_keys=True))
 
 

@@ -20,6 +20,10 @@ PEERS = Path(os.environ.get("COCOMINE_PEERS", Path(__file__).resolve().parents[2
 WANTED: dict[str, tuple[list[str], list[str]]] = {
     "datasets": (["datasets==5.2.0", "pillow"], ["python", "-c", "import datasets; print(datasets.__version__)"]),
     "gsutil": (["gsutil==5.38"], ["gsutil", "version"]),
+    "hotcoco": (
+        ["hotcoco==1.3.0"],
+        ["python", "-c", "import hotcoco, importlib.metadata as m; print(m.version('hotcoco'))"],
+    ),
     "mlcroissant": (
         ["mlcroissant==1.1.1", "pyarrow"],
         ["python", "-c", "import importlib.metadata as m; print(m.version('mlcroissant'))"],

@@ -7,7 +7,6 @@ import json
 import os
 import re
 from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Final, Self
 
@@ -196,7 +195,7 @@ def _at_end(source: Source, position: int) -> str:
 def array_items(source: Source, position: int) -> Iterator[tuple[int, int]]:
     """Yield (start, end) of each value of the array whose first value, or whose "]", is at or after `position`.
 
-    After the last item, `array_end` of the last end gives the array's end. Raises CocomineError when it is malformed.
+    Raises CocomineError when it is malformed.
     """
     position = skip_space(source, position)
     if byte_at(source, position) == b"]":
@@ -222,10 +221,3 @@ def next_item(source: Source, end: int) -> int | None:
     if byte_at(source, position) in (b"]", b"}", b",", b""):
         raise source.fail(position, "a value is expected after the comma" + _at_end(source, position))
     return position
-
-
-@contextmanager
-def open_source(path: Path) -> Iterator[Source]:
-    """Open `path` for reading by position."""
-    with Source(path) as source:
-        yield source
