@@ -17,7 +17,7 @@ ALONE = {0x01, 0xD8, *RESTARTS}
 FRAMES = {*range(0xC0, 0xD0)} - {0xC4, 0xC8, 0xCC}
 PROGRESSIVE = {0xC2, 0xC6, 0xCA, 0xCE}
 
-NEXT_MARKER = re.compile(rb"\xff+[^\x00\xff\xd0-\xd7]")
+NEXT_MARKER = re.compile(rb"\xff[^\x00\xff\xd0-\xd7]")
 """What ends a scan: 0xFF stands for itself before a zero, and restarts belong to the scan."""
 
 NOISE = bytes((151 * place + 37) % 255 for place in range(512))
@@ -57,7 +57,8 @@ def structure(content: bytes) -> Structure:
             break
         marker, place = content[found.end() - 1], found.end()
         if marker == END:
-            result.end = found.start()
+            # Any number of 0xFF may stand before a marker (T.81, B.1.1.2).
+            result.end = len(content[: found.start()].rstrip(b"\xff"))
             break
         if marker in ALONE:
             continue

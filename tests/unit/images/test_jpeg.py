@@ -63,6 +63,13 @@ def test_a_flat_jpeg_is_ok_though_it_looks_like_a_filling(form: str, colour: obj
     assert examine(encoded(Image.new("RGB", (200, 120), colour), **FORMS[form]))["status"] == "ok"
 
 
+@pytest.mark.parametrize("form", FORMS)
+def test_fill_bytes_before_the_end_marker_do_no_harm(form: str) -> None:
+    for image in (Image.new("RGB", (200, 120), "white"), scene(1, (64, 48))):
+        content = encoded(image, **FORMS[form])
+        assert examine(content[:-2] + b"\xff\xff\xff" + content[-2:])["status"] == "ok"
+
+
 def test_the_markers_are_found_in_order_and_not_within_other_segments() -> None:
     exif = Image.Exif()
     exif[0x010E] = "an end \xff\xd9 and a scan \xff\xda"
