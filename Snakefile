@@ -10,7 +10,7 @@ import sys
 import time
 from pathlib import Path
 
-from snakemake.utils import min_version
+from snakemake.utils import min_version, update_config
 
 min_version("9.27")
 
@@ -25,6 +25,7 @@ if not workflow.configfiles:
 sys.path.insert(0, str(HOME / "scripts"))
 
 from cocomine.base.command import advice_of_failed_jobs
+from cocomine.base.yaml_file import given_on_command_line, read_config
 from cocomine.base.commands import record, remember
 from cocomine.configuration.plan import make_plan
 from cocomine.mining.losses import told
@@ -32,6 +33,13 @@ from cocomine.configuration.settings_files import write_settings
 
 STARTED = time.time()
 COMMANDS = remember(HOME, sys.argv[1:], Path(workflow.rundir))
+for path in workflow.configfiles:
+    read_config(Path(path))
+
+# What --config says: Snakemake reads every value inside a mapping as text, also a number.
+for said in workflow.config_settings.config_args or []:
+    update_config(config, given_on_command_line(said))
+
 plan = make_plan(config)
 
 

@@ -26,8 +26,8 @@ def build_parser() -> argparse.ArgumentParser:
 
 def main(options: argparse.Namespace) -> int:
     """Check, and say what was found."""
+    from cocomine.base.yaml_file import read_config
     from cocomine.configuration.check import check_config
-    from cocomine.configuration.reading import read_config
 
     config = read_config(options.config)
     if options.directory is not None:

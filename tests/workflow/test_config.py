@@ -198,3 +198,31 @@ def test_a_config_without_experiments_is_planned_where_torch_is_absent(tmp_path:
     done = snakemake(tmp_path, "--dry-run", "--configfile", str(config), environment=here)
     assert done.returncode != 0
     assert "torch" in done.stdout + done.stderr
+
+
+def test_numbers_given_on_the_command_line_are_numbers(tmp_path: Path) -> None:
+    (tmp_path / "config.yaml").write_text(SHORT, encoding="utf-8")
+    given = ("--dry-run", "--configfile", str(tmp_path / "config.yaml"), "--config")
+    assert snakemake(tmp_path, *given, 'split={"val_share": 0.5}').returncode == 0
+    done = snakemake(tmp_path, *given, 'split={"val_share": 1.5}')
+    assert "split.val_share: expected number > 0, < 1, got 1.5" in done.stdout + done.stderr
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        (
+            SHORT + "  animals: {}\n",
+            "config.yaml, line 7, column 3: the key 'animals' stands twice, in line 6 and in line 7",
+        ),
+        ("subsets: a: b\n", "config.yaml, line 1, column 11: mapping values are not allowed"),
+    ],
+)
+def test_a_mistake_of_yaml_is_named_by_line_before_snakemake_reads_it(tmp_path: Path, text: str, said: str) -> None:
+    config = tmp_path / "config.yaml"
+    config.write_text(text, encoding="utf-8")
+    command = [str(ROOT / "run"), "snakemake", "--dry-run", "--directory", str(tmp_path), "--configfile", str(config)]
+    done = subprocess.run(command, capture_output=True, text=True)
+    assert done.returncode == 1
+    assert said in done.stderr
+    assert len(done.stderr.splitlines()) <= 3

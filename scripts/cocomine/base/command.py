@@ -50,11 +50,18 @@ def parser(description: str, settings: type[Section] | None = None) -> argparse.
 
 def settings_argument(text: str) -> dict[str, Any]:
     """Read --settings: a JSON object given in place, or the path of a YAML or JSON file."""
-    import yaml  # not at the top: most runs are given JSON in place, and a script's start counts
+    from cocomine.base.yaml_file import read_yaml  # not at the top: most files are JSON, and a script's start counts
 
+    in_place = text.lstrip().startswith("{")
     try:
-        value = json.loads(text) if text.lstrip().startswith("{") else yaml.safe_load(Path(text).read_text("utf-8"))
-    except (OSError, ValueError, yaml.YAMLError) as error:
+        content = text if in_place else Path(text).read_text("utf-8")
+        try:
+            value = json.loads(content)
+        except ValueError:
+            if in_place:
+                raise
+            value = read_yaml(Path(text))
+    except (OSError, ValueError, CocomineError) as error:
         raise argparse.ArgumentTypeError(f"neither JSON nor a readable YAML file: {error}") from error
     if not isinstance(value, dict):
         raise argparse.ArgumentTypeError(f"expected a mapping of keys, got {type(value).__name__}")

@@ -7,6 +7,7 @@ from pathlib import Path
 
 from cocomine.base.errors import CocomineError
 from cocomine.base.files import canonical_json
+from cocomine.base.yaml_file import read_config
 from cocomine.inquiry.count import Count, count_expression, count_query, document, table
 from cocomine.mining.index import nearest, splits_of
 from cocomine.mining.settings import OTHER_SECTIONS, SubsetSettings
@@ -43,15 +44,8 @@ def subset_of_config(path: Path, name: str) -> tuple[SubsetSettings, str]:
     The workflow checks the whole config; this reads one section, to be quick. Raises CocomineError when the file or the
     subset is not there.
     """
-    import yaml
-
-    try:
-        content = yaml.load(path.read_bytes(), Loader=getattr(yaml, "CSafeLoader", yaml.SafeLoader))  # noqa: S506
-    except OSError as error:
-        raise CocomineError(f"{path}: {error.strerror or error}", "give the path of a config file") from error
-    except yaml.YAMLError as error:
-        raise CocomineError(f"{path}: not YAML: {error}", "correct the file") from error
-    subsets = content.get("subsets") if isinstance(content, Mapping) else None
+    content = read_config(path)
+    subsets = content.get("subsets")
     if not isinstance(subsets, Mapping) or not isinstance(subsets.get(name), Mapping):
         known = list(map(str, subsets)) if isinstance(subsets, Mapping) else []
         raise CocomineError(f"{path}: has no subset '{name}'", nearest(name, known) if known else "add it to `subsets`")
