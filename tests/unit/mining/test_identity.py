@@ -234,6 +234,7 @@ def test_a_record_is_traced_by_the_id_of_its_file_and_by_its_new_one(tmp_path):
     assert (image.outcome, labels) == ("repaired", [other])
 
 
+@pytest.mark.slow
 @settings(max_examples=30, deadline=None, suppress_health_check=list(HealthCheck))
 @given(
     parts=st.lists(

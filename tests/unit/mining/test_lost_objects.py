@@ -165,6 +165,7 @@ def covered(record):
     return mask
 
 
+@pytest.mark.slow
 @settings(max_examples=40, phases=[Phase.generate], deadline=None, suppress_health_check=list(HealthCheck))
 @given(
     records=RECORDS,
