@@ -1,7 +1,6 @@
 """What a build promises of files that somebody exchanges: verify names them, and no later run builds on them unsaid."""
 
 import os
-import shutil
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -147,6 +146,5 @@ def test_what_a_killed_writer_left_is_no_difference_and_goes_with_the_next_run(b
     (dead / "lock").touch()
     (dead / "images.parquet").touch()
     assert ".incomplete" not in build.verify().stdout
-    shutil.rmtree(build.work / "results/pets/masks")
-    assert build.run().returncode == 0
-    assert not dead.exists()
+    assert build.run("--forcerun", "measure_images", "--until", "measure_images").returncode == 0
+    assert not dead.parent.exists()
