@@ -8,9 +8,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 from cocomine.base.files import sha256_of_file, write_json, write_table
-from cocomine.coco.reader import load_document
+from cocomine.coco.reader import Annotation, load_document
 from cocomine.coco.writer import write_document
 from cocomine.formats.export import Options, export_dataset
+from cocomine.formats.tally import Tally
+from cocomine.formats.yolo import segment_line
 from helpers.shared import ROOT, coco_mini
 from PIL import Image, ImageDraw
 from pycocotools import mask as coco_mask
@@ -145,3 +147,17 @@ def test_supervision_reads_as_many_objects(exported, capsys):
     found = json.loads(ended.stdout.splitlines()[-1])
     for side, counts in manifests["yolo-detect"]["splits"].items():
         assert found[side] == [counts["images"], counts["objects_out"], 80]
+
+
+def test_real_objects_that_come_as_run_lengths_are_traced_without_losing_a_pixel(capsys):
+    coco, tally = official("val"), Tally()
+    for number, record in coco.anns.items():
+        image = coco.imgs[record["image_id"]]
+        rle = coco.annToRLE(record)
+        segmentation = {"size": rle["size"], "counts": rle["counts"].decode()}
+        annotation = Annotation(image_id=image["id"], id=number, category_id=1, segmentation=segmentation)
+        tally.take(annotation)
+        line = segment_line(annotation, 0, image["width"], image["height"], tally)
+        assert (line is None) == (coco_mask.area(rle) == 0)
+    assert len(tally.traced) > 100
+    assert min(tally.traced.values()) == 1.0
