@@ -170,6 +170,16 @@ def test_equal_configs_give_equal_locks_wherever_their_stores_lie() -> None:
     assert make_plan(loaded(SHORT)).config == make_plan(elsewhere).config
 
 
+@pytest.mark.parametrize("name", ["folder", "use", "origins", "weights_folder", "places"])
+def test_what_is_only_called_like_a_place_stays_in_the_lock(name: str) -> None:
+    named = loaded(SHORT) | {"subsets": {name: {"max_images": 7, "policy": {}, "max_per_class": {name: 3}}}}
+    config = make_plan(named).config
+    assert config["subsets"][name]["max_images"] == 7
+    assert config["subsets"][name]["max_per_class"] == {name: 3}
+    assert "folder" not in config["stores"]["coco"]
+    assert make_plan(named).config != make_plan(named | {"seed": 1}).config
+
+
 WITHOUT_TORCH = """
 import importlib.metadata, sys
 class Absent:
