@@ -163,7 +163,8 @@ class _Run:
             before = self.funnel.steps[-1].images["before"]
             why, what_to_do = because(self.losses[0], self.query.policies)
             advice = [what_to_do or _REMEDIES.get(clause, f"loosen {clause}")]
-            advice += ["or set lost_objects: void"] if clause == "lost_objects" else []
+            if clause == "lost_objects" and (self.labelled & ~self.quarantined).any():
+                advice.append("or set lost_objects: void")
             raise CocomineError(
                 f"subset: no image is left after the clause '{clause}' ({words}); before it there were {before}"
                 + f"; {why}" * bool(why),
