@@ -171,6 +171,12 @@ SEGMENTATIONS: Final[tuple[Any, ...]] = (
 )  # fmt: skip
 
 
+def listed(document: Document, section: str) -> list[Any]:
+    """The records of a section; none where a fault has put something else in its place."""
+    records = document.get(section)
+    return records if isinstance(records, list) else []
+
+
 def put(record: Any, key: str, value: Any) -> None:
     """Give a record a value, or take the key out."""
     if not isinstance(record, dict):
@@ -183,8 +189,8 @@ def put(record: Any, key: str, value: Any) -> None:
 
 def some(case: Case, section: str) -> list[Any]:
     """One record of a section, some or all of them: a tool makes the same mistake in each."""
-    records = case.one().get(section)
-    if not isinstance(records, list) or not records:
+    records = listed(case.one(), section)
+    if not records:
         return []
     how = case.dice.random()
     return records if how < 0.3 else case.dice.sample(records, 1 if how < 0.8 else max(1, len(records) // 2))
@@ -217,7 +223,7 @@ def strange_segmentation(case: Case) -> None:
 
 
 def strange_segment(case: Case) -> None:
-    record = case.dice.choice(case.one("panoptic").get("annotations") or [{}])
+    record = case.dice.choice(listed(case.one("panoptic"), "annotations") or [{}])
     infos = record.get("segments_info") if isinstance(record, dict) else None
     if isinstance(infos, list) and infos:
         put(
@@ -243,7 +249,7 @@ def restarting_ids(case: Case) -> None:
     """Ids that count from one again: in each file, or in each image."""
     for document in case.documents.values():
         seen: Counter[Any] = Counter()
-        for record in document.get("annotations") or []:
+        for record in listed(document, "annotations"):
             if isinstance(record, dict):
                 owner = str(record.get("image_id")) if case.dice.random() < 0.5 else ""
                 seen[owner] += 1
@@ -254,14 +260,14 @@ def same_images(case: Case) -> None:
     """Image ids that restart in every file."""
     for document in case.documents.values():
         for section, key in (("images", "id"), ("annotations", "image_id")):
-            for record in document.get(section) or []:
+            for record in listed(document, section):
                 if isinstance(record, dict) and isinstance(record.get(key), int):
                     put(record, key, record[key] % 10)
 
 
 def repeated_record(case: Case) -> None:
-    records = case.one().get(case.dice.choice(("images", "annotations", "categories")))
-    if isinstance(records, list) and records:
+    records = listed(case.one(), case.dice.choice(("images", "annotations", "categories")))
+    if records:
         twin = copy.deepcopy(case.dice.choice(records))
         if case.dice.random() < 0.5:
             put(twin, "id", 777)
@@ -269,9 +275,9 @@ def repeated_record(case: Case) -> None:
 
 
 def whole_record(case: Case) -> None:
-    records = case.one().get(case.dice.choice(("images", "annotations", "categories")))
+    records = listed(case.one(), case.dice.choice(("images", "annotations", "categories")))
     value = case.dice.choice(STRANGE)()
-    if isinstance(records, list) and records and value is not ABSENT:
+    if records and value is not ABSENT:
         records[case.dice.randrange(len(records))] = value
 
 
@@ -563,7 +569,7 @@ def records_in(case: Case, kind: str, task: str) -> int:
         if name.rsplit("_", 1)[0] != task:
             continue
         key = {"image": "images", "category": "categories"}.get(kind, "annotations")
-        records = document.get(key) or []
+        records = listed(document, key)
         if kind == "segment":
             infos = [record.get("segments_info") if isinstance(record, dict) else None for record in records]
             total += sum(max(1, len(info)) if isinstance(info, list) else 1 for info in infos)

@@ -177,7 +177,7 @@ class _Assembly:
         share_sizes(source, other, owner)
         image_ids = np.where(owner >= 0, source.image_ids[owner], other.images["id"])
         images = self._mask(self.roles)[owner] & (owner >= 0)
-        labels = images[other.image_row] & (other.image_row >= 0)
+        labels = np.append(images, False)[other.image_row]  # -1, no image, is the last
         label_ids = None if task == "panoptic" else other.annotation_ids
         if task == "person_keypoints":
             objects = objects_in(source, other)

@@ -688,6 +688,12 @@ def test_annotations_of_a_file_without_images_are_told_of_and_no_fault(tmp_path)
         build(tmp_path, {"instances_a": document([annotation(1)], images=0)})
 
 
+def test_captions_of_a_file_without_images_are_left_out(tmp_path):
+    captions = {"images": [], "annotations": [{"id": 1, "image_id": 1, "caption": "a"}]}
+    statistics = build(tmp_path, {"instances_a": document([annotation(1)]), "captions_a": captions})
+    assert statistics["conservation"]["caption"]["captions"]["left_out"] == 1
+
+
 @pytest.mark.parametrize("levels", [150, 600, 3000])
 def test_a_value_that_is_nested_too_deeply_is_a_fact_of_its_record(tmp_path, levels):
     content = document([annotation(1), annotation(2, image_id=2, area="DEEP")])
