@@ -20,6 +20,12 @@ from pycocotools.cocoeval import COCOeval
 SETTINGS = EvaluationSettings.from_mapping({"bootstrap": 20, "slice_images": 2})
 
 
+def run_script(arguments):
+    options = evaluate_predictions.build_parser().parse_args(arguments)
+    options.settings = EvaluationSettings.from_mapping(options.settings)
+    return evaluate_predictions.main(options)
+
+
 @pytest.fixture
 def subset(tmp_path):
     return make_small_subset(tmp_path / "work").folder
@@ -81,7 +87,7 @@ def test_baselines_stand_beside_masks_at_full_size_and_on_the_terminal(subset, t
         Image.fromarray(mask).save(path)
     folder = write_predictions(subset, tmp_path / "p", without_void)
     options = ["--masks", str(folder), "--subset-dir", str(subset), "--out-dir", str(tmp_path / "out")]
-    assert evaluate_predictions.main(evaluate_predictions.build_parser().parse_args(options)) == 0
+    assert run_script(options) == 0
     result = json.loads((tmp_path / "out/metrics.json").read_text())
     nothing = result["baselines"]["all_background"]["full_resolution"]
     assert nothing["iou"]["mean_foreground"] == 0.0
@@ -105,7 +111,7 @@ def test_worst_and_best_predictions_are_drawn_over_photographs_or_grey(tmp_path)
     for kind, store in (("grey", []), ("photographs", ["--store-dir", str(made.store)])):
         out = tmp_path / kind
         options = ["--masks", str(folder), "--subset-dir", str(made.folder), "--out-dir", str(out), *store]
-        assert evaluate_predictions.main(evaluate_predictions.build_parser().parse_args(options)) == 0
+        assert run_script(options) == 0
         assert {path.name for path in (out / "pictures").iterdir()} == {"worst_1.png", "best_1.png"}
         drawn[kind] = np.array(Image.open(out / "pictures/worst_1.png"))
     assert (drawn["grey"][20, 20] == 200).all()
@@ -176,7 +182,7 @@ def test_a_folder_without_a_split_names_the_subsets_beside_it(subset):
 def test_few_images_are_said_on_the_terminal_to_allow_no_judgement(subset, tmp_path, capsys):
     folder = write_predictions(subset, tmp_path / "p", without_void)
     options = ["--masks", str(folder), "--subset-dir", str(subset), "--out-dir", str(tmp_path / "out")]
-    assert evaluate_predictions.main(evaluate_predictions.build_parser().parse_args(options)) == 0
+    assert run_script(options) == 0
     assert "Judged on 2 images: so few allow no judgement." in capsys.readouterr().out
 
 
