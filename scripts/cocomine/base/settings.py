@@ -54,6 +54,9 @@ def says(description: str, **limits: Any) -> Meta:
     return Meta(description=description, **limits)
 
 
+KEYS = "config/README.md lists every key"
+
+
 class Problem(NamedTuple):
     """A contradiction between keys: the key that it is about (empty: the section), what is wrong, and the remedy."""
 
@@ -102,7 +105,7 @@ def shaped(kind: type[T], value: Any, where: str) -> T:
         return msgspec.convert(value, kind)
     except msgspec.ValidationError as error:
         _complain(list(_mistakes(kind, value, where, "")))
-        raise CocomineError(f"{where}: {error}", "config/README.md lists every key") from error
+        raise CocomineError(f"{where}: {error}", KEYS) from error
 
 
 def merged(low: Mapping[str, Any], high: Mapping[str, Any]) -> dict[str, Any]:
@@ -120,8 +123,10 @@ def _complain(found: Sequence[tuple[str, str]]) -> None:
     messages = [message for message, _ in found[:MOST_SHOWN]]
     if len(found) > MOST_SHOWN:
         messages.append(f"… and {len(found) - MOST_SHOWN} more")
-    hints = dict.fromkeys(hint for _, hint in found[:MOST_SHOWN] if hint)
-    raise CocomineError("\n".join(messages), "\n      ".join([*hints, "config/README.md lists every key"]))
+    hints = dict.fromkeys(
+        line for _, hint in [*found[:MOST_SHOWN], ("", KEYS)] for line in hint.split("\n      ") if line
+    )
+    raise CocomineError("\n".join(messages), "\n      ".join([*(hint for hint in hints if hint != KEYS), KEYS]))
 
 
 def contradictions(value: Any, where: str) -> Iterator[tuple[str, str]]:

@@ -95,7 +95,8 @@ class ModelSettings(Section, frozen=True):
         try:
             _ = self.family_options
         except CocomineError as error:
-            yield Problem("", error.message, error.hint)
+            key, _, message = error.message.partition(": ")
+            yield Problem(key, message, error.hint)
 
 
 class AugmentSettings(Section, frozen=True):

@@ -213,8 +213,11 @@ def test_missing_file_and_unknown_names_are_errors_with_the_known_ones(tmp_path)
         encoders.resnet_config("vgg16")
     with pytest.raises(CocomineError, match="'unet' is not one of linknet, maskformer"):
         RunSettings.from_mapping({"model": {"family": "unet"}})
-    with pytest.raises(CocomineError, match=r"model\.options"):
-        build(options={"upp": 1})
+    with pytest.raises(CocomineError, match=r"experiment\.model\.options: unknown key 'upp'") as caught:
+        RunSettings.from_mapping({"model": {"options": {"upp": 1}}})
+    assert caught.value.hint.splitlines() == [
+        "instead of 'upp', did you mean 'up'?", "      config/README.md lists every key",
+    ]  # fmt: skip
 
 
 def test_imagenet_without_a_network_says_how_to_fetch_beforehand(tmp_path, monkeypatch):
