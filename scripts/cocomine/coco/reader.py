@@ -1,10 +1,8 @@
 """Reading COCO JSON back: a whole (subset) document in typed form, and single records by their byte spans."""
 
-import mmap
 from collections.abc import Iterable
 from pathlib import Path
-from types import TracebackType
-from typing import Any, Self
+from typing import Any
 
 import msgspec
 
@@ -159,48 +157,3 @@ def _fits(value: Any, kind: Any) -> bool:
     except msgspec.ValidationError:
         return False
     return True
-
-
-class RecordFile:
-    """An annotation file whose records are read by the byte spans that its index holds. A context manager."""
-
-    def __init__(self, path: Path) -> None:
-        self.path = Path(path)
-        try:
-            self._file = open(self.path, "rb")  # noqa: SIM115 - closed by close()
-        except FileNotFoundError as error:
-            raise CocomineError(f"{path}: no such file", "run the rule sync_annotations first") from error
-        if self.path.stat().st_size == 0:
-            self._file.close()
-            raise CocomineError(f"{path}: the file is empty", "download it again")
-        self._map = mmap.mmap(self._file.fileno(), 0, access=mmap.ACCESS_READ)
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self.close()
-
-    def close(self) -> None:
-        """Close the file."""
-        self._map.close()
-        self._file.close()
-
-    def raw(self, offset: int, length: int) -> bytes:
-        """Return the bytes of one record."""
-        return self._map[offset : offset + length]
-
-    def parse(self, offset: int, length: int) -> Any:
-        """Return one record parsed to Python values.
-
-        Raises CocomineError when the bytes are no JSON, as when the file is not the one that was indexed.
-        """
-        try:
-            return msgspec.json.decode(self.raw(offset, length))
-        except msgspec.DecodeError as error:
-            raise CocomineError(
-                f"{self.path}: no record at byte {offset}: {error}",
-                "the file changed after it was indexed: index it again",
-            ) from error

@@ -16,6 +16,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import cocomine
 from cocomine.base.commands import commands
 from cocomine.base.errors import CocomineError
 from cocomine.base.files import canonical_json, read_json, write_json, write_text
@@ -46,6 +47,12 @@ class Difference:
 
     def __str__(self) -> str:
         return f"{self.kind} {self.name}: {self.how}"
+
+
+def versions_of(modules: Sequence[Path]) -> dict[str, str]:
+    """Return the versions of cocomine, of Python (major.minor) and of the packages that `modules` import."""
+    python = ".".join(platform.python_version_tuple()[:2])
+    return {"cocomine": cocomine.__version__, "python": python, **package_versions(list(modules))}
 
 
 def torch_identity() -> dict[str, str] | None:
@@ -99,7 +106,7 @@ def make_lock(
         "format": FORMAT,
         "config": config,
         "code": {path.stem: code_digest(path) for path in paths},
-        "packages": {"python": ".".join(platform.python_version_tuple()[:2]), **package_versions(modules)},
+        "packages": versions_of(modules),
         "torch": torch_identity(),
         "inputs": lock_of_inputs,
         "outputs": _entries("hash outputs", outputs, made_by or {}, listings, processes),

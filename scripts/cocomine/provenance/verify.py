@@ -1,14 +1,13 @@
 """Holding a tree to its lock: every input, output and image with its very bytes, and nothing else beside them."""
 
-import platform
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal
 
 from cocomine.base.errors import CocomineError
 from cocomine.base.files import read_table
-from cocomine.provenance.digests import code_digest, package_versions, reached_files
-from cocomine.provenance.lock import Difference, Lock, differences, synced, torch_identity
+from cocomine.provenance.digests import code_digest, reached_files
+from cocomine.provenance.lock import Difference, Lock, differences, synced, torch_identity, versions_of
 from cocomine.provenance.tree import NOT_OUTPUTS, Listings, entry_of_folder, files_in, fingerprints
 from cocomine.sources.proof import LEDGER
 from cocomine.transfer.ledger import Ledger
@@ -157,8 +156,7 @@ def _code(lock: Lock, scripts: Path) -> Iterator[Difference]:
     current = {name: code_digest(path) for name in lock["code"] if (path := scripts / f"{name}.py").is_file()}
     yield from differences("code", lock["code"], current)
     modules: Sequence[Path] = sorted({one for name in current for one in reached_files(scripts / f"{name}.py")})
-    versions = {"python": ".".join(platform.python_version_tuple()[:2]), **package_versions(list(modules))}
-    yield from differences("package", lock["packages"], versions)
+    yield from differences("package", lock["packages"], versions_of(modules))
     if lock["torch"] != torch_identity():
         yield Difference("package", "torch", "another build than the lock's")
 

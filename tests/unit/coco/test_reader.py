@@ -3,7 +3,7 @@ from pathlib import Path
 
 import pytest
 from cocomine.base.errors import CocomineError
-from cocomine.coco.reader import RecordFile, load_document
+from cocomine.coco.reader import load_document
 from cocomine.coco.writer import write_document
 from helpers.coco_document import document, image, thing
 
@@ -63,21 +63,6 @@ def test_what_is_no_document_is_an_error_that_names_the_file(tmp_path: Path, tex
         load_document(path)
 
 
-def test_records_are_read_by_their_spans(tmp_path: Path):
-    path = tmp_path / "a.json"
-    path.write_text('{"images": [{"id": 1}, {"id": 22}]}')
-    with RecordFile(path) as records:
-        assert records.raw(12, 9) == b'{"id": 1}'
-        assert records.parse(23, 10) == {"id": 22}
-        with pytest.raises(CocomineError, match="no record at byte 13"):
-            records.parse(13, 9)
-
-
-def test_missing_and_empty_files_are_advice(tmp_path: Path):
+def test_a_missing_file_is_advice(tmp_path: Path):
     with pytest.raises(CocomineError, match="no such file"):
         load_document(tmp_path / "x.json")
-    with pytest.raises(CocomineError, match="no such file"):
-        RecordFile(tmp_path / "x.json")
-    (tmp_path / "y.json").touch()
-    with pytest.raises(CocomineError, match="empty"):
-        RecordFile(tmp_path / "y.json")
