@@ -11,11 +11,15 @@ from cocomine.base import command
 from cocomine.base.files import write_text
 from cocomine.configuration.document import document, json_schema
 
+CONFIG = Path(__file__).resolve().parents[1] / "config"
+
 
 def build_parser() -> argparse.ArgumentParser:
     """Return the command line."""
     parser = command.parser(__doc__)
-    parser.add_argument("--out-dir", type=Path, required=True, help="the folder of README.md and schema.json")
+    parser.add_argument(
+        "--out-dir", type=Path, default=CONFIG, help="the folder of README.md and schema.json (default: config)"
+    )
     return parser
 
 

@@ -69,6 +69,7 @@ def test_a_comparison_that_cannot_be_made_is_refused(given: dict, message: str) 
         make_plan(loaded(SHORT) | {"comparisons": {"c": given}})
 
 
+@pytest.mark.quick
 def test_the_readme_and_the_schema_of_the_config_are_those_of_the_settings() -> None:
     again = "run: ./run python scripts/document_config.py --out-dir config"
     assert (ROOT / "config" / "README.md").read_text(encoding="utf-8") == document(), again

@@ -6,6 +6,8 @@ import time
 from types import TracebackType
 from typing import Any, Self
 
+from cocomine.base.words import counted, plural
+
 log = logging.getLogger("cocomine")
 
 SECONDS_BETWEEN_LINES = 10.0
@@ -64,7 +66,8 @@ class Progress:
         rate = self.done / seconds if seconds else 0.0
         of_total = f" of {self.total}" if self.total is not None else ""
         left = f", {(self.total - self.done) / rate:.0f} s left" if self.total is not None and rate else ""
-        return f"{self.done}{of_total} {self.unit}, {rate:.1f}/s{left}{f', {note}' if note else ''}"
+        done = f"{self.done}{of_total} {plural(self.unit)}"
+        return f"{done}, {rate:.1f}/s{left}{f', {note}' if note else ''}"
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
@@ -74,4 +77,4 @@ class Progress:
         seconds = time.monotonic() - self._started
         outcome = "stopped after" if kind is not None else "in"
         named = "".join(f", {name} {number}" for name, number in self.counts.items())
-        log.info("%s: %d %s %s %.1f s%s", self.description, self.done, self.unit, outcome, seconds, named)
+        log.info("%s: %s %s %.1f s%s", self.description, counted(self.done, self.unit), outcome, seconds, named)

@@ -65,7 +65,7 @@ def score_results(
     order = list(evaluation.params.imgIds)
     attributes = read_attributes(subset_dir, order)
     tables = []
-    with Progress("score slices", len(attributes), "attributes") as progress:
+    with Progress("score slices", len(attributes), "attribute") as progress:
         for attribute in attributes:
             tables.append(_sliced(evaluation, everything, order, attribute, settings.slice_images))
             progress.advance()

@@ -153,7 +153,7 @@ def predict(trained: Trained, job: Job, rows: Rows) -> Predicted:
     small, full, added = [], [], []
     masks = np.empty((len(rows), *job.tensors.size), np.uint8)
     wants_full = job.settings.full_resolution and job.masks_dir is not None
-    with Progress("evaluate", len(rows), "images") as progress:
+    with Progress("evaluate", len(rows), "image") as progress:
         for start in range(0, len(rows), job.settings.batch):
             stop = min(start + job.settings.batch, len(rows))
             images, truth = feeder.plain(np.arange(start, stop))

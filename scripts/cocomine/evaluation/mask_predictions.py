@@ -123,7 +123,7 @@ def _count(predicted: MaskPredictions) -> _Counts:
     constant = _trivial(predicted)
     counts = _Counts(trivial={name: [] for name in constant})
     seen: npt.NDArray[np.bool_] = np.zeros(256, dtype=bool)
-    with Progress("score masks", len(predicted.split.file_names), "images") as progress:
+    with Progress("score masks", len(predicted.split.file_names), "image") as progress:
         for name in predicted.split.file_names:
             truth = predicted.truth(name)
             drawn = _read_prediction(folder / mask_name(name), truth.shape)
@@ -194,7 +194,7 @@ def _trivial(predicted: MaskPredictions) -> dict[str, Bytes]:
     result = {"all_background": np.zeros((PLACES, PLACES), np.uint8)}
     names = [row["file_name"] for row in read_table(predicted.subset_dir / "split.tsv") if row["split"] == "train"]
     if names:
-        with Progress("read training masks", len(names), "images") as progress:
+        with Progress("read training masks", len(names), "image") as progress:
 
             def masks() -> Iterator[Bytes]:
                 for name in names:

@@ -107,7 +107,7 @@ def score_panoptic(truth: Panoptic, predicted: Panoptic, images: Sequence[int], 
             "predict every image of the split; one without segments has an empty segments_info",
         )
     tallies = {category: Tally() for category in truth.categories}
-    with Progress("score panoptic", len(images), "images") as progress:
+    with Progress("score panoptic", len(images), "image") as progress:
         for image in images:
             _count(truth, predicted, image, tallies)
             progress.advance()

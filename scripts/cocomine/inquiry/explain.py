@@ -282,7 +282,7 @@ class Explainer:
         return float(len(self._among(rows[self.selection.objects.counted[rows]], classes)))
 
     def _caption(self, row: int) -> str:
-        return f"has {self.captions(row)} captions, of which none matches {self.query.caption!r}"
+        return f"has {self.captions(row)} captions, of which none matches “{self.query.caption}”"
 
     def _max_per_class(self, row: int) -> str:
         caps, rows = self.selection.caps, self.annotations_of(row)

@@ -2,8 +2,8 @@
 
 The order is: records (what policy quarantines), lost_objects (images that hold such an object), images_from,
 include_images, exclude_images, licenses, image_width, image_height, image_aspect, crowds, area, relative_area,
-categories (any or all), only, none, instances, instances_per_class, caption, fraction, max_per_class (and balance),
-max_images, negatives, other annotations. A clause that the query does not use is not in the funnel.
+categories (any or all), only, exclude_categories, instances, instances_per_class, caption, fraction, max_per_class (and
+balance), max_images, negatives, other annotations. A clause that the query does not use is not in the funnel.
 
 What speaks for an image and what speaks against it differ on purpose. Only a usable object (not quarantined, not a
 dropped crowd, not outside the area range) makes an image wanted. But `only`, `exclude_categories` and the choice of
@@ -386,7 +386,7 @@ class _Run:
             self.apply("instances_per_class", words, images=mask)
         if query.caption is not None:
             self.captioned = self._captioned(index_dir)
-            self.apply("caption", f"a caption matches {query.caption!r}", images=self.captioned)
+            self.apply("caption", f"a caption matches “{query.caption}”", images=self.captioned)
 
     def _captioned(self, index_dir: Path | None) -> Mask:
         there = [] if index_dir is None else splits_of(index_dir, "captions")
@@ -480,9 +480,7 @@ class _Run:
         rows = np.flatnonzero(negatives_from)
         order = clauses.order_by_hash(rows, self.source.image_ids[rows], query.seed)
         if len(order) < query.negatives:
-            self.note(
-                f"negatives: {query.negatives} were asked for, but only {len(order)} images have no wanted object"
-            )
+            self.note(f"negatives: {query.negatives} were asked for, but only {len(order)} have no wanted object")
         taken = order[: query.negatives]
         words = f"{len(taken)} images without a wanted object added, drawn by hash"
         self.apply("negatives", words, add=clauses.marked(taken, self.size))

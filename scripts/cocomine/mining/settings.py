@@ -227,6 +227,18 @@ class SubsetSettings(Section, frozen=True):
                         "among them",
                         f"remove {key}, or remove images_from",
                     )
+        if self.caption is not None:
+            import pyarrow as pa  # heavy, and few configs ask for captions
+            import pyarrow.compute as pc
+
+            try:
+                pc.match_substring_regex(pa.array([""]), pattern=self.caption)
+            except pa.ArrowInvalid as error:
+                yield Problem(
+                    "caption",
+                    f"“{self.caption}” is no regular expression: {error}",
+                    "write one that RE2 reads; a backslash before ( ) [ ] . * + ? takes them as they are",
+                )
         yield from braces("include_images", self.include_images)
         yield from braces("exclude_images", self.exclude_images)
         try:

@@ -8,6 +8,7 @@ from typing import Any
 
 from cocomine.base.errors import CocomineError
 from cocomine.base.files import canonical_json, read_json, sha256_of_file, write_text
+from cocomine.base.words import counted
 from cocomine.reporting import charts
 from cocomine.reporting.page import render
 
@@ -52,7 +53,7 @@ def make_index(reports: Sequence[Path], comparison: Path | None, build_lock: Pat
         "build_lock": _relative(build_lock, out) if build_lock is not None else "",
         "build_lock_sha256": _sha256(build_lock) if build_lock is not None else "",
     }
-    log.info("index: %d subsets, %d experiments", len(subsets), len(facts["experiments"]))
+    log.info("index: %s, %s", counted(len(subsets), "subset"), counted(len(facts["experiments"]), "experiment"))
     page = render("index.html.j2", facts, bar=charts.bar, json_name=out.with_suffix(".json").name)
     return page, canonical_json(facts, indent=1) + "\n"
 

@@ -1,8 +1,15 @@
 """The settings of a subset: what may be said, and advice for what is wrong."""
 
+import msgspec
 import pytest
 from cocomine.base.errors import CocomineError
-from cocomine.mining.settings import NamedCategory, Range, SubsetSettings, category_words
+from cocomine.mining.settings import (
+    _FORBIDDEN_WITH_IMAGES_FROM,
+    NamedCategory,
+    Range,
+    SubsetSettings,
+    category_words,
+)
 
 FULL = {
     "source": "coco",
@@ -83,3 +90,17 @@ def test_a_wrong_value_is_named_with_its_remedy(mapping, message, hint):
         SubsetSettings.from_mapping(mapping)
     assert message in caught.value.message
     assert hint in caught.value.hint or hint in caught.value.message
+
+
+def test_every_key_that_chooses_images_is_refused_beside_images_from():
+    choose_no_images = {
+        "source", "source_splits", "categories", "seed", "images_from", "refill", "spares", "policy", "lost_objects",
+        "keep_other_annotations", "crowds", "area", "relative_area", "outside_area", "area_tolerance", "check_areas",
+    }  # fmt: skip
+    keys = {field.encode_name for field in msgspec.structs.fields(SubsetSettings)}
+    assert keys - choose_no_images == set(_FORBIDDEN_WITH_IMAGES_FROM)
+
+
+def test_a_caption_that_is_no_pattern_is_refused_when_the_config_is_read():
+    with pytest.raises(CocomineError, match="caption: “\\(” is no regular expression"):
+        SubsetSettings.from_mapping({"caption": "("})
