@@ -73,10 +73,19 @@ class RecordsByImage:
 
     def images(self) -> Iterator[Image]:
         """Yield the document's images in its order, some megabytes of them at a time; their `raw` is empty."""
+        for texts in self._image_texts():
+            yield from images_of(texts)
+
+    def image_texts(self) -> Iterator[bytes]:
+        """Yield the JSON texts of the document's images in its order."""
+        for texts in self._image_texts():
+            yield from map(bytes, texts)
+
+    def _image_texts(self) -> Iterator[list[msgspec.Raw]]:
         begin, end = self._images
         with open(self.path, "rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as content:
             for _, texts, _ in _pieces(content, begin, end):
-                yield from images_of(texts)
+                yield texts
 
 
 Spans = tuple[Integers, Integers, Integers, _Head, tuple[int, int]]

@@ -10,8 +10,11 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+import msgspec
+
 from cocomine.annotations.reasons import RULES, Reason
 from cocomine.base.files import read_json, read_table
+from cocomine.coco.by_image import RecordsByImage
 
 MOST_IN_A_MATRIX = 20
 """Classes that a matrix shows at most; the others stand in the stage's own file."""
@@ -51,6 +54,39 @@ def warnings(statistics: Mapping[str, Any] | None) -> list[Facts]:
     """What was lost in large part and why, as assemble_subset counted it, with the remedy of the reason."""
     keys = ("words", "share", "remedy")
     return [{key: loss[key] for key in keys} for loss in (statistics or {}).get("losses", [])]
+
+
+class _Exhaustive(msgspec.Struct, gc=False):
+    not_exhaustive_category_ids: list[int] = []
+    neg_category_ids: list[int] | None = None
+
+
+def unlabelled(
+    document: RecordsByImage, pairs: Iterable[tuple[int, int]], labels: Sequence[Mapping[str, Any]]
+) -> list[Facts]:
+    """Where background is not known to be none of a class, as LVIS states it: a row a class, with counts of images.
+
+    `not_exhaustive`: objects of the class are there of which not all are labelled. `unsaid`: it is neither labelled nor
+    said to be absent, since LVIS looked for a part of its classes only. No row where a source states neither. `pairs`
+    are the image and the category of each object.
+    """
+    shown: dict[int, set[int]] = {}
+    for image, category in pairs:
+        shown.setdefault(category, set()).add(image)
+    decode = msgspec.json.Decoder(_Exhaustive).decode
+    partly, known, federated = Counter[int](), Counter[int](), 0
+    for text in document.image_texts():
+        record = decode(text)
+        partly.update(record.not_exhaustive_category_ids)
+        if record.neg_category_ids is not None:
+            federated += 1
+            known.update(record.neg_category_ids)
+    rows = []
+    for label in labels if federated or partly else ():
+        category = int(label["category_id"])
+        unsaid = max(0, federated - known[category] - len(shown.get(category, ()))) if federated else 0
+        rows.append({"name": label["name"], "not_exhaustive": partly[category], "unsaid": unsaid})
+    return [row for row in rows if row["not_exhaustive"] or row["unsaid"]]
 
 
 def funnel_facts(funnel: Mapping[str, Any] | None, statistics: Mapping[str, Any] | None) -> Facts | None:

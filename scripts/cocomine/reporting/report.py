@@ -96,6 +96,9 @@ def gather(inputs: Inputs) -> tuple[dict[str, Any], list[Drawn], list[Run]]:
         "subset": _subset_facts(inputs, document, objects, images, classes),
         "query": facts.query_facts(funnel, inputs.settings),
         "warnings": facts.warnings(statistics),
+        "unlabelled": facts.unlabelled(
+            document, zip(objects.image.tolist(), objects.category.tolist(), strict=True), classes
+        ),
         "funnel": facts.funnel_facts(funnel, statistics),
         "classes": facts.class_facts(statistics, classes),
         "interference": facts.interference_facts(statistics, classes),

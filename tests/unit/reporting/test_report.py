@@ -3,6 +3,8 @@ import re
 
 import pytest
 from cocomine.base.errors import CocomineError
+from cocomine.coco.by_image import RecordsByImage
+from cocomine.reporting import facts as facts_module
 from cocomine.reporting import report
 from cocomine.reporting.report import Inputs, render_report
 from helpers.report_page import HOSTILE, Page, assert_page_and_json_agree, make_report
@@ -204,3 +206,24 @@ def test_each_export_says_how_it_is_loaded_and_which_classes_lost_much_of_themse
     assert "exports/yolo-segment/data.yaml" in html
     assert [row["objects_out"] for row in segment["much_lost"]] == [3, 2]
     assert segment["traced"] == {"objects": 1, "iou_least": 1.0}
+
+
+def test_classes_that_a_source_did_not_look_for_everywhere_are_counted(tmp_path):
+    images = [
+        {"id": 1, "neg_category_ids": [7], "not_exhaustive_category_ids": []},  # shows 5; 7 is said to be absent
+        {"id": 2, "neg_category_ids": [], "not_exhaustive_category_ids": [5]},  # shows 5, not all; 7 was not looked for
+        {"id": 3, "neg_category_ids": [5], "not_exhaustive_category_ids": []},  # 5 is absent; 7 was not looked for
+    ]
+    (tmp_path / "subset.json").write_text(json.dumps({"images": images, "annotations": [], "categories": []}))
+    document = RecordsByImage(tmp_path / "subset.json")
+    labels = [{"category_id": 5, "name": "cat"}, {"category_id": 7, "name": "dog"}]
+    assert facts_module.unlabelled(document, [(1, 5), (1, 5), (2, 5)], labels) == [
+        {"name": "cat", "not_exhaustive": 1, "unsaid": 0},
+        {"name": "dog", "not_exhaustive": 0, "unsaid": 2},
+    ]
+
+
+def test_a_source_that_labels_all_classes_everywhere_has_no_such_table(made):
+    html, facts, _ = made
+    assert facts["unlabelled"] == []
+    assert "Where background is not known" not in html
