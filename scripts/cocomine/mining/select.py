@@ -245,7 +245,7 @@ class _Run:
 
     def lost_objects(self) -> None:
         if self.query.lost_objects == "exclude" and self.losing.any():
-            self.apply("lost_objects", "every object of a wanted category is valid", images=~self.losing)
+            self.apply("lost_objects", "no invalid object of a wanted category", images=~self.losing)
 
     def image_clauses(self, images_from: Path | None) -> None:
         source, query = self.source, self.query
