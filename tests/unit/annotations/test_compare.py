@@ -105,6 +105,7 @@ def test_splits_are_taken_together(tmp_path):
     assert int(labels.counts["objects"].sum()) == 2
 
 
+@pytest.mark.slow
 def test_the_program_prints_the_table_and_writes_every_form_of_it(tmp_path: Path):
     first = source(tmp_path / "one", document(thing(1)))
     second = source(tmp_path / "two", document(thing(1), thing(2, bbox=[10, 10, 9, 10])))

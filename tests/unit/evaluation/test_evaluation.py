@@ -61,6 +61,7 @@ def job(trained, out, **changes):
     return replace(made, **changes)
 
 
+@pytest.mark.slow
 def test_evaluation_writes_its_files_the_same_each_time(trained, tmp_path):
     for name in ("a", "b"):
         evaluation.evaluate(job(trained, tmp_path / name))

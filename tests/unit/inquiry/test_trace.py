@@ -42,6 +42,7 @@ def traced(folder, documents, query=None):
 
 @settings(max_examples=150, deadline=None, suppress_health_check=list(HealthCheck))
 @given(seed=st.integers(0, 10_000), query=queries(), repair=st.booleans())
+@pytest.mark.slow
 def test_verdicts_on_every_record_add_up_to_what_the_build_counted(seed, query, repair):
     content = random_document(seed)
     for record in content["annotations"][::7]:

@@ -68,6 +68,7 @@ def all_files(folder):
         ({"weights": "encoder.safetensors", "freeze": "stage2"}, {"threads": 2}),
     ],
 )
+@pytest.mark.slow
 def test_same_settings_give_the_same_bytes_in_every_output(shapes, tmp_path, monkeypatch, model, train):
     monkeypatch.chdir(tmp_path)
     write_encoder(tmp_path / "encoder.safetensors")
@@ -132,6 +133,7 @@ def write_encoder(path):
         ({"family": "maskformer", "options": {"queries": 4, "decoder_layers": 1, "width": 32}}, {"optimiser": "adamw"}),
     ],
 )
+@pytest.mark.slow
 def test_resumed_run_ends_with_the_same_bytes(shapes, tmp_path, monkeypatch, model, train, saved):
     monkeypatch.chdir(tmp_path)
     write_encoder(tmp_path / "encoder.safetensors")
@@ -233,6 +235,7 @@ def fill_the_disk(monkeypatch, wanted, times=1):
     [(".pt", 1, None), (".pt", 4, 3), ("history.csv", 3, 3), ("model.safetensors", 1, 6), ("train_images.tsv", 1, 6),
      ("curves.png", 1, 6), ("training.json", 1, 6)],
 )  # fmt: skip
+@pytest.mark.slow
 def test_full_disk_anywhere_names_the_file_and_the_next_start_ends_with_the_same_bytes(
     shapes, tmp_path, monkeypatch, name, times, kept
 ):

@@ -47,6 +47,7 @@ def filled(boundaries: Boundaries, part: int, height: int, width: int) -> np.nda
 
 @settings(max_examples=1000, deadline=None)
 @given(st.one_of(POLYGONS, SLIVERS), SIDES, SIDES)
+@pytest.mark.slow
 def test_any_polygon_equals_the_coco_api(polygon: list[float], height: int, width: int) -> None:
     ours = boundaries_of([polygon], np.array([height]), np.array([width]))
     assert np.array_equal(filled(ours, 0, height, width), ann_to_mask([polygon], height, width))

@@ -532,6 +532,7 @@ POLICIES = st.dictionaries(
 
 @settings(max_examples=150, deadline=None, suppress_health_check=list(HealthCheck))
 @given(content=damaged(), policy=POLICIES, keep_others=st.booleans())
+@pytest.mark.slow
 def test_damage_never_gives_a_traceback_or_a_broken_sum(content, policy, keep_others):
     repairable = {str(rule.reason) for rule in TABLE if rule.repair}
     policy = {code: what for code, what in policy.items() if what != "repair" or code in repairable}
@@ -580,6 +581,7 @@ def damaged_captions(draw):
 @given(
     parts=st.lists(st.tuples(damaged(), damaged_captions()), min_size=2, max_size=2), policy=POLICIES, data=st.data()
 )
+@pytest.mark.slow
 def test_damage_in_two_splits_captions_and_pictures_is_accounted_for(parts, policy, data):
     repairable = {str(rule.reason) for rule in TABLE if rule.repair}
     policy = {code: what for code, what in policy.items() if what != "repair" or code in repairable}

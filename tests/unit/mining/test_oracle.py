@@ -137,6 +137,7 @@ def split_in_two(document, first):
 
 @settings(max_examples=80, deadline=None, suppress_health_check=list(HealthCheck))
 @given(seed=st.integers(0, 10_000), query=queries(), data=st.data())
+@pytest.mark.slow
 def test_the_same_holds_from_real_indexes_of_two_splits_by_any_name_and_caption(seed, query, data):
     document = without_damage(random_document(seed))
     dice = random.Random(seed)
