@@ -1,10 +1,11 @@
-"""Twins of real photographs are found, and photographs that are no twins are not taken for such."""
+"""Near-duplicates of real images are found, and other images are not taken for such."""
 
 from io import BytesIO
 
 import numpy as np
 import pytest
 from cocomine.images.descriptors import THUMBNAIL_SIDE, describe
+from cocomine.images.opening import to_luma
 from cocomine.splits.groups import group
 from cocomine.splits.near_duplicates import find_pairs
 from cocomine.splits.settings import SplitSettings
@@ -16,7 +17,7 @@ DEFAULTS = SplitSettings()
 
 def thumbnail(image):
     side = THUMBNAIL_SIDE
-    return np.frombuffer(describe(image).thumbnail, dtype=np.uint8).reshape(side, side)
+    return np.frombuffer(describe(to_luma(image)).thumbnail, dtype=np.uint8).reshape(side, side)
 
 
 def saved(image, quality=90):

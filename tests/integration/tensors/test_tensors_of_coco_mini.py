@@ -23,7 +23,7 @@ def test_scripts_draw_and_pack_the_real_slice_from_the_command_line(tmp_path: Pa
         command = [sys.executable, str(ROOT / "scripts" / script), *common, *options]
         done = subprocess.run(command, capture_output=True, text=True)
         assert done.returncode == 0, done.stderr
-        assert "79 image in" in done.stderr
+        assert "79 images in" in done.stderr
     images = np.load(tmp_path / "tensors" / "128" / "images.npy", mmap_mode="r")
     assert images.shape == (79, 128, 128, 3)
     for row in list(read_table(tmp_path / "tensors" / "128" / "index.tsv"))[::20]:
