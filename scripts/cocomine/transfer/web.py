@@ -225,7 +225,8 @@ class _Line:
         easy.setopt(pycurl.NOBODY, method == "HEAD")
         easy.setopt(pycurl.CUSTOMREQUEST, method)
         easy.setopt(pycurl.HTTPHEADER, [f"{name}: {value}" for name, value in headers.items()])
-        easy.setopt(pycurl.CONNECTTIMEOUT_MS, int(1000 * min(20.0, stall)))
+        # A lost SYN is sent again after a second: less than two would give up what was about to succeed.
+        easy.setopt(pycurl.CONNECTTIMEOUT_MS, int(1000 * min(20.0, max(stall, 2.0))))
         self._multi.add_handle(easy)
         self._busy = True
         while not (self.begun or self.over):
