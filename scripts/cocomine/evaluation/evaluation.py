@@ -13,7 +13,6 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.parquet as pq
 import torch
-from PIL import Image
 from safetensors import SafetensorError
 from safetensors.torch import load_file
 from torch import Tensor
@@ -27,7 +26,7 @@ from cocomine.coco.names import mask_name
 from cocomine.coco.tasks import VOID
 from cocomine.evaluation import baselines, pictures, slices, verdict
 from cocomine.evaluation.attributes import read_attributes
-from cocomine.images.opening import FORMATS
+from cocomine.images.opening import ImageError, opened, read_file
 from cocomine.learning import hardware, metrics
 from cocomine.learning.data import Bytes, Rows, TensorSet, pixel_counts
 from cocomine.learning.models.base import Normalisation, Segmenter
@@ -239,9 +238,9 @@ def full_mask(folder: Path, file_name: str, labels: int) -> Bytes:
     """
     path = folder / "semantic" / mask_name(file_name)
     try:
-        with Image.open(path, formats=FORMATS) as picture:
+        with opened(read_file(path)) as picture:
             mode, mask = picture.mode, np.array(picture)
-    except (OSError, SyntaxError, ValueError) as error:
+    except (ImageError, OSError, SyntaxError, ValueError) as error:
         raise CocomineError(
             f"{path}: no readable mask: {error}", "run rasterize_masks again, or set evaluation.full_resolution: false"
         ) from error

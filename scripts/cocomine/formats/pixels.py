@@ -4,10 +4,10 @@ from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
-from PIL import Image
 
 from cocomine.base.commands import commands
 from cocomine.base.errors import CocomineError
+from cocomine.images.opening import ImageError, opened, read_file
 from cocomine.masks import png
 
 Values = npt.NDArray[np.unsignedinteger]
@@ -19,14 +19,11 @@ def read_values(path: Path) -> Values:
     Raises CocomineError when the mask is missing or no PNG.
     """
     try:
-        with Image.open(path, formats=["PNG"]) as picture:
+        with opened(read_file(path)) as picture:
             values = np.asarray(picture)
-    except FileNotFoundError as error:
+    except (ImageError, OSError) as error:
         again = commands().again("rasterize_masks")
-        raise CocomineError(f"{path}: no such file", f"make it again with: {again}") from error
-    except OSError as error:
-        again = commands().again("rasterize_masks")
-        raise CocomineError(f"{path}: not a PNG: {error}", f"make it again with: {again}") from error
+        raise CocomineError(f"{path}: {error}", f"make it again with: {again}") from error
     return values.astype(np.uint16 if values.dtype != np.uint8 else np.uint8)
 
 

@@ -11,7 +11,7 @@ from PIL import Image
 from cocomine.base.commands import commands, sync_images_again
 from cocomine.base.errors import CocomineError
 from cocomine.base.files import rank
-from cocomine.images.opening import ImageError, load_rgb
+from cocomine.images.opening import ImageError, load_rgb, opened, read_file
 
 THUMBNAIL = 320
 """Longest side of a thumbnail in pixels."""
@@ -63,11 +63,11 @@ def overlay(mask_path: Path, size: tuple[int, int], colours: Sequence[Sequence[i
     `colours` are [r, g, b] by label. Raises CocomineError when the mask is missing.
     """
     try:
-        with Image.open(mask_path) as stored:
+        with opened(read_file(mask_path)) as stored:
             labels = np.asarray(stored)
-    except FileNotFoundError as error:
+    except ImageError as error:
         raise CocomineError(
-            f"{mask_path}: no such file", f"draw it again with: {commands().again('rasterize_masks')}"
+            f"{mask_path}: {error}", f"draw it again with: {commands().again('rasterize_masks')}"
         ) from error
     layer = Image.fromarray(labels).resize(size, Image.Resampling.NEAREST)
     if void > 255:  # more classes than a palette has colours
