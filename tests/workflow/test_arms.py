@@ -17,7 +17,7 @@ def built(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Build config/examples/paper-small.yaml with few and small images, one seed and two iterations."""
     work = tmp_path_factory.mktemp("arms")
     config = yaml.safe_load((ROOT / "config/examples/paper-small.yaml").read_text(encoding="utf-8"))
-    config["sources"]["synthetic-demo"]["synthetic"] = {"images": 150, "width": 160, "height": 120}
+    config["sources"]["synthetic-demo"]["synthetic"] |= {"images": 150, "width": 160, "height": 120}
     config |= {"tensors": {"size": 32}, "exports": []}
     experiment = config["experiments"]["paper-small"]
     experiment["seeds"] = [0]
