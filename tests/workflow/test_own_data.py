@@ -81,7 +81,7 @@ def test_what_is_no_image_is_set_aside_by_its_reason(tmp_path: Path, six: Path) 
     ("named", "lie"),
     [
         (["images\\up\\1.png", "images\\up\\2.png"], ["images/up/1.png", "images/up/2.png"]),
-        (["/home/me/set/1.jpg", "/home/me/set/2.jpg"], ["train/1.jpg", "train/2.jpg"]),
+        (["/datasets/own/1.jpg", "/datasets/own/2.jpg"], ["train/1.jpg", "train/2.jpg"]),
         (["https://h.example/up/a%2F1.jpg?token=x", "https://h.example/up/b%2F2.jpg?token=y"], ["all/1.jpg", "2.jpg"]),
         (["cam1/1.jpg", "2.jpg"], ["train/cam1/1.jpg", "train/2.jpg"]),
     ],

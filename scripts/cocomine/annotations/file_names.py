@@ -49,7 +49,7 @@ def store_paths(names: Sequence[str | None], split: str, below_split: bool = Fal
 def names_here(names: Sequence[str | None]) -> dict[int, str]:
     r"""Return row -> relative name for names that are URLs, absolute paths or have backslashes, as tools write them.
 
-    What all full paths share (`/home/someone/data/`) is left out, unless names would then be equal to others of the
+    What all full paths share (`/datasets/own/`) is left out, unless names would then be equal to others of the
     file. URLs lose host and query; `%20` is read. A name that would still not be safe, or leads upwards, is not in the
     result. Pure: the same names always give the same result, whatever is on disk.
     """

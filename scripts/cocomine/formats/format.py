@@ -1,5 +1,6 @@
 """What a format of the field is: how it is described, what it needs of a subset, and how it writes one split."""
 
+from abc import ABC, abstractmethod
 from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import ClassVar
@@ -9,7 +10,7 @@ from cocomine.formats.subset import Item, Subset
 from cocomine.formats.tally import Tally
 
 
-class Writer:
+class Writer(ABC):
     """Writes a subset in one format: a subclass for each, which `Format.writer` names.
 
     `check` is called before any file is written, then `write_split` for each split, then `finish`.
@@ -26,14 +27,14 @@ class Writer:
         self.class_names: dict[str, str] = {}
         """What is written for the name of a class, and the name, where the format cannot hold it as it is."""
 
-    def check(self) -> None:
+    def check(self) -> None:  # noqa: B027 - a hook that most formats leave
         """Raise CocomineError, with the remedy, when the format cannot hold this subset."""
 
+    @abstractmethod
     def write_split(self, split: str, items: Iterable[Item], tally: Tally, out: Output) -> None:
         """Write the images of a split; `tally` counts each image and each of its objects."""
-        raise NotImplementedError
 
-    def finish(self, out: Output) -> None:
+    def finish(self, out: Output) -> None:  # noqa: B027 - a hook that some formats leave
         """Write what stands beside the splits."""
 
 

@@ -7,6 +7,7 @@ since a line holds only one.
 """
 
 import re
+from abc import abstractmethod
 from collections.abc import Iterable, Mapping, Sequence
 from operator import mul
 from typing import Any, ClassVar
@@ -74,9 +75,9 @@ class _Yolo(Writer):
         """Return the class index of an object, None when its class is not one of the labels."""
         return self.subset.index_of.get(annotation.category_id)
 
+    @abstractmethod
     def line(self, annotation: Annotation, index: int, item: Item, tally: Tally) -> str | None:
         """Return an object's line, or None when the tally says why there is none."""
-        raise NotImplementedError
 
     def finish(self, out: Output) -> None:
         """Write data.yaml; without `path`, which Ultralytics would resolve against a folder of its own."""

@@ -17,8 +17,8 @@ from hypothesis import strategies as st
     ("given_names", "here"),
     [
         (["images\\up\\1.png", "images\\2.png"], ["images/up/1.png", "images/2.png"]),
-        (["/home/me/data/1.jpg", "/home/me/data/2.jpg"], ["1.jpg", "2.jpg"]),
-        (["/home/me/data/cam1/1.jpg", "/home/me/data/cam2/1.jpg"], ["cam1/1.jpg", "cam2/1.jpg"]),
+        (["/datasets/own/1.jpg", "/datasets/own/2.jpg"], ["1.jpg", "2.jpg"]),
+        (["/datasets/own/cam1/1.jpg", "/datasets/own/cam2/1.jpg"], ["cam1/1.jpg", "cam2/1.jpg"]),
         (["C:\\Users\\Me\\pics\\1.jpg", "D:/pics/2.jpg"], ["Users/Me/pics/1.jpg", "pics/2.jpg"]),
         (["\\\\server\\share\\1.jpg"], ["1.jpg"]),
         (["file:///data/a%20b.jpg", "file:///data/c.jpg"], ["a b.jpg", "c.jpg"]),
@@ -53,13 +53,13 @@ def test_different_paths_never_become_one_name() -> None:
 
 
 def test_a_foreign_name_is_a_fact_of_the_index_and_repaired_in_the_record(tmp_path: Path) -> None:
-    document = coco(["/home/me/data/1.jpg", "/home/me/data/2.jpg"])
+    document = coco(["/datasets/own/1.jpg", "/datasets/own/2.jpg"])
     found = indexed(tmp_path, document).images
     assert [row["file_name"] for row in found] == ["1.jpg", "2.jpg"]
     assert [row["store_path"] for row in found] == ["val2017/1.jpg", "val2017/2.jpg"]
     assert all(row["reasons"] == {Reason.FOREIGN_FILE_NAME} for row in found)
     outcome = repair("image", json.dumps(document["images"][0]).encode(), [Reason.FOREIGN_FILE_NAME], name="1.jpg")
-    assert outcome.before == {"file_name": "/home/me/data/1.jpg"}
+    assert outcome.before == {"file_name": "/datasets/own/1.jpg"}
     assert outcome.after == {"file_name": "1.jpg"}
 
 

@@ -71,7 +71,7 @@ REPAIRS: list[tuple[Reason, str, dict[str, Any], dict[str, Any]]] = [
     ),
     (Reason.BOX_OUTSIDE, "annotation", thing(bbox=[500, 10, 5, 5]), {"bbox": [10.0, 10.0, 10.0, 10.0]}),
     (Reason.BOX_PARTLY_OUTSIDE, "annotation", thing(bbox=[-5, 70, 20, 20]), {"bbox": [0.0, 70, 15.0, 10.0]}),
-    (Reason.FOREIGN_FILE_NAME, "image", image(file_name="/home/me/1.jpg"), {"file_name": "as/indexed.jpg"}),
+    (Reason.FOREIGN_FILE_NAME, "image", image(file_name="/datasets/own/1.jpg"), {"file_name": "as/indexed.jpg"}),
     (Reason.NOT_FINITE, "annotation", thing(area=float("nan")), {"area": 100}),
     (Reason.NOT_FINITE, "annotation", thing(bbox=[1, 2, 3, float("inf")]), {"bbox": [10.0, 10.0, 10.0, 10.0]}),
     (Reason.NO_AREA, "annotation", thing(area=None), {"area": 100}),

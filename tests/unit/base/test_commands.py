@@ -9,7 +9,7 @@ from cocomine.base import commands
 from hypothesis import given
 from hypothesis import strategies as st
 
-HOME = Path("/home/cocomine")
+HOME = Path("/projects/cocomine")
 
 
 @pytest.mark.parametrize(
