@@ -1,13 +1,18 @@
 """Data of one's own through the whole workflow: where images may lie, and what happens to those that are not there."""
 
 import csv
+import functools
 import json
 import os
+import threading
+from collections.abc import Iterator
+from http.server import SimpleHTTPRequestHandler
 from pathlib import Path
 from typing import Any
 
 import pytest
 import yaml
+from helpers.loopback import QuietServer
 from helpers.own_data import coco, lay
 from helpers.workflow import snakemake
 
@@ -52,6 +57,30 @@ def test_a_missing_image_stops_unless_the_subset_says_what_follows(tmp_path: Pat
     assert len(rows(tmp_path / "b/results/leaves/images.tsv")) == 5
     lost = [(row["kind"], row["reason"]) for row in rows(tmp_path / "b/results/leaves/quarantine.tsv")]
     assert sorted(lost) == [("annotation", "image-missing"), ("image", "image-missing")]
+
+
+@pytest.fixture
+def origin(six: Path) -> Iterator[str]:
+    """The URL of a server on loopback that holds the six, of which the fourth is not there."""
+    handler = functools.partial(SimpleHTTPRequestHandler, directory=str(six))
+    server = QuietServer(("127.0.0.1", 0), handler)
+    threading.Thread(target=server.serve_forever, args=(0.02,), daemon=True).start()
+    yield f"http://127.0.0.1:{server.server_address[1]}/"
+    server.shutdown()
+    server.server_close()
+
+
+def test_the_same_holds_of_an_origin_behind_http(tmp_path: Path, origin: str) -> None:
+    config = {"stores": {"own": {"origins": [origin]}}, "sources": {"own": {"splits": ["train"]}}}
+    stopped = build(tmp_path / "a", {**config, "subsets": {"leaves": {}}})
+    assert stopped.returncode != 0
+    assert "train/4.jpg" in stopped.stderr
+    done = build(tmp_path / "b", {**config, "subsets": {"leaves": {"policy": {"image-missing": "quarantine"}}}})
+    assert done.returncode == 0, done.stderr
+    assert len(rows(tmp_path / "b/results/leaves/images.tsv")) == 5
+    done = build(tmp_path / "c", {**config, "subsets": {"leaves": {"max_images": 4, "refill": True, "spares": 2}}})
+    assert done.returncode == 0, done.stderr
+    assert len(rows(tmp_path / "c/results/leaves/images.tsv")) == 4
 
 
 def test_a_spare_takes_the_place_of_a_missing_image(tmp_path: Path, six: Path) -> None:
