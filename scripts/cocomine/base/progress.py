@@ -6,7 +6,7 @@ import time
 from types import TracebackType
 from typing import Any, Self
 
-from cocomine.base.words import counted, plural
+from cocomine.base.words import plural
 
 log = logging.getLogger("cocomine")
 
@@ -14,7 +14,7 @@ SECONDS_BETWEEN_LINES = 10.0
 
 
 class Progress:
-    """Progress through a known or unknown number of items.
+    """Progress through a known or unknown number of items, whose noun `unit` is given in the singular.
 
     Used as a context manager; `advance` counts items done and `count` counts them under a name ("kept", "skipped:
     unreadable"). On a clean exit one line says how many went in and out under each name and how long it took.
@@ -24,6 +24,8 @@ class Progress:
         self.description = description
         self.total = total
         self.unit = unit
+        # Bytes are an abbreviation, which takes no plural.
+        self._units = unit if scale else plural(unit)
         self.done = 0
         self.counts: dict[str, int] = {}
         self._started = time.monotonic()
@@ -66,7 +68,7 @@ class Progress:
         rate = self.done / seconds if seconds else 0.0
         of_total = f" of {self.total}" if self.total is not None else ""
         left = f", {(self.total - self.done) / rate:.0f} s left" if self.total is not None and rate else ""
-        done = f"{self.done}{of_total} {plural(self.unit)}"
+        done = f"{self.done}{of_total} {self._units}"
         return f"{done}, {rate:.1f}/s{left}{f', {note}' if note else ''}"
 
     def __exit__(
@@ -77,4 +79,5 @@ class Progress:
         seconds = time.monotonic() - self._started
         outcome = "stopped after" if kind is not None else "in"
         named = "".join(f", {name} {number}" for name, number in self.counts.items())
-        log.info("%s: %s %s %.1f s%s", self.description, counted(self.done, self.unit), outcome, seconds, named)
+        units = self.unit if self.done == 1 else self._units
+        log.info("%s: %d %s %s %.1f s%s", self.description, self.done, units, outcome, seconds, named)

@@ -329,7 +329,7 @@ class _Run:
         last_save = time.monotonic()
         with (
             contextlib.closing(writer) if writer is not None else contextlib.nullcontext(),
-            Progress(f"train {self.job.settings.run}", settings.iterations, "iterations") as progress,
+            Progress(f"train {self.job.settings.run}", settings.iterations, "iteration") as progress,
             self._heeding(),
         ):
             progress.advance(state.step)
