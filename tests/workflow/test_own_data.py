@@ -4,7 +4,6 @@ import csv
 import functools
 import json
 import os
-import threading
 from collections.abc import Iterator
 from http.server import SimpleHTTPRequestHandler
 from pathlib import Path
@@ -12,7 +11,7 @@ from typing import Any
 
 import pytest
 import yaml
-from helpers.loopback import QuietServer
+from helpers.loopback import Loopback, QuietServer
 from helpers.own_data import coco, lay
 from helpers.workflow import snakemake
 
@@ -62,12 +61,10 @@ def test_a_missing_image_stops_unless_the_subset_says_what_follows(tmp_path: Pat
 @pytest.fixture
 def origin(six: Path) -> Iterator[str]:
     """The URL of a server on loopback that holds the six, of which the fourth is not there."""
-    handler = functools.partial(SimpleHTTPRequestHandler, directory=str(six))
-    server = QuietServer(("127.0.0.1", 0), handler)
-    threading.Thread(target=server.serve_forever, args=(0.02,), daemon=True).start()
-    yield f"http://127.0.0.1:{server.server_address[1]}/"
-    server.shutdown()
-    server.server_close()
+    served = Loopback()
+    served.httpd = QuietServer(("127.0.0.1", 0), functools.partial(SimpleHTTPRequestHandler, directory=str(six)))
+    with served:
+        yield f"http://127.0.0.1:{served.httpd.server_address[1]}/"
 
 
 def test_the_same_holds_of_an_origin_behind_http(tmp_path: Path, origin: str) -> None:
