@@ -22,6 +22,9 @@ MOST_IN_A_MATRIX = 20
 SIZE_NAMES = ("small", "medium", "large")
 """COCO's size classes, as masks.json names them."""
 
+SHARED_KINDS = ("image", "category")
+"""Kinds of record that the files of several tasks share."""
+
 Facts = dict[str, Any]
 
 
@@ -151,17 +154,35 @@ def _most_touched(by_class: Mapping[str, Mapping[str, int]], most: int = 6) -> l
 def reason_rows(rows: Iterable[Mapping[str, str]]) -> list[Facts]:
     """Rows of quarantine.tsv or repairs.tsv, counted by kind and reason, the most frequent first.
 
-    A repair for several reasons (their codes joined by commas) counts for each.
+    A repair for several reasons (their codes joined by commas) counts for each. An image and a category count once,
+    though every task's file of their split has a row of them.
     """
-    counts = Counter((row["kind"], reason) for row in rows for reason in row["reason"].split(","))
+    counts: Counter[tuple[str, str]] = Counter()
+    seen: set[tuple[str, ...]] = set()
+    for row in rows:
+        for reason in row["reason"].split(","):
+            key = (row["kind"], reason, row["source_split"], row["id"])
+            if row["kind"] in SHARED_KINDS:
+                if key in seen:
+                    continue
+                seen.add(key)
+            counts[row["kind"], reason] += 1
     ordered = sorted(counts.items(), key=lambda item: (-item[1], item[0]))
     return [
-        {"kind": kind, "reason": code, "count": count, "meaning": _meaning(code)} for (kind, code), count in ordered
+        {"kind": kind, "reason": code, "count": count, "meaning": _meaning(kind, code)}
+        for (kind, code), count in ordered
     ]
 
 
-def _meaning(code: str) -> str:
-    return RULES[Reason(code)].meaning if code in set(Reason) else ""
+def _meaning(kind: str, code: str) -> str:
+    """What a reason means for a record of this kind, which may have been left out for another record's sake."""
+    if code not in set(Reason):
+        return ""
+    rule = RULES[Reason(code)]
+    if kind in rule.kinds:
+        return rule.meaning
+    whose = "it holds an annotation that is quarantined" if kind == "image" else "its image is left out"
+    return f"{whose}: {rule.meaning}"
 
 
 def licence_facts(licences: Any, images: Sequence[Mapping[str, str]]) -> list[Facts]:

@@ -227,3 +227,26 @@ def test_a_source_that_labels_all_classes_everywhere_has_no_such_table(made):
     html, facts, _ = made
     assert facts["unlabelled"] == []
     assert "Where background is not known" not in html
+
+
+def row(kind, task, identity, reason, split="train"):
+    return {"kind": kind, "task": task, "source_split": split, "id": identity, "reason": reason}
+
+
+def test_an_image_counts_once_for_a_reason_though_every_task_has_a_row_of_it():
+    rows = [
+        row("image", "instances", "7", "image-truncated"),
+        row("image", "captions", "7", "image-truncated"),
+        row("image", "captions", "7", "image-truncated", "val"),
+        row("annotation", "instances", "1", "image-truncated"),
+        row("annotation", "stuff", "1", "image-truncated"),
+    ]
+    counted = {(one["kind"], one["count"]) for one in facts_module.reason_rows(rows)}
+    assert counted == {("image", 2), ("annotation", 2)}
+
+
+def test_a_record_that_goes_with_another_says_so():
+    rows = [row("image", "instances", "7", "polygon-outside"), row("caption", "captions", "1", "image-truncated")]
+    meanings = {one["kind"]: one["meaning"] for one in facts_module.reason_rows(rows)}
+    assert meanings["image"].startswith("it holds an annotation that is quarantined: ")
+    assert meanings["caption"].startswith("its image is left out: ")
