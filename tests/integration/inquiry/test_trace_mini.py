@@ -10,27 +10,20 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
-from cocomine.annotations.build import build_index
-from cocomine.annotations.layout import TASKS
 from cocomine.base.files import read_json, read_table
 from cocomine.inquiry.trace import Trace
 from cocomine.mining import interference
 from cocomine.mining.assemble import assemble
 from cocomine.mining.mine import mine
 from cocomine.mining.settings import SubsetSettings
+from helpers.index_of_coco_mini import index_coco_mini
 from helpers.shared import ROOT, coco_mini
 from helpers.verdicts import assert_agreement, assert_task_agreement
 
 
 @pytest.fixture(scope="module")
 def index_dir(tmp_path_factory):
-    folder = tmp_path_factory.mktemp("index")
-    annotations = coco_mini() / "annotations"
-    for task in TASKS:
-        for file in sorted(annotations.glob(f"{task}_*.json")):
-            split = file.stem.removeprefix(f"{task}_")
-            build_index(file, task, split, folder / f"{task}_{split}")
-    return folder
+    return index_coco_mini(tmp_path_factory.mktemp("index"))
 
 
 def traced(index_dir, out, query, measures=None):

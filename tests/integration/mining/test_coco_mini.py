@@ -11,8 +11,6 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
-from cocomine.annotations.build import build_index
-from cocomine.annotations.layout import TASKS
 from cocomine.base.errors import CocomineError
 from cocomine.base.files import read_table
 from cocomine.inquiry.count import count_expression
@@ -22,6 +20,7 @@ from cocomine.mining.index import read_source
 from cocomine.mining.mine import mine
 from cocomine.mining.select import select
 from cocomine.mining.settings import SubsetSettings
+from helpers.index_of_coco_mini import index_coco_mini
 from helpers.shared import coco_mini
 from pycocotools.coco import COCO
 
@@ -40,13 +39,7 @@ def coco(path: Path) -> COCO:
 
 @pytest.fixture(scope="module")
 def index_dir(tmp_path_factory):
-    folder = tmp_path_factory.mktemp("index")
-    annotations = coco_mini() / "annotations"
-    for task in TASKS:
-        for file in sorted(annotations.glob(f"{task}_*.json")):
-            split = file.stem.removeprefix(f"{task}_")
-            build_index(file, task, split, folder / f"{task}_{split}")
-    return folder
+    return index_coco_mini(tmp_path_factory.mktemp("index"))
 
 
 def build(index_dir, out, measures=None, splits=("train2017", "val2017"), threads=1, **query):

@@ -4,10 +4,7 @@ The fault proxy stands between the command and a real server: our GCS server, mo
 Moments that are drawn at random, and deaths, are in test_killed.py; two syncs at once in test_two_at_once.py.
 """
 
-import logging
 import os
-from collections.abc import Iterator
-from pathlib import Path
 
 import pytest
 from helpers.fault_proxy import Fault
@@ -19,26 +16,6 @@ MIDDLE = 600_000  # a byte of the victim's body
 LATE = 1_200_000  # one behind the first MiB, from which on a broken body is continued
 FETCHED = tuple(kind for kind in KINDS if kind != "publish")
 ONE_BY_ONE = tuple(kind for kind in FETCHED if kind not in ("zip", "whole"))
-
-
-@pytest.fixture(scope="module")
-def s3() -> Iterator[str]:
-    """moto's S3."""
-    from moto.server import ThreadedMotoServer
-
-    logging.getLogger("werkzeug").setLevel(logging.ERROR)
-    server = ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)
-    server.start()
-    host, port = server.get_host_and_port()
-    yield f"http://{host}:{port}"
-    server.stop()
-
-
-@pytest.fixture
-def bench(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[SyncBench]:
-    kind: str = request.param
-    with SyncBench(kind, tmp_path, request.getfixturevalue("s3") if kind == "s3" else "") as made:
-        yield made
 
 
 # What asking again repairs, as (faults, times of each, whose requests): `any` file's bytes, or those of the `victim`.

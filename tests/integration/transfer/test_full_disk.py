@@ -2,8 +2,6 @@
 
 import subprocess
 import sys
-from collections.abc import Iterator
-from pathlib import Path
 
 import pytest
 from helpers.fault_proxy import Fault
@@ -12,25 +10,6 @@ from helpers.small_disk import fill, small_disk
 from helpers.sync_bench import SyncBench, clean_environment
 
 KINDS = ("mirror", "list", "https", "zip", "whole", "s3")
-
-
-@pytest.fixture(scope="module")
-def s3() -> Iterator[str]:
-    """moto's S3."""
-    from moto.server import ThreadedMotoServer
-
-    server = ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)
-    server.start()
-    host, port = server.get_host_and_port()
-    yield f"http://{host}:{port}"
-    server.stop()
-
-
-@pytest.fixture
-def bench(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[SyncBench]:
-    kind: str = request.param
-    with SyncBench(kind, tmp_path, request.getfixturevalue("s3") if kind == "s3" else "") as made:
-        yield made
 
 
 @pytest.mark.parametrize("bench", KINDS, indirect=True)
