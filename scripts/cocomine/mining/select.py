@@ -480,7 +480,10 @@ class _Run:
         rows = np.flatnonzero(negatives_from)
         order = clauses.order_by_hash(rows, self.source.image_ids[rows], query.seed)
         if len(order) < query.negatives:
-            self.note(f"negatives: {query.negatives} were asked for, but only {len(order)} have no wanted object")
+            found = counted(len(order), "image")
+            self.note(
+                f"negatives: {query.negatives} were asked for, but only {found} without a wanted object could be found"
+            )
         taken = order[: query.negatives]
         words = f"{len(taken)} images without a wanted object added, drawn by hash"
         self.apply("negatives", words, add=clauses.marked(taken, self.size))

@@ -277,7 +277,7 @@ def test_negatives_hold_neither_a_wanted_object_nor_a_forbidden_one(source):
     selection = select(source, query)
     roles = zip(source.images["id"][selection.chosen.rows].tolist(), selection.chosen.roles, strict=True)
     assert [identity for identity, role in roles if role == "negative"] == [3, 6]
-    assert selection.notes == ["negatives: 5 were asked for, but only 2 images have no wanted object"]
+    assert selection.notes == ["negatives: 5 were asked for, but only 2 images without a wanted object could be found"]
 
 
 def test_images_from_takes_no_image_whose_id_its_file_gives_to_another_too(tmp_path):
