@@ -128,7 +128,7 @@ POOL = """
 import os, sys, time
 from cocomine.base.pool import in_order
 def work(number):
-    print(os.getpid(), flush=True)
+    os.write(1, b"%d\\n" % os.getpid())
     time.sleep(60)
 list(in_order(work, range(2), 2))
 """
