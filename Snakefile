@@ -49,6 +49,7 @@ wildcard_constraints:
     subset=plan.pattern(plan.subsets),
     run=plan.pattern(plan.runs),
     comparison=plan.pattern(plan.comparisons),
+    prediction=plan.pattern(plan.predictions),
 
 
 report: "workflow/report/workflow.rst"
@@ -75,6 +76,11 @@ include: "workflow/rules/formats.smk"
 if plan.runs:
 
     include: "workflow/rules/learning.smk"
+
+
+if plan.predictions:
+
+    include: "workflow/rules/evaluation.smk"
 
 
 include: "workflow/rules/reporting.smk"

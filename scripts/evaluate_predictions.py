@@ -1,113 +1,102 @@
-r"""Score your own model's predictions on a subset's validation images, so that it is judged on the same split.
+r"""Score predictions of any program on a subset's split, or on an annotation file as it is.
 
-Give --masks, a folder of 8-bit PNGs, one for each image whose split is val in the subset's split.tsv, named as it
-(000000000044.png for 000000000044.jpg), of its size, with a label for each pixel; or --results, a COCO results file of
-boxes, masks or keypoints, which pycocotools scores; or --panoptic, a panoptic JSON, with its PNGs in --pngs, for PQ, SQ
-and RQ. Writes metrics.json (with slices) into --out-dir; for masks it has boundary IoU and the trivial baselines, and
-per_image.tsv and pictures/ of the worst and the best images are written too.
+--task says what they are: boxes, masks or keypoints (--file, a COCO results file); panoptic (--file, a panoptic JSON,
+and --folder, its PNGs); semantic (--folder, an 8-bit PNG of labels for each image, named as it: 000000000044.png for
+000000000044.jpg). --settings says which split is judged, and what image and category ids are. Writes metrics.json with
+intervals and slices, and draws.tsv (the figures of each bootstrap draw), into --out-dir; for results left_out.tsv too,
+for semantic masks per_image.tsv and pictures/ of the worst and the best.
 
 Examples:
-  python scripts/evaluate_predictions.py --masks my_masks --subset-dir results/animals --out-dir results/mine
-  python scripts/evaluate_predictions.py --results yolo.json --task bbox --subset-dir results/animals --out-dir yolo
-  python scripts/evaluate_predictions.py --panoptic p.json --pngs p --subset-dir results/animals --out-dir panoptic
+  python scripts/evaluate_predictions.py --task boxes --file yolo.json --subset-dir results/animals --out-dir yolo
+  python scripts/evaluate_predictions.py --task masks --file m.json --annotations instances_val2017.json --out-dir m
+  python scripts/evaluate_predictions.py --task semantic --folder my_masks --subset-dir results/animals --out-dir mine \
+      --settings '{split: train, category_ids: source}'
 """
 
 import argparse
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 from cocomine.base import command
 from cocomine.base.errors import CocomineError
-from cocomine.learning.settings import EvaluationSettings
+from cocomine.evaluation.settings import JudgingSettings, Task
 
 
 def build_parser() -> argparse.ArgumentParser:
     """Return the command line."""
-    parser = command.parser(__doc__, settings=EvaluationSettings)
-    kind = parser.add_mutually_exclusive_group(required=True)
-    kind.add_argument("--masks", type=Path, metavar="DIR", help="folder of predicted masks, {stem}.png")
-    kind.add_argument("--results", type=Path, metavar="FILE", help="COCO results file (a JSON list)")
-    kind.add_argument("--panoptic", type=Path, metavar="FILE", help="panoptic JSON of the predictions")
-    parser.add_argument("--pngs", type=Path, metavar="DIR", help="folder of the PNGs of --panoptic")
+    parser = command.parser(__doc__, settings=JudgingSettings)
+    parser.add_argument("--task", choices=get_args(Task), required=True, help="what is predicted")
+    parser.add_argument("--file", type=Path, metavar="FILE", help="COCO results file, or panoptic JSON")
+    parser.add_argument("--folder", type=Path, metavar="DIR", help="folder of panoptic PNGs or semantic masks")
+    ground = parser.add_mutually_exclusive_group(required=True)
+    ground.add_argument("--subset-dir", type=Path, metavar="DIR", help="folder of the subset")
+    ground.add_argument("--annotations", type=Path, metavar="FILE", help="annotation file that is judged on as it is")
     parser.add_argument(
-        "--values",
-        choices=("labels", "categories"),
-        default="labels",
-        help="what the masks' pixels are: labels of labels.json (default) or COCO category ids",
-    )
-    parser.add_argument(
-        "--task", choices=("bbox", "segm", "keypoints"), default="bbox", help="what --results holds (default: bbox)"
-    )
-    parser.add_argument("--subset-dir", type=Path, required=True, metavar="DIR", help="folder of the subset")
-    parser.add_argument(
-        "--annotations",
-        type=Path,
-        metavar="FILE",
-        help="COCO file of the split (default: the one in --subset-dir)",
-    )
-    parser.add_argument(
-        "--annotation-pngs", type=Path, metavar="DIR", help="PNGs of a panoptic --annotations (default: masks/panoptic)"
+        "--annotation-pngs", type=Path, metavar="DIR", help="folder of the PNGs of a panoptic --annotations"
     )
     parser.add_argument("--store-dir", type=Path, metavar="DIR", help="image store, for the images in pictures/")
     parser.add_argument("--out-dir", type=Path, required=True, metavar="DIR", help="where metrics.json goes")
     return parser
 
 
-def _score_panoptic(options: argparse.Namespace, images: Sequence[int]) -> dict[str, Any]:
-    from cocomine.evaluation import panoptic
-
-    masks = options.subset_dir / "masks"
-    if options.pngs is None:
-        raise CocomineError("--panoptic without --pngs", "name the folder of its PNGs with --pngs")
-    truth = panoptic.read_panoptic(
-        options.annotations or masks / "panoptic.json", options.annotation_pngs or masks / "panoptic"
-    )
-    predicted = panoptic.read_panoptic(options.panoptic, options.pngs)
-    return panoptic.score_panoptic(truth, predicted, images, options.out_dir)
-
-
 def main(options: argparse.Namespace) -> int:
-    """Score and print the main figure."""
-    from cocomine.evaluation import detections, mask_predictions, predictions, verdict
-    from cocomine.learning import data
+    """Score and print the main figures."""
+    from cocomine.evaluation import verdict
 
-    settings = options.settings
-    split = predictions.read_split(options.subset_dir, settings.split)
-    if options.masks is not None:
-        labels = data.read_trained_labels(options.subset_dir / "labels.json")
-        predicted = mask_predictions.MaskPredictions(
-            options.masks,
-            options.values,
-            split,
-            labels,
-            options.subset_dir,
-            options.subset_dir / "masks",
-            options.store_dir,
-        )
-        result = mask_predictions.score_masks(predicted, settings, options.out_dir)
-        figure = result["full_resolution"]["iou"]["mean_foreground"]
-        shown = figure if figure is None else round(figure, 4)
-        beside = verdict.beside_baseline(figure, mask_predictions.better_baseline(result), result["baselines"]["ratio"])
-        print(f"mean foreground IoU {shown} over {verdict.counted(result['images'])}; {beside}")
+    lacking = [
+        name
+        for name, needed in (("file", options.task != "semantic"), ("folder", options.task in ("panoptic", "semantic")))
+        if needed and getattr(options, name) is None
+    ]
+    if lacking:
+        raise CocomineError(f"--task {options.task} without --{lacking[0]}", "say where the predictions lie")
+    result = _score(options)
+    images = result["judged_on"]["images"]
+    print(f"{_figures(result)} over {verdict.counted(images)}")
+    if "finding" in result["slices"]:
         print(result["slices"]["finding"])
-    elif options.panoptic is not None:
-        result = _score_panoptic(options, split.image_ids)
-        shown = {key: value if value is None else round(value, 4) for key, value in result["all"].items()}
-        print(f"PQ {shown['pq']}, SQ {shown['sq']}, RQ {shown['rq']} over {verdict.counted(result['images'])}")
-    else:
-        annotations = options.annotations or predictions.annotation_file(
-            options.subset_dir, settings.split, options.task
-        )
-        result = detections.score_results(
-            options.results, options.task, annotations, split, options.subset_dir, settings, options.out_dir
-        )
-        figure = result["all"]["AP"]
-        print(f"AP {figure if figure is None else round(figure, 4)} over {verdict.counted(result['images'])}")
-    if verdict.too_few(result["images"]):
-        print(verdict.of_few(result["images"]))
+    print(f"leaderboard: {result['leaderboard']['because']}")
+    if verdict.too_few(images):
+        print(verdict.of_few(images))
     return 0
+
+
+def _score(options: argparse.Namespace) -> dict[str, Any]:
+    from cocomine.evaluation import detections, ground, mask_predictions, panoptic
+    from cocomine.learning.data import read_trained_labels
+
+    settings, task = options.settings, options.task
+    if options.subset_dir is None:
+        judged_on = ground.ground_of_file(options.annotations, options.annotation_pngs, task)
+    else:
+        judged_on = ground.ground_of_subset(options.subset_dir, settings, task)
+    if task == "semantic":
+        labels = read_trained_labels(options.subset_dir / "labels.json")
+        values = settings.categories_of(task)
+        masks = mask_predictions.MaskPredictions(options.folder, values, judged_on, labels, options.store_dir)
+        return mask_predictions.score_masks(masks, settings, options.out_dir)
+    if task == "panoptic":
+        truth = panoptic.read_panoptic(judged_on.annotations, judged_on.pngs or Path())
+        predicted = panoptic.read_panoptic(options.file, options.folder)
+        return panoptic.score_panoptic(truth, predicted, judged_on, settings, options.out_dir)
+    return detections.score_results(options.file, judged_on, settings, options.out_dir)
+
+
+def _figures(result: Mapping[str, Any]) -> str:
+    from cocomine.evaluation import mask_predictions, verdict
+
+    if result["kind"] == "semantic":
+        figure = result["full_resolution"]["iou"]["mean_foreground"]
+        beside = verdict.beside_baseline(figure, mask_predictions.better_baseline(result), result["baselines"]["ratio"])
+        return f"mean foreground IoU {_shown(figure)} ({beside})"
+    names = ("pq", "sq", "rq") if result["kind"] == "panoptic" else ("AP", "AP50", "AP75")
+    return ", ".join(f"{name.upper()} {_shown(result['all'][name])}" for name in names)
+
+
+def _shown(value: float | None) -> str:
+    return "undefined" if value is None else f"{value:.4f}"
 
 
 if __name__ == "__main__":

@@ -19,7 +19,7 @@ from cocomine.sources.images import image_folder
 from cocomine.sources.presets import preset
 from cocomine.transfer.places import public_label
 
-SECTIONS: Final = ("stores", "sources", "subsets", "experiments", "comparisons")
+SECTIONS: Final = ("stores", "sources", "subsets", "experiments", "comparisons", "predictions")
 MOST_MISTAKES: Final = 50
 
 _ENTRY = re.compile(rf"({'|'.join(SECTIONS)})\.([A-Za-z0-9_-]+)")

@@ -6,6 +6,7 @@ from msgspec import Meta
 
 from cocomine.annotations.settings import ComparisonSettings
 from cocomine.base.settings import FolderName, Natural, Section, says
+from cocomine.evaluation.settings import PredictionSettings
 from cocomine.formats.settings import DEFAULT, ExportImages, Exports
 from cocomine.images.settings import ImageSettings
 from cocomine.learning.settings import ExperimentSettings
@@ -23,7 +24,7 @@ def _folder_but(*taken: str) -> Any:
     return Meta(pattern=pattern, description=f"names become folders: {letters}; taken: {', '.join(taken)}")
 
 
-SubsetName = Annotated[str, _folder_but("experiments", "comparisons")]
+SubsetName = Annotated[str, _folder_but("experiments", "comparisons", "predictions")]
 ExperimentName = Annotated[str, _folder_but("comparison")]
 
 
@@ -95,4 +96,8 @@ class Config(Section, frozen=True, kw_only=True):
     experiments: Annotated[
         dict[ExperimentName, ExperimentSettings],
         says("What to train and evaluate, by name. Without any, cocomine stops after the dataset and its report."),
+    ] = {}  # noqa: RUF012
+    predictions: Annotated[
+        dict[FolderName, PredictionSettings],
+        says("Predictions of programs of your own, by name, each judged on a subset or on a source's annotation file."),
     ] = {}  # noqa: RUF012

@@ -32,6 +32,15 @@ def mistakes_on_disk(plan: Plan) -> list[Mistake]:
             for path in (*subset.lists, *subset.split_lists)
             if not Path(path).is_file()
         ]
+    for one in plan.predictions.values():
+        result += [
+            Mistake(
+                f"predictions.{one.name}: {path} is not there",
+                "give its path from the working directory; leave it out until there is something to predict on",
+            )
+            for path in one.given
+            if not Path(path).exists()
+        ]
     return list(dict.fromkeys(result))
 
 

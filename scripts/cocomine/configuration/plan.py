@@ -17,6 +17,7 @@ from cocomine.base.files import canonical_json
 from cocomine.base.settings import merged, shaped, twice, without_places
 from cocomine.coco.tasks import TASK_OF, TASKS
 from cocomine.configuration.config import Config
+from cocomine.configuration.judged import Prediction, planned_predictions
 from cocomine.configuration.settings_files import SettingsFile
 from cocomine.formats.registry import FORMATS
 from cocomine.formats.settings import DEFAULT
@@ -291,6 +292,7 @@ class Plan:
     subsets: Mapping[str, Subset]
     runs: Mapping[str, PlannedRun]
     comparisons: Mapping[str, Comparison]
+    predictions: Mapping[str, Prediction]
 
     @staticmethod
     def pattern(names: Iterable[str]) -> str:
@@ -312,6 +314,7 @@ class Plan:
         """The sources that a subset or a comparison uses."""
         names = {subset.source.name for subset in self.subsets.values()}
         names |= {side.name for one in self.comparisons.values() for side in (one.first, one.second)}
+        names |= {one.settings.source for one in self.predictions.values() if one.settings.source is not None}
         return [source for name, source in self.sources.items() if name in names]
 
     @property
@@ -329,6 +332,10 @@ class Plan:
         """The folders of the evaluations on a subset, of whatever run."""
         on = [run for run in self.runs.values() if subset in {evaluated.name for evaluated in run.evaluated_on}]
         return [run.evaluation(subset) for run in on]
+
+    def predictions_on(self, subset: str) -> list[str]:
+        """The folders of the figures of predictions that are judged on a subset."""
+        return [one.folder for one in self.predictions.values() if one.settings.subset == subset]
 
     @property
     def locked_inputs(self) -> list[str]:
@@ -355,6 +362,7 @@ class Plan:
             *(SettingsFile("tensors", subset.name, subset.tensors.as_mapping()) for subset in subsets),
             *(SettingsFile("training", run.name, run.run.training) for run in runs),
             *(SettingsFile("run", run.name, run.run.settings.as_mapping()) for run in runs),
+            *(SettingsFile("predictions", one.name, one.judging) for one in self.predictions.values()),
             SettingsFile("build", "all", self.config),
         ]
         return {(file.section, file.name): file for file in files}
@@ -376,9 +384,11 @@ def make_plan(config: Mapping[str, Any]) -> Plan:
         name: _comparison(f"comparisons.{name}", name, ComparisonSettings.from_mapping(given), sources)
         for name, given in config.get("comparisons", {}).items()
     }
+    judged = planned_predictions(config.get("predictions", {}), subsets, sources)
     stores = {source.store.name: source.store for source in sources.values()}
     stores = {**_stores(config), **stores}
-    return Plan(_resolved(_stores(config), sources, subsets, runs, compared), stores, sources, subsets, runs, compared)
+    resolved = _resolved(_stores(config), sources, subsets, runs, compared, judged)
+    return Plan(resolved, stores, sources, subsets, runs, compared, judged)
 
 
 def _resolved(
@@ -387,6 +397,7 @@ def _resolved(
     subsets: Mapping[str, Subset],
     runs: Mapping[str, PlannedRun],
     comparisons: Mapping[str, Comparison],
+    predictions: Mapping[str, Prediction],
 ) -> dict[str, Any]:
     """Return the config as the lock holds it: every default filled in, and no place where something lies."""
     stages = ("images", "masks", "split", "tensors")
@@ -417,6 +428,8 @@ def _resolved(
             name: {"first": one.first.name, "second": one.second.name, "splits": list(one.splits), "task": one.task}
             for name, one in comparisons.items()
         }
+    if predictions:
+        result["predictions"] = {name: without_places(one.settings) for name, one in predictions.items()}
     return result
 
 

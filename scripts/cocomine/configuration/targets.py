@@ -12,7 +12,12 @@ from cocomine.configuration.plan import Plan
 
 Names = dict[str, str]
 
-MARKS = ("results/*/selection.tsv", "results/experiments/*/training.json", "results/comparisons/*/comparison.json")
+MARKS = (
+    "results/*/selection.tsv",
+    "results/experiments/*/training.json",
+    "results/comparisons/*/comparison.json",
+    "results/predictions/*/metrics.json",
+)
 """Files by which a folder is known as one that was made here, and not the user's own."""
 
 WILDCARD = re.compile(r"{(\w+)}")
@@ -44,6 +49,7 @@ def instances(plan: Plan, wildcards: frozenset[str]) -> list[Names]:
             {"run": run.name, "subset": subset.name} for run in runs for subset in run.evaluated_on
         ],
         frozenset({"comparison"}): [{"comparison": name} for name in plan.comparisons],
+        frozenset({"prediction"}): [{"prediction": name} for name in plan.predictions],
     }
     return known[wildcards]
 

@@ -11,6 +11,14 @@ from cocomine.coco.sizes import LARGE, SMALL
 from cocomine.evaluation.slices import Attribute, by_ranges, by_thirds, by_value
 
 
+def attributes_of_file(annotations: Path, image_ids: list[int]) -> list[Attribute]:
+    """Return object size, crowd, objects, classes and licence of the images, from an annotation file alone."""
+    licences = {image.id: image.license for image in RecordsByImage(annotations).images()}
+    values = [licences.get(image) for image in image_ids]
+    licence = by_value("licence", [None if value is None else str(value) for value in values])
+    return [*_of_objects(annotations, image_ids), licence]
+
+
 def read_attributes(subset_dir: Path, image_ids: list[int]) -> list[Attribute]:
     """Return object size, crowd, objects, classes, licence, brightness, contrast, blur and source split of the images.
 

@@ -21,11 +21,13 @@ from cocomine.evaluation import baselines, pictures, slices
 from cocomine.evaluation.attributes import read_attributes
 from cocomine.evaluation.boundary import SHARE, boundary_counts
 from cocomine.evaluation.evaluation import full_mask
+from cocomine.evaluation.ground import Ground
 from cocomine.evaluation.predictions import Split
+from cocomine.evaluation.resampling import write_draws
+from cocomine.evaluation.settings import JudgingSettings
 from cocomine.images.opening import FORMATS
 from cocomine.learning import metrics
 from cocomine.learning.data import Bytes
-from cocomine.learning.settings import EvaluationSettings
 
 MISSING_NAMED = 5
 PLACES = 128  # the grid's side on which the usual places of classes are counted
@@ -36,21 +38,31 @@ GREY = 200  # stands for an image that is not at hand
 class MaskPredictions:
     """A folder of predictions and what it is judged on.
 
-    `values` says what the PNGs' pixels are: "labels" of labels.json, or COCO "categories" (any id that is not one of
-    the subset's is background). `store_dir` holds the images for the pictures; without it they are grey.
+    `values` says what the PNGs' pixels are: "labels" of labels.json, or category ids of the "source" (any that is not
+    one of the subset's is background). `store_dir` holds the images for the pictures; without it they are grey.
     """
 
     folder: Path
     values: str
-    split: Split
+    ground: Ground
     labels: Labels
-    subset_dir: Path
-    masks_dir: Path
     store_dir: Path | None = None
+
+    @property
+    def split(self) -> Split:
+        """The images that are judged."""
+        return self.ground.split
+
+    @property
+    def subset_dir(self) -> Path:
+        """The folder of the subset. Raises CocomineError where there is none."""
+        if self.ground.subset_dir is None:
+            raise CocomineError("semantic masks are judged on a subset", "give --subset-dir")
+        return self.ground.subset_dir
 
     def truth(self, file_name: str) -> Bytes:
         """Return an image's own mask at full size."""
-        return full_mask(self.masks_dir, file_name, len(self.labels))
+        return full_mask(self.subset_dir / "masks", file_name, len(self.labels))
 
     def table(self) -> Bytes:
         """Return the label of each pixel value."""
@@ -72,7 +84,7 @@ class _Counts:
     trivial: dict[str, list[metrics.Sums]] = field(default_factory=dict)
 
 
-def score_masks(predicted: MaskPredictions, settings: EvaluationSettings, out_dir: Path) -> dict[str, Any]:
+def score_masks(predicted: MaskPredictions, settings: JudgingSettings, out_dir: Path) -> dict[str, Any]:
     """Score `folder/{stem}.png` against the subset's full-size masks; write and return metrics.json.
 
     The trivial baselines stand beside, and the worst and the best images are drawn. Raises CocomineError for a missing
@@ -86,9 +98,8 @@ def score_masks(predicted: MaskPredictions, settings: EvaluationSettings, out_di
     attributes = read_attributes(predicted.subset_dir, list(split.image_ids))
     draws, confidence = settings.bootstrap, settings.confidence
     result: dict[str, Any] = {
-        "kind": "masks",
-        "subset": predicted.subset_dir.name,
-        "images": len(split.image_ids),
+        "kind": "semantic",
+        **predicted.ground.facts(),
         "labels": labels.rows(),
         "full_resolution": metrics.summary(sums, labels.names)
         | {
@@ -102,6 +113,8 @@ def score_masks(predicted: MaskPredictions, settings: EvaluationSettings, out_di
         "slices": slices.analyse(attributes, sums, errors, settings.slice_images, draws, confidence, 0),
     }
     result["baselines"]["ratio"] = _ratio_to_baseline(result)
+    drawn = metrics.draws_of(sums, draws, 0)
+    write_draws(out_dir / "draws.tsv", {name: values for name, values in drawn.items() if values.ndim == 1})
     write_json(out_dir / "metrics.json", result)
     _write_images(out_dir / "per_image.tsv", split, labels, sums, errors)
     _draw_extremes(predicted, sums, errors, settings.pictures, out_dir / "pictures")
@@ -133,7 +146,7 @@ def _count(predicted: MaskPredictions) -> _Counts:
                 raise CocomineError(
                     f"{folder / mask_name(name)} holds the value {int(found.max())}, "
                     f"and there are {len(labels)} labels",
-                    "pixels are the labels of labels.json; give --values categories if they are COCO category ids",
+                    "pixels are the labels of labels.json; say category_ids: source if they are COCO category ids",
                 )
             counts.own.append(metrics.measure_labels(found, truth, len(labels)))
             counts.boundary.append(np.stack(boundary_counts(found, truth, len(labels))))
@@ -142,7 +155,7 @@ def _count(predicted: MaskPredictions) -> _Counts:
                 counts.trivial[kind].append(metrics.measure_labels(large, truth, len(labels)))
             progress.advance()
             progress.count("scored")
-    if predicted.values == "categories":
+    if predicted.values == "source":
         _check_categories(folder, np.flatnonzero(seen).tolist(), labels)
     return counts
 
@@ -209,7 +222,7 @@ def _trivial(predicted: MaskPredictions) -> dict[str, Bytes]:
 def _check_folder(folder: Path, split: Split) -> None:
     """Raise CocomineError when the folder is not there or lacks the mask of an image of the split."""
     if not folder.is_dir():
-        raise CocomineError(f"{folder}: no such folder", "give the folder of the predicted masks with --masks")
+        raise CocomineError(f"{folder}: no such folder", "give the folder of the predicted masks with --folder")
     missing = [name for name in map(mask_name, split.file_names) if not (folder / name).exists()]
     if missing:
         more = ", …" if len(missing) > MISSING_NAMED else ""
@@ -228,7 +241,7 @@ def _check_categories(folder: Path, values: Sequence[int], labels: Labels) -> No
         raise CocomineError(
             f"{folder}: none of the pixel values ({', '.join(map(str, others[:8]))}{', …' * (len(others) > 8)}) is a "
             "category id of the subset",
-            f"its ids are {', '.join(map(str, sorted(known)))}; leave --values out if pixels are labels of labels.json",
+            f"its ids are {', '.join(map(str, sorted(known)))}; leave category_ids out if pixels are labels",
         )
 
 

@@ -6,8 +6,8 @@ and a prediction that lies by more than half in void or in a crowd of its catego
 """
 
 import json
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +18,10 @@ from PIL import Image
 from cocomine.base.errors import CocomineError
 from cocomine.base.files import write_json
 from cocomine.base.progress import Progress
+from cocomine.evaluation.ground import Ground, check_categories
+from cocomine.evaluation.resampling import image_draws, intervals, joined, write_draws
+from cocomine.evaluation.settings import JudgingSettings
+from cocomine.learning.metrics import Floats, mean_of_known, ratio
 
 OFFSET = 256**3
 VOID_ID = 0
@@ -35,6 +39,13 @@ class Tally:
     true: int = 0
     false: int = 0
     missed: int = 0
+
+    def add(self, other: "Tally") -> None:
+        """Add what was counted elsewhere."""
+        self.iou += other.iou
+        self.true += other.true
+        self.false += other.false
+        self.missed += other.missed
 
     def figures(self) -> dict[str, float | int | None]:
         """Return PQ, SQ, RQ (None where the category occurs on neither side) and the counts."""
@@ -76,7 +87,7 @@ def read_panoptic(path: Path, folder: Path) -> Panoptic:
     try:
         document = json.loads(path.read_bytes())
         found = {
-            int(a["image_id"]): (str(a["file_name"]), {int(s["id"]): dict(s) for s in a["segments_info"]})
+            _image_id(a["image_id"]): (str(a["file_name"]), {int(s["id"]): dict(s) for s in a["segments_info"]})
             for a in document["annotations"]
         }
         categories = {int(c["id"]): c for c in document.get("categories", [])}
@@ -93,12 +104,23 @@ def read_panoptic(path: Path, folder: Path) -> Panoptic:
     )
 
 
-def score_panoptic(truth: Panoptic, predicted: Panoptic, images: Sequence[int], out_dir: Path) -> dict[str, Any]:
-    """Score the panoptic predictions of `images`; write and return metrics.json.
+def _image_id(value: Any) -> Any:
+    """Return an image id, which may be a file's stem, as it is. Raises TypeError for anything else."""
+    if not isinstance(value, int | str):
+        raise TypeError(f"image_id is {value!r}")
+    return value
+
+
+def score_panoptic(
+    truth: Panoptic, predicted: Panoptic, ground: Ground, settings: JudgingSettings, out_dir: Path
+) -> dict[str, Any]:
+    """Score the panoptic predictions of the ground's images; write metrics.json and draws.tsv, return the former.
 
     Predictions of other images are counted. Raises CocomineError for images without one, a PNG of another size or with
     a segment that its JSON does not name (or the other way round), and a category that the truth does not have.
     """
+    images = ground.split.image_ids
+    predicted = _in_source_ids(predicted, ground, settings)
     missing = [image for image in images if image not in predicted.segments]
     if missing:
         more = ", …" if len(missing) > MISSING_NAMED else ""
@@ -106,25 +128,66 @@ def score_panoptic(truth: Panoptic, predicted: Panoptic, images: Sequence[int], 
             f"no prediction for {len(missing)} of {len(images)} images: {', '.join(map(str, missing[:5]))}{more}",
             "predict every image of the split; one without segments has an empty segments_info",
         )
+    unlabelled = [image for image in images if image not in truth.segments]
+    if unlabelled:
+        raise CocomineError(
+            f"{ground.annotations} has no segments of {len(unlabelled)} images, such as {unlabelled[0]}",
+            "judge a split whose images are all in it",
+        )
     tallies = {category: Tally() for category in truth.categories}
+    rows = np.zeros((len(images), len(tallies), 4))
     with Progress("score panoptic", len(images), "image") as progress:
-        for image in images:
-            _count(truth, predicted, image, tallies)
+        for number, image in enumerate(images):
+            own = {category: Tally() for category in truth.categories}
+            _count(truth, predicted, image, own)
+            for place, (category, tally) in enumerate(own.items()):
+                tallies[category].add(tally)
+                rows[number, place] = tally.iou, tally.true, tally.false, tally.missed
             progress.advance()
     things = {category for category, row in truth.categories.items() if row.get("isthing", 1)}
+    draws = joined([_drawn(weights, rows) for weights in image_draws(len(images), settings.bootstrap)])
     result = {
         "kind": "panoptic",
-        "images": len(images),
-        "other_images": len(set(predicted.segments) - set(images)),
+        **ground.facts(),
+        "predictions": {"images": len(predicted.segments), "other_images": len(set(predicted.segments) - set(images))},
+        "slices": {},
         "all": _mean(tallies.values()),
+        "intervals": intervals(draws, settings.confidence),
         "things": _mean(tally for category, tally in tallies.items() if category in things),
         "stuff": _mean(tally for category, tally in tallies.items() if category not in things),
         "per_category": {
             str(truth.categories[category]["name"]): tally.figures() for category, tally in tallies.items()
         },
     }
+    write_draws(out_dir / "draws.tsv", draws)
     write_json(out_dir / "metrics.json", result)
     return result
+
+
+def _in_source_ids(predicted: Panoptic, ground: Ground, settings: JudgingSettings) -> Panoptic:
+    """Return the predictions with the source's ids of images and categories."""
+    ids = settings.categories_of("panoptic")
+    found = {segment["category_id"] for segments in predicted.segments.values() for segment in segments.values()}
+    check_categories(found, ground, ids, predicted.folder)
+    categories, images = ground.category_of(ids), ground.image_of(settings.image_ids)
+    segments = {
+        images.get(image, image): {
+            number: {**segment, "category_id": categories.get(segment["category_id"], segment["category_id"])}
+            for number, segment in of_image.items()
+        }
+        for image, of_image in predicted.segments.items()
+    }
+    pngs = {images.get(image, image): png for image, png in predicted.png_of.items()}
+    return replace(predicted, segments=segments, png_of=pngs)
+
+
+def _drawn(weights: Floats, rows: Floats) -> dict[str, Floats]:
+    """Return PQ, SQ and RQ of bootstrap draws (d, i) over the tallies (i, k, 4) of the images."""
+    iou, true, false, missed = np.moveaxis(np.einsum("di,ikc->dkc", weights, rows), -1, 0)
+    whole = true + 0.5 * false + 0.5 * missed
+    found = np.where(true > 0, true, 1)
+    values = {"pq": iou, "sq": np.where(true > 0, iou / found, 0) * whole, "rq": true}
+    return {name: mean_of_known(ratio(value, whole)) for name, value in values.items()}
 
 
 def _mean(tallies: Iterable[Tally]) -> dict[str, float | int | None]:

@@ -19,11 +19,13 @@ def read_split(subset_dir: Path, split: str) -> Split:
     """Read which images belong to `split` ("all" for every one). Raises CocomineError when there are none."""
     path = subset_dir / "split.tsv"
     try:
-        rows = [row for row in read_table(path) if split in ("all", row["split"])]
+        every = list(read_table(path))
     except FileNotFoundError as error:
         raise CocomineError(f"{path}: no such file", _subsets_beside(subset_dir)) from error
+    rows = [row for row in every if split in ("all", row["split"])]
     if not rows:
-        raise CocomineError(f"{path}: no image in split {split!r}", "use train, val or all")
+        there = ", ".join(sorted({row["split"] for row in every}))
+        raise CocomineError(f"{path}: no image in split {split!r}", f"its splits: {there}; all for every image")
     rows.sort(key=lambda row: int(row["image_id"]))
     return Split(tuple(int(row["image_id"]) for row in rows), tuple(row["file_name"] for row in rows))
 
@@ -34,15 +36,3 @@ def _subsets_beside(folder: Path) -> str:
     if not found:
         return "build the subset first, up to its split"
     return f"give the folder of a subset that has been split; beside it there are: {', '.join(found)}"
-
-
-def annotation_file(subset_dir: Path, split: str, task: str) -> Path:
-    """Return the COCO file of a split for a task of COCOeval. Raises CocomineError when the subset has none."""
-    whole = split == "all"
-    if task == "keypoints":
-        path = subset_dir / ("tasks/person_keypoints.json" if whole else f"split_tasks/{split}_person_keypoints.json")
-    else:
-        path = subset_dir / ("subset.json" if whole else f"{split}.json")
-    if not path.exists():
-        raise CocomineError(f"{path}: no such file", f"name the split's {task} annotations with --annotations")
-    return path

@@ -271,13 +271,20 @@ def bootstrap(sums: Sums, names: Sequence[str], draws: int, confidence: float, s
     no draw knows it) and, where probabilities were measured, cross_entropy, eq2_as_printed and
     soft_iou_mean_foreground. Empty without draws, or with a single image.
     """
-    if draws == 0 or len(sums) < 2:
+    figures = draws_of(sums, draws, seed)
+    if not figures:
         return {}
-    parts = [_drawn_figures(sums, weights) for weights in drawn(len(sums), draws, seed, 1)]
-    figures = {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
     per_class = figures.pop("per_class")
     by_class = {name: interval(values, confidence) for name, values in zip(names, per_class.T, strict=True)}
     return {name: interval(values, confidence) for name, values in figures.items()} | {"per_class": by_class}
+
+
+def draws_of(sums: Sums, draws: int, seed: int) -> dict[str, Floats]:
+    """Return each figure of `bootstrap` in each draw (d,), `per_class` (d, k); empty without draws or images."""
+    if draws == 0 or len(sums) < 2:
+        return {}
+    parts = [_drawn_figures(sums, weights) for weights in drawn(len(sums), draws, seed, 1)]
+    return {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
 
 
 def _drawn_figures(sums: Sums, weights: Floats) -> dict[str, Floats]:

@@ -13,6 +13,7 @@ CONFIG = {
     "exports": ["coco"],
     "tensors": {"size": 32},
     "experiments": {"try": {"subset": "pets", "seeds": [0, 1]}},
+    "predictions": {"mine": {"subset": "pets", "task": "boxes", "file": "mine.json"}},
 }
 
 PATTERNS = {
@@ -24,6 +25,7 @@ PATTERNS = {
     "train": ["results/experiments/{run}/model.safetensors"],
     "evaluate": ["results/experiments/{run}/on-{subset}"],
     "compare": ["results/comparisons/{comparison}/comparison.json"],
+    "judge": ["results/predictions/{prediction}"],
     "index_page": ["results/index.html"],
     "all": [],
 }
@@ -38,6 +40,7 @@ def test_each_pattern_is_filled_with_what_the_config_asks_for() -> None:
         "pack": ["results/pets/tensors/32"],
         "train": ["results/experiments/try-s0/model.safetensors", "results/experiments/try-s1/model.safetensors"],
         "evaluate": ["results/experiments/try-s0/on-pets", "results/experiments/try-s1/on-pets"],
+        "judge": ["results/predictions/mine"],
         "index_page": ["results/index.html"],
     }
 

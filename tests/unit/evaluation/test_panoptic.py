@@ -6,10 +6,14 @@ import numpy as np
 import pytest
 from cocomine.base.errors import CocomineError
 from cocomine.evaluation import panoptic
+from cocomine.evaluation.ground import Ground
+from cocomine.evaluation.predictions import Split
+from cocomine.evaluation.settings import JudgingSettings
 from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
 
+SETTINGS = JudgingSettings.from_mapping({"bootstrap": 20})
 CATEGORIES = [{"id": 1, "name": "cat", "isthing": 1}, {"id": 2, "name": "grass", "isthing": 0}]
 
 
@@ -29,9 +33,10 @@ def write(folder, name, images):
 
 
 def score(folder, truth, predicted):
-    return panoptic.score_panoptic(
-        write(folder, "truth", truth), write(folder, "found", predicted), sorted(truth), folder / "out"
-    )
+    real, found = write(folder, "truth", truth), write(folder, "found", predicted)
+    split = Split(tuple(sorted(truth)), tuple(f"{image}.jpg" for image in sorted(truth)))
+    ground = Ground("panoptic", None, split, folder / "truth.json", folder / "truth", (1, 2))
+    return panoptic.score_panoptic(real, found, ground, SETTINGS, folder / "out")
 
 
 def test_the_truth_itself_has_a_quality_of_one(tmp_path):

@@ -9,20 +9,24 @@ import numpy as np
 import pytest
 from cocomine.base.errors import CocomineError
 from cocomine.evaluation import detections, mask_predictions, predictions
+from cocomine.evaluation.ground import ground_of_file, ground_of_subset
+from cocomine.evaluation.precision import PROTOCOLS
+from cocomine.evaluation.settings import JudgingSettings
 from cocomine.learning import data
-from cocomine.learning.settings import EvaluationSettings
 from helpers.small_subset import DOG, GIRAFFE, make_small_subset
 from PIL import Image
 from pycocotools import mask as coco_mask
 from pycocotools.coco import COCO
 from pycocotools.cocoeval import COCOeval
 
-SETTINGS = EvaluationSettings.from_mapping({"bootstrap": 20, "slice_images": 2})
+GIVEN = {"bootstrap": 20, "slice_images": 2}
+SETTINGS = JudgingSettings.from_mapping(GIVEN)
+IOU_TYPES = {"boxes": "bbox", "masks": "segm", "keypoints": "keypoints"}
 
 
 def run_script(arguments):
     options = evaluate_predictions.build_parser().parse_args(arguments)
-    options.settings = EvaluationSettings.from_mapping(options.settings)
+    options.settings = JudgingSettings.from_mapping(options.settings)
     return evaluate_predictions.main(options)
 
 
@@ -32,10 +36,33 @@ def subset(tmp_path):
 
 
 def score_masks(subset, folder, out, values="labels"):
-    split = predictions.read_split(subset, "val")
+    ground = ground_of_subset(subset, SETTINGS, "semantic")
     labels = data.read_trained_labels(subset / "labels.json")
-    predicted = mask_predictions.MaskPredictions(folder, values, split, labels, subset, subset / "masks")
-    return mask_predictions.score_masks(predicted, SETTINGS, out)
+    return mask_predictions.score_masks(mask_predictions.MaskPredictions(folder, values, ground, labels), SETTINGS, out)
+
+
+def score_results(subset, entries, task, out, **settings):
+    """Write `entries` (or text as it is) as a results file and score it on the subset."""
+    path = out.parent / "r.json"
+    path.write_text(entries if isinstance(entries, str) else json.dumps(entries))
+    settings = JudgingSettings.from_mapping(GIVEN | settings)
+    return detections.score_results(path, ground_of_subset(subset, settings, task), settings, out)
+
+
+def truth_of(subset, split, task):
+    """Return the annotations of the images of a split, as pycocotools needs them, and write them to a file."""
+    name = "tasks/person_keypoints.json" if task == "keypoints" else "subset.json"
+    document = json.loads((subset / name).read_text())
+    images = set(predictions.read_split(subset, split).image_ids)
+    document["images"] = [image for image in document["images"] if image["id"] in images]
+    document["annotations"] = [
+        record for record in document["annotations"]
+        # pycocotools cannot read an outline of two points
+        if record["image_id"] in images and not (task == "masks" and record["id"] == 107)
+    ]  # fmt: skip
+    path = subset.parent / f"truth_{split}_{task}.json"
+    path.write_text(json.dumps(document))
+    return path
 
 
 def write_predictions(subset, folder, change=lambda mask: mask):
@@ -53,7 +80,7 @@ def without_void(mask):
 def test_perfect_masks_score_one_whatever_stands_under_void(subset, tmp_path):
     result = score_masks(subset, write_predictions(subset, tmp_path / "p", without_void), tmp_path / "out")
     assert result["full_resolution"]["iou"]["mean_foreground"] == 1.0
-    assert result["images"] == 2
+    assert result["judged_on"]["images"] == 2
     assert (tmp_path / "out/metrics.json").exists()
     assert (tmp_path / "out/per_image.tsv").exists()
 
@@ -62,9 +89,7 @@ def test_masks_of_category_ids_are_mapped_to_labels(subset, tmp_path):
     ids = np.arange(256, dtype=np.uint8)
     ids[[1, 2, 255]] = [DOG, GIRAFFE, 77]
     folder = write_predictions(subset, tmp_path / "p", lambda mask: ids[mask])
-    assert (
-        score_masks(subset, folder, tmp_path / "out", "categories")["full_resolution"]["iou"]["mean_foreground"] == 1.0
-    )
+    assert score_masks(subset, folder, tmp_path / "out", "source")["full_resolution"]["iou"]["mean_foreground"] == 1.0
 
 
 @pytest.mark.parametrize(
@@ -86,7 +111,16 @@ def test_baselines_stand_beside_masks_at_full_size_and_on_the_terminal(subset, t
         mask[: len(mask) // 2, : mask.shape[1] // 2] = 1  # in training, a dog is always at the top left
         Image.fromarray(mask).save(path)
     folder = write_predictions(subset, tmp_path / "p", without_void)
-    options = ["--masks", str(folder), "--subset-dir", str(subset), "--out-dir", str(tmp_path / "out")]
+    options = [
+        "--task",
+        "semantic",
+        "--folder",
+        str(folder),
+        "--subset-dir",
+        str(subset),
+        "--out-dir",
+        str(tmp_path / "out"),
+    ]
     assert run_script(options) == 0
     result = json.loads((tmp_path / "out/metrics.json").read_text())
     nothing = result["baselines"]["all_background"]["full_resolution"]
@@ -110,7 +144,17 @@ def test_worst_and_best_predictions_are_drawn_over_photographs_or_grey(tmp_path)
     drawn = {}
     for kind, store in (("grey", []), ("photographs", ["--store-dir", str(made.store)])):
         out = tmp_path / kind
-        options = ["--masks", str(folder), "--subset-dir", str(made.folder), "--out-dir", str(out), *store]
+        options = [
+            "--task",
+            "semantic",
+            "--folder",
+            str(folder),
+            "--subset-dir",
+            str(made.folder),
+            "--out-dir",
+            str(out),
+            *store,
+        ]
         assert run_script(options) == 0
         assert {path.name for path in (out / "pictures").iterdir()} == {"worst_1.png", "best_1.png"}
         drawn[kind] = np.array(Image.open(out / "pictures/worst_1.png"))
@@ -127,13 +171,10 @@ def test_worst_and_best_predictions_are_drawn_over_photographs_or_grey(tmp_path)
      {"image_id": True}],
 )  # fmt: skip
 def test_results_whose_numbers_are_none_are_named(subset, tmp_path, wrong):
-    entries = results_of(subset, "bbox")
+    entries = results_of(subset, "val")
     entries[1] |= wrong
-    (tmp_path / "r.json").write_text(json.dumps(entries))
-    split = predictions.read_split(subset, "val")
-    path = predictions.annotation_file(subset, "val", "bbox")
     with pytest.raises(CocomineError, match=f"result 1: its {next(iter(wrong))} is"):
-        detections.score_results(tmp_path / "r.json", "bbox", path, split, subset, SETTINGS, tmp_path / "out")
+        score_results(subset, entries, "boxes", tmp_path / "out")
 
 
 def test_true_masks_of_values_past_the_labels_are_named_and_not_left_out(subset, tmp_path):
@@ -159,17 +200,17 @@ def test_missing_masks_are_counted_and_the_first_are_named(subset, tmp_path):
 def test_a_folder_of_masks_that_does_not_exist_is_named(subset, tmp_path):
     with pytest.raises(CocomineError, match="nowhere: no such folder") as caught:
         score_masks(subset, tmp_path / "nowhere", tmp_path / "out")
-    assert "--masks" in caught.value.hint
+    assert "--folder" in caught.value.hint
 
 
 def test_labels_given_as_categories_are_an_error_and_all_background_is_a_score(subset, tmp_path):
     folder = write_predictions(subset, tmp_path / "p", without_void)
     with pytest.raises(CocomineError, match="none of the pixel values") as caught:
-        score_masks(subset, folder, tmp_path / "out", "categories")
+        score_masks(subset, folder, tmp_path / "out", "source")
     assert f"{DOG}, {GIRAFFE}" in caught.value.hint
     assert not (tmp_path / "out").exists()
     empty = write_predictions(subset, tmp_path / "empty", np.zeros_like)
-    result = score_masks(subset, empty, tmp_path / "out", "categories")
+    result = score_masks(subset, empty, tmp_path / "out", "source")
     assert result["full_resolution"]["iou"]["mean_foreground"] == 0.0
 
 
@@ -181,52 +222,50 @@ def test_a_folder_without_a_split_names_the_subsets_beside_it(subset):
 
 def test_few_images_are_said_on_the_terminal_to_allow_no_judgement(subset, tmp_path, capsys):
     folder = write_predictions(subset, tmp_path / "p", without_void)
-    options = ["--masks", str(folder), "--subset-dir", str(subset), "--out-dir", str(tmp_path / "out")]
+    options = [
+        "--task",
+        "semantic",
+        "--folder",
+        str(folder),
+        "--subset-dir",
+        str(subset),
+        "--out-dir",
+        str(tmp_path / "out"),
+    ]
     assert run_script(options) == 0
     assert "Judged on 2 images: so few allow no judgement." in capsys.readouterr().out
 
 
-def results_of(subset, task):
-    truth = json.loads(predictions.annotation_file(subset, "val", task).read_text())
-    return [
-        {key: a[key] for key in ("image_id", "category_id", "bbox", "segmentation")} | {"score": 0.5 + 0.01 * i}
+def results_of(subset, split):
+    """Every second object a little off, and two results of strangers."""
+    truth = json.loads(truth_of(subset, split, "boxes").read_text())
+    found = [
+        {"image_id": a["image_id"], "category_id": a["category_id"], "score": 0.5 + 0.01 * i,
+         "bbox": [a["bbox"][0] + 2 * (i % 2), *a["bbox"][1:]]}
         for i, a in enumerate(truth["annotations"])
-        if not a["iscrowd"] and a["area"] > 0 and task == "bbox"
-    ] + [{"image_id": 7, "category_id": DOG, "bbox": [0, 0, 5, 5], "segmentation": [], "score": 0.9},
-         {"image_id": 44, "category_id": 999, "bbox": [0, 0, 5, 5], "segmentation": [], "score": 0.9}]  # fmt: skip
+        if not a["iscrowd"] and a["area"] > 0 and a["category_id"] in (DOG, GIRAFFE)
+    ]  # fmt: skip
+    return [
+        *found,
+        {"image_id": 7 if split == "val" else 70, "category_id": DOG, "bbox": [0, 0, 5, 5], "score": 0.9},
+        {"image_id": 44, "category_id": 999, "bbox": [0, 0, 5, 5], "score": 0.9},
+    ]
 
 
-def test_boxes_score_as_pycocotools_scores_them_and_strangers_are_counted(subset, tmp_path):
-    (tmp_path / "r.json").write_text(json.dumps(results_of(subset, "bbox")))
-    split = predictions.read_split(subset, "val")
-    path = predictions.annotation_file(subset, "val", "bbox")
-    result = detections.score_results(tmp_path / "r.json", "bbox", path, split, subset, SETTINGS, tmp_path / "out")
-    assert result["results"]["other_image"] == 1
-    assert result["results"]["other_category"] == 1
-    with contextlib.redirect_stdout(io.StringIO()):
-        truth = COCO(str(path))
-        theirs = COCOeval(truth, truth.loadRes(results_of(subset, "bbox")[:-2]), "bbox")
-        theirs.evaluate(), theirs.accumulate(), theirs.summarize()
-    expected = [None if value < 0 else pytest.approx(value) for value in theirs.stats]
-    assert list(result["all"].values()) == expected
+def test_boxes_score_as_pycocotools_scores_them_and_strangers_are_counted_by_name(subset, tmp_path):
+    entries = results_of(subset, "val")
+    result = score_results(subset, entries, "boxes", tmp_path / "out")
+    assert result["predictions"] | {"sha256": "", "bytes": 0} == {
+        "sha256": "", "bytes": 0, "judged": len(entries) - 2, "image_of_another_split": 1, "unknown_image": 0,
+        "unknown_category": 1, "images_without_results": 1,
+    }  # fmt: skip
+    assert [line.split("\t") for line in (tmp_path / "out/left_out.tsv").read_text().splitlines()[1:]] == [
+        ["image of another split", "7", str(DOG), "1"],
+        ["unknown category", "44", "999", "1"],
+        ["no result", "58", "", "0"],
+    ]
+    assert list(result["all"].values()) == scored_by_pycocotools(subset, "val", entries[:-2], "boxes")
     assert {table["attribute"] for table in result["slices"]} >= {"crowd", "objects", "licence"}
-
-
-def test_slices_score_as_pycocotools_scores_their_images_alone(subset, tmp_path):
-    entries = results_of(subset, "bbox")[:-2]
-    (tmp_path / "r.json").write_text(json.dumps(entries))
-    split = predictions.read_split(subset, "all")
-    path = predictions.annotation_file(subset, "all", "bbox")
-    result = detections.score_results(tmp_path / "r.json", "bbox", path, split, subset, SETTINGS, tmp_path / "out")
-    (licence,) = [table for table in result["slices"] if table["attribute"] == "licence"]
-    (cell,) = [cell for cell in licence["cells"] if cell["cell"] == "4"]
-    with contextlib.redirect_stdout(io.StringIO()):
-        truth = COCO(str(path))
-        theirs = COCOeval(truth, truth.loadRes(entries), "bbox")
-        theirs.params.imgIds = [44]
-        theirs.evaluate(), theirs.accumulate(), theirs.summarize()
-    assert cell["images"] == 1
-    assert cell["AP"] == pytest.approx(theirs.stats[0])
 
 
 def pose(number, moved=0.0):
@@ -248,7 +287,7 @@ def write_poses(subset):
     ]  # fmt: skip
     images = json.loads((subset / "val.json").read_text())["images"]
     category = {"id": 1, "name": "person", "supercategory": "person", "keypoints": names, "skeleton": []}
-    path = subset / "split_tasks/val_person_keypoints.json"
+    path = subset / "tasks/person_keypoints.json"
     path.write_text(json.dumps({"images": images, "annotations": people, "categories": [category]}))
     return path
 
@@ -269,7 +308,7 @@ def mask_results(subset):
     entries = []
     for number, record in enumerate(truth["annotations"]):
         shape, (height, width) = record["segmentation"], sizes[record["image_id"]]
-        if isinstance(shape, list) and len(shape[0]) < 6:
+        if (isinstance(shape, list) and len(shape[0]) < 6) or record["category_id"] not in (DOG, GIRAFFE):
             continue
         mask = coco_mask.decode(
             coco_mask.merge(coco_mask.frPyObjects(shape, height, width))
@@ -286,69 +325,99 @@ def mask_results(subset):
     return entries
 
 
-def scored_by_pycocotools(path, entries, task, images=None):
+def scored_by_pycocotools(subset, split, entries, task, images=None):
     with contextlib.redirect_stdout(io.StringIO()):
-        truth = COCO(str(path))
-        theirs = COCOeval(truth, truth.loadRes(json.loads(json.dumps(entries))), task)
+        truth = COCO(str(truth_of(subset, split, task)))
+        theirs = COCOeval(truth, truth.loadRes(json.loads(json.dumps(entries))), IOU_TYPES[task])
         if images is not None:
             theirs.params.imgIds = images
         theirs.evaluate(), theirs.accumulate(), theirs.summarize()
-    return [None if value < 0 else pytest.approx(value) for value in theirs.stats]
+    return [None if value < 0 else float(value) for value in theirs.stats]
 
 
-@pytest.mark.parametrize("task", ["segm", "keypoints"])
-def test_masks_and_poses_score_as_pycocotools_scores_them_overall_and_in_a_slice(subset, tmp_path, task):
-    name = "val" if task == "keypoints" else "all"
+@pytest.mark.parametrize("task", ["boxes", "masks", "keypoints"])
+def test_every_figure_and_slice_is_that_of_pycocotools(subset, tmp_path, task):
+    split = "val" if task == "keypoints" else "all"
     if task == "keypoints":
         write_poses(subset)
-    path = predictions.annotation_file(subset, name, task)
-    entries = pose_results() if task == "keypoints" else mask_results(subset)
-    (tmp_path / "r.json").write_text(json.dumps(entries))
-    split = predictions.read_split(subset, name)
-    result = detections.score_results(tmp_path / "r.json", task, path, split, subset, SETTINGS, tmp_path / "out")
+    entries = {"boxes": lambda: results_of(subset, "all")[:-2], "masks": lambda: mask_results(subset)}.get(
+        task, pose_results
+    )()
+    result = score_results(subset, entries, task, tmp_path / "out", split=split)
     assert result["kind"] == task
-    counted = {"scored": len(entries), "other_image": 0, "other_category": 0}
-    if task == "segm":  # pycocotools cannot read an outline of two points: it is counted by us, removed for theirs
-        counted["annotations_without_mask"] = 1
-        document = json.loads(path.read_text())
-        document["annotations"] = [record for record in document["annotations"] if record["id"] != 107]
-        path = tmp_path / "truth.json"
-        path.write_text(json.dumps(document))
-    assert result["results"] == counted
-    assert list(result["all"].values()) == scored_by_pycocotools(path, entries, task)
-    assert list(result["all"]) == list(detections.KEYPOINT_STATS if task == "keypoints" else detections.STATS)
+    assert result["predictions"]["judged"] == len(entries)
+    assert result["predictions"].get("annotations_without_mask") == (1 if task == "masks" else None)
+    assert list(result["all"].values()) == scored_by_pycocotools(subset, split, entries, task)
     assert 0 < result["all"]["AP"] < 1
     (licence,) = [table for table in result["slices"] if table["attribute"] == "licence"]
     cells = {cell["cell"]: cell for cell in licence["cells"]}
-    alone = scored_by_pycocotools(path, entries, task, [44])  # the only image of licence 4
-    assert [cells["4"][key] for key in result["all"]] == alone
+    alone = scored_by_pycocotools(subset, split, entries, task, [44])  # the only image of licence 4
+    assert [cells["4"][name] for name in ("AP", "AP50")] == alone[:2]
     if task == "keypoints":
-        assert result["per_category"] == {"person": pytest.approx(result["all"]["AP"])}
+        assert result["per_category"] == {"person": result["all"]["AP"]}
+    assert list(result["all"]) == [figure[0] for figure in PROTOCOLS[task].figures]
 
 
-def test_pose_results_without_poses_in_the_subset_say_what_to_name(subset):
-    with pytest.raises(CocomineError, match=r"val_person_keypoints\.json") as caught:
-        predictions.annotation_file(subset, "val", "keypoints")
+def test_a_file_as_it_is_may_be_held_against_a_leaderboard_and_a_subset_may_not(subset, tmp_path):
+    entries = results_of(subset, "all")[:-2]
+    (tmp_path / "r.json").write_text(json.dumps(entries))
+    truth = truth_of(subset, "all", "boxes")
+    whole = detections.score_results(
+        tmp_path / "r.json", ground_of_file(truth, None, "boxes"), SETTINGS, tmp_path / "whole"
+    )
+    mined = score_results(subset, entries, "boxes", tmp_path / "mined", split="all")
+    assert whole["all"] == mined["all"]
+    assert (whole["leaderboard"]["comparable"], mined["leaderboard"]["comparable"]) == (True, False)
+    assert truth.name in whole["leaderboard"]["because"]
+
+
+def test_results_of_labels_indices_and_file_stems_are_read_as_they_are_said_to_be(subset, tmp_path):
+    entries = results_of(subset, "val")[:-2]
+    expected = score_results(subset, entries, "boxes", tmp_path / "out")["all"]
+    for ids, first in (("labels", 1), ("indices", 0)):
+        place = {DOG: first, GIRAFFE: first + 1}
+        said = [e | {"category_id": place[e["category_id"]], "image_id": f"{e['image_id']:012d}"} for e in entries]
+        found = score_results(subset, said, "boxes", tmp_path / ids, category_ids=ids, image_ids="stems")
+        assert found["all"] == expected
+
+
+def test_class_ids_that_fit_another_meaning_are_an_error_that_names_it(subset, tmp_path):
+    entries = [e | {"category_id": {DOG: 1, GIRAFFE: 2}[e["category_id"]]} for e in results_of(subset, "val")[:-2]]
+    with pytest.raises(CocomineError, match="none of the ids of the source") as caught:
+        score_results(subset, entries, "boxes", tmp_path / "out")
+    assert "category_ids: labels" in caught.value.hint
+
+
+def test_results_of_nothing_have_a_precision_of_zero(subset, tmp_path):
+    result = score_results(subset, [], "boxes", tmp_path / "out")
+    assert result["all"]["AP"] == 0.0
+    assert result["predictions"]["images_without_results"] == 2
+
+
+def test_poses_without_poses_in_the_subset_say_what_to_name(subset):
+    with pytest.raises(CocomineError, match=r"person_keypoints\.json") as caught:
+        ground_of_subset(subset, SETTINGS, "keypoints")
     assert "--annotations" in caught.value.hint
 
 
 @pytest.mark.parametrize(
     ("task", "part", "words"),
     [
-        ("bbox", {"bbox": [1, 2, 3]}, "result 0: its bbox is not four numbers"),
-        ("segm", {"segmentation": [[0, 0, 5, 0, 5, 5]]}, "no compressed RLE"),
-        ("segm", {"segmentation": {"size": [9, 9], "counts": "0"}}, r"size \[9, 9\], its image \[50, 50\]"),
+        ("boxes", {"bbox": [1, 2, 3]}, "result 0: its bbox is not four numbers"),
+        ("boxes", {"bbox": [1, 2, float("nan"), 3]}, "result 0: its bbox holds a number that is not finite"),
+        ("boxes", {"bbox": [1, 2, -3, 3]}, "result 0: its bbox has a negative size"),
+        ("masks", {"segmentation": [[0, 0, 5, 0, 5, 5]]}, "no compressed RLE"),
+        ("masks", {"segmentation": {"size": [9, 9], "counts": "0"}}, r"size \[9, 9\], its image \[50, 50\]"),
         ("keypoints", {"keypoints": [1, 2]}, "no list of x, y, visibility"),
+        ("keypoints", {"keypoints": [1, 2, 2]}, "keypoints of 1 points"),
     ],
 )
 def test_result_of_a_wrong_form_is_named_by_its_number(subset, tmp_path, task, part, words):
     write_poses(subset)
-    path = predictions.annotation_file(subset, "val", task)
     category = 1 if task == "keypoints" else DOG
-    (tmp_path / "r.json").write_text(json.dumps([{"image_id": 44, "category_id": category, "score": 0.5, **part}]))
-    split = predictions.read_split(subset, "val")
+    entries = [{"image_id": 44, "category_id": category, "score": 0.5, **part}]
     with pytest.raises(CocomineError, match=words):
-        detections.score_results(tmp_path / "r.json", task, path, split, subset, SETTINGS, tmp_path / "out")
+        score_results(subset, entries, task, tmp_path / "out")
 
 
 @pytest.mark.parametrize(
@@ -361,8 +430,5 @@ def test_result_of_a_wrong_form_is_named_by_its_number(subset, tmp_path, task, p
     ],
 )
 def test_wrong_results_files_are_named(subset, tmp_path, content, words):
-    (tmp_path / "r.json").write_text(content)
-    split = predictions.read_split(subset, "val")
-    path = predictions.annotation_file(subset, "val", "bbox")
     with pytest.raises(CocomineError, match=words):
-        detections.score_results(tmp_path / "r.json", "bbox", path, split, subset, SETTINGS, tmp_path / "out")
+        score_results(subset, content, "boxes", tmp_path / "out")

@@ -1,0 +1,102 @@
+"""What the config's `predictions` ask for: where they lie, what they are judged on, and how the script is told."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, TypeVar
+
+from cocomine.base.errors import CocomineError
+from cocomine.evaluation.settings import JudgingSettings, PredictionSettings
+
+if TYPE_CHECKING:
+    from cocomine.configuration.plan import Source, Subset
+
+T = TypeVar("T")
+
+TASK_FILES = {"boxes": "instances", "masks": "instances", "keypoints": "person_keypoints", "panoptic": "panoptic"}
+
+
+@dataclass(frozen=True)
+class Prediction:
+    """Predictions and what they are judged on; `truth` are the files and folders of the build that it takes."""
+
+    name: str
+    settings: PredictionSettings
+    judged_on: tuple[str, ...]
+    truth: tuple[str, ...]
+
+    @property
+    def folder(self) -> str:
+        """Where its figures go."""
+        return f"results/predictions/{self.name}"
+
+    @property
+    def given(self) -> list[str]:
+        """The predictions themselves."""
+        return [path for path in (self.settings.file, self.settings.folder) if path is not None]
+
+    @property
+    def judging(self) -> dict[str, Any]:
+        """The settings of `evaluate_predictions`."""
+        keys = JudgingSettings.__struct_fields__
+        return {key: value for key, value in self.settings.as_mapping().items() if key in keys}
+
+    @property
+    def options(self) -> list[str]:
+        """The options of `evaluate_predictions` that say what is judged on what."""
+        places = (("--file", self.settings.file), ("--folder", self.settings.folder))
+        given = [word for option, path in places if path is not None for word in (option, path)]
+        return ["--task", self.settings.task, *given, *self.judged_on]
+
+
+def planned_predictions(
+    given: Mapping[str, Any], subsets: Mapping[str, Subset], sources: Mapping[str, Source]
+) -> dict[str, Prediction]:
+    """Return the predictions of a config by name. Raises CocomineError where they name what is not there."""
+    result = {}
+    for name, mapping in given.items():
+        where = f"predictions.{name}"
+        settings = PredictionSettings.from_mapping(mapping, where)
+        if settings.subset is not None:
+            subset = _known(subsets, settings.subset, f"{where}.subset", "subset")
+            result[name] = _on_subset(name, settings, subset, where)
+        else:
+            source = _known(sources, str(settings.source), f"{where}.source", "source")
+            result[name] = _on_source(name, settings, source, where)
+    return result
+
+
+def _known(among: Mapping[str, T], name: str, where: str, kind: str) -> T:
+    if name not in among:
+        raise CocomineError(f"{where}: no {kind} is called {name!r}", f"{kind}s in this config: {', '.join(among)}")
+    return among[name]
+
+
+def _on_subset(name: str, settings: PredictionSettings, subset: Subset, where: str) -> Prediction:
+    folder, outputs = subset.folder, subset.masks.outputs
+    kind = settings.task if settings.task in ("panoptic", "semantic") else ""
+    drawn = ("semantic",) if outputs is None else outputs
+    if kind and kind not in drawn:
+        raise CocomineError(
+            f"{where}: it is judged on {kind} masks of {subset.name}, whose outputs are {list(drawn)}",
+            f"add {kind} to subsets.{subset.name}.masks.outputs",
+        )
+    truth = [f"{folder}/{file}" for file in ("subset.json", "split.tsv", "labels.json", "images.tsv", "images.parquet")]
+    truth += [f"{folder}/tasks"] if settings.task == "keypoints" else []
+    truth += [f"{folder}/masks"] if kind else []
+    store = ["--store-dir", subset.source.store.folder] if kind == "semantic" else []
+    return Prediction(name, settings, ("--subset-dir", folder, *store), tuple(truth))
+
+
+def _on_source(name: str, settings: PredictionSettings, source: Source, where: str) -> Prediction:
+    task = TASK_FILES[settings.task]
+    if (task, settings.split) not in source.files:
+        there = ", ".join(split for kind, split in source.files if kind == task) or "none"
+        raise CocomineError(
+            f"{where}.split: the source {source.name} has no {task} file of {settings.split!r}",
+            f"splits with one: {there}",
+        )
+    file = f"{source.folder}/{task}_{settings.split}.json"
+    pngs = ["--annotation-pngs", f"{source.folder}/panoptic_{settings.split}"] if task == "panoptic" else []
+    return Prediction(name, settings, ("--annotations", file, *pngs), (source.lock,))

@@ -1,0 +1,163 @@
+"""What predictions are judged on: images, their annotations, and what image and category ids stand for."""
+
+import hashlib
+import json
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from cocomine.base.errors import CocomineError
+from cocomine.base.files import sha256_of_file
+from cocomine.coco.labels import read_labels
+from cocomine.evaluation.predictions import Split, read_split
+from cocomine.evaluation.settings import JudgingSettings
+
+NAMES = {
+    "source": "ids of the source",
+    "labels": "labels of labels.json (1, 2, …)",
+    "indices": "indices (0, 1, …)",
+}
+
+
+@dataclass(frozen=True)
+class Ground:
+    """The images and annotations that predictions of `task` are judged on.
+
+    `annotations` is the COCO or panoptic file, `pngs` the folder of its PNGs; `categories` are the ids of the source in
+    the order of labels 1, 2, …; `subset_dir` is None where a source's own annotation file is judged as it is.
+    """
+
+    task: str
+    subset_dir: Path | None
+    split: Split
+    annotations: Path
+    pngs: Path | None = None
+    categories: tuple[int, ...] = ()
+    elsewhere: frozenset[int] = field(default=frozenset(), repr=False)
+
+    @property
+    def name(self) -> str:
+        """The subset, or the annotation file, by name."""
+        return self.annotations.name if self.subset_dir is None else self.subset_dir.name
+
+    @property
+    def images_sha256(self) -> str:
+        """The SHA-256 of the image ids in ascending order, a line each: equal where the same images are judged."""
+        return hashlib.sha256("".join(f"{image}\n" for image in self.split.image_ids).encode()).hexdigest()
+
+    def facts(self) -> dict[str, Any]:
+        """Return what is said of the ground in metrics.json: which images, and whether a leaderboard has the same."""
+        whole = self.subset_dir is None
+        return {
+            "judged_on": {
+                "subset" if not whole else "file": self.name,
+                "images": len(self.split.image_ids),
+                "classes": len(self.categories),
+                "images_sha256": self.images_sha256,
+                "truth_sha256": sha256_of_file(self.annotations) if self.annotations.is_file() else None,
+            },
+            "leaderboard": {
+                "comparable": whole,
+                "because": (
+                    f"every image and class of {self.name} was judged as it is: comparable with figures on that file"
+                    if whole
+                    else f"{self.name} is a mined subset: not the images and classes of an official split"
+                ),
+            },
+        }
+
+    def category_of(self, ids: str) -> dict[int, int]:
+        """Return the source's category id of each class id of the predictions."""
+        starts = {"labels": 1, "indices": 0}
+        if ids not in starts:
+            return {category: category for category in self.categories}
+        return dict(enumerate(self.categories, starts[ids]))
+
+    def image_of(self, ids: str) -> dict[int | str, int]:
+        """Return the image id of what stands as image_id in the predictions. Raises CocomineError for equal stems."""
+        if ids == "source":
+            return {image: image for image in self.split.image_ids}
+        stems: dict[int | str, int] = {}
+        for image, name in zip(self.split.image_ids, self.split.file_names, strict=True):
+            stem = Path(name).stem
+            if stem in stems:
+                raise CocomineError(
+                    f"images {stems[stem]} and {image} have the same file name {stem!r} without its ending",
+                    "write the source's image ids and leave image_ids out",
+                )
+            stems[stem] = image
+            # Ultralytics writes the stem 000000000044 as the number 44.
+            if stem.isdecimal():
+                stems.setdefault(int(stem), image)
+        return stems
+
+
+def ground_of_subset(subset_dir: Path, settings: JudgingSettings, task: str) -> Ground:
+    """Return the ground of a subset's split. Raises CocomineError for a file that is not there."""
+    split, every = read_split(subset_dir, settings.split), read_split(subset_dir, "all")
+    files = {"keypoints": "tasks/person_keypoints.json", "panoptic": "masks/panoptic.json"}
+    path = subset_dir / files.get(task, "subset.json")
+    if task != "semantic" and not path.exists():
+        raise CocomineError(
+            f"{path}: no such file", f"predictions of {task} are judged on it: build it, or name --annotations"
+        )
+    if task == "keypoints":
+        categories = _categories(path)
+    else:
+        labels = read_labels(subset_dir / "labels.json")
+        categories = tuple(category for category in labels.category_ids if category is not None)
+    elsewhere = frozenset(every.image_ids) - frozenset(split.image_ids)
+    return Ground(task, subset_dir, split, path, subset_dir / "masks" / "panoptic", categories, elsewhere)
+
+
+def ground_of_file(annotations: Path, pngs: Path | None, task: str) -> Ground:
+    """Return the ground of an annotation file as it is: all its images and categories. Raises CocomineError."""
+    if task == "semantic":
+        raise CocomineError("semantic masks are judged on a subset", "give --subset-dir")
+    if task == "panoptic" and pngs is None:
+        raise CocomineError("a panoptic --annotations without its PNGs", "name their folder with --annotation-pngs")
+    document = _document(annotations)
+    try:
+        images = sorted((int(image["id"]), str(image["file_name"])) for image in document["images"])
+    except (KeyError, TypeError, ValueError) as error:
+        raise _no_document(annotations, error) from error
+    split = Split(tuple(image for image, _ in images), tuple(name for _, name in images))
+    return Ground(task, None, split, annotations, pngs, _categories(annotations, document))
+
+
+def _categories(path: Path, document: Mapping[str, Any] | None = None) -> tuple[int, ...]:
+    document = _document(path) if document is None else document
+    try:
+        return tuple(int(category["id"]) for category in document["categories"])
+    except (KeyError, TypeError, ValueError) as error:
+        raise _no_document(path, error) from error
+
+
+def _document(path: Path) -> dict[str, Any]:
+    try:
+        document: dict[str, Any] = json.loads(path.read_bytes())
+    except (OSError, ValueError) as error:
+        raise _no_document(path, error) from error
+    return document
+
+
+def _no_document(path: Path, error: Exception) -> CocomineError:
+    return CocomineError(
+        f"{path}: not an annotation file of COCO: {type(error).__name__}: {error}", "it holds images and categories"
+    )
+
+
+def check_categories(found: Iterable[int], ground: Ground, ids: str, where: Path) -> None:
+    """Raise CocomineError where class ids are unknown as `ids` and all of them would be known as something else."""
+    classes = set(found)
+    unknown = sorted(classes - ground.category_of(ids).keys())
+    if not unknown:
+        return
+    better = [other for other in NAMES if other != ids and classes <= ground.category_of(other).keys()]
+    if better:
+        raise CocomineError(
+            f"{where}: the category {unknown[0]} is none of the {NAMES[ids]}, and all of its categories are "
+            f"{NAMES[better[0]]}",
+            f"say so with category_ids: {better[0]}",
+        )
