@@ -63,6 +63,11 @@ if any(source.synthetic for source in plan.used_sources):
     include: "workflow/rules/synthetic.smk"
 
 
+if any(source.labels for source in plan.used_sources):
+
+    include: "workflow/rules/imports.smk"
+
+
 include: "workflow/rules/sources.smk"
 include: "workflow/rules/annotations.smk"
 include: "workflow/rules/mining.smk"

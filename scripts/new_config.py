@@ -1,7 +1,7 @@
-r"""Look at a folder of images and COCO annotations, and write the config for it.
+r"""Look at a folder of images and labels, and write the config for it.
 
-Known are COCO's own layout, one folder of images, Roboflow's, and whatever else holds COCO files and their images;
-forms that are not COCO's (YOLO, Pascal VOC, labelme, VIA) are named. What was found is said on the terminal, the config
+Known are COCO's own layout, one folder of images, Roboflow's, and whatever else holds COCO files and their images; and
+labels of other forms, which are imported (`format`). What was found is said on the terminal, the config
 goes to --out.
 
     scripts/new_config.py /data/leaves --out my.yaml

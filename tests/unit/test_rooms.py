@@ -9,8 +9,8 @@ from helpers.shared import ROOT
 
 LIBRARY = ROOT / "scripts" / "cocomine"
 ROOMS = (
-    "base", "coco", "transfer", "synthetic", "sources", "annotations", "mining", "inquiry", "images", "splits", "masks",
-    "tensors", "formats", "learning", "evaluation", "reporting", "provenance", "configuration",
+    "base", "coco", "transfer", "synthetic", "sources", "annotations", "mining", "inquiry", "images", "imports",
+    "splits", "masks", "tensors", "formats", "learning", "evaluation", "reporting", "provenance", "configuration",
 )  # fmt: skip
 
 

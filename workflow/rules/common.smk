@@ -23,7 +23,8 @@ def code(rule):
 
 def pins(kind, source):
     name = source.name if kind == "annotations" else source.store.name
-    return [] if source.bucket else ["--pins", f"data/locks/{kind}/{name}.jsonl"]
+    made = source.bucket if kind == "annotations" else source.synthetic
+    return [] if made else ["--pins", f"data/locks/{kind}/{name}.jsonl"]
 
 
 def settings(section, wildcard):

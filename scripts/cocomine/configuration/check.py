@@ -93,6 +93,8 @@ def _what_is_fetched(source: Source) -> str:
     settings, files = source.settings, f"{len(source.files)} annotation file{'s' if len(source.files) != 1 else ''}"
     if source.synthetic is not None:
         return f"source {source.name}: {source.synthetic.images} images are drawn, nothing is fetched"
+    if source.labels is not None:
+        return f"source {source.name}: labels of the format {source.labels.format} are imported, images used in place"
     if settings.is_local:
         how = {"in-place": "used where they are", "hardlink": "hard-linked", "copy": "copied"}[settings.use]
         annotations = f"{files} {how}"
@@ -115,7 +117,7 @@ def _images_there(source: Source) -> tuple[list[str], list[Mistake]]:
     store = source.store.settings
     facts: list[str] = []
     mistakes: list[Mistake] = []
-    if source.synthetic is not None or not (source.settings.is_local and store.is_local):
+    if source.bucket or not (source.settings.is_local and store.is_local):
         return [], []
     for split in source.splits:
         document = _local_document(source, next(task for task, other in source.files if other == split), split)

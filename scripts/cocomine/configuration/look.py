@@ -14,7 +14,14 @@ import yaml
 from cocomine.annotations.file_names import is_safe, names_here
 from cocomine.base.errors import CocomineError
 from cocomine.base.regular import open_regular
+from cocomine.base.words import counted
 from cocomine.coco.tasks import TASKS
+from cocomine.imports.files import Files
+from cocomine.imports.forms import Form, form_of
+from cocomine.imports.labels import Tally
+from cocomine.imports.load import open_labels
+from cocomine.imports.yolo import DATA_YAML
+from cocomine.sources.settings import FORMS, SourceSettings
 from cocomine.transfer.finding import SPLIT_LIKE, Folder
 
 DEEPEST: Final = 4
@@ -62,16 +69,28 @@ class CocoFile:
 
 
 @dataclass(frozen=True)
+class Labels:
+    """Labels of another form than COCO's: which, the folder's own splits, their tasks, classes and images."""
+
+    form: str
+    splits: tuple[str, ...]
+    tasks: tuple[str, ...]
+    classes: tuple[str, ...]
+    images: int
+
+
+@dataclass(frozen=True)
 class Looked:
-    """What a folder holds: COCO files, and what is said of other things in it."""
+    """What a folder holds: COCO files, or labels of another form, and what is said of other things in it."""
 
     root: Path
     files: tuple[CocoFile, ...]
     notes: tuple[str, ...] = field(default=())
+    labels: Labels | None = None
 
 
 def look(root: Path) -> Looked:
-    """Look at a folder. Raises CocomineError when there is none, or no COCO file in it, and name what is instead."""
+    """Look at a folder. Raises CocomineError when there is none, or no labels of a form that is read are in it."""
     if not root.is_dir():
         raise CocomineError(f"{root}: no such folder", "give the folder that holds the annotation file and the images")
     documents, others = [], []
@@ -81,10 +100,14 @@ def look(root: Path) -> Looked:
             others.append(path)
         else:
             documents.append((path, document))
-    notes = list(_other_forms(root, others))
+    form = form_of(root)
+    if form and not documents:
+        return Looked(root, (), labels=_labels(root, form))
+    notes = list(_other_forms(root, others, form))
     if not documents:
+        what = f"{len(others)} other JSON files{''.join(f'; {note}' for note in notes)}"
         raise CocomineError(
-            f"{root}: no COCO file in it ({len(others)} other JSON files){''.join(f'; {note}' for note in notes)}",
+            f"{root}: no COCO file in it and no labels of another form that is read ({what})",
             "export the annotations as COCO JSON: docs/own-data.md says how, for each labelling tool",
         )
     alone = len(documents) == 1
@@ -95,13 +118,13 @@ def look(root: Path) -> Looked:
 def proposed_config(looked: Looked) -> str:
     """Return the config for what was found, as YAML with a line of comment."""
     name = _NO_NAME.sub("-", looked.root.resolve().name.lower()).replace(".", "-").strip("-_") or "own"
-    splits = list(dict.fromkeys(file.split for file in looked.files))
-    categories = list(dict.fromkeys(name for file in looked.files for name in file.categories))
-    images = sum(len(file.names) for file in looked.files if file.task == looked.files[0].task)
+    labels = looked.labels or Labels("coco", *_of_files(looked.files))
+    splits, categories, images = labels.splits, labels.classes, labels.images
     more = f" and {len(categories) - NAMES_SHOWN} more" if len(categories) > NAMES_SHOWN else ""
-    config = {"sources": {name: _source(looked, splits)}, "subsets": {name: {}}}
+    source = _source(looked, list(splits)) if looked.labels is None else _imported(looked.root, looked.labels)
+    config = {"sources": {name: source}, "subsets": {name: {}}}
     head = [
-        f"# {_counted(images, 'image')} in {_counted(len(splits), 'split')} of {_plain(str(looked.root))}",
+        f"# {counted(images, 'image')} in {counted(max(1, len(splits)), 'split')} of {_plain(str(looked.root))}",
         f"# categories: {', '.join(map(_plain, categories[:NAMES_SHOWN]))}{more}" if categories else "",
         "# a subset takes all of them, unless it says otherwise: {categories: [NAME, …]}" if categories else "",
     ]
@@ -112,8 +135,10 @@ def proposed_config(looked: Looked) -> str:
 def doubts(looked: Looked) -> list[str]:
     """Return, in sentences, what was found and what will not work yet."""
     lines = []
+    if looked.labels is not None:
+        lines.append(f"{looked.root}: {FORMS[looked.labels.form]}, {counted(looked.labels.images, 'image')}; imported")
     for file in looked.files:
-        what = f"{file.path}: {file.task} of split {file.split}, {_counted(len(file.names), 'image')}"
+        what = f"{file.path}: {file.task} of split {file.split}, {counted(len(file.names), 'image')}"
         if file.images is None:
             lines.append(f"{what}: none of them was found in {looked.root}; write where they lie into `images`")
         else:
@@ -151,14 +176,22 @@ def read_document(path: Path) -> Document | None:
         return None
 
 
-def _other_forms(root: Path, others: list[Path]) -> Iterator[str]:
+def _labels(root: Path, form: Form) -> Labels:
+    """Describe labels of another form than COCO's. Raises CocomineError as their import does."""
+    reader = open_labels(SourceSettings(format=form, folder=str(root)), Tally())
+    tasks = ("instances", "person_keypoints") if reader.keypoints else ("instances",)
+    return Labels(form, reader.own_splits, tasks, tuple(reader.classes or ()), len(Files(root).images))
+
+
+def _other_forms(root: Path, others: list[Path], form: Form | None) -> Iterator[str]:
     """Say which forms that are not COCO's lie there."""
-    if any(_any(root, name) for name in ("data.yaml", "dataset.yaml", "labels/**/*.txt", "*/labels/*.txt")):
-        yield "YOLO's label files lie there, which are not read"
+    if form:
+        yield f"{FORMS[form]} lie there too, which `format: {form}` with `folder` alone would read"
+    elif any(_any(root, name) for name in ("labels/**/*.txt", "*/labels/*.txt")):
+        yield f"YOLO's label files lie there, but no data.yaml that names the classes: {DATA_YAML}"
     if _any(root, "**/Annotations/*.xml") or _any(root, "*.xml"):
         yield "Pascal VOC's XML files lie there, which are not read"
-    first = others[0] if others else None
-    head = b"" if first is None else first.read_bytes()[:100_000]
+    head = others[0].read_bytes()[:100_000] if others else b""
     if b'"shapes"' in head and b'"imagePath"' in head:
         yield "labelme's own JSON files lie there, which are not read: its labelme2coco.py makes COCO of them"
     if b'"_via_' in head:
@@ -254,6 +287,22 @@ def _shared_folder(root: Path, base: Path, places: Mapping[str, Path]) -> Path:
 # The config -----------------------------------------------------------------------------------------------------------
 
 
+def _of_files(files: tuple[CocoFile, ...]) -> tuple[tuple[str, ...], tuple[str, ...], tuple[str, ...], int]:
+    """Return the splits, tasks, categories and the number of images of COCO files."""
+    splits, tasks = tuple(dict.fromkeys(one.split for one in files)), tuple(dict.fromkeys(one.task for one in files))
+    categories = tuple(dict.fromkeys(name for file in files for name in file.categories))
+    return splits, tasks, categories, sum(len(file.names) for file in files if file.task == files[0].task)
+
+
+def _imported(root: Path, labels: Labels) -> dict[str, Any]:
+    source: dict[str, Any] = {"format": labels.form, "folder": str(root)}
+    if len(labels.splits) > 1:
+        source["splits"] = list(labels.splits)
+    if labels.tasks != ("instances",):
+        source["tasks"] = list(labels.tasks)
+    return source
+
+
 def _source(looked: Looked, splits: list[str]) -> dict[str, Any]:
     if _is_cocos_own(looked):
         source: dict[str, Any] = {"folder": str(looked.root), "splits": splits}
@@ -290,10 +339,6 @@ def _is_cocos_own(looked: Looked) -> bool:
         and file.images in (looked.root / file.split, looked.root / "images" / file.split)
         for file in looked.files
     )
-
-
-def _counted(number: int, what: str) -> str:
-    return f"{number} {what}{'' if number == 1 else 's'}"
 
 
 def _plain(text: str) -> str:

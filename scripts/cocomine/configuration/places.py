@@ -7,9 +7,12 @@ from pathlib import Path
 
 from cocomine.base.errors import CocomineError
 from cocomine.configuration.plan import Plan, Source
+from cocomine.imports.labels import Tally
+from cocomine.imports.load import open_labels
 from cocomine.sources.annotations import annotation_folder, remote_names
 from cocomine.sources.images import image_folder
 from cocomine.sources.presets import preset
+from cocomine.sources.settings import SourceSettings
 
 
 @dataclass(frozen=True)
@@ -24,7 +27,9 @@ def mistakes_on_disk(plan: Plan) -> list[Mistake]:
     """Return what the config names that is not there: folders, annotation files, lists, files of a preset."""
     result: list[Mistake] = []
     for source in plan.used_sources:
-        if source.synthetic is None:
+        if source.labels is not None:
+            result += _of_labels(source, source.labels)
+        elif source.synthetic is None:
             result += [*_of_annotations(source), *_of_images(source)]
     for subset in plan.subsets.values():
         result += [
@@ -72,6 +77,13 @@ def _of_annotations(source: Source) -> Iterator[Mistake]:
                 f"{where}: {task} of {split}: {remote(name)}: {item.reason}",
                 nearest_of(remote(name), _json_below(folder.root)) or "say where it lies: annotations: {SPLIT: FILE}",
             )
+
+
+def _of_labels(source: Source, labels: SourceSettings) -> Iterator[Mistake]:
+    try:
+        open_labels(labels, Tally())
+    except CocomineError as error:
+        yield Mistake(f"sources.{source.name}: {error.message}", error.hint)
 
 
 def _json_below(root: Path) -> list[str]:

@@ -61,7 +61,9 @@ class Source:
     name: str
     store: Store
     settings: SourceSettings
-    synthetic: SyntheticSettings | None
+    synthetic: SyntheticSettings | None = None
+    labels: SourceSettings | None = None
+    """What the config says of a source whose labels are imported; `settings` are then those of what is made of them."""
 
     @property
     def files(self) -> tuple[tuple[str, str], ...]:
@@ -90,7 +92,9 @@ class Source:
 
     @property
     def bucket(self) -> list[str]:
-        """The manifest of the bucket that has to be drawn first; nothing for a source that exists."""
+        """What has to be drawn or imported first; nothing for a source that exists."""
+        if self.labels is not None:
+            return [f"data/imports/{self.name}/import.json", f"data/imports/{self.name}/annotations"]
         return [] if self.synthetic is None else [f"data/demo/{self.name}/bucket.json"]
 
     @property
@@ -341,7 +345,8 @@ class Plan:
     def locked_inputs(self) -> list[str]:
         """What came from outside: annotation files with their locks; images stand in each subset's own lock."""
         files = [f"{source.folder}/{task}_{split}.json" for source in self.used_sources for task, split in source.files]
-        return [*(source.lock for source in self.used_sources), *files]
+        imports = [source.bucket[0] for source in self.used_sources if source.labels is not None]
+        return [*imports, *(source.lock for source in self.used_sources), *files]
 
     def settings(self, section: str, name: str) -> str:
         """Return the path of the file that holds the settings of a job."""
@@ -354,6 +359,7 @@ class Plan:
         files = [
             *(SettingsFile("store", store.name, store.settings.as_mapping()) for store in self.stores.values()),
             *(SettingsFile("source", source.name, source.settings.as_mapping()) for source in sources),
+            *(SettingsFile("import", one.name, one.labels.as_mapping()) for one in sources if one.labels),
             *(SettingsFile("synthetic", one.name, one.synthetic.as_mapping()) for one in sources if one.synthetic),
             *(SettingsFile("query", subset.name, subset.query.as_mapping()) for subset in subsets),
             *(SettingsFile("images", subset.name, subset.images.as_mapping()) for subset in subsets),
@@ -404,7 +410,7 @@ def _resolved(
     result: dict[str, Any] = {
         "stores": {name: without_places(store.settings) for name, store in stores.items()},
         "sources": {
-            name: {**without_places(source.settings), "synthetic": without_places(source.synthetic)}
+            name: {**without_places(source.labels or source.settings), "synthetic": without_places(source.synthetic)}
             for name, source in sources.items()
         },
         "subsets": {
@@ -468,6 +474,8 @@ def _sources(config: Mapping[str, Any]) -> Iterator[tuple[str, Source]]:
         if "synthetic" in given:
             continue
         where = f"sources.{name}"
+        if given.get("format", "coco") != "coco":
+            continue
         store = _store_of(name, given, stores)
         stores.setdefault(store.name, store)
         # A source that says nothing of places has those of its store.
@@ -478,7 +486,9 @@ def _sources(config: Mapping[str, Any]) -> Iterator[tuple[str, Source]]:
         store_of[name] = store.name
     for name, given in given_sources.items():
         if name in settings:
-            yield name, Source(name, stores[store_of[name]], settings[name], None)
+            yield name, Source(name, stores[store_of[name]], settings[name])
+        elif "synthetic" not in given:
+            yield name, _imported_source(name, given, f"sources.{name}")
         else:
             yield name, _synthetic_source(name, given, f"sources.{name}", config.get("seed", 0))
 
@@ -493,6 +503,15 @@ def _with_images(store: Store, images: Mapping[str, str], where: str) -> Store:
                 "give one of the sources a store of its own",
             )
     return replace(store, settings=msgspec.structs.replace(store.settings, images={**store.settings.images, **images}))
+
+
+def _imported_source(name: str, given: Mapping[str, Any], where: str) -> Source:
+    """Return a source whose labels are imported: documents of our own over images that lie in the user's folder."""
+    labels = SourceSettings.from_mapping(given, where)
+    made = {"folder": f"data/imports/{name}", "splits": labels.splits, "tasks": labels.tasks, "store": name}
+    images = dict.fromkeys(labels.splits, labels.folder)
+    store = StoreSettings(use=labels.use, follow_links=labels.follow_links, images=images)
+    return Source(name, Store(name, store), SourceSettings.from_mapping(made, where), labels=labels)
 
 
 def _synthetic_source(name: str, given: Mapping[str, Any], where: str, seed: int) -> Source:

@@ -17,8 +17,8 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image, ImageCms, UnidentifiedImageError
 
-from cocomine.base.regular import open_regular, why_not
-from cocomine.coco.orientation import fits_turned
+from cocomine.base.regular import NotRegularError, open_regular, why_not
+from cocomine.coco.orientation import SWAPPING, fits_turned
 
 FORMATS = ("AVIF", "BMP", "GIF", "JPEG", "JPEG2000", "PNG", "PPM", "TIFF", "WEBP")
 """Pillow's names of the formats that are read, whatever a file's ending says."""
@@ -102,6 +102,32 @@ def opened(content: bytes) -> Iterator[Image.Image]:
                 if declared:
                     image.info[DECLARED] = declared
                 yield image
+    finally:
+        Image.MAX_IMAGE_PIXELS = limit
+
+
+def shown_size(path: Path) -> tuple[int, int]:
+    """Return (width, height) of an image file in pixels as viewers show it, from its header; no pixel is decoded.
+
+    That is the stored size, with width and height changed about where the EXIF orientation asks for it. Raises
+    ImageError for what is no image or may not be read.
+    """
+    limit, Image.MAX_IMAGE_PIXELS = Image.MAX_IMAGE_PIXELS, None
+    try:
+        with warnings.catch_warnings(), open_regular(path) as file:
+            warnings.simplefilter("ignore")
+            with Image.open(file, formats=FORMATS) as image:
+                return image.size[::-1] if orientation_of(image) in SWAPPING else image.size
+    except FileNotFoundError as error:
+        raise ImageError(MISSING, "no such file") from error
+    except UnidentifiedImageError as error:
+        raise ImageError(UNDECODABLE, f"no image of a format that is read ({', '.join(FORMATS)})") from error
+    except OSError as error:
+        raise ImageError(
+            UNREADABLE, why_not(error) if error.errno or isinstance(error, NotRegularError) else str(error)
+        ) from error
+    except Exception as error:  # Pillow lets any error through that a damaged header makes
+        raise ImageError(UNDECODABLE, str(error)) from error
     finally:
         Image.MAX_IMAGE_PIXELS = limit
 

@@ -17,6 +17,14 @@ ONLY_SPLIT = "all"
 """The split of a source whose `annotations` is one file."""
 
 NO_PLACE = "neither origins nor folder nor preset"
+FORMS = {
+    "coco": "COCO JSON",
+    "yolo": "YOLO's text files and data.yaml",
+}
+"""The forms of labels that a source can have."""
+IMPORTED_TASKS: dict[str, tuple[Task, ...]] = {"yolo": ("instances", "person_keypoints")}
+IMPORTED = "it is read from a folder: keep folder, use, follow_links, splits and tasks"
+
 PLACE = "write origins: [gs://bucket/prefix], folder: /path/of/coco, or preset: coco2017"
 
 
@@ -146,6 +154,14 @@ class SourceSettings(_Places, frozen=True):
         str,
         says("The store that holds the images (default: the only store, or the store of the source's own name)."),
     ] = ""
+    format: Annotated[
+        Literal["coco", "yolo"],
+        says(
+            "The form of the labels in `folder`: coco, or one that is imported: yolo (data.yaml; boxes, outlines and "
+            "keypoints). docs/own-data.md says where each has its files. The images are used where they lie. Without "
+            "`splits` all are one, called `all`."
+        ),
+    ] = "coco"
     stated_splits: Annotated[
         tuple[FileNamePart, ...],
         says(
@@ -185,6 +201,11 @@ class SourceSettings(_Places, frozen=True):
     ] = None
 
     @property
+    def imported(self) -> bool:
+        """Whether its labels are of another form than COCO's, and are imported."""
+        return self.format != "coco"
+
+    @property
     def files(self) -> dict[str, dict[str, str]]:
         """Where files lie in the origin, {split: {task: path, panoptic_pngs: folder or zip}}, if not as usual."""
         result = {split: files.as_mapping() for split, files in self.files_of.items()}
@@ -214,7 +235,7 @@ class SourceSettings(_Places, frozen=True):
     @property
     def splits(self) -> tuple[str, ...]:
         """The splits wanted."""
-        named = dict.fromkeys([*self.files_of, *self._stated_annotations])
+        named = dict.fromkeys([*self.files_of, *self._stated_annotations, *([ONLY_SPLIT] if self.imported else [])])
         return self.stated_splits or (preset(self.preset).splits if self.preset else tuple(named))
 
     @property
@@ -234,6 +255,9 @@ class SourceSettings(_Places, frozen=True):
                     yield Problem(key, "a synthetic source takes no other key", "keep `synthetic` alone")
             return
         yield from super().problems()
+        if self.imported:
+            yield from self._problems_of_import()
+            return
         if not (self.preset or self.splits):
             yield Problem("splits", "missing", "name them, for example splits: [train2017, val2017]")
         if not (self.stated_origins or self.folder or self.preset or self.annotations):
@@ -243,6 +267,21 @@ class SourceSettings(_Places, frozen=True):
         for split in self.images if isinstance(self.images, dict) else ():
             if split not in self.splits:
                 yield Problem(f"images.{split}", "no such split", f"the splits are {', '.join(self.splits)}")
+
+    def _problems_of_import(self) -> Iterator[Problem]:
+        if not self.folder:
+            yield Problem("folder", "missing", f"name the folder that holds {FORMS[self.format]} and the images")
+        given = self.as_mapping()
+        for key in ("origins", "preset", "files", "annotations", "images"):
+            if given[key] != _PLAIN[key]:
+                yield Problem(key, f"a source of the format {self.format} does not take it", IMPORTED)
+        for task in self.tasks:
+            if task not in IMPORTED_TASKS[self.format]:
+                yield Problem(
+                    "tasks", f"{self.format} has no {task}", f"it has {', '.join(IMPORTED_TASKS[self.format])}"
+                )
+        if not self.tasks:
+            yield Problem("tasks", "no task", "leave it out, or name one")
 
 
 _PLAIN = SourceSettings().as_mapping()

@@ -59,7 +59,7 @@ def test_an_export_without_its_images_says_so(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("files", "said"),
     [
-        ({"labels/train/1.txt": "0 0.5 0.5 0.1 0.1", "data.yaml": "nc: 1"}, "YOLO"),
+        ({"labels/train/1.txt": "0 0.5 0.5 0.1 0.1", "data.yaml": "nc: 1"}, "no data.yaml that names the classes"),
         ({"Annotations/1.xml": "<annotation/>"}, "VOC"),
         ({"1.json": json.dumps({"shapes": [], "imagePath": "1.jpg"})}, "labelme2coco"),
         ({"via.json": json.dumps({"_via_settings": {}, "_via_img_metadata": {}})}, "COCO format"),
@@ -74,6 +74,17 @@ def test_a_folder_of_another_form_is_named(tmp_path: Path, files: dict[str, str]
     with pytest.raises(CocomineError) as caught:
         look(tmp_path)
     assert said in str(caught.value)
+
+
+def test_labels_that_are_imported_get_their_format_splits_and_tasks(tmp_path: Path) -> None:
+    lay(tmp_path, {}, ["images/train/1.jpg", "images/val/2.jpg"])
+    (tmp_path / "data.yaml").write_text("names: [leaf]\ntrain: images/train\nval: images/val\nkpt_shape: [1, 3]\n")
+    looked = look(tmp_path)
+    (source,) = yaml.safe_load(proposed_config(looked))["sources"].values()
+    tasks = ["instances", "person_keypoints"]
+    assert source == {"format": "yolo", "folder": str(tmp_path), "splits": ["train", "val"], "tasks": tasks}
+    assert "# categories: leaf" in proposed_config(looked)
+    assert "2 images; imported" in doubts(looked)[0]
 
 
 def test_names_of_a_stranger_s_folder_cannot_leave_the_yaml(tmp_path: Path) -> None:
