@@ -18,7 +18,7 @@ from cocomine.base import command
 def build_parser() -> argparse.ArgumentParser:
     """Return the command line."""
     parser = command.parser(__doc__)
-    parser.add_argument("encoder", help="resnet18, resnet34, resnet50 or resnet101")
+    parser.add_argument("encoder", help="resnet18, resnet34, resnet50, resnet101, or mit-b0 to mit-b5")
     parser.add_argument(
         "--out-dir", type=Path, default=Path("data/encoders"), metavar="DIR", help="default: data/encoders"
     )

@@ -32,6 +32,11 @@ WANTED: dict[str, tuple[list[str], list[str]]] = {
         ["numba==0.68.1", "numpy", "pycocotools==2.0.11", "msgspec", "pillow"],
         ["python", "-c", "import numba, pycocotools; print(numba.__version__)"],
     ),
+    # Beside cocomine's own packages, which its test puts on the path.
+    "onnx": (
+        ["onnx==1.23.2", "onnxscript==0.7.2", "onnxruntime==1.32.0"],
+        ["python", "-c", "import onnx, onnxruntime; print(onnx.__version__, onnxruntime.__version__)"],
+    ),
     "supervision": (["supervision==0.29.1"], ["python", "-c", "import supervision; print(supervision.__version__)"]),
     # With torch for CUDA, 5 GB: torchvision, which it needs, does not import beside torch for CPUs from elsewhere.
     "ultralytics": (

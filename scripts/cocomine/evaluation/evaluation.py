@@ -2,7 +2,7 @@
 
 import hashlib
 import logging
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
@@ -164,7 +164,9 @@ def predict(trained: Trained, job: Job, rows: Rows) -> Predicted:
             masks[start:stop] = labels.cpu().numpy()
             if wants_full and job.masks_dir is not None:
                 names = [job.tensors.file_names[row] for row in rows[start:stop]]
-                full += measure_full_batch(found, job.masks_dir, names, trained.machine.threads, len(job.labels), merge)
+                full += measure_full_batch(
+                    found, job.masks_dir, names, trained.machine.threads, len(job.labels), merge, job.tensors.within
+                )
             progress.advance(stop - start)
         progress.count("measured", len(rows))
     return Predicted(
@@ -209,15 +211,18 @@ def measure_full_batch(
     threads: int,
     labels: int,
     mapping: Tensor | None = None,
+    within: Callable[[Tensor, int, int], Tensor] = lambda square, _height, _width: square,
 ) -> list[metrics.Sums]:
     """Return the sums of each image of a batch at the size of its full mask in `folder`.
 
+    `within` takes from a square the part in which an image of that height and width lies (`TensorSet.within`).
     The operations on one image are too small to be shared between threads, which then wait for one another. So each
     image is computed by one thread, `threads` images at a time: quicker, and no figure depends on how many there are.
     """
 
     def one(i: int) -> metrics.Sums:
-        return measure_full(probabilities[i : i + 1], full_mask(folder, file_names[i], labels), labels, mapping)
+        mask = full_mask(folder, file_names[i], labels)
+        return measure_full(within(probabilities[i : i + 1], *mask.shape), mask, labels, mapping)
 
     before = torch.get_num_threads()
     # For this thread, and for those that start from here on: torch's number is one of each thread.
@@ -399,7 +404,7 @@ def _baselines(job: Job, rows: Rows, full: bool) -> dict[str, Any]:
         for name, mask in constant.items():
             parts[f"{name}/small"].append(metrics.measure_labels(mask, job.tensors.masks[row], len(job.labels)))
             if truth is not None:
-                large = baselines.enlarged(mask, *truth.shape)
+                large = baselines.enlarged(job.tensors.within(mask, *truth.shape), *truth.shape)
                 parts[f"{name}/full"].append(metrics.measure_labels(large, truth, len(job.labels)))
     result: dict[str, Any] = {}
     for name in constant:
@@ -452,13 +457,16 @@ def _write_pictures(job: Job, rows: Rows, predicted: Predicted, errors: metrics.
     for stem, i in pictures.extremes(errors, shown, job.settings.pictures):
         row = int(rows[i])
         image = pictures.original(job.subset_dir, job.store_dir, int(job.tensors.image_ids[row]))
+        masks = [job.tensors.masks[row], predicted.masks[i]]
         if image is None:
             image = job.tensors.images[row]
+        else:
+            masks = [job.tensors.within(mask, *image.shape[:2]) for mask in masks]
         pictures.write_panel(
             job.out_dir / "pictures" / f"{stem}.png",
             image,
-            baselines.enlarged(job.tensors.masks[row], *image.shape[:2]),
-            baselines.enlarged(predicted.masks[i], *image.shape[:2]),
+            baselines.enlarged(masks[0], *image.shape[:2]),
+            baselines.enlarged(masks[1], *image.shape[:2]),
             job.labels,
             f"{job.tensors.file_names[row]}: image, truth, prediction; mean IoU {1 - errors[i]:.2f}",
         )

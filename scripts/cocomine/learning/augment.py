@@ -26,12 +26,25 @@ def augmented(
         chosen = flip.to(images.device)
         images = torch.where(chosen[:, None, None, None], images.flip(3), images)
         masks = torch.where(chosen[:, None, None], masks.flip(2), masks)
+    if settings.crop is not None:
+        images, masks = _cropped(images, masks, settings.crop, generator)
     if settings.brightness or settings.contrast:
         gain = _factors(count, settings.brightness, generator).to(images.device)
         slope = _factors(count, settings.contrast, generator).to(images.device)
         middle = images.mean(dim=(1, 2, 3), keepdim=True)
         images = ((images - middle) * slope + middle).mul_(gain).clamp_(0.0, 255.0)
     return images, masks
+
+
+def _cropped(images: Tensor, masks: Tensor, side: int, generator: torch.Generator) -> tuple[Tensor, Tensor]:
+    """Return a square of `side` pixels of each image and mask, every place as likely as another."""
+    free = torch.tensor([extent - side + 1 for extent in images.shape[2:]])
+    corners = (torch.rand(len(images), 2, generator=generator) * free).long().tolist()
+    places = [(i, slice(top, top + side), slice(left, left + side)) for i, (top, left) in enumerate(corners)]
+    cut = torch.stack([images[i, :, rows, columns] for i, rows, columns in places])
+    if images.is_contiguous(memory_format=torch.channels_last):
+        cut = cut.contiguous(memory_format=torch.channels_last)
+    return cut, torch.stack([masks[place] for place in places])
 
 
 def _factors(count: int, spread: float, generator: torch.Generator) -> Tensor:

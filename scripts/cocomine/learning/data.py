@@ -14,6 +14,7 @@ from cocomine.base.errors import CocomineError
 from cocomine.base.files import rank, read_json, read_table, sha256_of_file
 from cocomine.coco.labels import Labels, read_labels
 from cocomine.coco.tasks import VOID
+from cocomine.images.grid import place_of
 
 log = logging.getLogger("cocomine")
 
@@ -48,6 +49,11 @@ class TensorSet:
     def size(self) -> tuple[int, int]:
         """Height and width in pixels."""
         return int(self.images.shape[1]), int(self.images.shape[2])
+
+    def within(self, square: Any, height: int, width: int) -> Any:
+        """Return the part of `square` (an array or tensor (…, side, side)) in which an image of that size lies."""
+        fit = self.manifest.get("settings", {}).get("fit", "stretch")
+        return square[(..., *place_of(height, width, square.shape[-1], fit).slices)]
 
     def rows_of(self, split: str) -> Rows:
         """Return the rows of `split` ("all" for every row), ascending."""

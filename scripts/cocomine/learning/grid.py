@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 from cocomine.base.errors import CocomineError
@@ -43,7 +44,9 @@ class Run:
     def weights_file(self) -> str | None:
         """The file of encoder weights that the config names, None for ImageNet's and for none."""
         weights = self.settings.model.weights
-        return None if weights in NO_FILE else weights
+        if weights in NO_FILE:
+            return None
+        return f"{weights}/model.safetensors" if Path(weights).is_dir() else weights
 
     @property
     def evaluated_split(self) -> str:

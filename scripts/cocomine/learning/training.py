@@ -5,6 +5,7 @@ checkpoint holds weights, optimiser and history only, and a resumed run cannot d
 """
 
 import contextlib
+import copy
 import csv
 import io
 import logging
@@ -158,6 +159,24 @@ def training_step(
     return detached
 
 
+class Average:
+    """A moving average of a network's weights and running statistics (Tarvainen and Valpola 2017, arXiv 1703.01780)."""
+
+    def __init__(self, network: Segmenter, decay: float) -> None:
+        self.network = copy.deepcopy(network).requires_grad_(False).eval()
+        self.decay = decay
+
+    @torch.no_grad()
+    def take(self, network: Segmenter, step: int) -> None:
+        """Move towards the weights after iteration `step`, faster at the start, when they are far from the last."""
+        decay = min(self.decay, (1 + step) / (10 + step))
+        for mean, value in zip(self.network.state_dict().values(), network.state_dict().values(), strict=True):
+            if mean.is_floating_point():
+                mean.lerp_(value, 1.0 - decay)
+            else:
+                mean.copy_(value)
+
+
 @torch.no_grad()
 def probabilities_of(network: Segmenter, images: Tensor, machine: hardware.Hardware) -> Tensor:
     """Return probabilities (b, n, h, w) float32, planes contiguous, of normalised images."""
@@ -169,12 +188,13 @@ def probabilities_of(network: Segmenter, images: Tensor, machine: hardware.Hardw
 
 def validate(network: Segmenter, feeder: Feeder, machine: hardware.Hardware, batch: int) -> metrics.Sums:
     """Return the sums over the feeder's rows, at training resolution."""
+    mode = network.training
     network.eval()
     parts = []
     for start in range(0, len(feeder.rows), batch):
         images, masks = feeder.plain(np.arange(start, min(start + batch, len(feeder.rows))))
         parts.append(metrics.measure(probabilities_of(network, images, machine), masks)[0])
-    network.train()
+    network.train(mode)
     return metrics.joined(parts)
 
 
@@ -206,7 +226,7 @@ def train(job: Job) -> dict[str, Any]:
     _check_classes(job, counts)
     validated = _validation_rows(job)
     model = build_model(settings.model, len(job.labels), settings.seed)
-    _check_size(model.network, job.tensors, settings.train.batch)
+    _check_size(model.network, job.tensors, settings.train)
     facts = _facts(job, machine, model, rows, counts, validated)
     data = digest_of(job.tensors, np.concatenate([rows, validated]))
     # How often the state is saved does not change what is trained.
@@ -259,15 +279,21 @@ def _validation_rows(job: Job) -> Rows:
     return rows
 
 
-def _check_size(network: Segmenter, tensors: TensorSet, batch: int) -> None:
-    """Raise CocomineError for images that the network cannot halve, or a batch too small to be normalised."""
+def _check_size(network: Segmenter, tensors: TensorSet, train: TrainSettings) -> None:
+    """Raise CocomineError for images or crops that the network cannot halve, or a batch too small to be normalised."""
+    crop = train.augment.crop
+    if crop is not None and (crop % network.stride or crop > min(tensors.size)):
+        raise CocomineError(
+            f"train.augment.crop is {crop}, and the tensors of {tensors.path} are {tensors.size[1]} pixels wide",
+            f"set it to a multiple of {network.stride} that is no larger, or tensors.size to a larger one",
+        )
     if any(side % network.stride for side in tensors.size):
         raise CocomineError(
             f"{tensors.path}: images are {tensors.size[1]} × {tensors.size[0]}, and this model needs sides that are "
             f"multiples of {network.stride}",
             f"set tensors.size to a multiple of {network.stride}, such as 128",
         )
-    if batch == 1 and tensors.size == (network.stride, network.stride):
+    if train.batch == 1 and network.stride in (crop, tensors.size[0]):
         raise CocomineError(
             f"train.batch is 1, and an image of {network.stride} × {network.stride} is a single place at the encoder's "
             "end: batch normalisation has no variance of one value",
@@ -316,6 +342,7 @@ class _Run:
         self.job, self.facts, self.machine, self.model, self.network = job, facts, machine, model, network
         self.settings = job.settings.train
         self.optimiser = make_optimiser(network, self.settings)
+        self.averaged = None if self.settings.average is None else Average(network, self.settings.average)
         self.store = store
         self.state = State()
         self.stopping = False
@@ -343,6 +370,8 @@ class _Run:
                 loss_sum += training_step(
                     self.network, self.optimiser, batch, self.loss, self.machine, settings.gradient_clip
                 ).double()
+                if self.averaged is not None:
+                    self.averaged.take(self.network, state.step)
                 state.step += 1
                 state.loss_count += 1
                 last = state.step == settings.iterations
@@ -360,6 +389,11 @@ class _Run:
             self._save(loss_sum)
             progress.count("trained", state.step)
 
+    @property
+    def kept(self) -> Segmenter:
+        """The network that is validated and written: the average of the weights if there is one."""
+        return self.network if self.averaged is None else self.averaged.network
+
     def _early(self) -> bool:
         return self.settings.early_stop is not None and self.state.without_gain >= self.settings.early_stop
 
@@ -373,7 +407,7 @@ class _Run:
         row: list[float | None] = [state.step, learning_rate(settings, state.step - 1), value] + [None] * 5
         note = f"loss {value:.3f}"
         if state.step % settings.validate_every == 0 or last:
-            sums = validate(self.network, self.validation, self.machine, settings.batch)
+            sums = validate(self.kept, self.validation, self.machine, settings.batch)
             figures = metrics.summary(sums, self.job.labels.names)
             row[3:] = [
                 figures["cross_entropy"],
@@ -388,7 +422,7 @@ class _Run:
             if found > state.best_iou:
                 state.best_iou, state.best_step, state.without_gain = found, state.step, 0
                 if settings.keep == "best":
-                    state.best = {key: t.detach().cpu().clone() for key, t in self.network.state_dict().items()}
+                    state.best = {key: t.detach().cpu().clone() for key, t in self.kept.state_dict().items()}
             else:
                 state.without_gain += 1
         state.history.append(row)
@@ -427,6 +461,7 @@ class _Run:
                 "state": {**asdict_shallow(state), "loss_sum": float(loss_sum)},
                 "network": self.network.state_dict(),
                 "optimiser": self.optimiser.state_dict(),
+                **({} if self.averaged is None else {"averaged": self.averaged.network.state_dict()}),
             }
         )
         self._write_history()
@@ -442,6 +477,8 @@ class _Run:
             return
         self.network.load_state_dict(saved["network"])
         self.optimiser.load_state_dict(saved["optimiser"])
+        if self.averaged is not None:
+            self.averaged.network.load_state_dict(saved["averaged"])
         self.state = State(**saved["state"])
         log.info("going on from the checkpoint of iteration %d", self.state.step)
 
@@ -465,7 +502,7 @@ class _Run:
         """Write the outputs, then let the checkpoint go."""
         state, out = self.state, self.job.out_dir
         use_best = self.settings.keep == "best" and state.best is not None
-        weights = state.best if use_best and state.best is not None else self.network.state_dict()
+        weights = state.best if use_best and state.best is not None else self.kept.state_dict()
         content = save({key: value.detach().cpu().contiguous() for key, value in sorted(weights.items())})
         with checkpoint.saying_when_full(out / "model.safetensors", self.store.path, len(content)):
             write_bytes(out / "model.safetensors", content)

@@ -28,7 +28,7 @@ from cocomine.base.progress import Progress
 from cocomine.base.space import require_space
 from cocomine.coco.labels import read_labels
 from cocomine.coco.tasks import VOID
-from cocomine.images.grid import nearest_indices
+from cocomine.images.grid import nearest_indices, place_of
 from cocomine.images.opening import GIANT, MISSING, ImageError, opened, read_file, rgb_of
 from cocomine.masks.inputs import ImageRow, read_images
 from cocomine.sources.proof import changed_images
@@ -45,6 +45,7 @@ FILTERS = {
     "lanczos": Image.Resampling.LANCZOS,
     "box": Image.Resampling.BOX,
 }
+AROUND = (124, 116, 104)  # ImageNet's mean colour: 0 once normalised, as convolutions pad
 UNREADABLE = (OSError, ValueError, SyntaxError, EOFError, Image.DecompressionBombError)
 """What Pillow raises for a file that is absent, cut short, no image, or implausibly large."""
 
@@ -71,17 +72,24 @@ class Job:
     size: int
     image_filter: str
     largest_label: int = VOID - 1
+    fit: str = "stretch"
 
 
-def resize_mask(mask: Bytes, size: int) -> Bytes:
-    """Return the h × w mask at size × size by taking the nearest pixel: no label appears that was not there."""
-    rows, columns = nearest_indices(mask.shape[0], size), nearest_indices(mask.shape[1], size)
-    return mask[rows[:, None], columns]
+def resize_mask(mask: Bytes, size: int, fit: str = "stretch") -> Bytes:
+    """Return the h × w mask at size × size by taking the nearest pixel; void where no image lies (see `place_of`)."""
+    place = place_of(mask.shape[0], mask.shape[1], size, fit)
+    rows, columns = nearest_indices(mask.shape[0], place.height), nearest_indices(mask.shape[1], place.width)
+    result = np.full((size, size), VOID, np.uint8)
+    result[place.slices] = mask[rows[:, None], columns]
+    return result
 
 
-def resize_image(rgb: Image.Image, size: int, image_filter: str = "bilinear") -> Bytes:
-    """Return the image (mode RGB) as size × size × 3, stretched, with an antialiased filter."""
-    return np.asarray(rgb.resize((size, size), FILTERS[image_filter]))
+def resize_image(rgb: Image.Image, size: int, image_filter: str = "bilinear", fit: str = "stretch") -> Bytes:
+    """Return the image (mode RGB) as size × size × 3 with an antialiased filter; AROUND where no image lies."""
+    place = place_of(rgb.height, rgb.width, size, fit)
+    result = np.full((size, size, 3), AROUND, np.uint8)
+    result[place.slices] = np.asarray(rgb.resize((place.width, place.height), FILTERS[image_filter]))
+    return result
 
 
 def pack_tensors(
@@ -121,7 +129,7 @@ def pack_tensors(
         assert header == _create(masks_file, shape)
         largest = VOID - 1 if labels is None else _largest_label(labels)
         job = Job(store_dir, masks_dir / "semantic", images_file, masks_file, header, settings.size,
-                  settings.image_filter, largest)  # fmt: skip
+                  settings.image_filter, largest, settings.fit)  # fmt: skip
         refused, pixels = _pack_all(rows, split_of, job, threads, settings.bad_images == "stop")
         kept = [number for number, row in enumerate(rows) if row.image_id not in refused]
         if not kept:
@@ -249,7 +257,7 @@ def _pack_one(job: Job, row: ImageRow, image_out: Bytes, mask_out: Bytes) -> Ref
         rgb = rgb_of(content, (row.width, row.height))
     except ImageError as error:
         return refuse(error.reason, f"{row.store_path}: {error}")
-    resized = resize_image(rgb, job.size, job.image_filter)
+    resized = resize_image(rgb, job.size, job.image_filter, job.fit)
     del content, rgb
     try:
         with opened(read_file(job.masks_dir / row.mask)) as stored:
@@ -273,7 +281,7 @@ def _pack_one(job: Job, row: ImageRow, image_out: Bytes, mask_out: Bytes) -> Ref
         found = f"{mask.shape[1]} × {mask.shape[0]}"
         return refuse("mask-size-differs", f"the mask is {found}, the image {row.width} × {row.height}")
     image_out[:] = resized
-    mask_out[:] = resize_mask(mask, job.size)
+    mask_out[:] = resize_mask(mask, job.size, job.fit)
     return row.image_id, np.bincount(mask_out.ravel(), minlength=256)
 
 

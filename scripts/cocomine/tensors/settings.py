@@ -14,8 +14,16 @@ class TensorSettings(Section, frozen=True):
 
     size: Annotated[
         Annotated[int, Meta(ge=1, le=4096)],
-        says("Side of the square tensors in pixels. Images are stretched to it, as in the paper."),
+        says("Side of the square tensors in pixels."),
     ] = 128
+    fit: Annotated[
+        Literal["stretch", "letterbox"],
+        says(
+            "How an image becomes square. stretch, as in the paper, changes its aspect. letterbox keeps it - the "
+            "longer side fills the square, the rest is ImageNet's mean colour and void in the mask, and evaluation at "
+            "full size leaves it out. Published figures are made with the aspect kept."
+        ),
+    ] = "stretch"
     image_filter: Annotated[
         Literal["bilinear", "bicubic", "lanczos", "box"],
         says(

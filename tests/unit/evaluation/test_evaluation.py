@@ -15,6 +15,7 @@ from cocomine.base.errors import CocomineError
 from cocomine.base.files import write_table
 from cocomine.coco.labels import Labels
 from cocomine.evaluation import baselines, evaluation
+from cocomine.images.grid import place_of
 from cocomine.learning import data, metrics, training
 from cocomine.learning.settings import EvaluationSettings, RunSettings
 from helpers.shapes import write_shapes
@@ -202,6 +203,23 @@ def test_full_resolution_is_bit_for_bit_the_same_on_any_number_of_threads(tmp_pa
         found.append([value.tobytes() for part in parts for value in vars(part).values()])
     torch.set_num_threads(before)
     assert found[0] == found[1] == found[2]
+
+
+def test_full_resolution_of_a_letterbox_leaves_its_border_out(tmp_path):
+    """A prediction that is right within the image and wrong around it is right at full size, and nowhere else."""
+    (tmp_path / "semantic").mkdir()
+    truth = np.zeros((32, 64), np.uint8)
+    truth[:, 32:] = 1
+    Image.fromarray(truth).save(tmp_path / "semantic" / "a.png")
+    place = place_of(32, 64, 64, "letterbox")
+    probabilities = torch.zeros(1, 3, 64, 64)
+    probabilities[:, 2] = 1.0
+    probabilities[0, :, place.slices[0], place.slices[1]] = (
+        torch.nn.functional.one_hot(torch.from_numpy(truth).long(), 3).permute(2, 0, 1).float()
+    )
+    square = data.TensorSet(tmp_path, None, None, None, (), (), {"settings": {"fit": "letterbox"}})
+    (sums,) = evaluation.measure_full_batch(probabilities, tmp_path, ["a.jpg"], 1, 3, within=square.within)
+    assert sums.inter.tolist() == sums.truth.tolist() == sums.predicted.tolist() == [[1024, 1024, 0]]
 
 
 def test_missing_full_mask_says_what_to_do(trained, tmp_path):

@@ -26,6 +26,19 @@ def test_flip_mirrors_image_and_mask_alike_about_half_of_the_time():
     assert all(torch.equal(m, b.flip(1)) for m, b, f in zip(masks, before, flipped, strict=True) if f)
 
 
+def test_crops_are_squares_of_image_and_mask_at_one_place_and_every_place_is_met():
+    masks = batch(count=400, size=8)[1]
+    numbered = torch.arange(64.0).view(1, 1, 8, 8).expand(400, 3, 8, 8)
+    cut, labels = augmented(numbered, masks, AugmentSettings(flip=False, crop=6), torch.Generator().manual_seed(0))
+    assert cut.shape == (400, 3, 6, 6)
+    corners = cut[:, 0, 0, 0].long()
+    assert set(corners.tolist()) == {8 * top + left for top in range(3) for left in range(3)}
+    for corner, picture, mask, label in zip(corners.tolist(), cut, masks, labels, strict=True):
+        top, left = divmod(corner, 8)
+        assert torch.equal(picture[0], numbered[0, 0, top : top + 6, left : left + 6])
+        assert torch.equal(label, mask[top : top + 6, left : left + 6])
+
+
 def test_nothing_asked_for_changes_nothing():
     images, masks = run(AugmentSettings(flip=False))
     assert torch.equal(images, batch()[0])

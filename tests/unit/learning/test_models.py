@@ -10,6 +10,7 @@ from cocomine.learning.losses import Loss
 from cocomine.learning.models import encoders, registry
 from cocomine.learning.settings import ModelSettings, RunSettings
 from safetensors.torch import save_file
+from transformers.models.segformer.modeling_segformer import SegformerForSemanticSegmentation
 
 
 def build(**keys):
@@ -34,6 +35,8 @@ def test_linknet_has_its_published_size(keys, millions):
         {},
         {"options": {"up": "transposed-4x4"}},
         {"family": "maskformer", "options": {"queries": 5, "decoder_layers": 1, "width": 64}},
+        {"family": "segformer", "encoder": "mit-b0"},
+        {"family": "upernet", "options": {"width": 32}},
     ],
 )
 def test_every_family_scores_each_pixel_and_learns(keys):
@@ -48,6 +51,20 @@ def test_every_family_scores_each_pixel_and_learns(keys):
     assert loss.ndim == 0
     assert torch.isfinite(loss)
     assert all(p.grad is None or torch.isfinite(p.grad).all() for p in network.parameters())
+
+
+@pytest.mark.parametrize(("encoder", "millions"), [("mit-b0", 3.8), ("mit-b1", 13.7), ("mit-b2", 27.5)])
+def test_segformer_has_its_published_size_for_the_150_classes_of_ade20k(encoder, millions):
+    """Table 1 of arXiv 2105.15203."""
+    model = registry.build_model(ModelSettings(family="segformer", encoder=encoder), 150, 0)
+    assert round(model.parameters / 1e6, 1) == pytest.approx(millions, abs=0.11)
+
+
+@pytest.mark.parametrize(("family", "encoder"), [("segformer", "resnet18"), ("linknet", "mit-b0")])
+def test_an_encoder_of_another_family_is_refused_with_those_that_fit(family, encoder):
+    with pytest.raises(CocomineError, match=f"'{encoder}' under {family}") as caught:
+        RunSettings.from_mapping({"model": {"family": family, "encoder": encoder}})
+    assert "use one of" in caught.value.hint
 
 
 SMALL_MASKFORMER = {"family": "maskformer", "options": {"queries": 6, "decoder_layers": 1, "width": 32}}
@@ -169,6 +186,33 @@ def test_torchvisions_parameter_names_are_understood(tmp_path, name):
     assert all(torch.equal(model.network.backbone.state_dict()[key], value) for key, value in ours.items())
 
 
+def test_a_folder_that_save_pretrained_wrote_is_loaded_and_its_head_left_out(tmp_path, caplog):
+    config = encoders.mix_transformer_config("mit-b0", 5)
+    torch.manual_seed(4)
+    whole = SegformerForSemanticSegmentation(config)
+    whole.save_pretrained(tmp_path / "saved")
+    model = build(family="segformer", encoder="mit-b0", weights=str(tmp_path / "saved"), freeze="stage1")
+    loaded = model.network.backbone.state_dict()
+    assert all(torch.equal(loaded[key], value) for key, value in whole.segformer.state_dict().items())
+    assert len(model.encoder.sha256) == 64
+    frozen = {key for key, p in model.network.backbone.named_parameters() if not p.requires_grad}
+    assert frozen == {key for key in loaded if key.startswith("stages.0.")}
+
+
+def test_a_folder_of_another_encoder_is_refused(tmp_path):
+    SegformerForSemanticSegmentation(encoders.mix_transformer_config("mit-b0", 5)).save_pretrained(tmp_path)
+    with pytest.raises(CocomineError, match="do not fit"):
+        build(family="segformer", encoder="mit-b1", weights=str(tmp_path))
+
+
+def test_tensors_that_are_not_the_encoders_are_named(tmp_path, caplog):
+    state = encoders.read_weights(write_encoder(tmp_path / "e.safetensors"))
+    save_file(state | {"fc.weight": torch.zeros(1000, 512), "fc.bias": torch.zeros(1000)}, tmp_path / "w.safetensors")
+    with caplog.at_level("INFO", "cocomine"):
+        build(weights=str(tmp_path / "w.safetensors"))
+    assert "2 tensors are not the encoder's and are left out (first: fc.bias)" in caplog.text
+
+
 def torchvision_name(key):
     kind = {"convolution": "conv", "normalization": "bn"}
     parts = key.split(".")
@@ -211,7 +255,7 @@ def test_missing_file_and_unknown_names_are_errors_with_the_known_ones(tmp_path)
         build(weights=str(tmp_path / "no.safetensors"))
     with pytest.raises(CocomineError, match="vgg16"):
         encoders.resnet_config("vgg16")
-    with pytest.raises(CocomineError, match="'unet' is not one of linknet, maskformer"):
+    with pytest.raises(CocomineError, match="'unet' is not one of linknet, maskformer, segformer, upernet"):
         RunSettings.from_mapping({"model": {"family": "unet"}})
     with pytest.raises(CocomineError, match=r"experiment\.model\.options: unknown key 'upp'") as caught:
         RunSettings.from_mapping({"model": {"options": {"upp": 1}}})

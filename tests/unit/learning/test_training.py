@@ -20,8 +20,8 @@ from cocomine.learning.models import encoders
 from cocomine.learning.models.base import Normalisation
 from cocomine.learning.settings import RunSettings
 from helpers.shapes import write_shapes
-from helpers.small_network import shrink
-from safetensors.torch import save_file
+from helpers.small_network import shrink, shrink_mix_transformer
+from safetensors.torch import load_file, save_file
 from tensorboardX.proto.event_pb2 import Event
 
 SMALL = {"iterations": 6, "batch": 4, "threads": 1, "precision": "fp32", "device": "cpu", "log_every": 2,
@@ -31,6 +31,7 @@ SMALL = {"iterations": 6, "batch": 4, "threads": 1, "precision": "fp32", "device
 @pytest.fixture(autouse=True)
 def small_network(monkeypatch):
     shrink(monkeypatch.setitem)
+    shrink_mix_transformer(monkeypatch.setitem)
 
 
 @pytest.fixture
@@ -131,6 +132,8 @@ def write_encoder(path):
         ({}, {"precision": "bf16", "threads": 2, "augment": {"brightness": 0.2}}),
         ({"weights": "encoder.safetensors", "freeze": "stage3"}, {"threads": 2}),
         ({"family": "maskformer", "options": {"queries": 4, "decoder_layers": 1, "width": 32}}, {"optimiser": "adamw"}),
+        # SegFormer drops whole blocks at random; an average of the weights and random crops have a state of their own.
+        ({"family": "segformer", "encoder": "mit-b0"}, {"optimiser": "adamw", "average": 0.9, "keep": "best"}),
     ],
 )
 @pytest.mark.slow
@@ -151,6 +154,40 @@ def test_resumed_run_ends_with_the_same_bytes(shapes, tmp_path, monkeypatch, mod
     whole, cut = all_files(tmp_path / "whole/out"), all_files(tmp_path / "cut/out")
     assert whole.pop("training.json") != cut.pop("training.json")  # checkpoint_seconds is recorded
     assert whole == cut
+
+
+def test_the_average_of_the_weights_is_written_as_the_recurrence_of_its_definition_has_it(
+    shapes, tmp_path, monkeypatch
+):
+    seen = []
+    original = training.training_step
+
+    def watched(network, *arguments):
+        if not seen:
+            seen.append({key: value.clone() for key, value in network.state_dict().items()})
+        result = original(network, *arguments)
+        seen.append({key: value.clone() for key, value in network.state_dict().items()})
+        return result
+
+    monkeypatch.setattr(training, "training_step", watched)
+    training.train(job(shapes, tmp_path / "mean", average=0.5))
+    expected = seen[0]
+    for step, state in enumerate(seen[1:]):
+        decay = min(0.5, (1 + step) / (10 + step))
+        expected = {
+            key: decay * expected[key] + (1 - decay) * value if value.is_floating_point() else value
+            for key, value in state.items()
+        }
+    written = load_file(tmp_path / "mean/out/model.safetensors")
+    for key, value in expected.items():
+        torch.testing.assert_close(written[key], value, rtol=1e-5, atol=1e-6)
+    assert not torch.equal(written["head.0.weight"], seen[-1]["head.0.weight"])
+
+
+@pytest.mark.parametrize("crop", [33, 64])
+def test_a_crop_that_the_network_cannot_halve_or_the_tensors_do_not_hold_is_refused(shapes, tmp_path, crop):
+    with pytest.raises(CocomineError, match=f"augment.crop is {crop}"):
+        training.train(job(shapes, tmp_path, augment={"crop": crop}))
 
 
 @pytest.mark.parametrize("change", [{"learning_rate": 0.02}, {"code": "other"}, {"pixel": True}])

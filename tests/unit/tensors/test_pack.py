@@ -7,8 +7,9 @@ import numpy as np
 import pytest
 from cocomine.base.errors import CocomineError
 from cocomine.base.files import read_json, read_table, sha256_of_file, write_table
-from cocomine.images.grid import nearest_indices, taken_before
+from cocomine.images.grid import nearest_indices, place_of, taken_before
 from cocomine.images.opening import load_rgb
+from cocomine.learning.data import read_tensors
 from cocomine.masks import png
 from cocomine.sources.selection import COLUMNS
 from cocomine.tensors.pack import pack_tensors, resize_image, resize_mask
@@ -59,6 +60,24 @@ def subset(tmp_path: Path) -> Subset:
     sides = [(row[0], row[1], "val" if row[0] == 17 else "train", "", row[0] % 3) for row in rows]
     write_table(tmp_path / "split.tsv", ("image_id", "file_name", "split", "group", "fold"), sides)
     return result
+
+
+def test_a_letterbox_is_the_image_at_its_own_aspect_with_void_around_it(subset: Subset) -> None:
+    manifest = subset.pack(size=16, fit="letterbox")
+    assert manifest["settings"]["fit"] == "letterbox"
+    tensors = read_tensors(subset.out)
+    for row, number in enumerate(tensors.image_ids.tolist()):
+        image, mask = Image.open(subset.image(number)), np.asarray(Image.open(subset.mask(number)))
+        place = place_of(image.height, image.width, 16, "letterbox")
+        small = image.resize((place.width, place.height), Image.Resampling.BILINEAR)
+        assert np.array_equal(tensors.images[row][place.slices], np.asarray(small))
+        within = tensors.within(tensors.masks[row], image.height, image.width)
+        down, across = nearest_indices(image.height, place.height), nearest_indices(image.width, place.width)
+        assert np.array_equal(within, mask[np.ix_(down, across)])
+        around = np.ones((16, 16), bool)
+        around[place.slices] = False
+        assert (tensors.masks[row][around] == 255).all()
+        assert (tensors.images[row][around] == (124, 116, 104)).all()
 
 
 def test_rows_hold_the_resized_images_and_masks_by_ascending_id(subset: Subset) -> None:

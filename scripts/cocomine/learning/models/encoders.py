@@ -1,4 +1,4 @@
-"""ResNet encoders of transformers: building them, loading weights into them, freezing their stages."""
+"""Encoders of transformers, ResNets and mix transformers: building, loading weights into them, freezing stages."""
 
 import json
 import logging
@@ -14,6 +14,8 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 from transformers.models.resnet.configuration_resnet import ResNetConfig
 from transformers.models.resnet.modeling_resnet import ResNetBackbone
+from transformers.models.segformer.configuration_segformer import SegformerConfig
+from transformers.models.segformer.modeling_segformer import SegformerModel
 
 from cocomine.base.errors import CocomineError
 from cocomine.base.files import atomic_path, read_json, sha256_of_file, write_json
@@ -30,7 +32,21 @@ SHAPES: dict[str, tuple[tuple[int, ...], str, tuple[int, ...]]] = {
     "resnet50": ((3, 4, 6, 3), "bottleneck", (256, 512, 1024, 2048)),
     "resnet101": ((3, 4, 23, 3), "bottleneck", (256, 512, 1024, 2048)),
 }
-HUB_NAMES = {name: f"microsoft/resnet-{name.removeprefix('resnet')}" for name in SHAPES}
+# depths, channels of the four stages, width of the decoder (Xie et al. 2021, arXiv 2105.15203, table 6)
+MIX_TRANSFORMER_SHAPES: dict[str, tuple[tuple[int, ...], tuple[int, ...], int]] = {
+    "mit-b0": ((2, 2, 2, 2), (32, 64, 160, 256), 256),
+    "mit-b1": ((2, 2, 2, 2), (64, 128, 320, 512), 256),
+    "mit-b2": ((3, 4, 6, 3), (64, 128, 320, 512), 768),
+    "mit-b3": ((3, 4, 18, 3), (64, 128, 320, 512), 768),
+    "mit-b4": ((3, 8, 27, 3), (64, 128, 320, 512), 768),
+    "mit-b5": ((3, 6, 40, 3), (64, 128, 320, 512), 768),
+}
+HUB_NAMES = {name: f"microsoft/resnet-{name.removeprefix('resnet')}" for name in SHAPES} | {
+    name: f"nvidia/{name}" for name in MIX_TRANSFORMER_SHAPES
+}
+
+
+CONFIG, WEIGHTS = "config.json", "model.safetensors"  # of a folder that save_pretrained wrote
 
 
 @dataclass(frozen=True)
@@ -55,30 +71,45 @@ def resnet_config(name: str) -> ResNetConfig:
     )
 
 
-def freeze(backbone: ResNetBackbone, last: str) -> list[nn.Module]:
+def mix_transformer_config(name: str, labels: int, width: int | None = None) -> SegformerConfig:
+    """Return the configuration of a SegFormer of `labels` over encoder `name`; `width` is the decoder's."""
+    depths, channels, decoder = MIX_TRANSFORMER_SHAPES[name]
+    return SegformerConfig(
+        depths=list(depths), hidden_sizes=list(channels), decoder_hidden_size=width or decoder, num_labels=labels
+    )
+
+
+def freeze(backbone: nn.Module, last: str) -> list[nn.Module]:
     """Freeze the encoder's stages from the stem up to `last` ("none": nothing) and return the frozen modules."""
     if last == "none":
         return []
-    stages = [backbone.embedder, *backbone.encoder.stages]
+    if isinstance(backbone, SegformerModel):
+        stages = [backbone.stages[0].patch_embeddings, *backbone.stages]
+    else:
+        stages = [backbone.embedder, *backbone.encoder.stages]  # type: ignore[union-attr, misc]
     frozen = stages[: ENCODER_STAGES.index(last) + 1]
     for module in frozen:
         module.requires_grad_(False)
     return frozen
 
 
-def load_encoder(backbone: ResNetBackbone, name: str, weights: str, folder: Path) -> EncoderWeights:
+def load_encoder(backbone: nn.Module, name: str, weights: str, folder: Path) -> EncoderWeights:
     """Load the weights that `model.weights` asks for into `backbone`.
 
     "none" leaves it as it is; "imagenet" reads `folder/{name}`, which fetch_encoder fills (and is filled from the hub
-    now if it is empty and there is a network); anything else is a file. Raises CocomineError when they cannot be had
-    or do not fit.
+    now if it is empty and there is a network); anything else is a file, or a folder that `save_pretrained` wrote.
+    Raises CocomineError when they cannot be loaded or do not fit.
     """
     if weights == "none":
         return EncoderWeights("none", None, Normalisation())
     if weights != "imagenet":
         path = Path(weights)
-        _fit(backbone, read_weights(path), f"model.weights {weights}")
-        return EncoderWeights(path.name, sha256_of_file(path), Normalisation())
+        where = f"model.weights {weights}"
+        if not (path / CONFIG).is_file():
+            _fit(backbone, read_weights(path), where)
+            return EncoderWeights(path.name, sha256_of_file(path), Normalisation())
+        _fit(backbone, _read_folder(type(backbone), str(path), where), where)
+        return EncoderWeights(path.name, sha256_of_file(path / WEIGHTS), Normalisation())
     place = folder / name
     if not (place / "encoder.json").exists():
         fetch(name, folder)
@@ -91,6 +122,20 @@ def load_encoder(backbone: ResNetBackbone, name: str, weights: str, folder: Path
     _fit(backbone, load_file(file), str(file))
     normalisation = Normalisation(_three(facts["mean"]), _three(facts["std"]))
     return EncoderWeights(f"imagenet: {facts['repository']}@{facts['revision']}", facts["sha256"], normalisation)
+
+
+def _read_folder(kind: type[Any], folder: str, where: str, **keys: Any) -> dict[str, Tensor]:
+    """Return the encoder's tensors of a folder, or of a hub's repository, by the library's own loader.
+
+    It knows the names that its models had in earlier versions. Safetensors only: no pickle is opened.
+    """
+    loaded, found = kind.from_pretrained(folder, use_safetensors=True, output_loading_info=True, **keys)
+    if missing := sorted(found["missing_keys"]):
+        raise CocomineError(
+            f"{where}: the weights do not fit the encoder: {len(missing)} missing (first: {missing[0]})", _FIT
+        )
+    state: dict[str, Tensor] = loaded.state_dict()
+    return state
 
 
 def read_weights(path: Path) -> dict[str, Tensor]:
@@ -143,7 +188,8 @@ def fetch(name: str, folder: Path, revision: str | None = None) -> Path:
         )
         config = Path(hf_hub_download(repository, "config.json", revision=revision))
         found = config.resolve().parent.name if config.parent.parent.name != "snapshots" else config.parent.name
-        loaded = ResNetBackbone.from_pretrained(repository, revision=found, use_safetensors=True)
+        kind = SegformerModel if name in MIX_TRANSFORMER_SHAPES else ResNetBackbone
+        loaded = _read_folder(kind, repository, repository, revision=found)
     except (OSError, HfHubHTTPError, LocalEntryNotFoundError, ValueError) as error:
         reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
         raise CocomineError(
@@ -153,7 +199,7 @@ def fetch(name: str, folder: Path, revision: str | None = None) -> Path:
             f"folder encoders/{name} to {folder / name} and run again; or set model.weights to a file or to 'none'",
         ) from error
     place = folder / name
-    state = {key: value.contiguous() for key, value in loaded.state_dict().items()}
+    state = {key: value.contiguous() for key, value in loaded.items()}
     with atomic_path(place / "model.safetensors") as temporary:
         save_file(state, temporary)
     write_json(
@@ -188,15 +234,19 @@ def _fit(backbone: nn.Module, state: dict[str, Tensor], where: str) -> None:
             f"{where}: the weights do not fit the encoder: {len(missing)} missing"
             f"{f' (first: {missing[0]})' if missing else ''}, {len(wrong)} of another shape"
             f"{f' (first: {wrong[0]})' if wrong else ''}",
-            "give weights of the very encoder that model.encoder names, under transformers' or torchvision's names",
+            _FIT,
         )
+    surplus = sorted(key for key in state if key not in wanted)
+    if surplus:
+        log.info("%s: %d tensors are not the encoder's and are left out (first: %s)", where, len(surplus), surplus[0])
     known: dict[str, Any] = {key: value for key, value in state.items() if key in wanted}
     backbone.load_state_dict(known, strict=False)
 
 
 def our_name(key: str) -> str:
     """Return transformers' name of a ResNet parameter that may have torchvision's name (layer1.0.conv1.weight …)."""
-    key = key.removeprefix("module.").removeprefix("backbone.").removeprefix("resnet.")
+    for prefix in ("module.", "backbone.", "resnet.", "segformer."):
+        key = key.removeprefix(prefix)
     if match := re.fullmatch(r"(conv|bn)1\.(.+)", key):
         return f"embedder.embedder.{_KIND[match[1]]}.{match[2]}"
     if match := re.fullmatch(r"layer(\d)\.(\d+)\.(conv|bn)(\d)\.(.+)", key):
@@ -209,4 +259,5 @@ def our_name(key: str) -> str:
     return key
 
 
+_FIT = "give weights of the very encoder that model.encoder names, under transformers', torchvision's or timm's names"
 _KIND = {"conv": "convolution", "bn": "normalization"}

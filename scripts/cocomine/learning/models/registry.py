@@ -23,9 +23,9 @@ class Model:
 
 def families() -> dict[str, ModuleType]:
     """Return every family by its name; a new one is a module of this package and a line here."""
-    from cocomine.learning.models import linknet, maskformer
+    from cocomine.learning.models import linknet, maskformer, segformer, upernet
 
-    return {"linknet": linknet, "maskformer": maskformer}
+    return {"linknet": linknet, "maskformer": maskformer, "segformer": segformer, "upernet": upernet}
 
 
 def build_model(settings: ModelSettings, labels: int, seed: int, load_weights: bool = True) -> Model:
