@@ -33,6 +33,7 @@ subsets:
 | [coco-public.yaml](examples/coco-public.yaml) | COCO 2017 from its public home |
 | [private-mirror.yaml](examples/private-mirror.yaml) | a bucket of one's own, with a second origin to fall back on |
 | [coco-on-disk.yaml](examples/coco-on-disk.yaml) | COCO that is already on disk, read-only |
+| [own-yolo.yaml](examples/own-yolo.yaml) | labels of one's own that are not COCO's |
 | [sama-against-coco.yaml](examples/sama-against-coco.yaml) | two annotation sources over the same images |
 | [paper.yaml](examples/paper.yaml) | the paper's experiment, for a GPU |
 | [paper-small.yaml](examples/paper-small.yaml) | its question on two cores, offline |

@@ -189,11 +189,7 @@ def _other_forms(root: Path, others: list[Path], form: Form | None) -> Iterator[
         yield f"{FORMS[form]} lie there too, which `format: {form}` with `folder` alone would read"
     elif any(_any(root, name) for name in ("labels/**/*.txt", "*/labels/*.txt")):
         yield f"YOLO's label files lie there, but no data.yaml that names the classes: {DATA_YAML}"
-    if _any(root, "**/Annotations/*.xml") or _any(root, "*.xml"):
-        yield "Pascal VOC's XML files lie there, which are not read"
     head = others[0].read_bytes()[:100_000] if others else b""
-    if b'"shapes"' in head and b'"imagePath"' in head:
-        yield "labelme's own JSON files lie there, which are not read: its labelme2coco.py makes COCO of them"
     if b'"_via_' in head:
         yield "a project of VIA lies there, which is not read: use its Export Annotations (COCO format)"
 

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable
 from functools import cached_property
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 
 from cocomine.base.errors import CocomineError
 from cocomine.base.files import read_json, read_table
@@ -65,9 +65,14 @@ class Masks(Writer):
                     tally.take(annotation)
                     tally.drop("image-without-mask")
                 continue
-            out.image(item, f"{self.images_folder}/{split}/{item.name}")
-            self.place_mask(drawn, item, f"{self.masks_folder}/{split}/{item.name.with_suffix('.png')}", out)
+            name = self.name_of(item)
+            out.image(item, f"{self.images_folder}/{split}/{name}")
+            self.place_mask(drawn, item, f"{self.masks_folder}/{split}/{name.with_suffix('.png')}", out)
             tally_mask(item, self.subset, drawn, tally)
+
+    def name_of(self, item: Item) -> PurePosixPath:
+        """Return how an image is called below the folder of its split."""
+        return item.name
 
     def place_mask(self, drawn: Drawn, item: Item, target: str, out: Output) -> None:
         """Place the mask of an image."""

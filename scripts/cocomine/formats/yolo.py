@@ -10,6 +10,7 @@ import re
 from abc import abstractmethod
 from collections.abc import Iterable, Mapping, Sequence
 from operator import mul
+from pathlib import PurePosixPath
 from typing import Any, ClassVar
 
 import yaml
@@ -37,7 +38,7 @@ class _Yolo(Writer):
         """Write the label file of each image and place the image."""
         (out.folder / "labels" / split).mkdir(parents=True)
         for item in items:
-            name = item.name
+            name = written_name(item.name)
             out.write(f"labels/{split}/{name.with_suffix('.txt')}", self.label_text(item, tally))
             out.image(item, f"images/{split}/{name}")
 
@@ -277,9 +278,10 @@ class Pose(_Yolo):
         return (self.subset.classes[place] for place in self._index_of)
 
     def data(self) -> Mapping[str, Any]:
-        """Say how many keypoints an object has, and which change places when an image is mirrored."""
+        """Say which keypoints an object has, and which change places when an image is mirrored."""
         names = next(iter(self._names.values()))
-        return {"kpt_shape": [len(names), 3], "flip_idx": mirrored(names)}
+        named = dict.fromkeys(self._index_of.values(), names)
+        return {"kpt_shape": [len(names), 3], "flip_idx": mirrored(names), "kpt_names": named}
 
 
 def mirrored(names: Sequence[str]) -> list[int]:
@@ -288,8 +290,20 @@ def mirrored(names: Sequence[str]) -> list[int]:
     return [names.index(name) if name in names else place for place, name in enumerate(swapped)]
 
 
+def written_name(name: PurePosixPath) -> PurePosixPath:
+    """Return an image's name below images/{split}/: in it a folder called `images` is `images_`.
+
+    Readers look for labels where the last folder `images` of an image's path is, which must be the export's own.
+    """
+    return PurePosixPath(*(f"{part}_" if part == "images" else part for part in name.parts[:-1]), name.name)
+
+
 class Semantic(Masks):
     """Images beside masks with data.yaml, as Ultralytics reads semantic segmentation; label 0 is the background."""
+
+    def name_of(self, item: Item) -> PurePosixPath:
+        """Return how an image is called below images/{split}/ and masks/{split}/."""
+        return written_name(item.name)
 
     def check(self) -> None:
         """Raise CocomineError for more than 254 classes."""

@@ -13,7 +13,7 @@ from typing import Final
 
 from cocomine.base.regular import open_regular, why_not
 from cocomine.images.opening import ImageError, shown_size
-from cocomine.transfer.finding import Folder
+from cocomine.transfer.finding import NOT_IMAGES, Folder
 
 IMAGE_SUFFIXES: Final = frozenset(
     (".avif", ".bmp", ".gif", ".jfif", ".jp2", ".jpeg", ".jpg", ".pgm", ".png", ".ppm", ".tif", ".tiff", ".webp")
@@ -53,8 +53,8 @@ class Files:
 
     @cached_property
     def images(self) -> list[str]:
-        """Every file whose name ends like an image's."""
-        return [path for path in self.all if is_image(path)]
+        """Every file whose name ends like an image's, but in folders of masks and of pictures drawn of labels."""
+        return [path for path in self.all if is_image(path) and NOT_IMAGES.isdisjoint(path.casefold().split("/")[:-1])]
 
     def below(self, folder: str, paths: Iterable[str]) -> Iterator[str]:
         """Yield those of `paths` that lie below a folder; `.` is the root."""

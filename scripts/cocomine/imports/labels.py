@@ -67,7 +67,7 @@ class Tally:
         """Count a label that is kept otherwise than it was written."""
         self.seen["label"] += 1
         self.repaired[str(reason)] += 1
-        self.repairs.append((file, str(place), str(reason), str(before), str(after)))
+        self.repairs.append((_written(file), str(place), str(reason), str(before), str(after)))
 
     def lose(self, file: str, place: object, reason: Reason, detail: object, known: Object | None = None) -> Object:
         """Count a label of a kept image as quarantined; return it, with what is `known` of it, as lost."""
@@ -80,7 +80,7 @@ class Tally:
         """Count a file, image or label that is left out; `place` is its line or its number in the file, from 1."""
         self.seen[kind] += 1
         self.quarantined[kind][str(reason)] += 1
-        self.quarantine.append((kind, file, str(place), str(reason), _short(detail)))
+        self.quarantine.append((kind, _written(file), str(place), str(reason), _written(_short(detail))))
 
     def counts(self) -> dict[str, Any]:
         """Return the counts as plain JSON values; asserts that nothing is lost."""
@@ -137,6 +137,11 @@ def _area(part: list[float]) -> float:
     xs, ys = part[0::2], part[1::2]
     turned = zip(xs, ys, [*xs[1:], xs[0]], [*ys[1:], ys[0]], strict=True)
     return abs(sum(x * next_y - next_x * y for x, y, next_x, next_y in turned)) / 2
+
+
+def _written(name: str) -> str:
+    """Return a text as UTF-8 can hold it: of a file name that is none, its bytes as escapes."""
+    return name.encode("utf-8", "backslashreplace").decode()
 
 
 def _short(detail: object) -> str:

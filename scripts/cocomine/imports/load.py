@@ -9,16 +9,20 @@ from cocomine.base.errors import CocomineError
 from cocomine.base.files import write_json, write_table
 from cocomine.base.progress import Progress
 from cocomine.base.words import counted
+from cocomine.imports.boxes_csv import Csv
 from cocomine.imports.documents import Documents
 from cocomine.imports.files import Files
+from cocomine.imports.labelme import Labelme
 from cocomine.imports.labels import QUARANTINE_COLUMNS, REPAIR_COLUMNS, Job, Reader, Tally
 from cocomine.imports.reasons import TABLE, Reason
+from cocomine.imports.voc import Voc
 from cocomine.imports.yolo import Yolo
 from cocomine.sources.settings import ONLY_SPLIT, SourceSettings
+from cocomine.transfer.names import plain
 
 log = logging.getLogger("cocomine")
 
-READERS: Final[dict[str, type[Reader]]] = {"yolo": Yolo}
+READERS: Final[dict[str, type[Reader]]] = {"yolo": Yolo, "voc": Voc, "labelme": Labelme, "csv": Csv}
 
 
 def import_labels(settings: SourceSettings, out: Path) -> None:
@@ -104,7 +108,7 @@ def _check_something(settings: SourceSettings, counts: dict[str, Any], tally: Ta
 
 def _told(row: tuple[str, str, str, str, str]) -> str:
     _, file, place, reason, detail = row
-    where = f"{file}, {place}" if place else file
+    where = f"{plain(file)}, {place}" if place else plain(file)
     return f"{where}: {reason}{f': {detail}' if detail else ''} ({TABLE[Reason(reason)][2]})"
 
 
@@ -116,7 +120,7 @@ def _manifest(settings: SourceSettings, documents: Documents, tally: Tally, coun
             split: {"images": documents.images(split), "objects": documents.objects(split)} for split in settings.splits
         },
         "counts": counts,
-        "lost": dict(sorted(tally.lost.items())),
+        "lost": dict(sorted((+tally.lost).items())),
         "said": tally.said,
     }
 
@@ -136,7 +140,7 @@ def _say(tally: Tally, counts: dict[str, Any], out: Path) -> None:
             _told(rows[0]),
             out / "quarantine.tsv",
         )
-    for what, number in sorted(tally.lost.items()):
-        log.warning("warning: %d times %s, which are not carried over", number, what)
+    for what, number in sorted((+tally.lost).items()):
+        log.warning("warning: %d %s, which are not carried over", number, what)
     for sentence in tally.said:
         log.info("%s", sentence)

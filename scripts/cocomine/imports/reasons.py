@@ -16,6 +16,7 @@ class Reason(StrEnum):
     UNSAFE_NAME = "unsafe-name"
     TWO_OF_ONE_STEM = "two-images-of-one-stem"
     IN_TWO_SPLITS = "in-two-splits"
+    TWO_FILES = "two-label-files"
     NO_LABELS = "no-labels"
     MISSING_IMAGE = "missing-image"
     UNKNOWN_CLASS = "unknown-class"
@@ -42,11 +43,12 @@ TABLE: Final[dict[Reason, tuple[str, str, str]]] = {
     Reason.IMAGE_UNREADABLE: ("image", "quarantined", "the size of the image cannot be read from its file"),
     Reason.UNSAFE_NAME: ("image", "quarantined", "the name of the image holds a control character or is no UTF-8"),
     Reason.TWO_OF_ONE_STEM: (
-        "image",
+        "image, label",
         "quarantined",
         "two images differ in their ending only, so that one file of labels would be both's; both are set aside",
     ),
     Reason.IN_TWO_SPLITS: ("image", "quarantined", "an earlier split has the same image, and keeps it"),
+    Reason.TWO_FILES: ("label", "quarantined", "an earlier file of labels, or an earlier split, has the same image"),
     Reason.NO_LABELS: (
         "image",
         "quarantined",
@@ -68,7 +70,11 @@ TABLE: Final[dict[Reason, tuple[str, str, str]]] = {
     ),
     Reason.BAD_VISIBILITY: ("label", "quarantined", "the visibility of a keypoint is not 0, 1 or 2"),
     Reason.NO_BOX: ("label", "quarantined", "the object has no box"),
-    Reason.BAD_POINTS: ("label", "quarantined", "the shape has too few points, or points that are no pairs"),
+    Reason.BAD_POINTS: (
+        "label",
+        "quarantined",
+        "the shape has too few points, some that are no pairs of numbers, or some ten sides outside of the image",
+    ),
     Reason.NO_AREA: ("label", "quarantined", "a point or a line, which has no area"),
     Reason.BAD_MASK: ("label", "quarantined", "the mask of the shape cannot be decoded or does not lie in the image"),
     Reason.IGNORED: ("label", "quarantined", "the label is called `__ignore__`"),

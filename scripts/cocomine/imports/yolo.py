@@ -77,14 +77,14 @@ class Yolo:
             if path < self._twins[path]:
                 self._without_image(labels)
             return None
+        if (unsafe := refusal(path)) is not None:
+            tally.set_aside("image", path, "", Reason.UNSAFE_NAME, unsafe)
+            self._without_image(labels)
+            return None
         try:
             size = self._files.size(path)
         except FileProblem as problem:
             tally.set_aside("image", path, "", Reason.IMAGE_UNREADABLE, problem)
-            self._without_image(labels)
-            return None
-        if (unsafe := refusal(path)) is not None:
-            tally.set_aside("image", path, "", Reason.UNSAFE_NAME, unsafe)
             self._without_image(labels)
             return None
         try:

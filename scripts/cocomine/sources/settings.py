@@ -20,9 +20,17 @@ NO_PLACE = "neither origins nor folder nor preset"
 FORMS = {
     "coco": "COCO JSON",
     "yolo": "YOLO's text files and data.yaml",
+    "voc": "Pascal VOC's XML files",
+    "labelme": "LabelMe's JSON files",
+    "csv": "CSV files of boxes",
 }
 """The forms of labels that a source can have."""
-IMPORTED_TASKS: dict[str, tuple[Task, ...]] = {"yolo": ("instances", "person_keypoints")}
+IMPORTED_TASKS: dict[str, tuple[Task, ...]] = {
+    "yolo": ("instances", "person_keypoints"),
+    "voc": ("instances",),
+    "labelme": ("instances",),
+    "csv": ("instances",),
+}
 IMPORTED = "it is read from a folder: keep folder, use, follow_links, splits and tasks"
 
 PLACE = "write origins: [gs://bucket/prefix], folder: /path/of/coco, or preset: coco2017"
@@ -155,11 +163,11 @@ class SourceSettings(_Places, frozen=True):
         says("The store that holds the images (default: the only store, or the store of the source's own name)."),
     ] = ""
     format: Annotated[
-        Literal["coco", "yolo"],
+        Literal["coco", "yolo", "voc", "labelme", "csv"],
         says(
             "The form of the labels in `folder`: coco, or one that is imported: yolo (data.yaml; boxes, outlines and "
-            "keypoints). docs/own-data.md says where each has its files. The images are used where they lie. Without "
-            "`splits` all are one, called `all`."
+            "keypoints), voc (Pascal VOC), labelme, csv (a row a box). docs/own-data.md says where each has its files. "
+            "The images are used where they lie. Without `splits` all are one, called `all`."
         ),
     ] = "coco"
     stated_splits: Annotated[

@@ -60,8 +60,7 @@ def test_an_export_without_its_images_says_so(tmp_path: Path) -> None:
     ("files", "said"),
     [
         ({"labels/train/1.txt": "0 0.5 0.5 0.1 0.1", "data.yaml": "nc: 1"}, "no data.yaml that names the classes"),
-        ({"Annotations/1.xml": "<annotation/>"}, "VOC"),
-        ({"1.json": json.dumps({"shapes": [], "imagePath": "1.jpg"})}, "labelme2coco"),
+        ({"1.xml": "<html/>"}, "no COCO file"),
         ({"via.json": json.dumps({"_via_settings": {}, "_via_img_metadata": {}})}, "COCO format"),
         ({"readme.json": "{}"}, "docs/own-data.md"),
         ({}, "no COCO file"),
@@ -85,6 +84,23 @@ def test_labels_that_are_imported_get_their_format_splits_and_tasks(tmp_path: Pa
     assert source == {"format": "yolo", "folder": str(tmp_path), "splits": ["train", "val"], "tasks": tasks}
     assert "# categories: leaf" in proposed_config(looked)
     assert "2 images; imported" in doubts(looked)[0]
+
+
+@pytest.mark.parametrize(
+    ("form", "files", "splits"),
+    [
+        ("voc", {"Annotations/1.xml": "<annotation/>"}, None),
+        ("voc", {"Annotations/1.xml": "<annotation/>", "ImageSets/Main/a.txt": "1", "ImageSets/Main/b.txt": ""}, "ab"),
+        ("labelme", {"1.json": json.dumps({"shapes": [], "imagePath": "1.jpg"})}, None),
+        ("csv", {"boxes.csv": "filename,class,xmin,ymin,xmax,ymax\n"}, None),
+    ],
+)
+def test_each_form_is_known(tmp_path: Path, form: str, files: dict[str, str], splits: str | None) -> None:
+    for name, content in files.items():
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).write_text(content)
+    (source,) = yaml.safe_load(proposed_config(look(tmp_path)))["sources"].values()
+    assert source == {"format": form, "folder": str(tmp_path), **({"splits": list(splits)} if splits else {})}
 
 
 def test_names_of_a_stranger_s_folder_cannot_leave_the_yaml(tmp_path: Path) -> None:
