@@ -50,6 +50,7 @@ wildcard_constraints:
     run=plan.pattern(plan.runs),
     comparison=plan.pattern(plan.comparisons),
     prediction=plan.pattern(plan.predictions),
+    program=plan.pattern(plan.programs),
 
 
 report: "workflow/report/workflow.rst"
@@ -83,7 +84,7 @@ if plan.runs:
     include: "workflow/rules/learning.smk"
 
 
-if plan.predictions:
+if plan.predictions or plan.programs:
 
     include: "workflow/rules/evaluation.smk"
 

@@ -37,6 +37,9 @@ def build_parser() -> argparse.ArgumentParser:
         metavar="RULE=PATTERN",
         help="which rule makes which output, such as split_dataset=results/{subset}/split.tsv",
     )
+    parser.add_argument(
+        "--not-ours", type=Path, nargs="*", default=[], help="folders of what programs of the user's made"
+    )
     parser.add_argument("--threads", type=int, default=1, metavar="N", help="processes to hash with (default 1)")
     parser.add_argument(
         "--history", type=Path, help="folder of earlier locks: the same build must give the same bytes as before"
@@ -57,6 +60,7 @@ def main(options: argparse.Namespace) -> None:
         dict(reversed(pair.split("=", 1)) for pair in options.made_by),
         None if options.history is None else Listings(options.history / "files"),
         options.threads,
+        options.not_ours,
     )
     if options.history is not None:
         lock.check_against_earlier(made, options.history)

@@ -1,8 +1,47 @@
-"""Evaluation: judge predictions of any program, alike, on a subset's split or on a source's annotation file.
+"""Evaluation: run the user's own programs, and judge predictions of any, on a subset's split or a source's own file.
 
 reads   the predictions, wherever they lie; results/{subset}/ or data/annotations/{source}/
-writes  results/predictions/{prediction}/: metrics.json, the figures of each bootstrap draw, what was left out
+        results/{subset}/exports/{format}, which a program of the user's reads
+writes  results/experiments/{program}/: what a program wrote, and program.json; data/checkpoints/{program} is its own
+        results/predictions/{prediction}/: metrics.json, the figures of each bootstrap draw, what was left out
 """
+
+
+rule run_program:
+    input:
+        export=lambda wildcards: plan.programs[wildcards.program].export,
+        reads=lambda wildcards: plan.programs[wildcards.program].reads,
+        script=ancient(script("run_program")),
+    output:
+        facts="results/experiments/{program}/program.json",
+        folder=directory("results/experiments/{program}/output"),
+    log:
+        "logs/run_program/{program}.log",
+    benchmark:
+        "benchmarks/run_program/{program}.tsv"
+    conda:
+        "../../envs/data.yaml"
+    threads: lambda wildcards: plan.programs[wildcards.program].experiment.threads
+    resources:
+        mem_mb=lambda wildcards: plan.programs[wildcards.program].experiment.memory_mb,
+        runtime=lambda wildcards: plan.programs[
+            wildcards.program
+        ].experiment.time_limit
+        + 10,
+        gpu=lambda wildcards: plan.programs[wildcards.program].experiment.gpus,
+    params:
+        code=code("run_program"),
+        settings=settings("program", "program"),
+        subset=lambda wildcards: plan.programs[wildcards.program].subset,
+        folder=lambda wildcards, output: str(Path(output.facts).parent),
+        checkpoints="data/checkpoints/{program}",
+        printed="logs/run_program/{program}.txt",
+    message:
+        "Run the program of {wildcards.program}"
+    shell:
+        "python {input.script:q} --settings {params.settings:q} --export {input.export:q} "
+        "--subset-dir {params.subset:q} --reads {input.reads:q} --checkpoint-dir {params.checkpoints:q} "
+        "--printed {params.printed:q} --out-dir {params.folder:q} --log {log:q}"
 
 
 rule evaluate_predictions:

@@ -32,6 +32,9 @@ rule lock_build:
         rules=lambda wildcards: scripts_that_run(),
         history="data/locks",
         inputs=plan.locked_inputs,
+        not_ours=(
+            lambda wildcards: ["--not-ours", *plan.not_ours] if plan.not_ours else []
+        ),
         made_by=lambda wildcards: [
             f"{name}={pattern}"
             for name, made in patterns().items()
@@ -41,5 +44,5 @@ rule lock_build:
         "Lock the build"
     shell:
         "python {input.script:q} --config {params.config:q} --rules {params.rules:q} --inputs {params.inputs:q} "
-        "--outputs {input.outputs:q} --history {params.history:q} --made-by {params.made_by:q} "
+        "--outputs {input.outputs:q} --history {params.history:q} {params.not_ours:q} --made-by {params.made_by:q} "
         "--threads {threads} --lock {output.lock:q} --log {log:q}"

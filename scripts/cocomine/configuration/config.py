@@ -6,7 +6,17 @@ from msgspec import Meta
 
 from cocomine.annotations.settings import ComparisonSettings
 from cocomine.base.settings import FolderName, Natural, Section, says
-from cocomine.evaluation.settings import PredictionSettings
+from cocomine.evaluation.settings import (
+    Command,
+    Environment,
+    ExportOfProgram,
+    Gpus,
+    Memory,
+    Predicted,
+    PredictionSettings,
+    Threads,
+    TimeLimit,
+)
 from cocomine.formats.settings import DEFAULT, ExportImages, Exports
 from cocomine.images.settings import ImageSettings
 from cocomine.learning.settings import ExperimentSettings
@@ -55,6 +65,24 @@ class SubsetEntry(SubsetSettings, frozen=True):
     ] = "hardlink"
 
 
+class ExperimentEntry(ExperimentSettings, frozen=True, kw_only=True):
+    """What to train and evaluate: a model of ours, or a program of your own.
+
+    Every combination of subset, model and seed is a run; each run is evaluated on every subset of evaluate_on. Exactly
+    one of subset, subsets and arms is given. With `command` it is a program of your own, which takes subset and seeds
+    of the other keys, and what it predicts is judged.
+    """
+
+    command: Command = None
+    environment: Environment = None
+    export: ExportOfProgram = "coco"
+    threads: Threads = 2
+    time_limit: TimeLimit = 1440
+    gpus: Gpus = 0
+    memory_mb: Memory = 4000
+    predictions: Predicted = {}  # noqa: RUF012
+
+
 class Config(Section, frozen=True, kw_only=True):
     """What to mine, from where, and what to do with it."""
 
@@ -94,7 +122,7 @@ class Config(Section, frozen=True, kw_only=True):
     exports: Exports = DEFAULT
     export_images: ExportImages = "hardlink"
     experiments: Annotated[
-        dict[ExperimentName, ExperimentSettings],
+        dict[ExperimentName, ExperimentEntry],
         says("What to train and evaluate, by name. Without any, cocomine stops after the dataset and its report."),
     ] = {}  # noqa: RUF012
     predictions: Annotated[

@@ -1,13 +1,18 @@
-"""What the config's `predictions` ask for: where they lie, what they are judged on, and how the script is told."""
+"""What the config's `predictions`, and experiments that are programs, ask for: what is judged on what, and how."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from cocomine.base.errors import CocomineError
-from cocomine.evaluation.settings import JudgingSettings, PredictionSettings
+from cocomine.evaluation.settings import (
+    JudgingSettings,
+    PredictionSettings,
+    ProgramExperiment,
+    ProgramSettings,
+)
 
 if TYPE_CHECKING:
     from cocomine.configuration.plan import Source, Subset
@@ -19,12 +24,17 @@ TASK_FILES = {"boxes": "instances", "masks": "instances", "keypoints": "person_k
 
 @dataclass(frozen=True)
 class Prediction:
-    """Predictions and what they are judged on; `truth` are the files and folders of the build that it takes."""
+    """Predictions and what they are judged on.
+
+    `truth` are the files and folders of the build that it takes; `output` is the folder of the program that predicts
+    them, empty for predictions that lie there already.
+    """
 
     name: str
     settings: PredictionSettings
     judged_on: tuple[str, ...]
     truth: tuple[str, ...]
+    output: str = ""
 
     @property
     def folder(self) -> str:
@@ -33,8 +43,9 @@ class Prediction:
 
     @property
     def given(self) -> list[str]:
-        """The predictions themselves."""
-        return [path for path in (self.settings.file, self.settings.folder) if path is not None]
+        """The predictions themselves, or the output of the program that predicts them."""
+        paths = [path for path in (self.settings.file, self.settings.folder) if path is not None]
+        return [self.output] if self.output else paths
 
     @property
     def judging(self) -> dict[str, Any]:
@@ -46,8 +57,62 @@ class Prediction:
     def options(self) -> list[str]:
         """The options of `evaluate_predictions` that say what is judged on what."""
         places = (("--file", self.settings.file), ("--folder", self.settings.folder))
-        given = [word for option, path in places if path is not None for word in (option, path)]
+        below = f"{self.output}/" if self.output else ""
+        given = [word for option, path in places if path is not None for word in (option, f"{below}{path}")]
         return ["--task", self.settings.task, *given, *self.judged_on]
+
+
+@dataclass(frozen=True)
+class Program:
+    """A program of the user's: one seed of an experiment that names a command."""
+
+    name: str
+    experiment: ProgramExperiment
+    seed: int
+    export: str
+    subset: str
+
+    @property
+    def folder(self) -> str:
+        """Where its output and the facts of it go."""
+        return f"results/experiments/{self.name}"
+
+    @property
+    def settings(self) -> dict[str, Any]:
+        """The settings of `run_program`."""
+        own = {key: value for key, value in self.experiment.as_mapping().items() if key in KEYS_OF_PROGRAM}
+        return {**own, "seed": self.seed}
+
+    @property
+    def reads(self) -> list[str]:
+        """The files of the subset that must be the same afterwards."""
+        return [f"{self.subset}/{name}" for name in ("subset.json", "split.tsv", "labels.json", "tasks")]
+
+
+KEYS_OF_PROGRAM = ProgramSettings.__struct_fields__
+
+
+def planned_programs(
+    given: Mapping[str, Any], subsets: Mapping[str, Subset]
+) -> tuple[dict[str, Program], dict[str, Prediction]]:
+    """Return the programs of the experiments that name a command, and their predictions, by name."""
+    programs: dict[str, Program] = {}
+    predictions: dict[str, Prediction] = {}
+    for name, mapping in given.items():
+        where = f"experiments.{name}"
+        one = ProgramExperiment.from_mapping(mapping, where)
+        subset = _known(subsets, one.subset, f"{where}.subset", "subset")
+        for seed in one.seeds:
+            run = name if len(one.seeds) == 1 else f"{name}-s{seed}"
+            programs[run] = Program(run, one, seed, f"{subset.folder}/exports/{one.export}", subset.folder)
+            for task, predicted in one.predictions.items():
+                told = {"subset": one.subset, **{k: v for k, v in predicted.as_mapping().items() if v is not None}}
+                settings = PredictionSettings.from_mapping({**told, "task": task}, f"{where}.predictions.{task}")
+                judged = run if len(one.predictions) == 1 else f"{run}-{task}"
+                on = _known(subsets, str(settings.subset), f"{where}.predictions.{task}.subset", "subset")
+                made = _on_subset(judged, settings, on, f"{where}.predictions.{task}")
+                predictions[judged] = replace(made, output=f"results/experiments/{run}/output")
+    return programs, predictions
 
 
 def planned_predictions(

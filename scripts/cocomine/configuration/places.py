@@ -44,8 +44,17 @@ def mistakes_on_disk(plan: Plan) -> list[Mistake]:
                 "give its path from the working directory; leave it out until there is something to predict on",
             )
             for path in one.given
-            if not Path(path).exists()
+            if not one.output and not Path(path).exists()
         ]
+    for program in plan.programs.values():
+        environment = program.experiment.environment
+        if environment is not None and not (Path(environment) / "bin").is_dir():
+            result.append(
+                Mistake(
+                    f"experiments.{program.name}: {environment} is no environment: it has no folder bin",
+                    "make it, or name another",
+                )
+            )
     return list(dict.fromkeys(result))
 
 

@@ -17,7 +17,7 @@ from cocomine.base.files import canonical_json
 from cocomine.base.settings import merged, shaped, twice, without_places
 from cocomine.coco.tasks import TASK_OF, TASKS
 from cocomine.configuration.config import Config
-from cocomine.configuration.judged import Prediction, planned_predictions
+from cocomine.configuration.judged import Prediction, Program, planned_predictions, planned_programs
 from cocomine.configuration.settings_files import SettingsFile
 from cocomine.formats.registry import FORMATS
 from cocomine.formats.settings import DEFAULT
@@ -297,6 +297,7 @@ class Plan:
     runs: Mapping[str, PlannedRun]
     comparisons: Mapping[str, Comparison]
     predictions: Mapping[str, Prediction]
+    programs: Mapping[str, Program]
 
     @staticmethod
     def pattern(names: Iterable[str]) -> str:
@@ -342,6 +343,12 @@ class Plan:
         return [one.folder for one in self.predictions.values() if one.settings.subset == subset]
 
     @property
+    def not_ours(self) -> list[str]:
+        """The folders of what programs of the user's made, and of what is measured of it: not ours to reproduce."""
+        judged = [one.folder for one in self.predictions.values() if one.output]
+        return [*(program.folder for program in self.programs.values()), *judged]
+
+    @property
     def locked_inputs(self) -> list[str]:
         """What came from outside: annotation files with their locks; images stand in each subset's own lock."""
         files = [f"{source.folder}/{task}_{split}.json" for source in self.used_sources for task, split in source.files]
@@ -368,6 +375,7 @@ class Plan:
             *(SettingsFile("tensors", subset.name, subset.tensors.as_mapping()) for subset in subsets),
             *(SettingsFile("training", run.name, run.run.training) for run in runs),
             *(SettingsFile("run", run.name, run.run.settings.as_mapping()) for run in runs),
+            *(SettingsFile("program", one.name, one.settings) for one in self.programs.values()),
             *(SettingsFile("predictions", one.name, one.judging) for one in self.predictions.values()),
             SettingsFile("build", "all", self.config),
         ]
@@ -385,16 +393,23 @@ def make_plan(config: Mapping[str, Any]) -> Plan:
     subsets = {name: _subset(name, config, sources) for name in config["subsets"]}
     for name in subsets:
         _check_parents(name, subsets)
-    runs = {run.name: _planned(run, subsets) for run in grid.expand(_experiments(config))}
+    experiments = _experiments(config)
+    commanded = {name: given for name, given in experiments.items() if given.get("command") is not None}
+    trained = {name: given for name, given in experiments.items() if name not in commanded}
+    runs = {run.name: _planned(run, subsets) for run in grid.expand(trained)}
+    programs, predicted = planned_programs(commanded, subsets)
     compared = {
         name: _comparison(f"comparisons.{name}", name, ComparisonSettings.from_mapping(given), sources)
         for name, given in config.get("comparisons", {}).items()
     }
     judged = planned_predictions(config.get("predictions", {}), subsets, sources)
+    _check_names(runs, programs, "experiments", "run")
+    _check_names(judged, predicted, "predictions", "set of predictions")
+    judged |= predicted
     stores = {source.store.name: source.store for source in sources.values()}
     stores = {**_stores(config), **stores}
-    resolved = _resolved(_stores(config), sources, subsets, runs, compared, judged)
-    return Plan(resolved, stores, sources, subsets, runs, compared, judged)
+    resolved = _resolved(_stores(config), sources, subsets, runs, compared, judged, programs)
+    return Plan(resolved, stores, sources, subsets, runs, compared, judged, programs)
 
 
 def _resolved(
@@ -404,6 +419,7 @@ def _resolved(
     runs: Mapping[str, PlannedRun],
     comparisons: Mapping[str, Comparison],
     predictions: Mapping[str, Prediction],
+    programs: Mapping[str, Program],
 ) -> dict[str, Any]:
     """Return the config as the lock holds it: every default filled in, and no place where something lies."""
     stages = ("images", "masks", "split", "tensors")
@@ -434,9 +450,18 @@ def _resolved(
             name: {"first": one.first.name, "second": one.second.name, "splits": list(one.splits), "task": one.task}
             for name, one in comparisons.items()
         }
+    result["experiments"] |= {
+        name: {**without_places(program.experiment), "seeds": [program.seed]} for name, program in programs.items()
+    }
     if predictions:
         result["predictions"] = {name: without_places(one.settings) for name, one in predictions.items()}
     return result
+
+
+def _check_names(first: Mapping[str, object], second: Mapping[str, object], where: str, what: str) -> None:
+    """Raise CocomineError where two have one name."""
+    for name in first.keys() & second.keys():
+        raise CocomineError(f"{where}: a second {what} is called {name!r}", "rename one of them")
 
 
 def _comparison(where: str, name: str, settings: ComparisonSettings, sources: Mapping[str, Source]) -> Comparison:

@@ -15,6 +15,7 @@ Names = dict[str, str]
 MARKS = (
     "results/*/selection.tsv",
     "results/experiments/*/training.json",
+    "results/experiments/*/program.json",
     "results/comparisons/*/comparison.json",
     "results/predictions/*/metrics.json",
 )
@@ -49,6 +50,7 @@ def instances(plan: Plan, wildcards: frozenset[str]) -> list[Names]:
             {"run": run.name, "subset": subset.name} for run in runs for subset in run.evaluated_on
         ],
         frozenset({"comparison"}): [{"comparison": name} for name in plan.comparisons],
+        frozenset({"program"}): [{"program": name} for name in plan.programs],
         frozenset({"prediction"}): [{"prediction": name} for name in plan.predictions],
     }
     return known[wildcards]
@@ -67,7 +69,7 @@ def outputs_of(plan: Plan, patterns: Mapping[str, Sequence[str]]) -> dict[str, l
 def left_over(outputs: Sequence[str], root: Path) -> list[str]:
     """Return the folders below `root` that were made for subsets, runs and comparisons which the plan does not have."""
     made = (file.parent.relative_to(root).as_posix() for mark in MARKS for file in root.glob(mark))
-    return sorted(folder for folder in made if not any(path.startswith(f"{folder}/") for path in outputs))
+    return sorted(folder for folder in made if not any(f"{path}/".startswith(f"{folder}/") for path in outputs))
 
 
 def _wildcards(patterns: Sequence[str]) -> frozenset[str]:

@@ -1,9 +1,11 @@
-"""The config's `predictions` section, and the part of it that says how predictions are judged."""
+"""The config's `predictions` section, and the keys of an experiment that a program of the user's is."""
 
 from collections.abc import Iterator
+from pathlib import PurePosixPath
 from typing import Annotated, ClassVar, Literal
 
-from cocomine.base.settings import Natural, Problem, Section, Text, braces, says
+from cocomine.base.settings import Natural, Positive, Problem, Section, Seed, Text, braces, says, twice
+from cocomine.formats.settings import Format
 
 Task = Literal["boxes", "masks", "keypoints", "panoptic", "semantic"]
 IN_FOLDERS = ("panoptic", "semantic")
@@ -94,3 +96,85 @@ class PredictionSettings(JudgingSettings, frozen=True, kw_only=True):
             yield from braces(key, given)
         if self.task == "semantic" and self.category_ids == "indices":
             yield Problem("category_ids", "semantic masks have 0 for the background", "use labels or source")
+
+
+class ProgramPredictions(JudgingSettings, frozen=True, kw_only=True):
+    """What a program predicted, in its output folder."""
+
+    subset: Annotated[Text | None, says("The subset that they are judged on. Without it - the experiment's.")] = None
+    file: Annotated[Text | None, says("The JSON file, in the program's output folder.")] = None
+    folder: Annotated[Text | None, says("The folder of the PNGs, in the program's output folder.")] = None
+
+    def problems(self) -> Iterator[Problem]:
+        """Yield paths that lead out of the output folder."""
+        for key in ("file", "folder"):
+            given = getattr(self, key)
+            yield from braces(key, given)
+            if given is not None and (PurePosixPath(given).is_absolute() or ".." in PurePosixPath(given).parts):
+                yield Problem(key, f"{given!r} is no path in the output folder", "let the program write into it")
+
+
+Command = Annotated[
+    Text | None,
+    says(
+        "A program of your own instead of model and train: a command for the shell, started in its output folder, with "
+        "COCOMINE_EXPORT, COCOMINE_SUBSET, COCOMINE_OUTPUT, COCOMINE_WORK, COCOMINE_SEED and COCOMINE_THREADS set "
+        "(docs/evaluation.md)."
+    ),
+]
+Environment = Annotated[
+    Text | None,
+    says("Folder of the environment whose bin comes first on the command's PATH, from the working directory."),
+]
+ExportOfProgram = Annotated[
+    Format, says("The format of the subset that the command gets; it need not be among `exports`.")
+]
+Threads = Annotated[Positive, says("Threads that the command is told to use.")]
+TimeLimit = Annotated[Positive, says("Minutes after which the command is ended.")]
+Gpus = Annotated[Natural, says("GPUs to ask a cluster for, for the command.")]
+Memory = Annotated[Positive, says("Memory to ask a cluster for, for the command, in MB.")]
+Predicted = Annotated[
+    dict[Task, ProgramPredictions],
+    says(
+        "What the command predicts, by task, each judged as `predictions` are, into results/predictions/NAME, or "
+        "NAME-TASK where there are several."
+    ),
+]
+
+
+class ProgramSettings(Section, frozen=True, kw_only=True):
+    """A command and what it is told."""
+
+    SECTION: ClassVar[str] = "experiment"
+    PLACES: ClassVar[frozenset[str]] = frozenset({"environment"})
+
+    command: Command = None
+    environment: Environment = None
+    threads: Threads = 2
+    time_limit: TimeLimit = 1440
+    seed: Seed = 0
+
+
+class ProgramExperiment(Section, frozen=True, kw_only=True):
+    """An experiment that is a program of the user's: the keys that it takes."""
+
+    SECTION: ClassVar[str] = "experiment"
+
+    command: Command = None
+    environment: Environment = None
+    export: ExportOfProgram = "coco"
+    subset: Text
+    seeds: tuple[Seed, ...] = (0,)
+    threads: Threads = 2
+    time_limit: TimeLimit = 1440
+    gpus: Gpus = 0
+    memory_mb: Memory = 4000
+    predictions: Predicted = {}
+
+    def problems(self) -> Iterator[Problem]:
+        """Yield seeds that stand twice, and predictions that lack a path."""
+        yield from twice("seeds", self.seeds)
+        for task, given in self.predictions.items():
+            for key, needed in (("file", task != "semantic"), ("folder", task in IN_FOLDERS)):
+                if needed and getattr(given, key) is None:
+                    yield Problem(f"predictions.{task}", f"it has no {key}", f"add {key}: PATH")

@@ -30,6 +30,9 @@ MOST_SHOWN = 5
 
 SYNC_LOCK = "sync.lock.json"
 
+PROGRAM = "program.json"
+"""What is said of a program of the user's: its command, versions, and what it wrote."""
+
 # Outputs that quote the origin which served each file: the same build from another mirror differs in them alone.
 SAYS_WHERE_FROM = r"/(images\.lock\.tsv|report\.html|report\.json)$"
 
@@ -82,12 +85,14 @@ def make_lock(
     made_by: Mapping[str, str] | None = None,
     listings: Listings | None = None,
     processes: int = 1,
+    not_ours: Sequence[Path] = (),
 ) -> Lock:
     """Return the lock of a build.
 
     `config` is the resolved config without the places where stores lie; `scripts` the folder of the scripts of
     `rules`; `inputs` and `outputs` files or folders, relative to the working directory; `made_by` tells which rule
-    makes an output, by the rules' own patterns; `listings` keeps what is in each folder. Raises CocomineError for an
+    makes an output, by the rules' own patterns; `listings` keeps what is in each folder. What lies in `not_ours` was
+    made by a program of the user's, whose bytes are not held to be the same each time. Raises CocomineError for an
     absolute path, one that does not exist, and an input that is not as the sync of its source locked it.
     """
     for path in [*inputs, *outputs]:
@@ -102,6 +107,11 @@ def make_lock(
     for path, (found, _) in fingerprints("check synced files", list(locked), processes).items():
         if found != locked[path]:
             raise changed_annotations(path, f"its SHA-256 is {found or 'none'}, and {locked[path]} was locked")
+    made = _entries("hash outputs", outputs, made_by or {}, listings, processes)
+    for name, entry in made.items():
+        if any(Path(name).is_relative_to(folder) for folder in not_ours):
+            entry["reproducible"] = False
+    programs = {path.parent.name: read_json(path) for path in outputs if path.name == PROGRAM}
     return {
         "format": FORMAT,
         "config": config,
@@ -109,7 +119,8 @@ def make_lock(
         "packages": versions_of(modules),
         "torch": torch_identity(),
         "inputs": lock_of_inputs,
-        "outputs": _entries("hash outputs", outputs, made_by or {}, listings, processes),
+        "outputs": made,
+        **({"programs": programs} if programs else {}),
     }
 
 
@@ -174,7 +185,7 @@ def check_against_earlier(lock: Lock, history: Path, logs: Path = Path("logs")) 
         found = differences("output", read_lock(remembered)["outputs"], lock["outputs"], listings)
         _stop_at(
             "the same config, code and inputs gave other bytes before",
-            [one for one in found if not re.search(SAYS_WHERE_FROM, one.name)],
+            [one for one in found if not re.search(SAYS_WHERE_FROM, one.name) and not _not_ours(one.name, lock)],
             f"; where other bytes are right (a GPU's arithmetic), delete {remembered} and run again",
         )
     elif latest.is_file() and is_lock(last := history / latest.read_text(encoding="utf-8").strip()):
@@ -185,6 +196,12 @@ def check_against_earlier(lock: Lock, history: Path, logs: Path = Path("logs")) 
         _stop_at("outputs of the last build were changed, and no step has made them since", changed)
     write_lock(remembered, lock)
     write_text(latest, f"{remembered.name}\n")
+
+
+def _not_ours(name: str, lock: Lock) -> bool:
+    """Tell whether an output, or the folder that it lies in, was made by a program of the user's."""
+    holding = (entry for path, entry in lock["outputs"].items() if path == name or name.startswith(path))
+    return any(entry.get("reproducible") is False for entry in holding)
 
 
 def _made_since(difference: Difference, logs: Path, since: float) -> bool:
@@ -246,6 +263,7 @@ def differences_of_locks(first: Lock, second: Lock, listings: Listings | None = 
     yield from differences("config", _flat(first["config"]), _flat(second["config"]))
     for kind, name in (("code", "code"), ("package", "packages"), ("input", "inputs"), ("output", "outputs")):
         yield from differences(kind, first[name], second[name], listings)
+    yield from differences("program", first.get("programs", {}), second.get("programs", {}))
     if first["torch"] != second["torch"]:
         yield Difference("package", "torch", f"{first['torch']} became {second['torch']}")
 

@@ -52,10 +52,12 @@ def test_a_rule_whose_wildcards_nobody_knows_is_no_silent_nothing() -> None:
 
 def test_folders_of_earlier_configs_are_told_from_those_of_this_one_and_from_the_users_own(tmp_path: Path) -> None:
     made = ("pets/selection.tsv", "cats/selection.tsv", "experiments/try-s0/training.json", "notes/mine.txt",
-            "experiments/old/training.json", "comparisons/old/comparison.json")  # fmt: skip
+            "experiments/old/training.json", "comparisons/old/comparison.json", "predictions/mine/metrics.json",
+            "predictions/old/metrics.json", "experiments/left/program.json")  # fmt: skip
     for name in made:
         (tmp_path / "results" / name).parent.mkdir(parents=True)
         (tmp_path / "results" / name).touch()
     outputs = [path for listed in outputs_of(make_plan(CONFIG), PATTERNS).values() for path in listed]
     assert left_over(outputs, tmp_path) == [
-        "results/cats", "results/comparisons/old", "results/experiments/old"]  # fmt: skip
+        "results/cats", "results/comparisons/old", "results/experiments/left", "results/experiments/old",
+        "results/predictions/old"]  # fmt: skip

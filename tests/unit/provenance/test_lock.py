@@ -252,3 +252,26 @@ def test_a_subset_that_the_config_no_longer_has_is_no_change(build: Path) -> Non
 )
 def test_the_rule_that_makes_an_output_follows_from_the_rules_patterns(name: str, rule: str) -> None:
     assert lock.rule_of(name, MADE_BY) == rule
+
+
+def test_what_a_program_of_the_users_made_is_marked_and_not_held_to_be_the_same_again(build: Path) -> None:
+    folder = Path("results/experiments/mine")
+    write_json(folder / "program.json", {"command": "train", "packages": {"own": "1"}})
+    write("results/experiments/mine/output/boxes.json", "[1]")
+
+    def made() -> lock.Lock:
+        outputs = [Path("results/a/labels.json"), folder / "program.json", folder / "output"]
+        return lock.make_lock(CONFIG, SCRIPTS, ["lock_build"], [], outputs, not_ours=[folder])
+
+    first = made()
+    assert first["programs"] == {"mine": {"command": "train", "packages": {"own": "1"}}}
+    marked = {name for name, entry in first["outputs"].items() if entry.get("reproducible") is False}
+    assert marked == {"results/experiments/mine/program.json", "results/experiments/mine/output/"}
+    lock.check_against_earlier(first, HISTORY)
+    write("results/experiments/mine/output/boxes.json", "[2]")
+    second = made()
+    lock.check_against_earlier(second, HISTORY)
+    assert [one.name for one in lock.differences_of_locks(first, second)] == ["results/experiments/mine/output/"]
+    write("results/a/labels.json", "{}")
+    with pytest.raises(CocomineError, match=r"gave other bytes before.*\noutput results/a/labels\.json"):
+        lock.check_against_earlier(made(), HISTORY)
