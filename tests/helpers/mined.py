@@ -7,15 +7,16 @@ import pyarrow.parquet as pq
 from cocomine.annotations.build import build_index
 from cocomine.base.files import read_table
 from cocomine.mining.assemble import assemble
+from cocomine.mining.drawn import INSTANCES
 from cocomine.mining.mine import mine
 from cocomine.mining.settings import SubsetSettings
 
 
-def build(folder, documents, query=None, broken=None):
+def build(folder, documents, query=None, broken=None, drawn=INSTANCES):
     """Index, mine and assemble documents, given as {"instances_a": document, text or bytes, …}; return the statistics.
 
     `broken` gives what was measured of images, by id, where that differs from what the document says; with None, no
-    image is measured.
+    image is measured. `drawn` says which categories get a label.
     """
     folder.mkdir(parents=True, exist_ok=True)
     for name, content in documents.items():
@@ -27,7 +28,8 @@ def build(folder, documents, query=None, broken=None):
     chosen = SubsetSettings.from_mapping(query or {})
     mine(chosen, folder / "index", [], out / "selection.tsv", out / "funnel.json")
     measures = None if broken is None else measures_of(folder, broken)
-    return assemble(chosen, folder / "index", folder, out / "selection.tsv", out / "funnel.json", measures, out)
+    tables = out / "selection.tsv", out / "funnel.json", measures
+    return assemble(chosen, folder / "index", folder, *tables, out, drawn=drawn)
 
 
 def subset(folder):

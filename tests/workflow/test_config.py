@@ -9,6 +9,7 @@ import jsonschema
 import pytest
 import yaml
 from cocomine.base.errors import CocomineError
+from cocomine.base.files import canonical_json
 from cocomine.configuration.document import document, json_schema
 from cocomine.configuration.plan import make_plan
 from cocomine.configuration.targets import outputs_of
@@ -102,6 +103,31 @@ def test_an_editor_finds_nothing_wrong_with_the_examples(example: Path) -> None:
         ({"subsets": {"animals": {"images_from": "other"}}}, "no subset is called 'other'", "animals"),
         ({"subsets": {"animals": {"images_from": "animals"}}}, "is a ring", "stand alone"),
         (
+            {"subsets": {"animals": {"labels_from": "results/./animals/labels.json"}}},
+            "subsets.animals.labels_from: results/animals/labels.json is the file that this subset writes",
+            "copy it elsewhere",
+        ),
+        (
+            {
+                "subsets": {
+                    "animals": {"labels_from": "results/others/labels.json"},
+                    "others": {"images_from": "animals"},
+                }
+            },
+            "subsets.others.images_from: animals → others → animals is a ring",
+            "stand alone",
+        ),
+        (
+            {"subsets": {"animals": {"labels_from": "/elsewhere/labels.json"}}},
+            "subsets.animals.labels_from: /elsewhere/labels.json lies outside the working directory",
+            "copy it into the working directory",
+        ),
+        (
+            {"subsets": {"animals": {"classes": {"cat": []}}}},
+            "subsets.animals.classes[0]: 'cat' is a class of no",
+            "nam",
+        ),
+        (
             {"masks": {"draw_from": "stuff"}},
             "subsets.animals.masks.draw_from: stuff: the source coco has no stuff file for val2017",
             "add stuff to sources.coco.tasks",
@@ -164,6 +190,23 @@ def test_a_mistake_is_seen_on_the_terminal(tmp_path: Path) -> None:
     assert "did you mean 'categories'" in done.stderr
     assert "Traceback" not in done.stderr
     assert len(done.stderr.splitlines()) <= 24
+
+
+def test_the_order_of_classes_and_pinned_labels_are_part_of_the_lock() -> None:
+    one, other = (
+        make_plan(loaded(SHORT) | {"subsets": {"animals": {"classes": dict(classes), "labels_from": "pinned.json"}}})
+        for classes in ([("a", "cat"), ("b", "dog")], [("b", "dog"), ("a", "cat")])
+    )
+    assert canonical_json(one.config) != canonical_json(other.config)
+    assert one.settings("query", "animals") != other.settings("query", "animals")
+    assert one.locked_inputs[-1] == "pinned.json"
+
+
+def test_labels_of_another_subset_are_made_before_those_that_follow_them() -> None:
+    subsets = {"animals": {}, "more": {"labels_from": "results/animals/labels.json"}}
+    plan = make_plan(loaded(SHORT) | {"subsets": subsets})
+    assert plan.subsets["more"].pinned == [plan.subsets["animals"].labels]
+    assert plan.subsets["animals"].labels not in plan.locked_inputs
 
 
 def test_equal_configs_give_equal_locks_wherever_their_stores_lie() -> None:

@@ -1,6 +1,7 @@
 """Mining: choose a subset's images and objects by its query, then write the dataset of what survived the checks.
 
-reads   the indexes of the subset's source; later the measured photographs
+reads   the indexes of the subset's source, the labels of an earlier build where `labels_from` names them; later the
+        measured photographs
 writes  results/{subset}/selection.tsv and funnel.json, then subset.json, the other tasks' files, images.tsv,
         dictionary.json, labels.json, statistics.json, quarantine.tsv, repairs.tsv, ids.tsv, void.json,
         ATTRIBUTION.md, interference.png
@@ -12,6 +13,7 @@ rule mine_subset:
         index=lambda wildcards: plan.subsets[wildcards.subset].indexes,
         parent=lambda wildcards: plan.subsets[wildcards.subset].parent("images.tsv"),
         lists=lambda wildcards: plan.subsets[wildcards.subset].lists,
+        pinned=lambda wildcards: plan.subsets[wildcards.subset].pinned,
         script=ancient(script("mine_subset")),
     output:
         selection="results/{subset}/selection.tsv",
@@ -48,6 +50,7 @@ rule assemble_subset:
         selection="results/{subset}/selection.tsv",
         funnel="results/{subset}/funnel.json",
         measures="results/{subset}/images.parquet",
+        pinned=lambda wildcards: plan.subsets[wildcards.subset].pinned,
         script=ancient(script("assemble_subset")),
     output:
         subset=report(

@@ -155,7 +155,8 @@ def _what_a_subset_gives(subset: Subset) -> tuple[list[str], list[Mistake]]:
     where, index = f"subsets.{subset.name}", Path(subset.source.index_folder)
     wanted = subset.query.source_splits or subset.source.splits
     indexed = set(splits_of(index)) if index.is_dir() else set()
-    if set(wanted) <= indexed and not subset.query.images_from:
+    there = all(Path(path).is_file() for path in subset.pinned)
+    if set(wanted) <= indexed and there and not subset.query.images_from:
         try:
             count = count_query(subset.name, subset.query, index, subset.source.splits)
         except CocomineError as error:
@@ -178,6 +179,8 @@ def _named_categories(subset: Subset) -> Iterator[tuple[str, str]]:
     values = subset.query.as_mapping()
     for key in ("categories", "exclude_categories", "none"):
         yield from ((key, item) for item in values.get(key) or () if isinstance(item, str))
+    for one in subset.query.named_classes:
+        yield from ((f"classes.{one.name}", item) for item in one.categories if isinstance(item, str))
 
 
 def _categories(source: Source) -> dict[str, list[str]]:

@@ -31,7 +31,13 @@ def mistakes_on_disk(plan: Plan) -> list[Mistake]:
             result += _of_labels(source, source.labels)
         elif source.synthetic is None:
             result += [*_of_annotations(source), *_of_images(source)]
+    made = {subset.labels for subset in plan.subsets.values()}
     for subset in plan.subsets.values():
+        result += [
+            Mistake(f"subsets.{subset.name}.labels_from: {path} is not there", "name the labels.json of a build")
+            for path in subset.pinned
+            if path not in made and not Path(path).is_file()
+        ]
         result += [
             Mistake(f"subsets.{subset.name}: the list {path} is not there", "give its path from the working directory")
             for path in (*subset.lists, *subset.split_lists)

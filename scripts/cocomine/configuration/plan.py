@@ -7,6 +7,7 @@ import re
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from functools import cached_property
+from pathlib import Path
 from typing import Any
 
 import msgspec
@@ -143,6 +144,16 @@ class Subset:
         return [value for value in (self.query.include_images, self.query.exclude_images) if isinstance(value, str)]
 
     @property
+    def labels(self) -> str:
+        """The file of its labels."""
+        return f"{self.folder}/labels.json"
+
+    @property
+    def pinned(self) -> list[str]:
+        """The labels of an earlier build that its own follow, if any."""
+        return [Path(self.query.labels_from).as_posix()] if self.query.labels_from else []
+
+    @property
     def split_lists(self) -> list[str]:
         """The files of image lists that its split names."""
         return [value for value in (self.split.train_list, self.split.val_list) if isinstance(value, str)]
@@ -233,7 +244,7 @@ class PlannedRun:
     @property
     def labels(self) -> str:
         """The labels of the subset that it is trained on."""
-        return f"{self.subset.folder}/labels.json"
+        return self.subset.labels
 
     @property
     def threads(self) -> int:
@@ -350,10 +361,15 @@ class Plan:
 
     @property
     def locked_inputs(self) -> list[str]:
-        """What came from outside: annotation files with their locks; images stand in each subset's own lock."""
+        """What came from outside: annotation files with their locks, and pinned labels.
+
+        Images stand in each subset's own lock.
+        """
         files = [f"{source.folder}/{task}_{split}.json" for source in self.used_sources for task, split in source.files]
         imports = [source.bucket[0] for source in self.used_sources if source.labels is not None]
-        return [*imports, *(source.lock for source in self.used_sources), *files]
+        made = {subset.labels for subset in self.subsets.values()}
+        pinned = (path for subset in self.subsets.values() for path in subset.pinned if path not in made)
+        return [*imports, *(source.lock for source in self.used_sources), *files, *dict.fromkeys(pinned)]
 
     def settings(self, section: str, name: str) -> str:
         """Return the path of the file that holds the settings of a job."""
@@ -392,7 +408,7 @@ def make_plan(config: Mapping[str, Any]) -> Plan:
     sources = dict(_sources(config))
     subsets = {name: _subset(name, config, sources) for name in config["subsets"]}
     for name in subsets:
-        _check_parents(name, subsets)
+        _check_parents(subsets, [name])
     experiments = _experiments(config)
     commanded = {name: given for name, given in experiments.items() if given.get("command") is not None}
     trained = {name: given for name, given in experiments.items() if name not in commanded}
@@ -583,6 +599,11 @@ def _subset(name: str, config: Mapping[str, Any], sources: Mapping[str, Source])
             f"{where}.source_splits: the source {source_name} has no split {unknown[0]!r}",
             f"its splits: {', '.join(source.splits)}",
         )
+    if query.labels_from and (Path(query.labels_from).is_absolute() or ".." in Path(query.labels_from).parts):
+        raise CocomineError(
+            f"{where}.labels_from: {query.labels_from} lies outside the working directory, where no lock reaches",
+            "copy it into the working directory, such as beside the config, and give its relative path",
+        )
     stages = {
         key: merged(config.get(key, {}), given.get(key, {})) for key in OTHER_SECTIONS if not key.startswith("export")
     }
@@ -631,16 +652,22 @@ def _check_drawn(where: str, source: Source, splits: Iterable[str], draw_from: s
         )
 
 
-def _check_parents(name: str, subsets: Mapping[str, Subset]) -> None:
-    seen, current = [name], subsets[name].query.images_from
-    while current:
-        where = f"subsets.{seen[-1]}.images_from"
+def _check_parents(subsets: Mapping[str, Subset], seen: list[str]) -> None:
+    """Raise CocomineError where the last subset of `seen` follows one that is not there, or one that follows it."""
+    subset = subsets[seen[-1]]
+    parents = [("images_from", subset.query.images_from)] if subset.query.images_from else []
+    parents += [("labels_from", name) for name, other in subsets.items() if other.labels in subset.pinned]
+    for key, current in parents:
+        where = f"subsets.{subset.name}.{key}"
         if current not in subsets:
             raise CocomineError(f"{where}: no subset is called {current!r}", f"subsets: {', '.join(subsets)}")
+        if key == "labels_from" and current == subset.name:
+            raise CocomineError(
+                f"{where}: {subset.labels} is the file that this subset writes", "copy it elsewhere, and name the copy"
+            )
         if current in seen:
             raise CocomineError(f"{where}: {' → '.join([*seen, current])} is a ring", "let one of them stand alone")
-        seen.append(current)
-        current = subsets[current].query.images_from
+        _check_parents(subsets, [*seen, current])
 
 
 def _experiments(config: Mapping[str, Any]) -> dict[str, Any]:

@@ -1,4 +1,4 @@
-"""COCO's own layout. It loses nothing: every record is the source's, byte for byte."""
+"""COCO's own layout. It loses nothing: every record is the subset's, byte for byte."""
 
 from collections.abc import Iterable, Iterator
 from typing import TYPE_CHECKING, ClassVar
@@ -69,7 +69,7 @@ FORMATS = (
         name="coco",
         writer=Coco,
         what="COCO's own layout: {split}/ holds the images, annotations/instances_{split}.json their records, "
-        "byte for byte as in the source; the other tasks lie beside it. Reads with pycocotools.",
+        "byte for byte as in the subset; the other tasks lie beside it. Reads with pycocotools.",
         read_by="pycocotools, torchvision's CocoDetection, Detectron2, mmdetection, FiftyOne",
         load='pycocotools.coco.COCO("{folder}/annotations/instances_train.json")',
         images="listed",

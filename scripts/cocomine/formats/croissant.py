@@ -73,7 +73,7 @@ COLUMNS: dict[str, dict[str, tuple[str, str]]] = {
         "annotation_id": ("int64", "The object's id in the source."),
         "image_id": ("int64", "The image that it is on."),
         "label": ("int64", "Its label in labels.json."),
-        "category_id": ("int64", "The id of its category in the source."),
+        "category_id": ("int64", "The id of its category in the subset."),
         "category": ("string", "The name of its class."),
         "x": ("float64", "Left side of its box in pixels."),
         "y": ("float64", "Upper side of its box in pixels."),

@@ -181,7 +181,7 @@ class HuggingFace(Writer):
             *rows,
             "",
             "Columns: `image`, `objects` (boxes x, y, width, height in pixels; outlines as polygons, or as COCO's run "
-            "lengths in `rle`; `category` counts the classes from 0, `category_id` is the source's), `captions`"
+            "lengths in `rle`; `category` counts the classes from 0, `category_id` is the subset's), `captions`"
             + (
                 f", `mask` (the label of each pixel: 0 background, class + 1, {self.subset.labels.void} void)."
                 if self._masked

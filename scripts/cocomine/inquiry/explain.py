@@ -136,9 +136,8 @@ class Explainer:
         if clause == "crowds":
             return "iscrowd is 1, and `crowds` is drop"
         if clause == "other_annotations":
-            return (
-                f"its category {self.name(row)} is none of those in `categories`, and keep_other_annotations is false"
-            )
+            key = "classes" if self.query.classes else "categories"
+            return f"its category {self.name(row)} is none of those in `{key}`, and keep_other_annotations is false"
         return self._object_outside(clause, row)
 
     # -- what is in an image --------------------------------------------------------------------------------------
@@ -242,14 +241,14 @@ class Explainer:
         if self.query.match == "all":
             lacking = [
                 (category_words(ref) if ref is not None else self.source.categories[group[0]].name, group)
-                for ref, group in zip(self.query.categories or (None,) * len(wanted.groups), wanted.groups, strict=True)
+                for ref, group in zip(self.query.wanted or (None,) * len(wanted.groups), wanted.groups, strict=True)
                 if not self._among(usable, group)
             ]
             classes = [cls for _, group in lacking for cls in group]
             missing = " and ".join(f"no {name}" for name, _ in lacking)
         else:
             classes = list(wanted.classes)
-            missing = "no object of " + (", ".join(map(category_words, self.query.categories)) or "any category")
+            missing = "no object of " + (", ".join(map(category_words, self.query.wanted)) or "any category")
         useless = [f"its {self._listed([other])}: {self._uncounted(other)}" for other in self._among(rows, classes)]
         tail = f" that counts ({'; '.join(useless[:NAMED])})" if useless else ""
         return f"holds {missing}{tail}"

@@ -25,7 +25,7 @@ from cocomine.base.files import canonical_json, read_json, row_of
 from cocomine.inquiry.explain import Explainer, TracedFunnel
 from cocomine.mining.arrays import Rows
 from cocomine.mining.assemble import OTHER_TASKS
-from cocomine.mining.index import Source, read_source, read_split, splits_of
+from cocomine.mining.index import Source, read_split, splits_of
 from cocomine.mining.mine import query_values, read_source_of
 from cocomine.mining.parts import KIND_OF_TASK, objects_in
 from cocomine.mining.select import SPARE, select
@@ -44,7 +44,7 @@ class Verdict:
     `outcome` is kept, repaired, quarantined or left out. `clause` is the clause of the query that left it out and `why`
     the figures that decided; `reason` and `detail` are those of quarantine.tsv or repairs.tsv; `before` and `after` the
     values that a repair changed. `returned` names the clause that took an image back which `clause` had left out.
-    `split` is train or val, `label` the label in masks.
+    `split` is train or val, `label` the label in masks. `source_category` is the source's category of a class's object.
     """
 
     kind: str
@@ -55,6 +55,7 @@ class Verdict:
     file_name: str
     outcome: str
     category: str = ""
+    source_category: str = ""
     clause: str = ""
     why: str = ""
     reason: str = ""
@@ -214,6 +215,7 @@ class Trace:
         about: dict[str, Any] = {
             "kind": "annotation", "task": "instances", "source_split": split, "id": identity,
             "image_id": int(table["image_id"][row]), "file_name": name or "", "category": self.explainer.name(row),
+            "source_category": self._source_category(source, row),
         }  # fmt: skip
         line = self._quarantined("annotation", "instances", source, row)
         if line is not None:
@@ -225,7 +227,7 @@ class Trace:
         written = next(self.images.starting(image_id, split), None)
         if written is not None and self.selection.objects.written[row]:
             about |= {"role": written["role"], "split": self._split_of(image_id)}
-            about["label"] = self._labels.get(str(int(table["category_id"][row])))
+            about["label"] = self._labels.get(str(int(source.category_ids[row])))
             return Verdict(**about, **self._repair("annotation", "instances", source, row))
         number = int(self._annotation_steps[row])
         clause, why = self.funnel.steps[number].clause, self.explainer.why_annotation(number, row)
@@ -279,6 +281,13 @@ class Trace:
         if self.query.keep_other_annotations or (cls >= 0 and other.categories[cls].stated in names):
             return None
         return "other_annotations", "its category is none of those wanted, and keep_other_annotations is false"
+
+    def _source_category(self, source: Source, row: int) -> str:
+        """The name that the source gives to the category of an annotation, where its class has another; else ""."""
+        stated = int(source.annotations["category_id"][row])
+        category = source.category_of(stated)
+        member = next((one for one in category.of_source if one.id == stated), None) if category else None
+        return member.name if member and category and member.name != category.name else ""
 
     # -- looking up -----------------------------------------------------------------------------------------------
 
@@ -346,7 +355,7 @@ class Trace:
                 raise CocomineError(
                     f"{self.index_dir}: the source has no {task} for the subset's splits", f"it has {', '.join(tasks)}"
                 )
-            self._others[task] = read_source(self.index_dir, names, task, self.source.bad_categories)
+            self._others[task] = self.source.of_task(self.index_dir, task, names)
         return self._others[task]
 
     @cached_property
@@ -420,7 +429,8 @@ def _holds(rows: Rows, row: int) -> bool:
 
 def sentence(verdict: Verdict) -> str:
     """Return a verdict in one line."""
-    of = f" ({verdict.category})" if verdict.category else ""
+    made_of = f", of the source's {verdict.source_category}" if verdict.source_category else ""
+    of = f" ({verdict.category}{made_of})" if verdict.category else ""
     head = f"{verdict.kind} {verdict.id}{of}: {verdict.outcome}"
     if verdict.outcome == LEFT_OUT:
         spare = "; it is a spare that was not needed" if verdict.role == SPARE and verdict.kind == "image" else ""

@@ -28,7 +28,7 @@ from cocomine.mining.drawn import INSTANCES, Drawn, drawn_categories
 from cocomine.mining.examine import Spill
 from cocomine.mining.funnel import Funnel
 from cocomine.mining.images import Picked, find_rows, judge, refill, share_sizes
-from cocomine.mining.index import Source, licences_of, read_source, splits_of
+from cocomine.mining.index import Source, licences_of, splits_of
 from cocomine.mining.losses import Loss, because, large, warn
 from cocomine.mining.mine import query_values, read_source_of
 from cocomine.mining.objects import Objects, images_of, judge_objects, labelled_objects
@@ -41,7 +41,7 @@ from cocomine.mining.outputs import (
     write_labels,
 )
 from cocomine.mining.parts import Bench, Part, categories_of, images_in, objects_in
-from cocomine.mining.resolve import Wanted, resolve
+from cocomine.mining.resolve import Wanted, pinned_labels, refuse_lost_labels, resolve
 from cocomine.mining.select import SPARE, WANTED
 from cocomine.mining.settings import SubsetSettings
 from cocomine.mining.statistics import Values, subset_statistics
@@ -172,7 +172,7 @@ class _Assembly:
     def _other(self, task: str, names: list[str]) -> Part:
         """Another task's records of the images that are taken up."""
         source = self.source
-        other = read_source(self.index_dir, names, task, source.bad_categories)
+        other = source.of_task(self.index_dir, task, names)
         owner = images_in(source, other)
         share_sizes(source, other, owner)
         image_ids = np.where(owner >= 0, source.image_ids[owner], other.images["id"])
@@ -251,7 +251,7 @@ class _Assembly:
             if part.task == "stuff" and TASK_OF[self.drawn.draw_from] == "stuff":
                 things = [self.source.categories[cls] for cls in self.wanted.classes]
                 labels = {one.id for one in drawn_categories(self.drawn, self.source, self.index_dir, things)}
-                stuff = np.isin(part.source.annotations["category_id"], np.array(sorted(labels), dtype=np.int64))
+                stuff = np.isin(part.source.category_ids, np.array(sorted(labels), dtype=np.int64))
                 parts.append((part, stuff))
         return parts
 
@@ -275,7 +275,7 @@ class _Assembly:
                 values = {
                     "id": int(part.source.annotation_ids[row]),
                     "image_id": int(self.source.image_ids[owner]),
-                    "category_id": int(table["category_id"][row]),
+                    "category_id": int(part.source.category_ids[row]),
                 }
                 self.regions.append({"row": owner, "iscrowd": 0, "segmentation": region} | values)
         return lost
@@ -299,8 +299,7 @@ class _Assembly:
         instances.write(out / "subset.json", categories_of(instances, category_ids))
         check_stems(source, by_id)
         write_images(out / "images.tsv", source, by_id, [self.roles[row] for row in by_id.tolist()])
-        kept = [category for category in source.categories if category.id in category_ids]
-        write_labels(out / "labels.json", drawn_categories(self.drawn, source, self.index_dir, kept))
+        self._write_labels(out / "labels.json", category_ids)
         values = self.values.select(instances.keep_labels)
         write_dictionary(out / "dictionary.json", source, by_id, annotations, values.box)
         write_attribution(out / "ATTRIBUTION.md", source, by_id, licences_of(source))
@@ -331,13 +330,22 @@ class _Assembly:
         warn(self._large())
         return statistics
 
+    def _write_labels(self, path: Path, category_ids: set[int]) -> None:
+        kept = [category for category in self.source.categories if category.id in category_ids]
+        drawn = drawn_categories(self.drawn, self.source, self.index_dir, kept)
+        pinned = pinned_labels(self.query)
+        refuse_lost_labels(self.query, pinned, {category.name for category in drawn})
+        write_labels(path, drawn, pinned)
+
     def _large(self) -> list[dict[str, Any]]:
         totals = {loss.kind: loss.of for loss in self.late}
         return [loss.document(self.query.policies) for loss in large(self.late, totals)]
 
     def _category_ids(self) -> set[int]:
         wanted = {self.source.categories[cls].id for cls in self.wanted.classes}
-        if self.query.categories and not self.query.keep_other_annotations:
+        if self.query.wanted and not self.query.keep_other_annotations:
             return wanted
-        present = self.source.annotations["category_id"][self.instances.kept_labels]
-        return wanted | set(np.unique(present).tolist())
+        present = self.source.category_ids[self.instances.kept_labels]
+        pinned = pinned_labels(self.query)
+        held = {category.id for category in self.source.categories if category.name in pinned}
+        return wanted | held | set(np.unique(present).tolist())

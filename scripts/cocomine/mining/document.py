@@ -16,6 +16,7 @@ from cocomine.base.files import canonical_json
 from cocomine.coco.writer import write_document
 from cocomine.mining.examine import Spans
 from cocomine.mining.index import Source
+from cocomine.mining.relabel import Relabel
 from cocomine.mining.spans import FileBlock, SpanFile, coalesce, copied
 
 log = logging.getLogger("cocomine")
@@ -29,21 +30,28 @@ def write_records(
     images: Spans,
     labels: Spans,
     categories: Sequence[bytes] | None,
+    relabels: tuple[Relabel, Relabel] | None = None,
 ) -> None:
-    """Write the records at the spans of `images` and `labels`; `spill` holds those that were repaired."""
+    """Write the records at the spans of `images` and `labels`; `spill` holds those that were repaired.
+
+    `relabels` change the text of every image and of every label; without them the records are copied.
+    """
+    of_image, of_label = relabels or (None, None)
     write_document(
         path,
         _info(source, files),
         _licences(source, files),
-        _pieces(files, spill, images),
-        _pieces(files, spill, labels),
+        _pieces(files, spill, images, of_image),
+        _pieces(files, spill, labels, of_label),
         categories,
         extra=_other_keys(source, files),
     )
 
 
-def _pieces(files: Sequence[SpanFile], spill: SpanFile | None, spans: Spans) -> Iterator[bytes | FileBlock]:
-    """Yield the bytes of records in their order, neighbours of one file as one block."""
+def _pieces(
+    files: Sequence[SpanFile], spill: SpanFile | None, spans: Spans, relabel: Relabel | None
+) -> Iterator[bytes | FileBlock]:
+    """Yield the bytes of records in their order: neighbours of one file as one block or, relabelled, one by one."""
     cuts = np.append(np.flatnonzero(np.diff(spans.file) != 0) + 1, len(spans.file))
     begin = 0
     for cut in cuts.tolist():
@@ -53,7 +61,11 @@ def _pieces(files: Sequence[SpanFile], spill: SpanFile | None, spans: Spans) -> 
         number = int(spans.file[begin])
         file = files[number] if number >= 0 else spill
         assert file is not None
-        yield from copied(file, *coalesce(spans.sequence[part], spans.offset[part], spans.length[part]))
+        if relabel is None:
+            yield from copied(file, *coalesce(spans.sequence[part], spans.offset[part], spans.length[part]))
+        else:
+            places = zip(spans.offset[part].tolist(), spans.length[part].tolist(), strict=True)
+            yield from (relabel(file.raw(offset, length)) for offset, length in places)
         begin = cut
 
 

@@ -9,7 +9,8 @@ from typing import Final
 
 from cocomine.base.errors import CocomineError
 from cocomine.coco.tasks import TASK_OF
-from cocomine.mining.index import Category, Source, nearest, read_source, splits_of
+from cocomine.mining.categories import Category
+from cocomine.mining.index import Source, nearest, splits_of
 
 
 @dataclass(frozen=True)
@@ -50,7 +51,7 @@ def drawn_categories(drawn: Drawn, source: Source, index_dir: Path, things: Coll
             f"masks.draw_from: {drawn.draw_from}: the source has no {task} file for the split '{lacking[0]}'",
             f"leave the split out by source_splits (those with one: {', '.join(there) or 'none'}), or draw instances",
         )
-    other = read_source(index_dir, [split.name for split in source.splits], task, source.bad_categories)
+    other = source.of_task(index_dir, task, [split.name for split in source.splits])
     is_thing = _things_of(other, source)
     stuff = [category for category in other.categories if category.id not in is_thing]
     if drawn.stuff:
@@ -83,20 +84,22 @@ def _things_of(other: Source, source: Source) -> set[int]:
         if other.splits[0].folder.name.startswith("panoptic_")
         else set()
     )
-    return {one.id for one in other.categories if stated.get(one.id, one.id in shared)}
+    return {
+        one.id for one in other.categories if all(stated.get(member.id, one.id in shared) for member in one.of_source)
+    }
 
 
 def _named(names: Sequence[int | str], stuff: Sequence[Category], task: str) -> list[Category]:
     found: list[Category] = []
     for name in names:
-        exact = [one for one in stuff if name in (one.id, one.name)]
+        exact = [one for one in stuff if name in (one.of_source[0].id, one.name)]
         chosen = exact or [one for one in stuff if isinstance(name, str) and one.name.lower() == name.lower()]
         if not chosen:
             known = [one.name for one in stuff]
             hint = (
                 nearest(name, known)
                 if isinstance(name, str)
-                else f"its ids are {', '.join(str(one.id) for one in stuff)}"
+                else f"its ids are {', '.join(str(one.of_source[0].id) for one in stuff)}"
             )
             raise CocomineError(f"masks.stuff_categories: the {task} file has no stuff category {name!r}", hint)
         found += [one for one in chosen if one not in found]

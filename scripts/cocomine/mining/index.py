@@ -9,7 +9,7 @@ from __future__ import annotations
 import logging
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from difflib import get_close_matches
 from functools import cached_property
 from pathlib import Path
@@ -28,6 +28,7 @@ from cocomine.base.errors import CocomineError
 from cocomine.base.files import canonical_json
 from cocomine.coco.names import mask_name
 from cocomine.mining.arrays import Array, Mask, Rows
+from cocomine.mining.categories import Category, CategoryRecord, Crosswalk, told_apart
 from cocomine.mining.identity import Images, identify_images, new_ids, repeated
 
 log = logging.getLogger("cocomine")
@@ -183,56 +184,19 @@ class Table:
         return np.searchsorted(self.starts, rows, side="right") - 1
 
 
-@dataclass(frozen=True)
-class Category:
-    """A category of the source.
-
-    `name` tells it from every other, so that tables can go by it: of several with one name it is "cat (8)", with the
-    id. `stated` is the name that the file states.
-    """
-
-    id: int
-    name: str
-    supercategory: str
-    stated: str
-
-    def values(self) -> dict[str, Any]:
-        """Return the category as plain values for JSON."""
-        return {"id": self.id, "name": self.name, "supercategory": self.supercategory}
-
-
-@dataclass(frozen=True)
-class CategoryRecord:
-    """One record of a file's `categories`: its place, what it says, and the bits of its reasons.
-
-    `place` is its number in the array, from 0. `id` is -1 when it has no usable one; `written_id` is then its JSON
-    text. `made` tells whether it is made from the ids in use, for a file that lists none; `repeats` whether an earlier
-    split has its id, as every split of one release does.
-    """
-
-    split: int
-    place: int
-    offset: int
-    length: int
-    id: int
-    written_id: int | str
-    name: str
-    supercategory: str
-    reasons: int
-    made: bool
-    repeats: bool
-
-
 class Source:
     """The indexes of all splits of a source that a subset may draw from, for one task.
 
     `bad_categories` are the bits of the reasons for which a category record is quarantined; its annotations then have
-    no category.
+    no category. `crosswalk` makes classes of the categories; without one they are the source's own.
     """
 
-    def __init__(self, splits: Sequence[Split], bad_categories: int = DEFAULT_BAD) -> None:
+    def __init__(
+        self, splits: Sequence[Split], bad_categories: int = DEFAULT_BAD, crosswalk: Crosswalk | None = None
+    ) -> None:
         self.splits = tuple(splits)
         self.bad_categories = bad_categories
+        self.crosswalk = crosswalk
         self.images = Table([split.images for split in splits])
         self.annotations = Table([split.annotations for split in splits])
         self.sized_late: Mask = np.zeros(self.images.rows, dtype=bool)
@@ -278,8 +242,8 @@ class Source:
         return tuple(records)
 
     @cached_property
-    def categories(self) -> tuple[Category, ...]:
-        """The categories in order, by id. Raises CocomineError when two splits give one id different names."""
+    def stated_categories(self) -> tuple[Category, ...]:
+        """The files' own categories, by id. Raises CocomineError when two splits give one id different names."""
         found: dict[int, tuple[int, Category]] = {}
         for record in self.category_records:
             if record.reasons & self.bad_categories or record.id < 0 or (record.made and record.repeats):
@@ -298,7 +262,27 @@ class Source:
                     *(record.id, record.name, known.supercategory, self.splits[split].source_file),
                     *(category.supercategory, self.splits[record.split].source_file),
                 )
-        return _told_apart([found[identity][1] for identity in sorted(found)])
+        return told_apart([found[identity][1] for identity in sorted(found)])
+
+    @cached_property
+    def _applied(self) -> tuple[Category, ...]:
+        """What each of the files' categories is in a subset."""
+        walk = self.crosswalk
+        return self.stated_categories if walk is None else tuple(map(walk.applied, self.stated_categories))
+
+    @cached_property
+    def categories(self) -> tuple[Category, ...]:
+        """The categories as a subset has them, by id: the files' own, or the classes made of them."""
+        by_id = {category.id: category for category in self._applied}
+        return tuple(by_id[identity] for identity in sorted(by_id))
+
+    def category_of(self, identity: int) -> Category | None:
+        """Return what the category that has this id in the files is in a subset; None where they have no such."""
+        return self._by_stated_id.get(identity)
+
+    @cached_property
+    def _by_stated_id(self) -> dict[int, Category]:
+        return {stated.id: made for stated, made in zip(self.stated_categories, self._applied, strict=True)}
 
     @cached_property
     def class_of(self) -> npt.NDArray[np.int32]:
@@ -306,7 +290,24 @@ class Source:
 
         Shape (annotations,), int32.
         """
+        if self.crosswalk is None:
+            return self._stated_class_of
+        place = {category.id: number for number, category in enumerate(self.categories)}
+        table = np.array([*(place[category.id] for category in self._applied), -1], dtype=np.int32)
+        return table[self._stated_class_of]
+
+    @cached_property
+    def category_ids(self) -> Array:
+        """The id of each annotation's category as a subset has it; the file's where that is unknown. Shape (n,)."""
+        stated: Array = self.annotations["category_id"]
+        if self.crosswalk is None:
+            return stated
         ids = np.array([category.id for category in self.categories], dtype=np.int64)
+        return np.where(self.class_of >= 0, ids[self.class_of], stated) if len(ids) else stated
+
+    @cached_property
+    def _stated_class_of(self) -> npt.NDArray[np.int32]:
+        ids = np.array([category.id for category in self.stated_categories], dtype=np.int64)
         category_id = self.annotations["category_id"]
         if not len(ids):
             return np.full(len(category_id), -1, dtype=np.int32)
@@ -318,6 +319,10 @@ class Source:
             return table[inside]
         at = np.minimum(np.searchsorted(ids, category_id), len(ids) - 1)
         return np.where(ids[at] == category_id, at, -1).astype(np.int32)
+
+    def of_task(self, index_dir: Path, task: str, splits: Sequence[str]) -> Source:
+        """Open the index of another task of the same source, whose categories become the same classes."""
+        return read_source(index_dir, splits, task, self.bad_categories, self.crosswalk)
 
     @cached_property
     def image_row(self) -> npt.NDArray[np.int64]:
@@ -399,18 +404,6 @@ class Source:
         return new_ids(ids, self.restarted, word.__getitem__)
 
 
-def _told_apart(categories: Sequence[Category]) -> tuple[Category, ...]:
-    """Give categories that share a name names of their own, by adding the id."""
-    names = [category.name for category in categories]
-    while len(set(names)) < len(names):
-        times = Counter(names)
-        names = [
-            f"{name} ({category.id})".strip() if times[name] > 1 else name
-            for name, category in zip(names, categories, strict=True)
-        ]
-    return tuple(replace(category, name=name) for name, category in zip(names, categories, strict=True))
-
-
 @dataclass(frozen=True)
 class Licence:
     """A licence as an annotation file lists it."""
@@ -454,13 +447,17 @@ def licence_names(source: Source) -> dict[int, str]:
 
 
 def read_source(
-    index_dir: Path, splits: Sequence[str], task: str = "instances", bad_categories: int = DEFAULT_BAD
+    index_dir: Path,
+    splits: Sequence[str],
+    task: str = "instances",
+    bad_categories: int = DEFAULT_BAD,
+    crosswalk: Crosswalk | None = None,
 ) -> Source:
     """Open the index of a source: the given splits, or all that are there when none is given."""
     names = list(splits) or splits_of(index_dir, task)
     if not names:
         raise CocomineError(f"{index_dir}: holds no index of {task}", "run index_annotations first")
-    return Source([read_split(index_dir, task, name) for name in names], bad_categories)
+    return Source([read_split(index_dir, task, name) for name in names], bad_categories, crosswalk)
 
 
 def nearest(word: str, words: Sequence[str]) -> str:

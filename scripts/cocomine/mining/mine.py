@@ -15,6 +15,7 @@ from cocomine.coco.tasks import MOST_CLASSES
 from cocomine.mining.index import Source, bad_categories_under, read_source, splits_of
 from cocomine.mining.losses import warn
 from cocomine.mining.outputs import too_many_labels
+from cocomine.mining.resolve import crosswalk_of, pinned_labels, refuse_lost_labels
 from cocomine.mining.select import NEGATIVE, SPARE, WANTED, Selection, select
 from cocomine.mining.settings import SubsetSettings
 
@@ -49,6 +50,7 @@ def mine(
     selection = select(source, query, index_dir, images_from)
     if len(selection.wanted.classes) > MOST_CLASSES:
         raise too_many_labels(len(selection.wanted.classes))
+    _refuse_lost_labels(query, source, selection)
     write_table(selection_path, SELECTION_COLUMNS, selection_rows(source, selection))
     document = funnel_document(source, selection)
     write_json(funnel_path, document)
@@ -67,10 +69,21 @@ def mine(
     return selection
 
 
+def _refuse_lost_labels(query: SubsetSettings, source: Source, selection: Selection) -> None:
+    """Refuse early what assemble_subset would refuse once the images are there; it knows of stuff, too."""
+    if not query.keep_other_annotations:
+        unwanted = {category.name for category in source.categories}
+        unwanted -= {source.categories[cls].name for cls in selection.wanted.classes}
+        pinned = pinned_labels(query)
+        refuse_lost_labels(query, pinned, set(pinned) - unwanted)
+
+
 def read_source_of(query: SubsetSettings, index_dir: Path, splits: Sequence[str]) -> Source:
-    """Open the index of the splits that a query draws from, with its policy for categories."""
+    """Open the index of the splits that a query draws from, with its policy for categories and its classes."""
     bad = bad_categories_under(query.policies)
-    return read_source(index_dir, chosen_splits(query, splits or splits_of(index_dir)), bad_categories=bad)
+    source = read_source(index_dir, chosen_splits(query, splits or splits_of(index_dir)), bad_categories=bad)
+    crosswalk = crosswalk_of(query, source, pinned_labels(query))
+    return source if crosswalk is None else Source(source.splits, bad, crosswalk)
 
 
 def chosen_splits(query: SubsetSettings, splits: Sequence[str]) -> list[str]:

@@ -81,7 +81,7 @@ def labelled_objects(source: Source, query: SubsetSettings, wanted: Wanted) -> M
     """Annotations of a category that gets a label; where none is named, those of an unknown category too."""
     if query.keep_other_annotations:
         return np.ones(source.annotations.rows, dtype=bool)
-    return wanted_annotations(source, wanted) | ((source.class_of < 0) & (not query.categories))
+    return wanted_annotations(source, wanted) | ((source.class_of < 0) & (not query.wanted))
 
 
 def lost_objects(source: Source, labelled: Mask, quarantined: Mask) -> Mask:

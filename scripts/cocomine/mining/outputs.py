@@ -15,7 +15,8 @@ from cocomine.base.files import atomic_path, write_json, write_table
 from cocomine.coco.names import mask_name
 from cocomine.coco.tasks import MOST_CLASSES, void_of
 from cocomine.mining.arrays import Array, Rows
-from cocomine.mining.index import Category, Licence, Source
+from cocomine.mining.categories import Category, in_label_order, source_values
+from cocomine.mining.index import Licence, Source
 
 IMAGE_COLUMNS = ("image_id", "source_split", "file_name", "store_path", "width", "height", "license", "role")
 GOLDEN_RATIO = 0.6180339887498949
@@ -38,15 +39,18 @@ def too_many_labels(categories: int) -> CocomineError:
     )
 
 
-def labels_document(categories: Sequence[Category]) -> dict[str, Any]:
-    """Return labels.json: labels 0..n with 0 = background, by ascending category id, and both maps.
+def labels_document(categories: Sequence[Category], pinned: Sequence[str] = ()) -> dict[str, Any]:
+    """Return labels.json: labels 0..n with 0 = background, and the maps both ways.
+
+    The categories that are `pinned` by name come first, in that order; the others follow by ascending id. Each names
+    the source's categories that it is made of, and `source_to_label` leads from their ids to labels.
 
     Void is 255, and 65535 for more than 254 categories, whose masks have two bytes a pixel. Raises CocomineError for
     more than those hold.
     """
     if len(categories) > MOST_CLASSES:
         raise too_many_labels(len(categories))
-    ordered = sorted(categories, key=lambda category: category.id)
+    ordered = in_label_order(categories, pinned)
     background = {"label": 0, "name": "background", "category_id": None, "supercategory": None, "color": [0, 0, 0]}
     labels: list[dict[str, Any]] = [background]
     labels += [
@@ -56,6 +60,7 @@ def labels_document(categories: Sequence[Category]) -> dict[str, Any]:
             "category_id": category.id,
             "supercategory": category.supercategory or None,
             "color": list(color_of(category.id)),
+            "source_categories": source_values(category),
         }
         for label, category in enumerate(ordered, start=1)
     ]
@@ -64,12 +69,15 @@ def labels_document(categories: Sequence[Category]) -> dict[str, Any]:
         "void": void_of(len(ordered)),
         "category_to_label": {str(category.id): label for label, category in enumerate(ordered, start=1)},
         "label_to_category": {str(label): category.id for label, category in enumerate(ordered, start=1)},
+        "source_to_label": {
+            str(member.id): label for label, category in enumerate(ordered, start=1) for member in category.of_source
+        },
     }
 
 
-def write_labels(path: Path, categories: Sequence[Category]) -> None:
+def write_labels(path: Path, categories: Sequence[Category], pinned: Sequence[str]) -> None:
     """Write labels.json."""
-    write_json(path, labels_document(categories))
+    write_json(path, labels_document(categories, pinned))
 
 
 def check_stems(source: Source, rows: Rows) -> None:
@@ -129,7 +137,8 @@ def write_dictionary(path: Path, source: Source, image_rows: Rows, annotation_ro
         for begin, end in zip(begins.tolist(), ends.tolist(), strict=True):
             here = order[begin:end]
             image_id = int(source.image_ids[owner[here[0]]])
-            category_ids = source.annotations["category_id"][annotation_rows[here]].tolist()
+            rows = annotation_rows[here]
+            category_ids, own_ids = source.category_ids[rows].tolist(), source.annotations["category_id"][rows].tolist()
             objects = [
                 {
                     "image_id": image_id,
@@ -138,7 +147,8 @@ def write_dictionary(path: Path, source: Source, image_rows: Rows, annotation_ro
                     "name": by_id[category_id].stated,
                     "Bounding": box,
                 }
-                for category_id, box in zip(category_ids, boxes[here].tolist(), strict=True)
+                | ({} if source.crosswalk is None else {"source_category_id": stated})
+                for category_id, stated, box in zip(category_ids, own_ids, boxes[here].tolist(), strict=True)
             ]
             name = names[by_name[int(image[here[0]])]]
             out.write(separator + encode(name) + b": " + encode(objects))

@@ -38,6 +38,7 @@ from cocomine.mining.outcomes import (
     Repaired,
     line_of,
 )
+from cocomine.mining.relabel import class_records, relabels_of
 from cocomine.mining.settings import SubsetSettings
 from cocomine.mining.spans import SpanFile
 
@@ -184,7 +185,8 @@ class Part:
             record = self.source.annotations["record"][self.label_rows]
             labels.spans.sequence = np.where(as_they_are, record, labels.spans.sequence)
         spans = images.spans.select(self.keep_images), labels.spans.select(self.keep_labels)
-        write_records(path, self.source, self.files, self.bench.spilled(), *spans, categories)
+        relabels = relabels_of(self.source, self.task)
+        write_records(path, self.source, self.files, self.bench.spilled(), *spans, categories, relabels)
         kept = self.kept_images
         self._renumbered("image", kept, self.image_ids)
         self.bench.conserve(self.image_outcomes, kept, images.repaired[self.keep_images])
@@ -257,14 +259,14 @@ class Part:
 
 
 def categories_of(part: Part, ids: set[int] | None) -> list[bytes]:
-    """The category records of `ids` (all if None): byte for byte, in the files' order.
+    """The category records of `ids` (all if None): byte for byte, in the files' order, or those of the classes by id.
 
     Repaired and quarantined as policy says; one that repeats an earlier split's is left out.
     """
     source, bench = part.source, part.bench
     masks = masks_by_policy(bench.query.policies)
     outcomes = Outcomes("category", part.task, len(source.category_records))
-    result: list[bytes] = []
+    result: list[tuple[int, bytes]] = []
     written: list[int] = []
     repaired: list[bool] = []
     for number, record in enumerate(source.category_records):
@@ -277,7 +279,8 @@ def categories_of(part: Part, ids: set[int] | None) -> list[bytes]:
             bench.ledger.quarantine(Quarantined(*line, record.written_id, None, owner, bad[0], detail))
             outcomes.decide(np.array([number]), QUARANTINED)
             continue
-        if record.repeats or (ids is not None and record.id not in ids):
+        category = source.category_of(record.id)
+        if record.repeats or (ids is not None and (category is None or category.id not in ids)):
             continue
         raw = part.files[record.split].raw(record.offset, record.length)
         faults = reasons_of(record.reasons & masks["repair"])
@@ -287,11 +290,11 @@ def categories_of(part: Part, ids: set[int] | None) -> list[bytes]:
             raw = outcome.raw
             texts = canonical_json(outcome.before), canonical_json(outcome.after)
             bench.ledger.repaired(Repaired(*line, record.id, ",".join(faults), *texts), faults)
-        result.append(raw)
+        result.append((record.id, raw))
         repaired.append(bool(faults))
         written.append(number)
     bench.conserve(outcomes, np.array(written, dtype=np.int64), np.array(repaired, dtype=bool))
-    return result
+    return [raw for _, raw in result] if source.crosswalk is None else class_records(source, result)
 
 
 def images_in(source: Source, other: Source) -> Rows:

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
@@ -12,10 +13,20 @@ import pyarrow.compute as pc
 from cocomine.annotations.arrow import flags
 from cocomine.annotations.records import FIRST_WORD_ID, as_id
 from cocomine.base.errors import CocomineError
+from cocomine.coco.labels import read_labels
 from cocomine.mining.arrays import Mask
+from cocomine.mining.categories import Crosswalk
 from cocomine.mining.image_list import image_list, plain_name
 from cocomine.mining.index import Source, licences_of_split, nearest
-from cocomine.mining.settings import Category, NamedCategory, Range, SubsetSettings, category_words
+from cocomine.mining.settings import (
+    ONE_OF_TWO,
+    Category,
+    NamedCategory,
+    Range,
+    SubsetSettings,
+    category_words,
+    in_two_classes,
+)
 
 
 @dataclass(frozen=True)
@@ -35,7 +46,7 @@ class Wanted:
 
 def resolve(query: SubsetSettings, source: Source) -> Wanted:
     """Look up every category that the query names. Raises CocomineError, with the nearest names, for an unknown one."""
-    groups = tuple(find_category(ref, source, "categories") for ref in query.categories)
+    groups = tuple(find_category(ref, source, "categories") for ref in query.wanted)
     classes = sorted({cls for group in groups for cls in group}) if groups else range(len(source.categories))
     caps: dict[int, int] = {}
     if isinstance(query.max_per_class, int):
@@ -60,14 +71,62 @@ def resolve(query: SubsetSettings, source: Source) -> Wanted:
     names = [category.name for category in source.categories]
     _refuse_others([cls for group, _, _ in wanted.ranges for cls in group], wanted, names, "instances_per_class")
     _refuse_others(list(caps), wanted, names, "max_per_class")
-    if query.categories:
+    if query.wanted:
         both = set(wanted.classes) & set(wanted.none)
         if both:
             words = ", ".join(names[cls] for cls in sorted(both))
-            raise CocomineError(
-                f"subset: {words} stands both in categories and in none", "take it out of one of the two"
-            )
+            key = "classes" if query.classes else "categories"
+            raise CocomineError(f"subset: {words} stands both in {key} and in exclude_categories", ONE_OF_TWO)
     return wanted
+
+
+def crosswalk_of(query: SubsetSettings, source: Source, pinned: Sequence[str] = ()) -> Crosswalk | None:
+    """Return which class each of the source's categories becomes; None where the query names no classes.
+
+    Classes that are `pinned` by name come first, in that order. Raises CocomineError, with the nearest names, for a
+    category that the source does not have, and for one in two classes.
+    """
+    if not query.classes:
+        return None
+    place = {name: number for number, name in enumerate(pinned)}
+    found: dict[int, str] = {}
+    for one in query.named_classes:
+        for ref in one.categories:
+            for number in find_category(ref, source, f"classes.{one.name}"):
+                other = found.setdefault(number, one.name)
+                if other != one.name:
+                    words = in_two_classes(source.categories[number].name, other, one.name)
+                    raise CocomineError(f"subset: classes: {words}", ONE_OF_TWO)
+    names = sorted((one.name for one in query.named_classes), key=lambda name: place.get(name, len(place)))
+    classes = {name: [source.categories[cls] for cls, of in sorted(found.items()) if of == name] for name in names}
+    return Crosswalk(classes, (other for cls, other in enumerate(source.categories) if cls not in found))
+
+
+def pinned_labels(query: SubsetSettings) -> tuple[str, ...]:
+    """Return the names of the classes of `labels_from`, in the order of their labels; none where it is not given.
+
+    Raises CocomineError when the file is not there or no labels.json.
+    """
+    if query.labels_from is None:
+        return ()
+    try:
+        return read_labels(Path(query.labels_from)).names[1:]
+    except CocomineError as error:
+        raise CocomineError(
+            f"subset: labels_from: {error.message}", "name the labels.json of an earlier build, or a copy of it"
+        ) from error
+
+
+def refuse_lost_labels(query: SubsetSettings, pinned: Sequence[str], names: Collection[str]) -> None:
+    """Raise CocomineError when a class of `labels_from` is none of `names`: its label would be another class's."""
+    lost = [f"{label} ('{name}')" for label, name in enumerate(pinned, start=1) if name not in names]
+    if lost:
+        raise CocomineError(
+            f"subset: labels_from: {query.labels_from} gives the label {lost[0]} to a class that the subset has not"
+            + f", and so {', '.join(lost[1:])}" * (len(lost) > 1),
+            f"keep it among the {'classes' if query.classes else 'categories'}: a class without an object keeps its "
+            "label. Or remove labels_from, and train anew",
+        )
 
 
 def _refuse_others(classes: Sequence[int], wanted: Wanted, names: Sequence[str], key: str) -> None:

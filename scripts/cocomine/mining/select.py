@@ -124,6 +124,7 @@ def select(
     run.apply("records", "valid records", images=~images_quarantined, annotations=~annotations_quarantined)
     run.tell_of_new_ids()
     run.tell_of_crowds()
+    run.tell_of_doubles()
     run.lost_objects()
     run.image_clauses(images_from)
     objects = judge_objects(source, query, wanted, annotations_quarantined)
@@ -243,6 +244,24 @@ class _Run:
                     "policy: {mostly-crowds: repair} makes objects of them; masks: {crowds: class} only draws them"
                 )
 
+    def tell_of_doubles(self) -> None:
+        """Note which classes hold objects twice: under two of the categories that they are made of."""
+        table, merged = self.source.annotations, [len(one.members) > 1 for one in self.source.categories]
+        rows = np.flatnonzero(np.array([*merged, False])[self.source.class_of])
+        columns = [table[name][rows] for name in ("bbox_x", "bbox_y", "bbox_w", "bbox_h", "vertices")]
+        columns.append(self.source.image_row[rows])
+        stated, classes = table["category_id"][rows], self.source.class_of[rows]
+        order = np.lexsort((stated, classes, *columns))
+        equal = [np.diff(column[order]) == 0 for column in (classes, *columns)]
+        doubled = np.logical_and.reduce([*equal, np.diff(stated[order]) != 0])
+        counts = np.bincount(classes[order][1:][doubled], minlength=len(self.names))
+        for cls in np.flatnonzero(counts).tolist():
+            self.note(
+                f"{counted(int(counts[cls]), 'object')} of '{self.names[cls]}' "
+                f"{'stands' if counts[cls] == 1 else 'stand'} there twice, under two of its categories, with one box: "
+                "both records are kept"
+            )
+
     def lost_objects(self) -> None:
         if self.query.lost_objects == "exclude" and self.losing.any():
             self.apply("lost_objects", "no invalid object of a wanted category", images=~self.losing)
@@ -360,10 +379,10 @@ class _Run:
         query, wanted, size = self.query, self.wanted, self.size
         pairs = self.counted(objects)
         images_of_class = np.bincount(pairs.cls, minlength=len(self.names))
-        for cls in wanted.classes if query.categories else ():
+        for cls in wanted.classes if query.wanted else ():
             if not images_of_class[cls]:
                 self.note(f"the source's splits have no usable object of '{self.names[cls]}'")
-        words = _words_of(query.categories) or "any category"
+        words = _words_of(query.wanted) or "any category"
         if query.match == "all":
             self.apply("categories", f"all of {words}", images=clauses.holding_all(pairs, wanted.groups, size))
         else:

@@ -3,9 +3,11 @@
 from collections.abc import Iterator
 from typing import Annotated, ClassVar, Literal
 
+import msgspec
+
 from cocomine.annotations.reasons import AREA_TOLERANCE, Reason, policies
 from cocomine.base.errors import CocomineError
-from cocomine.base.settings import Natural, Positive, Problem, Section, Text, braces, says
+from cocomine.base.settings import Natural, Positive, Problem, Section, Text, braces, says, twice
 
 OTHER_SECTIONS = ("images", "masks", "split", "tensors", "exports", "export_images")
 """Keys of a subset that are settings of other stages."""
@@ -67,6 +69,23 @@ def category_words(category: Category) -> str:
     return named.name if named.name is not None else f"supercategory {named.supercategory}"
 
 
+BACKGROUND = "background"
+
+
+class NamedClass(Section, frozen=True):
+    """A class and the categories of the source that become it."""
+
+    name: Annotated[Text, says("What the class is called.")]
+    categories: Annotated[tuple[Category, ...], says("Its categories, by name, id or supercategory.")]
+
+    def problems(self) -> Iterator[Problem]:
+        """No category at all; the name of label 0."""
+        if not self.categories:
+            yield Problem("", f"'{self.name}' is a class of no category", "name its categories, or remove the class")
+        if self.name == BACKGROUND:
+            yield Problem("", f"'{self.name}' is the name of label 0", "give the class another name")
+
+
 class SubsetSettings(Section, frozen=True):
     """Which images and objects of a source a subset holds. `{source: coco, categories: [giraffe]}` is a whole one.
 
@@ -81,10 +100,26 @@ class SubsetSettings(Section, frozen=True):
         tuple[Category, ...],
         says("The wanted categories, by name, id or supercategory. Empty: all categories of the source."),
     ] = ()
+    classes: Annotated[
+        dict[Text, Category | tuple[Category, ...]] | tuple[NamedClass, ...],
+        says(
+            "Instead of `categories`: the wanted classes in the order of their labels, each a category of the source "
+            "or several that become one: {vehicle: [bus, truck, car], person: person}. A list of mappings with `name` "
+            "and `categories` says the same."
+        ),
+    ] = ()
+    labels_from: Annotated[
+        Text | None,
+        says(
+            "labels.json of an earlier build, whose classes keep their labels; new ones get the labels behind them, "
+            "so that a model of that build goes on meaning the same."
+        ),
+    ] = None
     match: Annotated[
         Literal["any", "all", "only"],
         says(
-            "any - images with an object of at least one wanted category; all - of every item of `categories`; "
+            "any - images with an object of at least one wanted category; all - of every item of `categories` or "
+            "`classes`; "
             "only - of at least one, and of no category besides."
         ),
     ] = "any"
@@ -211,13 +246,35 @@ class SubsetSettings(Section, frozen=True):
         ),
     ] = {}
 
+    def __post_init__(self) -> None:
+        # A list from here on: JSON with sorted keys, which settings and locks are, keeps no order of a mapping.
+        msgspec.structs.force_setattr(self, "classes", tuple(self._listed()))
+
+    def _listed(self) -> Iterator[NamedClass]:
+        if isinstance(self.classes, tuple):
+            yield from self.classes
+            return
+        for name, item in self.classes.items():
+            yield NamedClass(name, item if isinstance(item, tuple) else (item,))
+
+    @property
+    def named_classes(self) -> tuple[NamedClass, ...]:
+        """The classes in the order of their labels; none where `categories` says what is wanted."""
+        return tuple(self._listed())
+
+    @property
+    def wanted(self) -> tuple[Category, ...]:
+        """What it wants by name: the items of `categories`, or each class. Empty: all categories."""
+        return self.categories or tuple(NamedCategory(name=one.name) for one in self._listed())
+
     @property
     def policies(self) -> dict[Reason, str]:
         """What becomes of records that have a reason, for every reason."""
         return policies(self.policy)
 
     def problems(self) -> Iterator[Problem]:
-        """Clauses that would choose among images that are taken as they are; a policy that a reason cannot have."""
+        """Keys that contradict each other, classes that cannot be, a policy that a reason cannot have."""
+        yield from _problems_of_classes(self)
         if self.images_from is not None:
             for key in _FORBIDDEN_WITH_IMAGES_FROM:
                 if getattr(self, key) != getattr(_DEFAULT, key):
@@ -241,10 +298,34 @@ class SubsetSettings(Section, frozen=True):
                 )
         yield from braces("include_images", self.include_images)
         yield from braces("exclude_images", self.exclude_images)
+        yield from braces("labels_from", self.labels_from)
         try:
             policies(self.policy)
         except CocomineError as error:
             yield Problem("policy", error.message.removeprefix("policy: "), error.hint)
+
+
+def _problems_of_classes(query: SubsetSettings) -> Iterator[Problem]:
+    classes = query.named_classes
+    if classes and query.categories:
+        yield Problem(
+            "classes", "the subset says what it wants by `categories` too", "remove categories: the classes are wanted"
+        )
+    yield from twice("classes", [one.name for one in classes])
+    class_of: dict[Category, str] = {}
+    for one in classes:
+        for category in one.categories:
+            other = class_of.setdefault(category, one.name)
+            if other != one.name:
+                yield Problem("classes", in_two_classes(category_words(category), other, one.name), ONE_OF_TWO)
+
+
+ONE_OF_TWO = "take it out of one of the two"
+
+
+def in_two_classes(category: str, first: str, second: str) -> str:
+    """Return the words for a category that would become two classes."""
+    return f"{category} stands in '{first}' and in '{second}'"
 
 
 _FORBIDDEN_WITH_IMAGES_FROM = (

@@ -294,6 +294,7 @@ def class_facts(statistics: Mapping[str, Any] | None, labels: Sequence[Mapping[s
             "color": label["color"],
             "supercategory": label["supercategory"] or "",
             "category_id": label["category_id"],
+            "made_of": _made_of(label),
             "before": _class_counts(before.get(label["name"])),
             "after": _class_counts(after.get(label["name"])),
         }
@@ -314,6 +315,12 @@ def class_facts(statistics: Mapping[str, Any] | None, labels: Sequence[Mapping[s
         "detail_columns": list(columns.values()),
         "details": [{"name": name, "cells": [counts.get(key, 0) for key in columns]} for name, counts in details],
     }
+
+
+def _made_of(label: Mapping[str, Any]) -> list[str]:
+    """The names of the source's categories that a class is made of; none where it is one of that name."""
+    names = [str(category["name"]) for category in label.get("source_categories", [])]
+    return [] if names == [label["name"]] else names
 
 
 def _class_counts(counts: Mapping[str, Any] | None) -> dict[str, int]:

@@ -1,8 +1,11 @@
 """The settings of a subset: what may be said, and advice for what is wrong."""
 
+import json
+
 import msgspec
 import pytest
 from cocomine.base.errors import CocomineError
+from cocomine.base.settings import without_places
 from cocomine.mining.settings import (
     _FORBIDDEN_WITH_IMAGES_FROM,
     NamedCategory,
@@ -42,6 +45,7 @@ FULL = {
     "check_areas": False,
     "area_tolerance": 0.2,
     "policy": {"box-zero-side": "quarantine"},
+    "labels_from": "earlier/labels.json",
 }
 
 
@@ -53,6 +57,14 @@ def test_a_full_query_is_read_and_written_as_it_was_said():
     assert query.as_mapping() == SubsetSettings().as_mapping() | FULL
     assert [category_words(category) for category in query.categories] == [
         "giraffe", "id 1", "supercategory animal", "id 3", "bus"]  # fmt: skip
+
+
+def test_classes_are_read_from_a_mapping_or_a_list_and_keep_their_order_where_keys_are_sorted():
+    listed = [{"name": "vehicle", "categories": ["bus", 3]}, {"name": "person", "categories": ["person"]}]
+    query = SubsetSettings.from_mapping({"classes": {"vehicle": ["bus", 3], "person": "person"}})
+    assert query == SubsetSettings.from_mapping({"classes": listed})
+    assert query.as_mapping()["classes"] == without_places(query)["classes"] == listed
+    assert SubsetSettings.from_mapping(json.loads(json.dumps(query.as_mapping(), sort_keys=True))) == query
 
 
 def test_a_category_that_is_a_key_may_be_written_as_a_number():
@@ -77,6 +89,13 @@ def test_a_category_that_is_a_key_may_be_written_as_a_number():
         ({"categories": [{"colour": "red"}]}, "categories[0]: unknown key 'colour'", "supercategory"),
         ({"categories": [{"name": "cat", "id": 7}]}, "categories[0]: {", "give one of name, id and supercategory"),
         ({"exclude_categories": "dog"}, "exclude_categories: expected list of text", "left out"),
+        ({"categories": ["cat"], "classes": {"pet": "cat"}}, "by `categories` too", "remove categories"),
+        ({"classes": {"pet": []}}, "'pet' is a class of no category", "remove the class"),
+        ({"classes": {"pet": ["cat", 7], "cat": "cat"}}, "cat stands in 'pet' and in 'cat'", "out of one of the two"),
+        ({"classes": {"background": ["wall"]}}, "'background' is the name of label 0", "another name"),
+        ({"classes": {"pet": ["cat", None]}}, "classes.pet[1]: expected text", "in the order of their labels"),
+        ({"classes": [{"name": "a", "categories": ["b"]}] * 2}, "classes: 'a' stands in it twice", "once"),
+        ({"labels_from": "a{b}.json"}, "labels_from: the path 'a{b}.json'", "without braces"),
         ({"none": ["dog"]}, "none: this key is called 'exclude_categories' now", "write exclude_categories"),
         ({"negatives": -1}, "negatives: expected whole number ≥ 0, got -1", "How many"),
         ({"balance": "yes"}, "balance: expected true/false, got text: 'yes'", "Cap"),
@@ -94,7 +113,8 @@ def test_a_wrong_value_is_named_with_its_remedy(mapping, message, hint):
 
 def test_every_key_that_chooses_images_is_refused_beside_images_from():
     choose_no_images = {
-        "source", "source_splits", "categories", "seed", "images_from", "refill", "spares", "policy", "lost_objects",
+        "source", "source_splits", "categories", "classes", "labels_from", "seed", "images_from", "refill", "spares",
+        "policy", "lost_objects",
         "keep_other_annotations", "crowds", "area", "relative_area", "outside_area", "area_tolerance", "check_areas",
     }  # fmt: skip
     keys = {field.encode_name for field in msgspec.structs.fields(SubsetSettings)}

@@ -32,6 +32,16 @@ def test_what_was_lost_in_large_part_stands_above_all_sections_with_its_remedy(m
     assert "replace the files &lt;b&gt;now&lt;/b&gt;" in top
 
 
+def test_the_report_names_the_categories_that_a_class_is_made_of_and_passes_over_its_own_name():
+    rows = [
+        {"name": name, "color": [1, 2, 3], "supercategory": None, "category_id": number,
+         "source_categories": [{"id": 9 * n, "name": one} for n, one in enumerate(names)]}
+        for number, (name, names) in enumerate({"vehicle": ["bus", "car"], "dog": ["dog"]}.items(), 1)
+    ]  # fmt: skip
+    facts = facts_module.class_facts({side: {"per_class": {}, "total": {}} for side in ("before", "after")}, rows)
+    assert [row["made_of"] for row in facts["rows"]] == [["bus", "car"], []]
+
+
 def test_known_counts_of_the_hand_made_subset_stand_in_the_json(made):
     _, facts, _ = made
     assert (facts["subset"]["images"], facts["subset"]["objects"], facts["subset"]["crowds"]) == (5, 9, 2)
