@@ -53,8 +53,8 @@ def main(options: argparse.Namespace) -> int:
     if lacking:
         raise CocomineError(f"--task {options.task} without --{lacking[0]}", "say where the predictions lie")
     result = _score(options)
-    images = result["judged_on"]["images"]
-    print(f"{_figures(result)} over {verdict.counted(images)}")
+    images, what = result["judged_on"]["images"], result["judged_on"].get("file") or result["judged_on"]["split"]
+    print(f"{_figures(result)} over {verdict.counted(images)} of {what}")
     if "finding" in result["slices"]:
         print(result["slices"]["finding"])
     print(f"leaderboard: {result['leaderboard']['because']}")

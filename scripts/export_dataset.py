@@ -5,9 +5,8 @@ space; nothing in it depends on where it lies, so the folder can be moved, packe
 file with its SHA-256, how many images and objects went in and came out, and all that the format cannot carry, by
 reason: a YOLO file, for one, has no crowds, no ids and no holes.
 
-Reads from the subset's folder its split files (train.json, val.json), images.tsv and labels.json, and where they are
-there split.tsv, images.lock.tsv, images.parquet, split_tasks/*.json (captions, keypoints, stuff, panoptic), and for
-formats of masks masks/.
+Reads from the subset's folder split.tsv, splits/ (a COCO file for each task and split), images.tsv and labels.json, and
+where they are there images.lock.tsv and images.parquet, and for formats of masks masks/.
 
 Example:
   scripts/export_dataset.py --format yolo-segment --subset-dir results/animals \

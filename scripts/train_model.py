@@ -40,14 +40,14 @@ def build_parser() -> argparse.ArgumentParser:
         action="extend",
         default=[],
         metavar="DIR",
-        help="tensors of other subsets that this run is evaluated on: images of their split that is withheld are never "
-        "trained on",
+        help="tensors of other subsets that this run is evaluated on: images of their split that is withheld, and of "
+        "their test split, are never trained on, and never choose weights unless they are of val",
     )
     parser.add_argument(
         "--withheld-split",
-        choices=("val", "train", "all"),
-        default="val",
-        help="the split of --evaluated-on that is evaluated and therefore withheld (default: val)",
+        metavar="SPLIT",
+        help="the split of --evaluated-on that is judged and therefore withheld, or all (default: test where there is "
+        "one, and val otherwise)",
     )
     parser.add_argument(
         "--tensorboard", type=Path, metavar="DIR", help="also write TensorBoard events here (they hold times)"
@@ -60,10 +60,7 @@ def main(options: argparse.Namespace) -> int:
     from cocomine.learning import data, training
     from cocomine.provenance.digests import code_digest
 
-    held_out: set[int] = set()
-    for folder in options.evaluated_on:
-        other = data.read_tensors(folder)
-        held_out |= {int(other.image_ids[row]) for row in other.rows_of(options.withheld_split)}
+    held_out, tested = data.withheld([data.read_tensors(one) for one in options.evaluated_on], options.withheld_split)
     training.train(
         training.Job(
             options.settings,
@@ -71,9 +68,10 @@ def main(options: argparse.Namespace) -> int:
             data.read_trained_labels(options.labels),
             options.out_dir,
             options.checkpoint_dir,
-            frozenset(held_out),
+            held_out,
             options.tensorboard,
             code_digest(Path(__file__)),
+            tested,
         )
     )
     return 0

@@ -68,6 +68,9 @@ def draw_subset(folder: Path, images: int) -> None:
         ["image_id", "store_path"],
         [(number, name) for number, name in enumerate(names, 1)],
     )
+    (subset / "splits").mkdir()
+    sides = [(number, split, number) for number, split in enumerate(split_of, 1)]
+    write_table(subset / "split.tsv", ["image_id", "split", "group"], sides)
     records, annotations = [], []
     for number, name in enumerate(names, 1):
         records.append({"id": number, "file_name": name, "width": 640, "height": 480})
@@ -99,7 +102,7 @@ def draw_subset(folder: Path, images: int) -> None:
             "annotations": [record for record in annotations if record["image_id"] in chosen],
             "categories": categories,
         }
-        (subset / f"{split}.json").write_text(canonical_json(document))
+        (subset / f"splits/instances_{split}.json").write_text(canonical_json(document))
 
 
 def without_outlines(coco: Path, target: Path) -> None:

@@ -103,16 +103,20 @@ def add_report_inputs(subset: SmallSubset, names=("dog", "giraffe"), other="pers
         folder / "split_audit.json",
         {
             "strategy": "hash",
-            "val": {"asked": 1, "nearest_possible": 2, "got": 2, "share": 0.4},
+            "splits": {
+                "train": {"images": 3, "asked": None, "nearest_possible": None},
+                "val": {"images": 2, "asked": 1, "nearest_possible": 2},
+            },
             "note": "twins made it 2 images instead of 1",
             "classes": [{"category_id": 18, "deviation": 0.3, "best_possible": 0.05}],
-            "groups": [{"group": 44, "images": [44, 58], "split": "val", "links": []}],
+            "groups": [{"group": 44, "images": [44, 58], "splits": ["val"], "links": []}],
             "cut_links": [],
             "links_across_splits": [],
             "moved_with_a_near_duplicate": [58],
+            "unlisted": [],
             "folds": {"0": 3, "1": 2},
             "stability": {"images": 5, "later": 1, "moved": 0},
-            "previous": {"moved": 1, "same_split": 3, "train_to_val": 1, "val_to_train": 0, "new": 1, "gone": 2},
+            "previous": {"moved": 1, "same_split": 3, "ways": [], "new": 1, "gone": 2},
         },
     )
     for format_name in ("coco", "yolo-segment"):

@@ -209,15 +209,15 @@ def _documents(subset: Path, categories: list[dict]) -> None:
             document["categories"] = categories
         (subset / name).write_text(canonical_json(document))
 
-    for name in ("tasks", "split_tasks"):
+    for name in ("tasks", "splits"):
         (subset / name).mkdir()
     write("subset.json", objects, list(images))
     for split in ("train", "val"):
         chosen = [i for i in images if splits[i] == split]
-        write(f"{split}.json", objects, chosen)
-        write(f"split_tasks/{split}_captions.json", captions, chosen, None)
+        write(f"splits/instances_{split}.json", objects, chosen)
+        write(f"splits/captions_{split}.json", captions, chosen, None)
     write("tasks/captions.json", captions, list(images), None)
-    write("split_tasks/train_person_keypoints.json", keypoints, [7], posed)
+    write("splits/person_keypoints_train.json", keypoints, [7], posed)
 
 
 def _masks(subset: Path) -> None:

@@ -170,9 +170,26 @@ def test_training_on_a_subset_without_semantic_masks_is_refused_before_anything_
     make_plan(config | {"masks": {}})
 
 
+def test_a_subsets_own_shares_replace_those_at_the_top_and_training_names_a_split_that_it_lacks() -> None:
+    config = loaded(SHORT) | {"split": {"seed": 3, "shares": {"train": 0.7, "val": 0.2, "test": 0.1}}}
+    config["subsets"]["animals"]["split"] = {"shares": {"train": 0.5, "test": 0.5}}
+    assert make_plan(config).subsets["animals"].split.shares == {"train": 0.5, "test": 0.5}
+    assert make_plan(config).subsets["animals"].split.seed == 3
+    with pytest.raises(
+        CocomineError, match=r"experiments\.e: it needs the split val of animals, which has train, test"
+    ):
+        make_plan(config | {"experiments": {"e": {"subset": "animals"}}})
+    del config["subsets"]["animals"]["split"]
+    for split in ("test", "all", None):
+        make_plan(config | {"experiments": {"e": {"subset": "animals", "evaluation": {"split": split}}}})
+    with pytest.raises(CocomineError, match="it needs the split dev of animals") as caught:
+        make_plan(config | {"experiments": {"e": {"subset": "animals", "evaluation": {"split": "dev"}}}})
+    assert "evaluation.split" in caught.value.hint
+
+
 def test_a_split_that_does_not_add_up_is_refused() -> None:
-    with pytest.raises(CocomineError, match=r"split\.val_share: expected number > 0, < 1, got 1\.2"):
-        make_plan(loaded(SHORT) | {"split": {"val_share": 1.2}})
+    with pytest.raises(CocomineError, match=r"split\.shares\.val: expected number > 0, < 1, got 1\.2"):
+        make_plan(loaded(SHORT) | {"split": {"shares": {"val": 1.2}}})
     with pytest.raises(CocomineError, match=r"subsets\.animals\.split\.fold: there is no fold 7 of 5"):
         make_plan(loaded(SHORT) | {"split": {"strategy": "kfold", "fold": 7}})
 
@@ -257,9 +274,9 @@ def test_a_config_without_experiments_is_planned_where_torch_is_absent(tmp_path:
 def test_numbers_given_on_the_command_line_are_numbers(tmp_path: Path) -> None:
     (tmp_path / "config.yaml").write_text(SHORT, encoding="utf-8")
     given = ("--dry-run", "--configfile", str(tmp_path / "config.yaml"), "--config")
-    assert snakemake(tmp_path, *given, 'split={"val_share": 0.5}').returncode == 0
-    done = snakemake(tmp_path, *given, 'split={"val_share": 1.5}')
-    assert "split.val_share: expected number > 0, < 1, got 1.5" in done.stdout + done.stderr
+    assert snakemake(tmp_path, *given, 'split={"shares": {"train": 0.5, "test": 0.5}}').returncode == 0
+    done = snakemake(tmp_path, *given, 'split={"shares": {"test": 1.5}}')
+    assert "split.shares.test: expected number > 0, < 1, got 1.5" in done.stdout + done.stderr
 
 
 @pytest.mark.parametrize(

@@ -65,7 +65,7 @@ def hostile_config(data: Path) -> dict[str, Any]:
             }
         },
         "exports": ["coco"],
-        "split": {"strategy": "official", "official_val": [HOSTILE]},
+        "split": {"strategy": "official", "official": {"val": [HOSTILE], "train": ["train"]}},
         "masks": {"stuff_categories": [HOSTILE]},
     }
 
@@ -158,7 +158,7 @@ def test_an_error_about_an_origin_shows_no_secret() -> None:
 
 
 @pytest.mark.parametrize(
-    "subset", [{"include_images": "{a}.txt"}, {"exclude_images": "{a}.txt"}, {"split": {"val_list": "{a}.txt"}}]
+    "subset", [{"include_images": "{a}.txt"}, {"exclude_images": "{a}.txt"}, {"split": {"lists": {"val": "{a}.txt"}}}]
 )
 def test_a_file_that_snakemake_reads_has_no_braces_in_its_name(subset: dict[str, Any]) -> None:
     with pytest.raises(CocomineError, match=r"'\{a\}.txt'"):

@@ -46,7 +46,7 @@ def check(work: Path) -> dict:
         assert set(sides) == {"train", "val"}
         whole, *parts = (
             json.loads((work / "results" / subset / name).read_text(encoding="utf-8"))
-            for name in ("subset.json", "train.json", "val.json")
+            for name in ("subset.json", "splits/instances_train.json", "splits/instances_val.json")
         )
         ids = sorted(image["id"] for part in parts for image in part["images"])
         assert ids == sorted(image["id"] for image in whole["images"])

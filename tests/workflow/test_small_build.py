@@ -17,6 +17,7 @@ CONFIG = {
     "sources": {"demo": {"synthetic": {"images": 24, "near_duplicates": 1, "broken": 1, "width": 128, "height": 96}}},
     "subsets": {"small": {"categories": ["person", "giraffe", "bus"]}},
     "comparisons": {"itself": {"first": "demo", "second": "demo", "splits": ["val"]}},
+    "split": {"shares": {"train": 0.6, "val": 0.2, "test": 0.2}},
     "exports": ["coco", "yolo-detect"],
 }
 
@@ -34,6 +35,13 @@ def test_a_small_dataset_is_built_and_proves_itself(tmp_path: Path) -> None:
         assert counts.pop("in") == sum(counts.values()), kind
     masks = list((tmp_path / "results/small/masks/semantic").glob("**/*.png"))
     assert len(masks) == len(subset["images"]) > 0
+    splits = {
+        path.stem.removeprefix("instances_"): len(json.loads(path.read_text(encoding="utf-8"))["images"])
+        for path in (tmp_path / "results/small/splits").glob("instances_*.json")
+    }
+    assert splits.keys() == {"train", "val", "test"}
+    assert sum(splits.values()) == len(subset["images"])
+    assert "test: images/test" in (tmp_path / "results/small/exports/yolo-detect/data.yaml").read_text()
     assert (tmp_path / "results/index.html").is_file()
     proof = subprocess.run(
         [sys.executable, str(ROOT / "scripts/verify_build.py"), "--root", str(tmp_path)], capture_output=True, text=True

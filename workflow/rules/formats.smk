@@ -17,9 +17,7 @@ rule export_dataset:
         labels="results/{subset}/labels.json",
         split="results/{subset}/split.tsv",
         lock="results/{subset}/images.lock.tsv",
-        tasks="results/{subset}/split_tasks",
-        train="results/{subset}/train.json",
-        val="results/{subset}/val.json",
+        splits="results/{subset}/splits",
         script=ancient(script("export_dataset")),
     output:
         folder=directory("results/{subset}/exports/{format}"),
@@ -38,7 +36,7 @@ rule export_dataset:
     params:
         code=code("export_dataset"),
         store=lambda wildcards: plan.subsets[wildcards.subset].source.store.folder,
-        folder=lambda wildcards, input: str(Path(input.train).parent),
+        folder=lambda wildcards, input: str(Path(input.split).parent),
         place=lambda wildcards: plan.subsets[wildcards.subset].export_options,
         panoptic=lambda wildcards: plan.subsets[
             wildcards.subset

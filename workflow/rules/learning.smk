@@ -45,8 +45,7 @@ rule train_model:
         logs="logs/train_model/{run}",
         withheld=lambda wildcards, input: (
             [
-                "--withheld-split",
-                plan.runs[wildcards.run].run.evaluated_split,
+                *plan.runs[wildcards.run].judged,
                 "--evaluated-on",
                 *plan.runs[wildcards.run].withheld,
             ]

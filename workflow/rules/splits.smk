@@ -1,7 +1,7 @@
-"""Splits: part a subset into train and val so that nothing leaks from one side to the other.
+"""Splits: part a subset into train, val and whatever it asks for, so that nothing leaks from one to another.
 
 reads   results/{subset}/ (subset.json and the other tasks' files) and images.parquet
-writes  results/{subset}/split.tsv, train.json, val.json, the other tasks' files by side, split_audit.json
+writes  results/{subset}/split.tsv, splits/ (a COCO file for each task and split), split_audit.json
 """
 
 
@@ -17,9 +17,7 @@ rule split_dataset:
         script=ancient(script("split_dataset")),
     output:
         split="results/{subset}/split.tsv",
-        train="results/{subset}/train.json",
-        val="results/{subset}/val.json",
-        tasks=directory("results/{subset}/split_tasks"),
+        documents=directory("results/{subset}/splits"),
         audit="results/{subset}/split_audit.json",
     log:
         "logs/split_dataset/{subset}.log",

@@ -46,6 +46,10 @@ RENAMED = {
     "twins": "near_duplicates",
     "twins_distance": "near_duplicate_distance",
     "twins_similarity": "near_duplicate_similarity",
+    "val_share": "shares",
+    "official_val": "official",
+    "train_list": "lists",
+    "val_list": "lists",
 }
 
 
@@ -250,7 +254,10 @@ def _mistakes_of_mapping(base: Any, value: Mapping[Any, Any], where: str, meanin
     unknown = sorted(str(key) for key in value if key not in fields)
     renamed = {key: RENAMED[key] for key in unknown if RENAMED.get(key) in fields}
     for key, new in renamed.items():
-        yield f"{_below(where, key)}: this key is called {new!r} now", f"write {new} instead of {key}"
+        yield (
+            f"{_below(where, key)}: this key is called {new!r} now",
+            f"write {new} instead of {key}: {description(fields[new].type)}",
+        )
     if unknown := [key for key in unknown if key not in renamed]:
         hints = [hint for key in unknown if (hint := _nearest(key, list(fields)))]
         plural = "s" if len(unknown) > 1 else ""

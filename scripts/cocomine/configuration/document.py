@@ -34,6 +34,7 @@ subsets:
 | [private-mirror.yaml](examples/private-mirror.yaml) | a bucket of one's own, with a second origin to fall back on |
 | [coco-on-disk.yaml](examples/coco-on-disk.yaml) | COCO that is already on disk, read-only |
 | [own-yolo.yaml](examples/own-yolo.yaml) | labels of one's own that are not COCO's |
+| [train-val-test.yaml](examples/train-val-test.yaml) | a test set that training and the choice of weights never see |
 | [sama-against-coco.yaml](examples/sama-against-coco.yaml) | two annotation sources over the same images |
 | [paper.yaml](examples/paper.yaml) | the paper's experiment, for a GPU |
 | [paper-small.yaml](examples/paper-small.yaml) | its question on two cores, offline |

@@ -155,13 +155,13 @@ def _on_subset(name: str, settings: PredictionSettings, subset: Subset, where: s
 
 
 def _on_source(name: str, settings: PredictionSettings, source: Source, where: str) -> Prediction:
-    task = TASK_FILES[settings.task]
-    if (task, settings.split) not in source.files:
+    task, split = TASK_FILES[settings.task], settings.split or "val"
+    if (task, split) not in source.files:
         there = ", ".join(split for kind, split in source.files if kind == task) or "none"
         raise CocomineError(
-            f"{where}.split: the source {source.name} has no {task} file of {settings.split!r}",
+            f"{where}.split: the source {source.name} has no {task} file of {split!r}",
             f"splits with one: {there}",
         )
-    file = f"{source.folder}/{task}_{settings.split}.json"
-    pngs = ["--annotation-pngs", f"{source.folder}/panoptic_{settings.split}"] if task == "panoptic" else []
+    file = f"{source.folder}/{task}_{split}.json"
+    pngs = ["--annotation-pngs", f"{source.folder}/panoptic_{split}"] if task == "panoptic" else []
     return Prediction(name, settings, ("--annotations", file, *pngs), (source.lock,))

@@ -156,7 +156,7 @@ class Subset:
     @property
     def split_lists(self) -> list[str]:
         """The files of image lists that its split names."""
-        return [value for value in (self.split.train_list, self.split.val_list) if isinstance(value, str)]
+        return [value for value in self.split.lists.values() if isinstance(value, str)]
 
     @property
     def missing(self) -> str:
@@ -238,8 +238,13 @@ class PlannedRun:
 
     @property
     def withheld(self) -> list[str]:
-        """The tensors of other subsets that it is evaluated on, whose validation images it must never see."""
+        """The tensors of other subsets that it is evaluated on, whose images of the split judged it must never see."""
         return [subset.packed for subset in self.evaluated_on if subset is not self.subset]
+
+    @property
+    def judged(self) -> list[str]:
+        """The option of `train_model` that names the split that is judged; nothing where the subsets decide."""
+        return ["--withheld-split", self.run.judged] if self.run.judged else []
 
     @property
     def labels(self) -> str:
@@ -607,6 +612,8 @@ def _subset(name: str, config: Mapping[str, Any], sources: Mapping[str, Source])
     stages = {
         key: merged(config.get(key, {}), given.get(key, {})) for key in OTHER_SECTIONS if not key.startswith("export")
     }
+    # Shares, lists and official splits are wholes: of two, no part of one completes the other.
+    stages["split"] |= {key: value for key, value in given.get("split", {}).items() if isinstance(value, Mapping)}
     images = ImageSettings.from_mapping(stages["images"], f"{where}.images")
     masks = MaskSettings.from_mapping(stages["masks"], f"{where}.masks")
     split = SplitSettings.from_mapping(seed | stages["split"], f"{where}.split")
@@ -687,9 +694,33 @@ def _planned(run: grid.Run, subsets: Mapping[str, Subset]) -> PlannedRun:
                 f"{where}: it needs semantic masks of {subset.name}, whose outputs are {list(subset.masks.outputs)}",
                 f"add semantic to subsets.{subset.name}.masks.outputs",
             )
+    _check_splits(where, run, subsets)
     sizes = {subset.name: subset.tensor_size for subset in (subsets[run.subset], *evaluated_on)}
     if len(set(sizes.values())) > 1:
         raise CocomineError(
             f"{where}: its subsets are packed at different sizes: {sizes}", "give them one tensors.size"
         )
     return PlannedRun(run, subsets[run.subset], evaluated_on)
+
+
+def _check_splits(where: str, run: grid.Run, subsets: Mapping[str, Subset]) -> None:
+    """Raise CocomineError when a split that training or evaluation needs is none of those that a subset is parted into.
+
+    Where the source's own names decide, only the split itself can tell.
+    """
+    judged = {run.judged} - {"all"} if run.judged else set()
+    needed = [(run.subset, {"train", "val"}), *((name, judged) for name in run.evaluate_on)]
+    for name, wanted in needed:
+        parent = subsets[name]
+        while parent.query.images_from:
+            parent = subsets[parent.query.images_from]
+        named = parent.split.named
+        lacking = sorted(wanted - set(named)) if named else []
+        if lacking:
+            raise CocomineError(
+                f"{where}: it needs the split {lacking[0]} of {name}, which has {', '.join(named)}",
+                f"training takes train and is watched on val: give {lacking[0]} a share in subsets.{parent.name}.split"
+                if lacking[0] in ("train", "val")
+                else f"set evaluation.split to one of these, or give {lacking[0]} a share in "
+                f"subsets.{parent.name}.split",
+            )

@@ -112,6 +112,7 @@ def compare(evaluations: Sequence[Evaluated]) -> dict[str, Any]:
             "arm": e.run["arm"],
             "seed": e.run["seed"],
             "evaluated_on": e.metrics["subset"],
+            "split": e.metrics["split"],
             "images_trained": e.run["images_trained"],
             "iterations": e.run["iterations"],
             "images_evaluated": e.metrics["images"],
@@ -141,6 +142,7 @@ def _cell(cell: tuple[str, str, str, str], members: Sequence[Evaluated]) -> dict
         "trained_on": subset,
         "model": model,
         "evaluated_on": evaluated_on,
+        "split": members[0].metrics["split"],
         "arm": members[0].run["arm"],
         "seeds": sorted(e.run["seed"] for e in members),
         "figures": figures,
@@ -154,7 +156,7 @@ def _published(evaluations: Sequence[Evaluated]) -> list[dict[str, Any]]:
 def _arms(evaluations: Sequence[Evaluated]) -> list[dict[str, Any]]:
     """Answer the paper's question for each experiment with arms, model and evaluated subset.
 
-    The arms are comparable only with equal counts of images and iterations, the very same validation images, none of
+    The arms are comparable only with equal counts of images and iterations, the very same images to judge, none of
     which was trained on, the same seeds, and in (b) the very images of (a); `comparable` says so, and `unequal` names
     what is otherwise.
     """
@@ -173,7 +175,7 @@ def _answer(key: tuple[str, str, str], arms: Mapping[str, Sequence[Evaluated]]) 
         for words, of in (
             ("images trained on", lambda e: e.run["images_trained"]),
             ("iterations", lambda e: e.run["iterations"]),
-            ("validation images", lambda e: e.metrics["images_sha256"]),
+            ("images judged", lambda e: e.metrics["images_sha256"]),
             ("classes scored", lambda e: [entry["name"] for entry in e.metrics["labels"]]),
         )
         if len({str(of(e)) for e in members}) > 1
@@ -244,7 +246,7 @@ def write_comparison(folders: Sequence[Path], out_dir: Path) -> dict[str, Any]:
     """Write comparison.json, .tsv and .html of the evaluations in `folders`, return what comparison.json holds."""
     result = compare(read_evaluations(folders))
     write_json(out_dir / "comparison.json", result)
-    columns = ["experiment", "trained_on", "model", "evaluated_on", "arm", "seeds"]
+    columns = ["experiment", "trained_on", "model", "evaluated_on", "split", "arm", "seeds"]
     header = columns + [f"{name}_{part}" for name in FIGURES for part in ("mean", "deviation")]
     lines = []
     for cell in result["cells"]:
@@ -268,13 +270,19 @@ def page(result: Mapping[str, Any]) -> str:
     head = ["Experiment", "Trained on", "Model", "Evaluated on", "Seeds", *SHOWN.values()]
     body = []
     for cell in result["cells"]:
-        names = [cell["experiment"], cell["trained_on"], cell["model"], cell["evaluated_on"], _listed(cell["seeds"])]
+        names = [
+            cell["experiment"],
+            cell["trained_on"],
+            cell["model"],
+            f"{cell['evaluated_on']}, {cell['split']}",
+            _listed(cell["seeds"]),
+        ]
         body.append((names, [_pm(**cell["figures"][name]) for name in SHOWN]))
     parts = [
         "<!doctype html><html lang=en><meta charset=utf-8><title>Experiments</title>",
         f"<style>{STYLE}</style><h1>Experiments</h1>",
-        "<p class=note>Mean ± deviation over seeds, on validation images. IoU is the mean over the foreground classes, "
-        "over pixel sums, at training resolution unless it says full. The last two columns are baselines that "
+        "<p class=note>Mean ± deviation over seeds, on the split that is named. IoU is the mean over the foreground "
+        "classes, over pixel sums, at training resolution unless it says full. The last two columns are baselines that "
         "look at no image.</p>",
         _table(head, body),
     ]
@@ -297,7 +305,7 @@ def page(result: Mapping[str, Any]) -> str:
             )
             for arm in answer["arms"]
         ]
-        head = ["Arm", "Images trained on", "Iterations", "Validation images", "Seeds", "IoU of the wanted classes",
+        head = ["Arm", "Images trained on", "Iterations", "Images judged", "Seeds", "IoU of the wanted classes",
                 "at full size", "of added probabilities", "of the better baseline"]  # fmt: skip
         parts.append(_table(head, rows))
         for arm, gain in answer["gain_of_mining"].items():

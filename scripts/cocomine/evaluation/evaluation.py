@@ -33,6 +33,7 @@ from cocomine.learning.models.base import Normalisation, Segmenter
 from cocomine.learning.models.registry import build_model
 from cocomine.learning.settings import EvaluationSettings, ModelSettings, TrainSettings
 from cocomine.learning.training import Feeder, probabilities_of
+from cocomine.splits.names import in_order, judged
 
 log = logging.getLogger("cocomine")
 
@@ -263,17 +264,19 @@ def full_mask(folder: Path, file_name: str, labels: int) -> Bytes:
 def evaluate(job: Job) -> dict[str, Any]:
     """Evaluate a run, write metrics.json, per_image.parquet and pictures/, return what metrics.json holds.
 
-    Raises CocomineError when validation images were trained on, and for files that are missing or do not fit. In other
-    splits such images are counted into `images_trained_on`, with a warning.
+    Raises CocomineError when images of val or test were trained on, and for files that are missing or do not fit. Of
+    train and all such images are counted into `images_trained_on`, with a warning.
     """
     trained = load_run(job.run_dir)
-    rows = job.tensors.rows_of(job.settings.split)
+    split = judged(job.settings.split, job.tensors.splits)
+    rows = job.tensors.rows_of(split)
     if not len(rows):
-        raise CocomineError(f"{job.tensors.path}: no image in split {job.settings.split!r}", "check the split's shares")
+        names = ", ".join(in_order(job.tensors.splits))
+        raise CocomineError(f"{job.tensors.path}: no image in split {split!r}", f"judge on {names} or all")
     if list(job.tensors.size) != trained.facts["size"]:
         log.warning("trained at %s pixels, evaluated at %s", trained.facts["size"], list(job.tensors.size))
     images = _trained_images(job.run_dir / "train_images.tsv")
-    seen = check_unseen(images, job.tensors, rows, job.settings.split)
+    seen = check_unseen(images, job.tensors, rows, split)
     pixel_counts(job.tensors, rows, job.labels)
     predicted = predict(trained, job, rows)
     origin = _origin(trained) | {"images_trained_sha256": _ids_digest(sorted(images)), "images_trained_on": seen}
@@ -307,10 +310,10 @@ def _origin(trained: Trained) -> dict[str, Any]:
 def check_unseen(seen: frozenset[int], tensors: TensorSet, rows: Rows, split: str) -> int:
     """Return how many of the images in `rows` are in `seen`, those trained on, with a warning if there are any.
 
-    Raises CocomineError when there are any in the split `val`, which is there to be unseen.
+    Raises CocomineError when there are any and the split is there to be unseen, as all but train are.
     """
     both = [int(row) for row in rows if int(tensors.image_ids[row]) in seen]
-    if both and split != "val":
+    if both and split in ("train", "all"):
         log.warning(
             "%d of the %d images evaluated were trained on: what is measured there is how well they are remembered",
             len(both),
@@ -338,7 +341,7 @@ def write_evaluation(job: Job, rows: Rows, predicted: Predicted, origin: dict[st
     result: dict[str, Any] = {
         "run": run,
         "subset": job.subset,
-        "split": settings.split,
+        "split": judged(settings.split, job.tensors.splits),
         "labels": job.labels.rows(),
         "images": len(rows),
         "images_sha256": _ids_digest(ids),

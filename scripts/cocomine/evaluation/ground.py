@@ -52,6 +52,7 @@ class Ground:
         return {
             "judged_on": {
                 "subset" if not whole else "file": self.name,
+                "split": self.split.name,
                 "images": len(self.split.image_ids),
                 "classes": len(self.categories),
                 "images_sha256": self.images_sha256,

@@ -5,6 +5,7 @@ from pathlib import Path
 
 from cocomine.base.errors import CocomineError
 from cocomine.base.files import read_table
+from cocomine.splits.names import in_order, judged
 
 
 @dataclass(frozen=True)
@@ -13,21 +14,27 @@ class Split:
 
     image_ids: tuple[int, ...]
     file_names: tuple[str, ...]
+    name: str = "all"
 
 
-def read_split(subset_dir: Path, split: str) -> Split:
-    """Read which images belong to `split` ("all" for every one). Raises CocomineError when there are none."""
+def read_split(subset_dir: Path, asked: str | None) -> Split:
+    """Read which images belong to the split asked for ("all" for every one; None for test, or val where there is none).
+
+    Raises CocomineError when there are none.
+    """
     path = subset_dir / "split.tsv"
     try:
         every = list(read_table(path))
     except FileNotFoundError as error:
         raise CocomineError(f"{path}: no such file", _subsets_beside(subset_dir)) from error
+    names = in_order(row["split"] for row in every)
+    split = judged(asked, names)
     rows = [row for row in every if split in ("all", row["split"])]
     if not rows:
-        there = ", ".join(sorted({row["split"] for row in every}))
-        raise CocomineError(f"{path}: no image in split {split!r}", f"its splits: {there}; all for every image")
+        hint = f"its splits: {', '.join(names)}; all for every image"
+        raise CocomineError(f"{path}: no image in split {split!r}", hint)
     rows.sort(key=lambda row: int(row["image_id"]))
-    return Split(tuple(int(row["image_id"]) for row in rows), tuple(row["file_name"] for row in rows))
+    return Split(tuple(int(row["image_id"]) for row in rows), tuple(row["file_name"] for row in rows), split)
 
 
 def _subsets_beside(folder: Path) -> str:

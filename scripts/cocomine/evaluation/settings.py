@@ -21,12 +21,12 @@ class JudgingSettings(Section, frozen=True, kw_only=True):
     SECTION: ClassVar[str] = "predictions"
 
     split: Annotated[
-        Text,
+        Text | None,
         says(
-            "Split that is judged: one of those in the subset's split.tsv, or all; of a source, the split of its "
-            "annotation file, such as val2017."
+            "Split that is judged: one of those in the subset's split.tsv, or all; without it test where there is one, "
+            "and val otherwise. Of a source, the split of its annotation file, such as val2017."
         ),
-    ] = "val"
+    ] = None
     category_ids: Annotated[
         CategoryIds | None,
         says(
@@ -55,8 +55,8 @@ class JudgingSettings(Section, frozen=True, kw_only=True):
 class PredictionSettings(JudgingSettings, frozen=True, kw_only=True):
     """Predictions of any program, judged alike into results/predictions/NAME.
 
-    `{subset: animals, task: boxes, file: results.json}` judges a COCO results file on the validation images of a
-    subset.
+    `{subset: animals, task: boxes, file: results.json}` judges a COCO results file on the images of a subset
+    that were kept for it.
     """
 
     PLACES: ClassVar[frozenset[str]] = frozenset({"file", "folder"})

@@ -38,7 +38,7 @@ class Coco(Writer):
                 tally.carry()
             out.image(item, f"{split}/{item.image.file_name}")
         out.image_list(split)
-        out.copy(self.subset.folder / f"{split}.json", f"annotations/instances_{split}.json")
+        out.copy(self.subset.path(split), f"annotations/instances_{split}.json")
         for task, document in self.subset.other_tasks(split).items():
             if task == "panoptic":
                 if not self.options.panoptic_pngs:

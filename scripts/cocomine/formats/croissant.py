@@ -154,7 +154,7 @@ class Croissant(Writer):
         out.written("croissant.json")
 
     def _description(self, out: Output) -> dict[str, Any]:
-        document = self.subset.document(self.subset.folder / f"{self.subset.splits[0]}.json")
+        document = self.subset.document(self.subset.path(self.subset.splits[0]))
         info = document.info if isinstance(document.info, dict) else {}
         digests = {file.path: file.sha256 for file in out.files}
         sizes = {file.path: file.bytes for file in out.files}

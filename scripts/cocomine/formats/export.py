@@ -82,7 +82,7 @@ def _check_masks(chosen: Format, subset: Subset) -> None:
 
 def room_needed(chosen: Format, subset: Subset, options: Options) -> int:
     """Return about how many bytes the export takes: its documents, and the image files where they are not linked."""
-    documents = sum((subset.folder / f"{split}.json").stat().st_size for split in subset.splits)
+    documents = sum(subset.path(split).stat().st_size for split in subset.splits)
     placed = chosen.images in ("placed", "listed")
     copied = chosen.images == "embedded" or (placed and (options.images == "copy" or options.copies is not None))
     return documents + (sum(size for _, size in subset.locked.values()) if copied else 0)

@@ -10,11 +10,11 @@ from cocomine.base.errors import CocomineError
 from cocomine.base.files import read_table
 from cocomine.coco.labels import Labels, read_labels
 from cocomine.coco.reader import Annotation, Image
+from cocomine.splits.names import in_order, split_document
 
 if TYPE_CHECKING:  # it brings NumPy, which planning a workflow does without
     from cocomine.coco.by_image import RecordsByImage
 
-KNOWN_SPLITS = ("train", "val", "test")
 OTHER_TASKS = ("captions", "person_keypoints", "stuff", "panoptic")
 BUILD_AGAIN = "run the rules assemble_subset and split_dataset first"
 
@@ -73,20 +73,24 @@ class Subset:
             self._documents[path] = RecordsByImage(path)
         return self._documents[path]
 
+    def path(self, split: str, task: str = "instances") -> Path:
+        """Return where the records of a split lie."""
+        return split_document(self.folder, split, task)
+
     def images(self, split: str) -> Iterator[Image]:
         """Yield the images of a split, in its file's order."""
-        return self.document(self.folder / f"{split}.json").images()
+        return self.document(self.path(split)).images()
 
     def items(self, split: str) -> Iterator[Item]:
         """Yield the images of a split with their objects.
 
         Raises CocomineError when images.tsv does not name an image of the split.
         """
-        document = self.document(self.folder / f"{split}.json")
+        document = self.document(self.path(split))
         for image in document.images():
             if image.id not in self.store_path_of:
                 raise CocomineError(
-                    f"{split}.json has image {image.id}, which images.tsv in {self.folder} lacks",
+                    f"{self.path(split)} has image {image.id}, which images.tsv lacks",
                     "the folder mixes two builds: delete it and run snakemake again",
                 )
             yield Item(
@@ -100,17 +104,19 @@ class Subset:
 
     def other_tasks(self, split: str) -> dict[str, "RecordsByImage"]:
         """Return the documents of the other tasks that this subset has for the split, by task."""
-        files = {task: self.folder / "split_tasks" / f"{split}_{task}.json" for task in OTHER_TASKS}
+        files = {task: self.path(split, task) for task in OTHER_TASKS}
         return {task: self.document(file) for task, file in files.items() if file.is_file()}
 
 
 def open_subset(folder: Path, store: Path) -> Subset:
     """Read the small files of a subset folder. Raises CocomineError when one that must be there is missing."""
     split = folder / "split.tsv"
-    splits = _splits(split) if split.is_file() else KNOWN_SPLITS[:2]
-    for name in (*(f"{one}.json" for one in splits), "images.tsv", "labels.json"):
-        if not (folder / name).is_file():
-            raise CocomineError(f"{folder / name}: no such file", BUILD_AGAIN)
+    if not split.is_file():
+        raise CocomineError(f"{split}: no such file", BUILD_AGAIN)
+    splits = in_order(row["split"] for row in read_table(split))
+    for path in (*(split_document(folder, one) for one in splits), folder / "images.tsv", folder / "labels.json"):
+        if not path.is_file():
+            raise CocomineError(f"{path}: no such file", BUILD_AGAIN)
     lock, measures = folder / "images.lock.tsv", folder / "images.parquet"
     return Subset(
         folder=folder,
@@ -121,15 +127,8 @@ def open_subset(folder: Path, store: Path) -> Subset:
         store_path_of={int(row["image_id"]): row["store_path"] for row in read_table(folder / "images.tsv")},
         locked=_locked(lock) if lock.is_file() else {},
         rotated=_rotated(measures) if measures.is_file() else frozenset(),
-        grouped=_grouped(split) if split.is_file() else frozenset(),
+        grouped=_grouped(split),
     )
-
-
-def _splits(table: Path) -> tuple[str, ...]:
-    """Return the splits that a split.tsv names: train, val and test first."""
-    named = {row["split"] for row in read_table(table)} - {""}
-    known = [split for split in KNOWN_SPLITS if split in named]
-    return (*known, *sorted(named.difference(known)))
 
 
 def _locked(lock: Path) -> dict[int, tuple[str, int]]:

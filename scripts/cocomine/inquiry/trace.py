@@ -44,7 +44,7 @@ class Verdict:
     `outcome` is kept, repaired, quarantined or left out. `clause` is the clause of the query that left it out and `why`
     the figures that decided; `reason` and `detail` are those of quarantine.tsv or repairs.tsv; `before` and `after` the
     values that a repair changed. `returned` names the clause that took an image back which `clause` had left out.
-    `split` is train or val, `label` the label in masks. `source_category` is the source's category of a class's object.
+    `split` is its split, `label` the label in masks. `source_category` is the source's category of a class's object.
     """
 
     kind: str

@@ -2,6 +2,7 @@
 
 import hashlib
 import logging
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
@@ -15,6 +16,7 @@ from cocomine.base.files import rank, read_json, read_table, sha256_of_file
 from cocomine.coco.labels import Labels, read_labels
 from cocomine.coco.tasks import VOID
 from cocomine.images.grid import place_of
+from cocomine.splits.names import judged
 
 log = logging.getLogger("cocomine")
 
@@ -96,6 +98,23 @@ def read_tensors(path: Path) -> TensorSet:
     )
 
 
+def withheld(evaluated: Sequence[TensorSet], split: str | None) -> tuple[frozenset[int], frozenset[int]]:
+    """Return the image ids that may not be trained on, and those among them that may not choose weights either.
+
+    `evaluated` are other subsets that a run is judged on, by `split` or, for None, by test or val. What is judged is
+    not trained on, nor are test images; only val, which is there for it, may choose weights.
+    """
+    held_out: set[int] = set()
+    tested: set[int] = set()
+    for tensors in evaluated:
+        name = judged(split, tensors.splits)
+        test = set(tensors.image_ids[tensors.rows_of("test")].tolist())
+        own = set(tensors.image_ids[tensors.rows_of(name)].tolist())
+        held_out |= own | test
+        tested |= test if name in ("train", "val", "all") else own | test
+    return frozenset(held_out), frozenset(tested)
+
+
 def training_rows(tensors: TensorSet, held_out: frozenset[int], limit: int | None, salt: str) -> Rows:
     """Return the rows to train on: those of split `train`, without the image ids in `held_out`, at most `limit`.
 
@@ -119,9 +138,10 @@ def training_rows(tensors: TensorSet, held_out: frozenset[int], limit: int | Non
     return np.array(rows, dtype=np.int64)
 
 
-def sampled_rows(tensors: TensorSet, split: str, limit: int, salt: str) -> Rows:
-    """Return at most `limit` rows of `split`, those of lowest salted hash rank, ascending."""
-    rows = sorted(tensors.rows_of(split).tolist(), key=lambda row: rank(salt, int(tensors.image_ids[row])))
+def sampled_rows(tensors: TensorSet, split: str, held_out: frozenset[int], limit: int, salt: str) -> Rows:
+    """Return at most `limit` rows of `split` without the image ids in `held_out`, of lowest salted rank, ascending."""
+    there = [row for row in tensors.rows_of(split).tolist() if int(tensors.image_ids[row]) not in held_out]
+    rows = sorted(there, key=lambda row: rank(salt, int(tensors.image_ids[row])))
     return np.array(sorted(rows[:limit]), dtype=np.int64)
 
 

@@ -18,7 +18,7 @@ class Run:
     """One training run and where it is evaluated.
 
     `settings` is what evaluate_model takes as --settings, `training` what train_model does. It is evaluated on each
-    subset of `evaluate_on`; where that is not `subset` itself, the images of its split that is evaluated are to be held
+    subset of `evaluate_on`; where that is not `subset` itself, the images of its split that is judged are to be held
     out of training (train_model's --evaluated-on and --withheld-split).
     """
 
@@ -49,8 +49,11 @@ class Run:
         return f"{weights}/model.safetensors" if Path(weights).is_dir() else weights
 
     @property
-    def evaluated_split(self) -> str:
-        """The split of the evaluated subsets that is scored, and so withheld from training on another subset."""
+    def judged(self) -> str | None:
+        """The split of the evaluated subsets that is judged, and so withheld from training on another subset.
+
+        None for test where a subset has one, and val otherwise.
+        """
         return self.settings.evaluation.split
 
 

@@ -14,6 +14,7 @@ from cocomine.base.settings import (
     Problem,
     Section,
     Seed,
+    Text,
     braces,
     merged,
     read,
@@ -251,12 +252,13 @@ class EvaluationSettings(Section, frozen=True):
     SECTION: ClassVar[str] = "evaluation"
 
     split: Annotated[
-        Literal["train", "val", "all"],
+        Text | None,
         says(
-            "Split that is evaluated; where it is another subset's, its images are never trained on. Under val, "
-            "images that were trained on are an error; under train and all they are counted, with a warning."
+            "Split that is judged, or all; null takes test where the subset has one, and val otherwise. Where it is "
+            "another subset's, its images are never trained on, and only those of val may choose weights. Images that "
+            "were trained on are an error; under train and all they are counted, with a warning."
         ),
-    ] = "val"
+    ] = None
     batch: Annotated[Positive, says("Images in a batch.")] = 32
     full_resolution: Annotated[
         bool, says("Also enlarge the probabilities to each image's own size and compare with its full mask.")
@@ -312,8 +314,8 @@ class ExperimentSettings(Section, frozen=True):
     evaluate_on: Annotated[
         str | tuple[str, ...] | None,
         says(
-            "The subset, or list of subsets, whose validation images the runs are evaluated on; those images are "
-            "never trained on. Without it - the subset trained on; with arms, that of mined."
+            "The subset, or list of subsets, that the runs are evaluated on; the images of their split that is "
+            "judged are never trained on. Without it - the subset trained on; with arms, that of mined."
         ),
     ] = None
     model: Annotated[ModelSettings, says("The network.")] = ModelSettings()

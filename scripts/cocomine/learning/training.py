@@ -210,6 +210,7 @@ class Job:
     held_out: frozenset[int] = frozenset()
     tensorboard: Path | None = None
     code: str = ""  # digest of the code that trains
+    tested: frozenset[int] = frozenset()  # images of test splits, which may choose no weights
 
 
 def train(job: Job) -> dict[str, Any]:
@@ -263,10 +264,11 @@ def _check_classes(job: Job, counts: Rows) -> None:
 
 def _validation_rows(job: Job) -> Rows:
     """Return the rows to validate on while training. Raises CocomineError when there are none."""
-    rows = sampled_rows(job.tensors, "val", job.settings.train.validate_images, "validate")
+    rows = sampled_rows(job.tensors, "val", job.tested, job.settings.train.validate_images, "validate")
     if not len(rows):
         raise CocomineError(
-            f"{job.tensors.path}: no validation image", "the split's `val` share is empty: raise it, or add images"
+            f"{job.tensors.path}: no validation image",
+            "training is watched on the split val: give it a share in split.shares, or add images",
         )
     counted = pixel_counts(job.tensors, job.tensors.rows_of("val"), job.labels)
     absent = [name for name, count in zip(job.labels.names, counted, strict=True) if not count]

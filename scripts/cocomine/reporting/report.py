@@ -15,6 +15,7 @@ from cocomine.reporting import charts, facts, pictures
 from cocomine.reporting.page import render
 from cocomine.reporting.runs import Run, read_run
 from cocomine.reporting.splits import Objects, read_objects, split_facts
+from cocomine.splits.names import in_order
 
 log = logging.getLogger("cocomine")
 
@@ -181,7 +182,7 @@ def _gallery(
         shown.append(
             {
                 "file_name": row["file_name"],
-                "split": {"train": "training", "val": "validation"}.get(split_of.get(image, ""), "not split"),
+                "split": split_of.get(image) or "not split",
                 "classes": classes,
                 "caption": caption,
                 "alt": what,
@@ -204,12 +205,14 @@ def _gallery(
 def _chosen(
     images: Sequence[int], present: Mapping[int, set[int]], wanted: int, split_of: Mapping[int, str]
 ) -> list[int]:
-    """Choose images of both splits, as many of each as is its share of all."""
-    validation = [image for image in images if split_of.get(image) == "val"]
-    others = [image for image in images if split_of.get(image) != "val"]
-    quota = round(wanted * len(validation) / max(1, len(images)))
-    chosen = pictures.choose(validation, present, quota, SALT)
-    return chosen + pictures.choose(others, present, wanted - len(chosen), SALT)
+    """Choose images of every split, as many of each as is its share of all."""
+    chosen: list[int] = []
+    first, *others = in_order(split_of.get(image, "") for image in images) or ("",)
+    for split in others:
+        own = [image for image in images if split_of.get(image, "") == split]
+        chosen += pictures.choose(own, present, round(wanted * len(own) / max(1, len(images))), SALT)
+    rest = [image for image in images if split_of.get(image, "") == first]
+    return chosen + pictures.choose(rest, present, wanted - len(chosen), SALT)
 
 
 def _labels_by_image(folder: Path, names: Mapping[int, str]) -> dict[int, set[int]]:

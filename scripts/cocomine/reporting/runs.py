@@ -74,6 +74,8 @@ def read_run(path: Path, labels: Sequence[Mapping[str, Any]]) -> Run:
         "trained": (origin.get("parameters") or {}).get("trained"),
         "iterations": origin.get("iterations"),
         "images": metrics["images"],
+        "split": str(metrics.get("split") or ""),
+        "seen": metrics.get("images_trained_on") or None,
         "weights_sha256": str(origin.get("weights_sha256") or ""),
         "score": {"value": measured["iou"]["mean_foreground"], "trivial": _best_trivial(metrics)},
         "no_better": no_better(measured["iou"]["mean_foreground"], _best_trivial(metrics)),

@@ -1,4 +1,4 @@
-"""The facts of the split: the two splits, each class in both, and what the audit says."""
+"""The facts of the split: the splits by name, each class in each of them, and what the audit says."""
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
@@ -12,8 +12,7 @@ import numpy.typing as npt
 
 from cocomine.coco.by_image import RecordsByImage
 from cocomine.reporting.facts import Facts, optional_json
-
-SPLITS = (("train", "training"), ("val", "validation"))
+from cocomine.splits.names import in_order
 
 
 class _Object(msgspec.Struct, gc=False):
@@ -44,36 +43,41 @@ def read_objects(document: RecordsByImage) -> Objects:
 def split_facts(
     folder: Path, objects: Objects, split_of: Mapping[int, str], classes: Sequence[Mapping[str, Any]]
 ) -> Facts | None:
-    """The shares of images and objects in both splits, by class, and the audit's figures; None when there is no split.
+    """The shares of images and objects in each split, by class, and the audit's figures; None when there is no split.
 
-    `split_of` maps image ids to "train" or "val"; `classes` are the rows of labels.json without the background.
+    `split_of` maps image ids to names of splits; `classes` are the rows of labels.json without the background.
     """
     if not split_of:
         return None
     audit = optional_json(folder / "split_audit.json")
     images = Counter(split_of.values())
-    numbers = _split_of_objects(objects, split_of)
+    names = in_order(images)
+    numbers = _split_of_objects(objects, split_of, names)
     total = sum(images.values())
     return {
         "splits": [
             {
                 "name": name,
-                "images": images[split],
+                "images": images[name],
                 "objects": int((numbers == number).sum()),
-                "share": images[split] / total,
+                "share": images[name] / total,
             }
-            for number, (split, name) in enumerate(SPLITS)
+            for number, name in enumerate(names)
         ],
-        "class_columns": ["Images, training", "validation", "Objects, training", "validation"],
-        "classes": _class_rows(objects, numbers, classes, audit),
+        "class_columns": [*_columns("Images", names), *_columns("Objects", names), *_columns("Share", names)],
+        "classes": _class_rows(objects, numbers, len(names), classes, audit),
         **_audit_facts(audit),
     }
 
 
-def _split_of_objects(objects: Objects, split_of: Mapping[int, str]) -> npt.NDArray[np.int64]:
-    """The number of each object's split in SPLITS, -1 for none."""
+def _columns(what: str, names: Sequence[str]) -> list[str]:
+    return [f"{what}, {names[0]}", *names[1:]]
+
+
+def _split_of_objects(objects: Objects, split_of: Mapping[int, str], names: Sequence[str]) -> npt.NDArray[np.int64]:
+    """The number of each object's split in `names`, -1 for none."""
     known, place = np.unique(objects.image, return_inverse=True)
-    numbers = {name: number for number, (name, _) in enumerate(SPLITS)}
+    numbers = {name: number for number, name in enumerate(names)}
     of_image = [numbers.get(split_of.get(image, ""), -1) for image in known.tolist()]
     return np.asarray(of_image, dtype=np.int64)[place] if len(known) else np.zeros(0, dtype=np.int64)
 
@@ -81,27 +85,35 @@ def _split_of_objects(objects: Objects, split_of: Mapping[int, str]) -> npt.NDAr
 def _class_rows(
     objects: Objects,
     numbers: npt.NDArray[np.int64],
+    splits: int,
     classes: Sequence[Mapping[str, Any]],
     audit: Mapping[str, Any] | None,
 ) -> list[Facts]:
-    """Each class's images and objects in both splits, counted here; its deviation as the audit states it."""
+    """Each class's images, objects and share in every split, counted here; its deviation as the audit states it."""
     audited = {int(entry["category_id"]): entry for entry in audit["classes"]} if audit else {}
     rows = []
     for label in classes:
         category = int(label["category_id"])
-        of_split = [objects.image[(objects.category == category) & (numbers == n)] for n in range(len(SPLITS))]
-        in_train, in_val = (len(np.unique(images)) for images in of_split)
+        of_split = [objects.image[(objects.category == category) & (numbers == n)] for n in range(splits)]
+        images = [len(np.unique(own)) for own in of_split]
         entry = audited.get(category, {})
         rows.append(
             {
                 "name": label["name"],
-                "cells": [in_train, in_val, len(of_split[0]), len(of_split[1])],
-                "share": in_val / (in_train + in_val) if in_train + in_val else None,
+                "cells": [*images, *map(len, of_split)],
+                "shares": [own / sum(images) if sum(images) else None for own in images],
                 "deviation": entry.get("deviation"),
                 "best": entry.get("best_possible"),
             }
         )
     return rows
+
+
+def _asked(name: str, part: Mapping[str, Any]) -> list[tuple[str, int | None]]:
+    if part["asked"] is None:
+        return []
+    possible = (f"Images for {name}, nearest number possible", part["nearest_possible"])
+    return [(f"Images for {name}, asked for", part["asked"]), possible, (f"Images for {name}, got", part["images"])]
 
 
 def _audit_facts(audit: Mapping[str, Any] | None) -> Facts:
@@ -111,14 +123,13 @@ def _audit_facts(audit: Mapping[str, Any] | None) -> Facts:
     groups = audit["groups"]
     stability, previous = audit.get("stability") or {}, audit.get("previous") or {}
     rows: list[tuple[str, int | None]] = [
-        ("Images for validation, asked for", audit["val"]["asked"]),
-        ("Images for validation, nearest number possible", audit["val"]["nearest_possible"]),
-        ("Images for validation, got", audit["val"]["got"]),
+        *(row for name, part in audit["splits"].items() for row in _asked(name, part)),
         ("Groups of near-duplicates kept in one split", len(groups)),
         ("Images in groups of near-duplicates", sum(len(group["images"]) for group in groups)),
         ("Likenesses cut, so that chains of near-duplicates stay small", len(audit["cut_links"])),
-        ("Likenesses across the two splits", len(audit["links_across_splits"])),
+        ("Likenesses across splits", len(audit["links_across_splits"])),
         ("Images that went with a near-duplicate against the rule", len(audit["moved_with_a_near_duplicate"])),
+        ("Images that no list and no split of the source put anywhere", len(audit["unlisted"]) or None),
         (
             f"Images that would have changed split had {stability.get('later')} of the others been added later",
             stability.get("moved") if stability.get("later") else None,

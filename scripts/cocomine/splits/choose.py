@@ -1,9 +1,54 @@
-"""Which groups go to val: exactly as many images as asked for, in the order of a hash."""
+"""Which groups go to which split: exactly as many images as asked for, in the order of a hash."""
 
 from collections.abc import Sequence
 
 import numpy as np
 from numpy.typing import NDArray
+
+
+def deal(sizes: Sequence[int], weights: Sequence[float], labels: NDArray[np.int64] | None = None) -> list[int]:
+    """Deal groups out to parts, to each as many images as its weight asks for; return the part of each group.
+
+    `sizes` stand in the order of preference: part 0 is drawn first, then the others in turn, and the last takes what is
+    left. A part makes up for what those before it took too much or too little, so each is within one group of what was
+    asked for. With `labels` (g, c), the number of images of each group that hold each label, every part is drawn so
+    that it has its share of each label as well. No part is empty if there are groups enough.
+    """
+    total, whole, done, asked = sum(sizes), sum(weights), 0, 0.0
+    part = [len(weights) - 1] * len(sizes)
+    left = list(range(len(sizes)))
+    for number, weight in enumerate(weights[:-1]):
+        own = [sizes[group] for group in left]
+        rest, asked = whole - asked, asked + weight
+        target = round(total * asked / whole) - done
+        if labels is None:
+            chosen = take(own, target)
+        else:
+            rows = labels[left]
+            chosen = balance(np.array(own, dtype=np.int64), rows, rows.sum(axis=0) * (weight / rest), target).tolist()
+        for group, taken in zip(left, chosen, strict=True):
+            if taken:
+                part[group] = number
+                done += sizes[group]
+        left = [group for group, taken in zip(left, chosen, strict=True) if not taken]
+    return part if len(set(part)) == len(weights) else _spread(sizes, weights)
+
+
+def _spread(sizes: Sequence[int], weights: Sequence[float]) -> list[int]:
+    """Return the part of each group: the largest groups first, each to the part that lacks most so far.
+
+    For groups so large that drawing one part after another leaves one empty.
+    """
+    lacking = [sum(sizes) * weight / sum(weights) for weight in weights]
+    part, empty = [0] * len(sizes), set(range(len(weights)))
+    by_size = sorted(range(len(sizes)), key=lambda group: -sizes[group])
+    for number, group in enumerate(by_size):
+        open_to = sorted(empty) if len(by_size) - number <= len(empty) else range(len(weights))
+        chosen = max(open_to, key=lambda place: lacking[place])
+        part[group] = chosen
+        lacking[chosen] -= sizes[group]
+        empty.discard(chosen)
+    return part
 
 
 def take(sizes: Sequence[int], target: int) -> list[bool]:
@@ -89,46 +134,44 @@ def _joined(sums: int, size: int, number: int) -> int:
 
 
 def balance(
-    sizes: NDArray[np.int64], labels: NDArray[np.int64], share: float, target: int, rounds: int = 400
+    sizes: NDArray[np.int64], labels: NDArray[np.int64], wanted: NDArray[np.float64], target: int, rounds: int = 400
 ) -> NDArray[np.bool_]:
-    """Choose groups for val such that every label has about `share` of its images there, `target` images in all.
+    """Choose groups that hold about `wanted` (c,) images of each label, and `target` images in all.
 
     `sizes` (g,) and `labels` (g, c), the number of images of each group that hold each label, stand in the order of a
-    hash. First the rarest label's groups are dealt out, then the next, each to the split that still lacks most of it
+    hash. First the rarest label's groups are dealt out, then the next, each to the side that still lacks most of it
     (iterative stratification: Sechidis, Tsoumakas and Vlahavas 2011, "On the Stratification of Multi-Label Data").
     Then the number is made exact, or the nearest that can be reached, and groups are exchanged as long as that brings
     the shares nearer: the sum over labels of the squared deviation of the share. Sums are in a fixed order, so threads
     do not matter.
     """
-    in_val = _deal_out(sizes, labels, share, target)
-    total = labels.sum(axis=0)
-    weight = 1.0 / np.maximum(total, 1) ** 2
-    wanted = share * total
+    chosen = _deal_out(sizes, labels, wanted, target)
+    weight = 1.0 / np.maximum(labels.sum(axis=0), 1) ** 2
     squares = np.einsum("gc,c->g", (labels * labels).astype(np.float64), weight)
     counts = labels.astype(np.float64)
-    excess = labels[in_val].sum(axis=0) - wanted
-    missing = target - int(sizes[in_val].sum())
+    excess = labels[chosen].sum(axis=0) - wanted
+    missing = target - int(sizes[chosen].sum())
     barred = np.zeros(len(sizes), dtype=bool)
     while missing != 0:
         # Move the group that fits and harms the balance least; where none fits, several have to change at once.
         into = missing > 0
         change = _change(counts, squares, excess * weight, 1.0 if into else -1.0)
-        fits = (in_val != into) & (sizes <= abs(missing)) & ~barred
+        fits = (chosen != into) & (sizes <= abs(missing)) & ~barred
         if not fits.any():
             break
         best = int(np.argmin(np.where(fits, change, np.inf)))
-        in_val[best], barred[best] = into, True
+        chosen[best], barred[best] = into, True
         excess += labels[best] * (1 if into else -1)
         missing += -int(sizes[best]) if into else int(sizes[best])
-    _reach(in_val, sizes, labels, counts, squares, excess, weight, target)
+    _reach(chosen, sizes, labels, counts, squares, excess, weight, target)
     for _ in range(rounds):
-        if not _exchange(in_val, sizes, labels, counts, squares, excess, weight):
+        if not _exchange(chosen, sizes, labels, counts, squares, excess, weight):
             break
-    return in_val
+    return chosen
 
 
 def _reach(
-    in_val: NDArray[np.bool_],
+    chosen: NDArray[np.bool_],
     sizes: NDArray[np.int64],
     labels: NDArray[np.int64],
     counts: NDArray[np.float64],
@@ -137,31 +180,31 @@ def _reach(
     weight: NDArray[np.float64],
     target: int,
 ) -> None:
-    """Bring val to the reachable number nearest to `target`, moving of each size the groups that harm least."""
+    """Bring the choice to the reachable number nearest to `target`, moving of each size the groups that harm least."""
     values, numbers = np.unique(sizes, return_counts=True)
     have = dict(zip(values.tolist(), numbers.tolist(), strict=True))
     wanted = nearest(list(have.items()), target, part=True)
-    if int(sizes[in_val].sum()) == wanted:
+    if int(sizes[chosen].sum()) == wanted:
         return
-    usual = {size: int((in_val & (sizes == size)).sum()) for size in have}
+    usual = {size: int((chosen & (sizes == size)).sum()) for size in have}
     for size, number in _counts_for(wanted, have, usual).items():
         into = number > usual[size]
         for _ in range(abs(number - usual[size])):
             change = _change(counts, squares, excess * weight, 1.0 if into else -1.0)
-            best = int(np.argmin(np.where((in_val != into) & (sizes == size), change, np.inf)))
-            in_val[best] = into
+            best = int(np.argmin(np.where((chosen != into) & (sizes == size), change, np.inf)))
+            chosen[best] = into
             excess += labels[best] * (1 if into else -1)
 
 
 def _change(
     counts: NDArray[np.float64], squares: NDArray[np.float64], pull: NDArray[np.float64], sign: float
 ) -> NDArray[np.float64]:
-    """Return by how much the cost changes when a group is added to val (sign 1) or taken from it (-1)."""
+    """Return by how much the cost changes when a group is chosen (sign 1) or let go (-1)."""
     return np.asarray(2 * sign * np.einsum("gc,c->g", counts, pull) + squares)
 
 
 def _exchange(
-    in_val: NDArray[np.bool_],
+    chosen: NDArray[np.bool_],
     sizes: NDArray[np.int64],
     labels: NDArray[np.int64],
     counts: NDArray[np.float64],
@@ -169,25 +212,26 @@ def _exchange(
     excess: NDArray[np.float64],
     weight: NDArray[np.float64],
 ) -> bool:
-    """Exchange the group of val whose leaving helps most for the best one of the same size; False if nothing helps."""
-    leave = np.where(in_val, _change(counts, squares, excess * weight, -1.0), np.inf)
+    """Exchange the chosen group whose leaving helps most for the best one of the same size; False if nothing helps."""
+    leave = np.where(chosen, _change(counts, squares, excess * weight, -1.0), np.inf)
     for out in np.argsort(leave, kind="stable")[:8].tolist():
-        if not in_val[out]:
+        if not chosen[out]:
             break
         after = excess - labels[out]
-        enter = np.where(~in_val & (sizes == sizes[out]), _change(counts, squares, after * weight, 1.0), np.inf)
+        enter = np.where(~chosen & (sizes == sizes[out]), _change(counts, squares, after * weight, 1.0), np.inf)
         best = int(np.argmin(enter))
         if leave[out] + enter[best] < -1e-12:
-            in_val[out], in_val[best] = False, True
+            chosen[out], chosen[best] = False, True
             excess += labels[best] - labels[out]
             return True
     return False
 
 
-def _deal_out(sizes: NDArray[np.int64], labels: NDArray[np.int64], share: float, target: int) -> NDArray[np.bool_]:
+def _deal_out(
+    sizes: NDArray[np.int64], labels: NDArray[np.int64], wanted: NDArray[np.float64], target: int
+) -> NDArray[np.bool_]:
     groups, classes = labels.shape
-    total = labels.sum(axis=0)
-    need = [(share * total).tolist(), ((1 - share) * total).tolist()]
+    need = [wanted.tolist(), (labels.sum(axis=0) - wanted).tolist()]
     room = [float(target), float(sizes.sum() - target)]
     own: list[list[int]] = [[] for _ in range(groups)]
     members: list[list[int]] = [[] for _ in range(classes)]
@@ -197,12 +241,12 @@ def _deal_out(sizes: NDArray[np.int64], labels: NDArray[np.int64], share: float,
     amounts = labels.tolist()
     left = [len(rows) for rows in members]
     done = [False] * groups
-    in_val = np.zeros(groups, dtype=bool)
+    chosen = np.zeros(groups, dtype=bool)
 
-    def give(one: int, to_val: bool) -> None:
+    def give(one: int, into: bool) -> None:
         done[one] = True
-        in_val[one] = to_val
-        which = 0 if to_val else 1
+        chosen[one] = into
+        which = 0 if into else 1
         room[which] -= int(sizes[one])
         for label in own[one]:
             need[which][label] -= amounts[one][label]
@@ -212,9 +256,9 @@ def _deal_out(sizes: NDArray[np.int64], labels: NDArray[np.int64], share: float,
         label = min((number, label) for label, number in enumerate(left) if number)[1]
         for one in members[label]:
             if not done[one]:
-                val, train = need[0][label], need[1][label]
-                give(one, val > train if val != train else room[0] > room[1])
+                inside, outside = need[0][label], need[1][label]
+                give(one, inside > outside if inside != outside else room[0] > room[1])
     for one in range(groups):
         if not done[one]:
             give(one, int(sizes[one]) <= room[0])
-    return in_val
+    return chosen

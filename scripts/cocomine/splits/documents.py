@@ -9,8 +9,6 @@ import msgspec
 from cocomine.base.errors import CocomineError
 from cocomine.coco.writer import write_document
 
-SPLITS = ("train", "val")
-
 
 class _ImageKey(msgspec.Struct, gc=False):
     id: int
@@ -76,11 +74,11 @@ def write_slices(document: Sliceable, split_of: Mapping[int, str], paths: Mappin
             f"image {min(strays)} (and {len(strays) - 1} more) is in the subset's files but not in images.tsv",
             "the subset's files are not of one build: run assemble_subset again",
         )
-    for split in SPLITS:
+    for split, path in paths.items():
         kept = [raw for image, _, raw in document.annotations if split_of[image] == split]
         counts[split] = len(kept)
         write_document(
-            paths[split],
+            path,
             None if document.info is None else bytes(document.info),
             None if document.licenses is None else bytes(document.licenses),
             (raw for image, raw in document.images if split_of[image] == split),

@@ -3,49 +3,82 @@
 from collections.abc import Iterator
 from typing import Annotated, ClassVar, Literal
 
-from cocomine.base.settings import Problem, Section, Seed, Text, braces, says
+import msgspec
+from msgspec import Meta
+
+from cocomine.base.settings import Problem, Section, Seed, Text, braces, says, twice
+from cocomine.splits.names import in_order
 
 ImageList = tuple[int | Text, ...] | Text
 
+# Words that mean something else where the name of a split may stand, in the config or in a file of another tool.
+TAKEN = ("all", "annotations", "download", "flip_idx", "images", "kpt_shape", "masks_dir", "names", "nc", "path",
+         "shares", "stop", "trainval")  # fmt: skip
+
+SplitName = Annotated[
+    str,
+    Meta(
+        pattern=rf"^(?!({'|'.join(TAKEN)})$)[a-z][a-z0-9_]*$(?!\n)",
+        description="names become files: lower-case letters, digits and '_', beginning with a letter; taken: "
+        + ", ".join(TAKEN),
+    ),
+]
+PartOfAll = Annotated[float, Meta(gt=0, lt=1)]
+
+
+def _usual_shares() -> dict[SplitName, PartOfAll]:
+    return {"train": 0.8, "val": 0.2}
+
 
 class SplitSettings(Section, frozen=True):
-    """How a subset is parted into train and val. docs/splits.md explains the strategies and the near-duplicates."""
+    """How a subset is parted into named splits. docs/splits.md explains the strategies and the near-duplicates."""
 
     SECTION: ClassVar[str] = "split"
 
     strategy: Annotated[
-        Literal["hash", "stratified", "official", "kfold", "lists"],
+        Literal["hash", "stratified", "official", "kfold", "stratified-kfold", "lists"],
         says(
             "hash: by a salted hash of the image id, so images added later move next to none. stratified: each "
-            "class has the same share on both sides, as nearly as can be. official: the source's own splits are "
-            "kept. kfold: `folds` equal parts, of which `fold` is val. lists: the images of `train_list` and "
-            "`val_list`."
+            "class has the same share of every split, as nearly as can be. official: the source's own splits are "
+            "kept. kfold: `folds` equal parts, of which `fold` is val and the others are train. stratified-kfold: so, "
+            "and each class has the same share of every fold. lists: the images of `lists`."
         ),
     ] = "hash"
-    val_share: Annotated[
-        float, says("Share of the images in val, between 0 and 1 (hash and stratified).", gt=0, lt=1)
-    ] = 0.2
+    shares: Annotated[
+        dict[SplitName, PartOfAll],
+        says(
+            "The splits, by names of your choice, and the share of the images in each: {train: 0.7, val: 0.2, test: "
+            "0.1}; together 1. Without it {train: 0.8, val: 0.2}. With folds, what train and val have together is cut "
+            "into them, and other splits are set aside first. A subset's own shares replace those at the top."
+        ),
+    ] = msgspec.field(default_factory=_usual_shares)
     seed: Annotated[Seed, says("Salts the hash; another seed gives another split.")] = 0
     folds: Annotated[
         int, says("Number of parts (kfold). The column `fold` of split.tsv names each image's part.", ge=2, le=1000)
     ] = 5
     fold: Annotated[int, says("Which part is val, counted from 0 (kfold).", ge=0, le=999)] = 0
-    official_val: Annotated[
-        tuple[str, ...],
-        says("The source's splits that are val (official). Empty - those whose names begin with `val`."),
-    ] = ()
-    train_list: Annotated[
-        ImageList, says("Image ids or file names of train, or a text file with one a line (lists).")
-    ] = ()
-    val_list: Annotated[ImageList, says("Image ids or file names of val, or a text file with one a line (lists).")] = ()
+    official: Annotated[
+        dict[SplitName, tuple[str, ...]],
+        says(
+            "Which of the source's splits each split is made of, {val: [minival2014], test: [val2014]} (official). "
+            "Empty - train, val and test of those whose names begin so."
+        ),
+    ] = {}
+    lists: Annotated[
+        dict[SplitName, ImageList],
+        says("Of each split the image ids or file names, or a text file with one a line (lists)."),
+    ] = {}
     unlisted: Annotated[
-        Literal["stop", "train", "val"],
-        says("Where images go that are on neither list (lists); stop ends the build and names them."),
+        Text,
+        says(
+            "What becomes of images that are in none of `lists` or `official`: stop ends the build and names them, "
+            "the name of a split puts them into it, shares deals them out by hash as `shares` says."
+        ),
     ] = "stop"
     near_duplicates: Annotated[
         Literal["together", "allow"],
         says(
-            "together: near-duplicates stay on one side. allow: they may lie on both; the audit then lists those "
+            "together: near-duplicates stay in one split. allow: they may lie in several; the audit then lists those "
             "that do. Identical files and photographs stay together either way."
         ),
     ] = "together"
@@ -77,15 +110,39 @@ class SplitSettings(Section, frozen=True):
         ),
     ] = 20
 
+    @property
+    def named(self) -> tuple[str, ...]:
+        """The splits that it asks for by name, in their order; none where the source's names decide."""
+        if self.strategy not in ("official", "lists"):
+            return in_order(self.shares)
+        fixed = set(self.official if self.strategy == "official" else self.lists)
+        rest = set(self.shares) if self.unlisted == "shares" else {self.unlisted} - {"stop"}
+        return in_order(fixed | rest) if fixed else ()
+
     def problems(self) -> Iterator[Problem]:
-        """A fold that is none of the folds; lists that are not there."""
-        yield from braces("train_list", self.train_list)
-        yield from braces("val_list", self.val_list)
+        """Shares that do not add up; a fold that is none of the folds; lists that are not there."""
+        for name, listed in self.lists.items():
+            yield from braces(f"lists.{name}", listed)
+        yield from self._of_shares()
         if self.fold >= self.folds:
             yield Problem(
                 "fold",
                 f"there is no fold {self.fold} of {self.folds}",
                 f"folds are counted from 0: choose 0 to {self.folds - 1}, or raise split.folds",
             )
-        if self.strategy == "lists" and not (self.train_list or self.val_list):
-            yield Problem("strategy", "lists, and there is no list", "give split.val_list or split.train_list, or both")
+        if self.strategy == "lists" and not self.lists:
+            yield Problem("strategy", "lists, and there is no list", "give split.lists, as {val: val.txt}")
+        yield from twice("official", [name for names in self.official.values() for name in names])
+        known = in_order([*self.shares, *self.lists, *self.official])
+        if self.unlisted not in ("stop", "shares", *known):
+            yield Problem(
+                "unlisted", f"there is no split {self.unlisted!r}", f"choose stop, shares or one of: {', '.join(known)}"
+            )
+
+    def _of_shares(self) -> Iterator[Problem]:
+        total = sum(self.shares.values())
+        if abs(total - 1) > 1e-6:
+            shown = ", ".join(f"{name}: {share:g}" for name, share in self.shares.items())
+            yield Problem("shares", f"{{{shown}}} add up to {total:g}", "make them 1 together")
+        if self.strategy.endswith("kfold") and not {"train", "val"} <= self.shares.keys():
+            yield Problem("shares", "folds need train and val", "name both; their folds share what the others leave")

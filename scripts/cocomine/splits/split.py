@@ -1,6 +1,7 @@
-"""Splitting a subset: groups, train and val, the sliced files, and the audit of what was done."""
+"""Splitting a subset: groups, the named splits, the sliced files, and the audit of what was done."""
 
 import logging
+from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -14,11 +15,13 @@ from numpy.typing import NDArray
 from cocomine.base.errors import CocomineError
 from cocomine.base.files import rank, read_table, write_json, write_table
 from cocomine.base.progress import Progress
+from cocomine.coco.tasks import TASKS
 from cocomine.images.descriptors import THUMBNAIL_SIDE
 from cocomine.splits import documents
 from cocomine.splits.assign import NO_FOLD, Assignment, Member, assign, inherit
 from cocomine.splits.choose import nearest
 from cocomine.splits.groups import Groups, Identity, Link, certain_links, group
+from cocomine.splits.names import FOLDER, in_order, split_document
 from cocomine.splits.near_duplicates import Pairs, find_pairs
 from cocomine.splits.settings import SplitSettings
 
@@ -30,7 +33,7 @@ COLUMNS = ("image_id", "file_name", "split", "group", "fold")
 def split(
     settings: SplitSettings, subset_dir: Path, measures: Path, out_dir: Path, like: Path | None, previous: Path | None
 ) -> None:
-    """Split the subset in `subset_dir` and write split.tsv, train.json, val.json, split_tasks/ and split_audit.json.
+    """Split the subset in `subset_dir` and write split.tsv, split_audit.json and splits/.
 
     `like` is another subset's split.tsv to inherit, `previous` an earlier one of this subset to count moves against.
     Raises CocomineError when an input is missing or a split would be empty.
@@ -42,7 +45,6 @@ def split(
     inherited = _splits(like) if like is not None else None
     assignment = inherit(members, inherited, settings) if inherited is not None else assign(members, settings)
     with Progress("split_dataset", len(members), "image") as progress:
-        splits = ["val" if val else "train" for val in assignment.in_val]
         first = [min(ids) for ids in _ids_by_group(members).values()]
         group_id = dict(zip(_ids_by_group(members), first, strict=True))
         write_table(
@@ -50,10 +52,10 @@ def split(
             COLUMNS,
             (
                 (p.image_id, p.file_name, split, group_id[p.group], fold if fold != NO_FOLD else None)
-                for p, split, fold in zip(members, splits, assignment.fold, strict=True)
+                for p, split, fold in zip(members, assignment.split, assignment.fold, strict=True)
             ),
         )
-        split_of = {member.image_id: split for member, split in zip(members, splits, strict=True)}
+        split_of = {member.image_id: split for member, split in zip(members, assignment.split, strict=True)}
         tasks = _write_documents(subset, subset_dir, out_dir, split_of)
         audit = _audit(settings, members, assignment, groups, subset, tasks, inherited is not None)
         if inherited is None:
@@ -62,8 +64,8 @@ def split(
             audit["previous"] = _moves(_splits(previous), split_of)
         write_json(out_dir / "split_audit.json", audit)
         progress.advance(len(members))
-        for split in documents.SPLITS:
-            progress.count(split, splits.count(split))
+        for name, told in audit["splits"].items():
+            progress.count(name, told["images"])
         progress.count("groups of more than one", len(audit["groups"]))
         progress.count("links cut", len(audit["cut_links"]))
     if audit["note"]:
@@ -78,9 +80,7 @@ def _images(path: Path) -> list[dict[str, str]]:
     if rows and not {"image_id", "source_split", "file_name"} <= set(rows[0]):
         raise CocomineError(f"{path}: not a table of images", "delete it and run snakemake again")
     if len(rows) < 2:
-        raise CocomineError(
-            f"{path}: {len(rows)} images cannot be split into train and val", "widen the subset's query in the config"
-        )
+        raise CocomineError(f"{path}: {len(rows)} images cannot be split", "widen the subset's query in the config")
     return rows
 
 
@@ -119,7 +119,7 @@ def _groups(rows: Sequence[dict[str, str]], measures: Path, settings: SplitSetti
     thumbnails, seen = _thumbnails(table["thumbnail"])
     found = find_pairs(thumbnails, settings.near_duplicate_distance, settings.near_duplicate_similarity)
     pairs = Pairs(seen[found.first], seen[found.second], found.distance, found.similarity)
-    # What only looks alike joins no group where near-duplicates may lie in both splits; one file always stays one.
+    # What only looks alike joins no group where near-duplicates may lie in several splits; one file always stays one.
     return group(len(rows), certain, pairs, 0 if settings.near_duplicates == "allow" else settings.largest_group)
 
 
@@ -153,17 +153,17 @@ def _ids_by_group(members: Sequence[Member]) -> dict[int, list[int]]:
 def _write_documents(
     subset: documents.Sliceable, subset_dir: Path, out_dir: Path, split_of: dict[int, str]
 ) -> dict[str, dict[str, int]]:
-    """Write train.json and val.json, and split_tasks/{split}_{task}.json; return the annotations of each."""
-    counts = {
-        "instances": documents.write_slices(
-            subset, split_of, {split: out_dir / f"{split}.json" for split in documents.SPLITS}
-        )
-    }
-    tasks = out_dir / "split_tasks"
-    tasks.mkdir(parents=True, exist_ok=True)
-    for path in sorted((subset_dir / "tasks").glob("*.json")):
-        paths = {split: tasks / f"{split}_{path.name}" for split in documents.SPLITS}
-        counts[path.stem] = documents.write_slices(documents.read(path), split_of, paths)
+    """Write splits/{task}_{split}.json; return the annotations of each split, by task."""
+    names = in_order(split_of.values())
+    (out_dir / FOLDER).mkdir(parents=True, exist_ok=True)
+    for task in TASKS:  # the splits of an earlier run may have had other names
+        for stale in (out_dir / FOLDER).glob(f"{task}_*.json"):
+            stale.unlink()
+    counts = {}
+    for task, path in {"instances": None, **{p.stem: p for p in sorted((subset_dir / "tasks").glob("*.json"))}}.items():
+        paths = {split: split_document(out_dir, split, task) for split in names}
+        document = subset if path is None else documents.read(path)
+        counts[task] = documents.write_slices(document, split_of, paths)
     return counts
 
 
@@ -176,32 +176,29 @@ def _audit(
     tasks: dict[str, dict[str, int]],
     inherited: bool,
 ) -> dict[str, Any]:
-    in_val = assignment.in_val
-    count = sum(in_val)
-    share = count / len(members)
-    aim = assignment.share if assignment.share is not None and not inherited else share
-    crossing = [link for link in groups.links + groups.cut if in_val[link.first] != in_val[link.second]]
-    note = assignment.note or _note(assignment.target, assignment.nearest, count, len(members))
+    split = assignment.split
+    parts = _parts(assignment)
+    crossing = [link for link in groups.links + groups.cut if split[link.first] != split[link.second]]
     by_group: dict[int, list[Link]] = {}
     for link in groups.links:
         by_group.setdefault(groups.of[link.first], []).append(link)
     larger = {of: ids for of, ids in _ids_by_group(members).items() if len(ids) > 1}
     splits: dict[int, set[str]] = {}
-    for member, val in zip(members, in_val, strict=True):
-        splits.setdefault(member.group, set()).add("val" if val else "train")
+    for member, own in zip(members, split, strict=True):
+        splits.setdefault(member.group, set()).add(own)
     return {
         "strategy": "inherited" if inherited else settings.strategy,
         "settings": settings.as_mapping(),
-        "images": {"all": len(members), "train": len(members) - count, "val": count},
-        "val": {"asked": assignment.target, "nearest_possible": assignment.nearest, "got": count, "share": share},
-        "note": note,
+        "images": len(members),
+        "splits": parts,
+        "note": assignment.note or _note(parts, len(members)),
         "annotations": tasks,
-        "classes": _classes(members, in_val, subset, aim),
+        "classes": _classes(members, assignment, subset),
         "groups": [
             {
                 "group": min(ids),
                 "images": sorted(ids),
-                "split": "both" if len(splits[of]) > 1 else next(iter(splits[of])),
+                "splits": in_order(splits[of]),
                 "why": [_told(link, members) for link in by_group.get(of, [])],
             }
             for of, ids in sorted(larger.items(), key=lambda item: min(item[1]))
@@ -209,21 +206,42 @@ def _audit(
         "cut_links": [_told(link, members) for link in groups.cut],
         "links_across_splits": [_told(link, members) for link in crossing],
         "moved_with_a_near_duplicate": assignment.moved,
+        "unlisted": assignment.unlisted,
         "folds": _fold_sizes(assignment.fold),
     }
 
 
-def _note(target: int | None, nearest_possible: int | None, got: int, images: int) -> str:
-    """Say why val does not hold the number of images asked for; empty where it does."""
-    if target is None or nearest_possible is None or got == target:
-        return ""
-    if got != nearest_possible:
-        return f"{target} images were asked for in val, {nearest_possible} were possible, and {got} are there"
-    allowed = min(max(target, 1), images - 1)
-    reasons = ["neither split may be empty"] if allowed != target else []
-    reasons += ["groups stay together"] if nearest_possible != allowed else []
-    asked = f"{target} image{'s were' if target != 1 else ' was'} asked for in val"
-    return f"{asked}; {' and '.join(reasons)}, so the nearest number is {nearest_possible}"
+def _parts(assignment: Assignment) -> dict[str, dict[str, Any]]:
+    """Return for each split its number of images and its share, and beside them what was asked for."""
+    split = assignment.split
+    return {
+        name: {
+            "images": split.count(name),
+            "share": split.count(name) / len(split),
+            "share_asked": assignment.shares.get(name),
+            "asked": assignment.asked.get(name),
+            "nearest_possible": assignment.nearest.get(name),
+        }
+        for name in in_order(split)
+    }
+
+
+def _note(parts: dict[str, dict[str, Any]], images: int) -> str:
+    """Say which splits do not hold the number of images asked for, and why; empty where all do."""
+    told = []
+    for name, part in parts.items():
+        target, possible, got = part["asked"], part["nearest_possible"], part["images"]
+        if target is None or possible is None or got == target:
+            continue
+        if got != possible:
+            told.append(f"{target} images were asked for in {name}, {possible} were possible, and {got} are there")
+            continue
+        allowed = min(max(target, 1), images - 1)
+        reasons = ["no split may be empty"] if allowed != target else []
+        reasons += ["groups stay together"] if possible != allowed else []
+        asked = f"{target} image{'s were' if target != 1 else ' was'} asked for in {name}"
+        told.append(f"{asked}; {' and '.join(reasons)}, so the nearest number is {possible}")
+    return ". ".join(told)
 
 
 def _told(link: Link, members: Sequence[Member]) -> dict[str, Any]:
@@ -240,43 +258,40 @@ def _fold_sizes(folds: Sequence[int]) -> dict[str, int]:
     return {str(fold): folds.count(fold) for fold in sorted(set(folds)) if fold != NO_FOLD}
 
 
-def _classes(
-    members: Sequence[Member], in_val: Sequence[bool], subset: documents.Sliceable, aim: float
-) -> list[dict[str, Any]]:
-    """Return for each class its images and objects in both splits, its share of val and how far that is from `aim`.
+def _classes(members: Sequence[Member], assignment: Assignment, subset: documents.Sliceable) -> list[dict[str, Any]]:
+    """Return for each class its images, objects and share in every split, and how far these are from what was aimed at.
 
-    `best_possible` is the least deviation that this class alone could have, given the groups that stay together.
+    `deviation` is that of the split where it is largest. `best_possible` is what it would be at least if every split
+    were made for this class alone, given the groups that stay together.
     """
-    val_ids = {member.image_id for member, val in zip(members, in_val, strict=True) if val}
-    objects: dict[int, list[int]] = {}
+    names = in_order(assignment.split)
+    aims = {name: assignment.shares.get(name, assignment.split.count(name) / len(members)) for name in names}
+    split_of = {member.image_id: split for member, split in zip(members, assignment.split, strict=True)}
+    objects: dict[int, Counter[str]] = {}
     for image, category, _ in subset.annotations:
-        objects.setdefault(category, [0, 0])[image in val_ids] += 1
-    images: dict[int, list[int]] = {}
-    parts: dict[int, dict[int, int]] = {}
-    for member, is_val in zip(members, in_val, strict=True):
+        objects.setdefault(category, Counter())[split_of[image]] += 1
+    images: dict[int, Counter[str]] = {}
+    parts: dict[int, Counter[int]] = {}
+    for member in members:
         for label in member.labels:
-            images.setdefault(label, [0, 0])[is_val] += 1
-            group_parts = parts.setdefault(label, {})
-            group_parts[member.group] = group_parts.get(member.group, 0) + 1
-    names = _names(subset)
+            images.setdefault(label, Counter())[split_of[member.image_id]] += 1
+            parts.setdefault(label, Counter())[member.group] += 1
+    of_category = _names(subset)
     table = []
-    for label in sorted(set(names) | set(objects)):
-        train, val = images.get(label, [0, 0])
-        total = train + val
-        sizes: dict[int, int] = {}
-        for size in parts.get(label, {}).values():
-            sizes[size] = sizes.get(size, 0) + 1
-        best = abs(nearest(sorted(sizes.items()), aim * total) / total - aim) if total else 0.0
-        share = val / total if total else None
+    for label in sorted(set(of_category) | set(objects)):
+        own, total = images.get(label, Counter()), sum(images.get(label, Counter()).values())
+        sizes = sorted(Counter(parts.get(label, Counter()).values()).items())
+        best = max(abs(nearest(sizes, aim * total) / total - aim) for aim in aims.values()) if total else None
+        shares = {name: own[name] / total for name in names} if total else None
         table.append(
             {
                 "category_id": label,
-                "name": names.get(label, ""),
-                "images": {"train": train, "val": val},
-                "objects": dict(zip(("train", "val"), objects.get(label, [0, 0]), strict=True)),
-                "share_of_val": None if share is None else round(share, 6),
-                "deviation": None if share is None else round(abs(share - aim), 6),
-                "best_possible": round(best, 6) if total else None,
+                "name": of_category.get(label, ""),
+                "images": {name: own[name] for name in names},
+                "objects": {name: objects.get(label, Counter())[name] for name in names},
+                "shares": None if shares is None else {name: round(share, 6) for name, share in shares.items()},
+                "deviation": shares and round(max(abs(shares[name] - aims[name]) for name in names), 6),
+                "best_possible": None if best is None else round(best, 6),
             }
         )
     return table
@@ -293,29 +308,26 @@ def _stability(members: Sequence[Member], settings: SplitSettings, split_of: dic
     if settings.strategy == "lists":
         return {"images": len(members), "later": 0, "moved": 0}
     try:
-        before = assign(kept, msgspec.structs.replace(settings, official_val=_present(kept, settings)))
+        before = assign(kept, msgspec.structs.replace(settings, official=_present(kept, settings)))
     except CocomineError:
         return {"images": len(members), "later": len(members) - len(kept), "moved": None}
-    moved = sum(
-        split_of[member.image_id] != ("val" if val else "train")
-        for member, val in zip(kept, before.in_val, strict=True)
-    )
+    moved = sum(split_of[m.image_id] != split for m, split in zip(kept, before.split, strict=True))
     return {"images": len(members), "later": len(members) - len(kept), "moved": moved}
 
 
-def _present(members: Sequence[Member], settings: SplitSettings) -> tuple[str, ...]:
-    names = {member.source_split for member in members}
-    return tuple(name for name in settings.official_val if name in names)
+def _present(members: Sequence[Member], settings: SplitSettings) -> dict[str, tuple[str, ...]]:
+    there = {member.source_split for member in members}
+    return {name: tuple(one for one in sources if one in there) for name, sources in settings.official.items()}
 
 
-def _moves(before: dict[int, tuple[str, int]], split_of: dict[int, str]) -> dict[str, int]:
+def _moves(before: dict[int, tuple[str, int]], split_of: dict[int, str]) -> dict[str, Any]:
     """Return how many images changed splits since an earlier split, came or went."""
     both = [image for image in split_of if image in before]
+    ways = Counter((before[image][0], split_of[image]) for image in both if before[image][0] != split_of[image])
     return {
-        "moved": sum(before[image][0] != split_of[image] for image in both),
-        "same_split": sum(before[image][0] == split_of[image] for image in both),
-        "train_to_val": sum(before[image][0] == "train" and split_of[image] == "val" for image in both),
-        "val_to_train": sum(before[image][0] == "val" and split_of[image] == "train" for image in both),
+        "moved": ways.total(),
+        "same_split": len(both) - ways.total(),
+        "ways": [{"from": way[0], "to": way[1], "images": ways[way]} for way in sorted(ways)],
         "new": len(split_of) - len(both),
         "gone": len(before) - len(both),
     }

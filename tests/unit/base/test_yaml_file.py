@@ -75,7 +75,9 @@ def test_a_few_aliases_and_merges_are_as_good_as_what_they_stand_for(tmp_path: P
 
 
 def test_numbers_on_the_command_line_are_numbers_at_every_depth() -> None:
-    assert given_on_command_line('split={"val_share": 0.5, "seed": 3}') == {"split": {"val_share": 0.5, "seed": 3}}
+    assert given_on_command_line('split={"shares": {"a": 0.5}, "seed": 3}') == {
+        "split": {"shares": {"a": 0.5}, "seed": 3}
+    }
     assert given_on_command_line("seed=7") == {"seed": 7}
     with pytest.raises(CocomineError, match="--config a"):
         given_on_command_line("a={b: [")

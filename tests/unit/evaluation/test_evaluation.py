@@ -111,13 +111,14 @@ def test_one_image_and_a_model_of_nothing_are_said_on_the_terminal_and_not_prais
 ):
     tensors = data.read_tensors(trained[1])
     row = int(tensors.rows_of("val")[0])
-    splits = tuple("val" if i == row else "test" if s == "val" else s for i, s in enumerate(tensors.splits))
+    splits = tuple("test" if i == row else s for i, s in enumerate(tensors.splits))
     monkeypatch.setattr(
         evaluation, "probabilities_of", lambda network, images, machine: background(len(images), tensors.size)
     )
     monkeypatch.setattr(baselines, "most_frequent_place", lambda counts: np.zeros(counts.shape[1:], np.uint8))
     with caplog.at_level("INFO", "cocomine"):
-        evaluation.evaluate(job(trained, tmp_path, tensors=replace(tensors, splits=splits)))
+        found = evaluation.evaluate(job(trained, tmp_path, tensors=replace(tensors, splits=splits)))
+    assert found["split"] == "test"  # it is judged where there is one
     assert "mean foreground IoU 0.000" in caplog.text
     assert "no better than the trivial baseline (0.000)" in caplog.text
     assert "Judged on 1 image: so few allow no judgement." in caplog.text

@@ -236,6 +236,17 @@ def test_few_images_are_said_on_the_terminal_to_allow_no_judgement(subset, tmp_p
     assert "Judged on 2 images: so few allow no judgement." in capsys.readouterr().out
 
 
+def test_test_is_judged_where_there_is_one_and_val_otherwise(subset):
+    assert predictions.read_split(subset, None) == predictions.read_split(subset, "val")
+    table = subset / "split.tsv"
+    table.write_text(table.read_text().replace("44\t000000000044.jpg\tval", "44\t000000000044.jpg\ttest"))
+    found = predictions.read_split(subset, None)
+    assert (found.name, found.image_ids) == ("test", (44,))
+    with pytest.raises(CocomineError, match="no image in split 'dev'") as caught:
+        predictions.read_split(subset, "dev")
+    assert "train, val, test" in caught.value.hint
+
+
 def results_of(subset, split):
     """Every second object a little off, and two results of strangers."""
     truth = json.loads(truth_of(subset, split, "boxes").read_text())
@@ -285,7 +296,7 @@ def write_poses(subset):
         {"id": 203, "image_id": 58, "category_id": 1, "iscrowd": 1, "bbox": [0, 0, 20, 20], "area": 400.0,
          "num_keypoints": 0, "keypoints": [0] * 51},
     ]  # fmt: skip
-    images = json.loads((subset / "val.json").read_text())["images"]
+    images = json.loads((subset / "splits/instances_val.json").read_text())["images"]
     category = {"id": 1, "name": "person", "supercategory": "person", "keypoints": names, "skeleton": []}
     path = subset / "tasks/person_keypoints.json"
     path.write_text(json.dumps({"images": images, "annotations": people, "categories": [category]}))

@@ -27,7 +27,7 @@ def test_a_missing_input_is_one_message_and_exit_code_1(tmp_path, monkeypatch, c
     arguments = ["--subset-dir", tmp_path, "--store-dir", tmp_path, "--out-dir", tmp_path / "out"]
     assert run(monkeypatch, "export_dataset.py", "--format", "coco", *arguments) == 1
     error = capsys.readouterr().err
-    assert "train.json: no such file" in error
+    assert "split.tsv: no such file" in error
     assert "Hint:" in error
     assert "Traceback" not in error
 

@@ -92,7 +92,7 @@ def test_coco_reads_with_pycocotools_and_holds_each_record_and_image(subset, tmp
                 assert picture.size == (image["width"], image["height"])
     assert {number: row["bbox"] for number, row in objects.items()} == {row[0]: row[5] for row in OBJECTS}
     assert len(COCO(tmp_path / "out" / "annotations" / "captions_train.json").anns) == 1
-    source = (subset.folder / "train.json").read_bytes()
+    source = (subset.folder / "splits/instances_train.json").read_bytes()
     assert (tmp_path / "out" / "annotations" / "instances_train.json").read_bytes() == source
     assert lost(manifest) == {"exif-rotated": 1}
 
@@ -255,14 +255,14 @@ def test_more_splits_than_two_are_exported(subset, tmp_path):
     folder, store = altered(subset, tmp_path)
     table = (folder / "split.tsv").read_text().replace("44\t000000000044.jpg\tval", "44\t000000000044.jpg\ttest")
     (folder / "split.tsv").write_text(table)
-    document = json.loads((folder / "val.json").read_text())
+    document = json.loads((folder / "splits/instances_val.json").read_text())
     for split, image in (("val", 58), ("test", 44)):
         part = {
             **document,
             "images": [record for record in document["images"] if record["id"] == image],
             "annotations": [record for record in document["annotations"] if record["image_id"] == image],
         }
-        (folder / f"{split}.json").write_text(json.dumps(part))
+        (folder / f"splits/instances_{split}.json").write_text(json.dumps(part))
     for format_name in FORMATS:
         manifest = export_dataset(format_name, folder, store, tmp_path / format_name)
         assert {split: row["images"] for split, row in manifest["splits"].items()} == {"train": 3, "val": 1, "test": 1}
@@ -354,8 +354,8 @@ def test_a_file_name_that_leaves_the_folder_is_refused(name):
 
 def test_a_subset_with_an_unsafe_file_name_writes_nothing_outside(subset, tmp_path):
     folder, store = altered(subset, tmp_path)
-    text = (folder / "train.json").read_text()
-    (folder / "train.json").write_text(text.replace('"000000000007.jpg"', '"../../../escaped.jpg"'))
+    text = (folder / "splits/instances_train.json").read_text()
+    (folder / "splits/instances_train.json").write_text(text.replace('"000000000007.jpg"', '"../../../escaped.jpg"'))
     for format_name, chosen in FORMATS.items():
         if chosen.images == "named":
             export_dataset(format_name, folder, store, tmp_path / "deep" / "out")
@@ -377,7 +377,7 @@ def test_panoptic_files_go_with_their_pngs_or_are_counted(subset, tmp_path):
     folder, store = altered(subset, tmp_path)
     record = {"image_id": 7, "file_name": "000000000007.png", "segments_info": [{"id": 1, "category_id": 1}]}
     document = {"images": [], "annotations": [record], "categories": []}
-    (folder / "split_tasks" / "train_panoptic.json").write_text(json.dumps(document))
+    (folder / "splits" / "panoptic_train.json").write_text(json.dumps(document))
     assert lost(export_dataset("coco", folder, store, tmp_path / "a"))["panoptic-without-pngs"] == 1
     assert not (tmp_path / "a" / "annotations" / "panoptic_train.json").exists()
     pngs = tmp_path / "pngs"

@@ -36,7 +36,7 @@ def test_yolo_poses_hold_box_and_keypoints_of_the_classes_that_have_some(subset,
 
 
 def test_poses_of_a_subset_without_keypoints_are_refused_before_anything_is_written(subset, tmp_path):
-    (subset.folder / "split_tasks" / "train_person_keypoints.json").unlink()
+    (subset.folder / "splits" / "person_keypoints_train.json").unlink()
     with pytest.raises(CocomineError, match="no class of this subset has keypoints") as error:
         export("yolo-pose", subset, tmp_path / "out")
     assert "person_keypoints" in error.value.hint
@@ -44,7 +44,7 @@ def test_poses_of_a_subset_without_keypoints_are_refused_before_anything_is_writ
 
 
 def test_poses_of_classes_with_different_numbers_of_keypoints_are_refused(subset, tmp_path):
-    file = subset.folder / "split_tasks" / "train_person_keypoints.json"
+    file = subset.folder / "splits" / "person_keypoints_train.json"
     document = json.loads(file.read_text())
     document["categories"].append({"id": 18, "name": "dog", "keypoints": ["tail"]})
     file.write_text(json.dumps(document))

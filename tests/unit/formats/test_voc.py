@@ -102,9 +102,9 @@ def test_hostile_class_names_name_files_and_stand_in_xml_and_lead_back(tmp_path)
 @pytest.mark.parametrize("name", ["a\nb.jpg", " a.jpg", "a\u2028b.jpg"])
 def test_image_names_that_a_list_cannot_hold_are_refused_before_anything_is_written(name, tmp_path):
     subset = make_small_subset(tmp_path / "small")
-    text = (subset.folder / "train.json").read_text()
+    text = (subset.folder / "splits/instances_train.json").read_text()
     escaped = name.replace("\n", "\\n")
-    (subset.folder / "train.json").write_text(text.replace('"000000000007.jpg"', f'"{escaped}"'))
+    (subset.folder / "splits/instances_train.json").write_text(text.replace('"000000000007.jpg"', f'"{escaped}"'))
     with pytest.raises(CocomineError, match="ImageSets"):
         export_dataset("voc", subset.folder, subset.store, tmp_path / "out")
     assert not (tmp_path / "out").exists()

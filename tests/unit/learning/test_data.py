@@ -1,6 +1,7 @@
 """The training set: whole epochs in a counter-based order, and input that cannot be learnt from is refused."""
 
 import json
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -96,3 +97,24 @@ def test_digest_changes_with_one_pixel(tmp_path):
     np.save(tmp_path / "b" / "images.npy", images)
     assert data.digest_of(data.read_tensors(tmp_path / "b"), rows) != before
     assert data.digest_of(tensors, rows[:-1]) != before
+
+
+def split_tensors(**splits):
+    """Tensors of which only image ids and splits are asked, {split: ids}."""
+    rows = [(image, split) for split, images in splits.items() for image in images]
+    none = np.zeros((len(rows), 1, 1), np.uint8)
+    ids, names = np.array([image for image, _ in rows]), tuple(split for _, split in rows)
+    return data.TensorSet(Path(), none, none, ids, tuple(map(str, ids)), names, {})
+
+
+def test_what_another_subset_is_judged_on_is_kept_from_training_and_its_test_images_from_choosing_weights():
+    two = split_tensors(train=[1, 2], val=[3])
+    three = split_tensors(train=[4, 5], val=[6], test=[7], holdout=[8])
+    assert data.withheld([two], None) == ({3}, set())
+    assert data.withheld([three], None) == ({7}, {7})
+    assert data.withheld([three], "val") == ({6, 7}, {7})
+    assert data.withheld([three], "holdout") == ({7, 8}, {7, 8})
+    assert data.withheld([two, three], None) == ({3, 7}, {7})
+    own = split_tensors(train=[1, 7, 9], val=[3, 7], test=[10])
+    assert data.training_rows(own, frozenset({7}), None, "").tolist() == [0, 2]
+    assert data.sampled_rows(own, "val", frozenset({7}), 9, "").tolist() == [3]

@@ -48,8 +48,8 @@ def test_what_is_no_list_is_an_error_with_advice(tmp_path, name, content, words)
     if content is not None:
         (tmp_path / name).write_bytes(content)
     with pytest.raises(CocomineError, match=words) as caught:
-        image_list(str(tmp_path / name), "split.val_list")
-    assert caught.value.message.startswith(f"split.val_list: {tmp_path / name}: ")
+        image_list(str(tmp_path / name), "split.lists.val")
+    assert caught.value.message.startswith(f"split.lists.val: {tmp_path / name}: ")
     assert caught.value.hint
 
 

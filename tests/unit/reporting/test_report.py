@@ -51,7 +51,7 @@ def test_known_counts_of_the_hand_made_subset_stand_in_the_json(made):
         ("image-truncated", 1),
     ]
     assert {row["reason"] for row in facts["repairs"]} == {"text-id", "not-finite"}
-    assert facts["split"]["splits"][0] == {"name": "training", "images": 3, "objects": 5, "share": 0.6}
+    assert facts["split"]["splits"][0] == {"name": "train", "images": 3, "objects": 5, "share": 0.6}
     assert [row["cells"] for row in facts["split"]["classes"]] == [[2, 2, 3, 2], [2, 1, 2, 1]]
     assert facts["interference"]["matrices"][0]["shares"][0] == [None, 0.01, 0.5]
     assert [row["images"] for row in facts["licences"]] == [3, 1, 1]

@@ -7,7 +7,7 @@ import pytest
 from cocomine.base.errors import CocomineError
 from cocomine.base.files import read_table
 from cocomine.reporting.splits import _audit_facts
-from cocomine.splits.documents import SPLITS, read
+from cocomine.splits.documents import read
 from cocomine.splits.settings import SplitSettings
 from cocomine.splits.split import split
 from helpers.splits_subsets import TASKS, write_subset
@@ -17,12 +17,15 @@ STRATEGIES = {
     "stratified": {},
     "official": {},
     "kfold": {"folds": 3, "fold": 1},
-    "lists": {"val_list": tuple(range(1, 90, 9)), "unlisted": "train"},
+    "lists": {"lists": {"val": tuple(range(1, 90, 9))}, "unlisted": "train"},
 }
 FOLDS = 4
+SHARES = {"train": 0.6, "val": 0.2, "test": 0.2}
 PARTITIONS = (
     {strategy: (strategy, more, False) for strategy, more in STRATEGIES.items() if strategy != "kfold"}
     | {f"kfold, fold {fold}": ("kfold", {"folds": FOLDS, "fold": fold}, False) for fold in range(FOLDS)}
+    | {f"{strategy} with test": (strategy, {"shares": SHARES}, False) for strategy in ("hash", "stratified-kfold")}
+    | {"inherited from hash with test": ("hash", {"shares": SHARES}, True)}
     | {f"inherited from {strategy}": (strategy, more, True) for strategy, more in STRATEGIES.items()}
 )
 """Strategy and further settings of each way to part a subset, and whether it is inherited from another subset's."""
@@ -35,14 +38,13 @@ def run(folder, out=None, like=None, previous=None, **settings):
 
 
 def assert_parts(whole_file: Path, part_files: list[Path], images: list[set[int]]) -> list[int]:
-    """Assert that the files are a COCO file's train and val, record by record; return their numbers of annotations."""
+    """Assert that the files are the parts of a COCO file, record by record; return their numbers of annotations."""
     whole, *parts = (json.loads(file.read_text("utf-8")) for file in (whole_file, *part_files))
     texts, *parts_texts = (read(file) for file in (whole_file, *part_files))
     for field in ("images", "annotations"):
         # A panoptic record is known by its image.
         every, *ids = ([r.get("id", r.get("image_id")) for r in document[field]] for document in (whole, *parts))
-        assert not set(ids[0]) & set(ids[1])
-        assert sorted(ids[0] + ids[1]) == sorted(every)
+        assert sorted(one for own in ids for one in own) == sorted(every)
         assert len(set(every)) == len(every) > 0
         for part, own in zip(parts_texts, images, strict=True):
             expected = [bytes(record[-1]) for record in getattr(texts, field) if record[0] in own]
@@ -61,7 +63,7 @@ def assert_parts(whole_file: Path, part_files: list[Path], images: list[set[int]
 
 
 @pytest.mark.parametrize("case", PARTITIONS)
-def test_both_sides_of_every_task_are_the_subset_and_share_nothing(tmp_path, case):
+def test_the_splits_of_every_task_are_the_subset_and_share_nothing(tmp_path, case):
     strategy, more, parent = PARTITIONS[case]
     twins = [(0, 1), (5, 20), (7, 41)]
     settings = {"strategy": strategy, **more}
@@ -76,22 +78,26 @@ def test_both_sides_of_every_task_are_the_subset_and_share_nothing(tmp_path, cas
     audit, rows = run(folder, like=like, **settings)
     assert audit["strategy"] == ("inherited" if parent else strategy)
     assert [int(row["image_id"]) for row in rows] == ids
-    images = [{int(row["image_id"]) for row in rows if row["split"] == side} for side in SPLITS]
-    assert images[0] | images[1] == set(ids)
+    names = list(SHARES) if "shares" in more else ["train", "val"]
+    images = [{int(row["image_id"]) for row in rows if row["split"] == side} for side in names]
+    assert set.union(*images) == set(ids)
     assert all(images)
-    for side, own in zip(SPLITS, images, strict=True):
-        assert {record["id"] for record in json.loads((folder / f"{side}.json").read_text())["images"]} == own
-    files = {"instances": (folder / "subset.json", [folder / f"{side}.json" for side in SPLITS])}
-    for task in TASKS:
-        parts = [folder / f"split_tasks/{side}_{task}.json" for side in SPLITS]
-        files[task] = folder / f"tasks/{task}.json", parts
-    assert sorted(path.name for path in (folder / "split_tasks").iterdir()) == sorted(
-        part.name for task in TASKS for part in files[task][1]
+    files = {}
+    for task in ("instances", *TASKS):
+        parts = [folder / f"splits/{task}_{side}.json" for side in names]
+        files[task] = folder / ("subset.json" if task == "instances" else f"tasks/{task}.json"), parts
+    for part, own in zip(files["instances"][1], images, strict=True):
+        assert {record["id"] for record in json.loads(part.read_text())["images"]} == own
+    assert sorted(path.name for path in (folder / "splits").iterdir()) == sorted(
+        part.name for _, parts in files.values() for part in parts
     )
     counts = {task: assert_parts(whole, parts, images) for task, (whole, parts) in files.items()}
-    assert audit["annotations"] == {task: dict(zip(SPLITS, both, strict=True)) for task, both in counts.items()}
+    assert audit["annotations"] == {task: dict(zip(names, both, strict=True)) for task, both in counts.items()}
     assert all(min(both) > 0 for both in counts.values())
-    assert audit["images"] == {"all": 60, "train": len(images[0]), "val": len(images[1])}
+    assert audit["images"] == 60
+    assert {name: part["images"] for name, part in audit["splits"].items()} == dict(
+        zip(names, map(len, images), strict=True)
+    )
     assert audit["links_across_splits"] == []
 
 
@@ -111,7 +117,7 @@ def test_the_same_subset_gives_the_same_bytes(tmp_path, strategy):
     for name in ("a", "b"):
         run(tmp_path, tmp_path / name, strategy=strategy, **STRATEGIES[strategy])
     files = [path.relative_to(tmp_path / "a") for path in (tmp_path / "a").rglob("*") if path.is_file()]
-    assert len(files) == 4 + 2 * len(TASKS)
+    assert len(files) == 2 + 2 * (1 + len(TASKS))
     assert all((tmp_path / "a" / file).read_bytes() == (tmp_path / "b" / file).read_bytes() for file in files)
 
 
@@ -153,8 +159,9 @@ def test_class_shares_deviations_and_the_best_possible_are_true(tmp_path):
 
 def test_what_near_duplicates_prevent_is_said_in_the_audit(tmp_path):
     write_subset(tmp_path, 8, twins=[(0, 1), (0, 2), (0, 3), (4, 5), (4, 6), (4, 7)])
-    audit, _ = run(tmp_path, val_share=0.4)
-    assert (audit["val"]["asked"], audit["val"]["nearest_possible"], audit["val"]["got"]) == (3, 4, 4)
+    audit, _ = run(tmp_path, shares={"train": 0.6, "val": 0.4})
+    val = audit["splits"]["val"]
+    assert (val["asked"], val["nearest_possible"], val["images"]) == (3, 4, 4)
     assert audit["note"] == "3 images were asked for in val; groups stay together, so the nearest number is 4"
 
 
@@ -162,11 +169,11 @@ def test_what_the_smallness_of_a_subset_prevents_is_not_laid_to_groups(tmp_path)
     write_subset(tmp_path / "a", 2)
     audit, _ = run(tmp_path / "a")
     assert audit["groups"] == []
-    assert audit["val"]["got"] == 1
-    assert audit["note"] == "0 images were asked for in val; neither split may be empty, so the nearest number is 1"
+    assert audit["splits"]["val"]["images"] == 1
+    assert audit["note"] == "0 images were asked for in val; no split may be empty, so the nearest number is 1"
     write_subset(tmp_path / "b", 2)
-    audit, _ = run(tmp_path / "b", val_share=0.9)
-    assert audit["note"] == "2 images were asked for in val; neither split may be empty, so the nearest number is 1"
+    audit, _ = run(tmp_path / "b", shares={"train": 0.1, "val": 0.9})
+    assert audit["note"] == "2 images were asked for in val; no split may be empty, so the nearest number is 1"
 
 
 def test_the_same_photograph_of_two_years_stays_on_one_side(tmp_path):
@@ -193,13 +200,13 @@ def test_moves_since_an_earlier_split_are_counted(tmp_path):
     run(tmp_path / "one")
     audit, _ = run(tmp_path / "more", previous=tmp_path / "one/split.tsv")
     moves = audit["previous"]
-    assert moves["moved"] == moves["train_to_val"] + moves["val_to_train"]
+    assert moves["moved"] == sum(way["images"] for way in moves["ways"])
     told = {row["name"]: row["value"] for row in _audit_facts(audit)["audit"]}
     assert told["Images in another split than before"] == moves["moved"]
     assert told["Images that the split before did not have"] == 6
     assert told["Images of the split before that are gone"] == 0
     assert (moves["new"], moves["gone"]) == (6, 0)
-    assert moves["same_split"] + moves["train_to_val"] + moves["val_to_train"] == 60
+    assert moves["same_split"] + moves["moved"] == 60
     assert audit["stability"]["moved"] <= 4
 
 
@@ -243,11 +250,10 @@ def test_a_group_on_both_sides_is_not_said_to_be_on_one(tmp_path):
     _, before = run(tmp_path / "one")
     audit, _ = run(tmp_path / "other", like=tmp_path / "one/split.tsv")
     side = {int(row["image_id"]): row["split"] for row in before}
-    told = {tuple(entry["images"]): entry["split"] for entry in audit["groups"]}
-    assert "both" in told.values()
+    told = {tuple(entry["images"]): entry["splits"] for entry in audit["groups"]}
+    assert ["train", "val"] in told.values()
     for images, said in told.items():
-        sides = {side[image] for image in images}
-        assert said == (sides.pop() if len(sides) == 1 else "both")
+        assert said == sorted({side[image] for image in images})
 
 
 def test_folds_that_groups_make_uneven_are_noted_in_the_audit(tmp_path):
