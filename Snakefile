@@ -71,6 +71,7 @@ if any(source.labels for source in plan.used_sources):
 
 include: "workflow/rules/sources.smk"
 include: "workflow/rules/annotations.smk"
+include: "workflow/rules/matching.smk"
 include: "workflow/rules/mining.smk"
 include: "workflow/rules/images.smk"
 include: "workflow/rules/splits.smk"

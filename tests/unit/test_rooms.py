@@ -10,7 +10,8 @@ from helpers.shared import ROOT
 LIBRARY = ROOT / "scripts" / "cocomine"
 ROOMS = (
     "base", "coco", "transfer", "synthetic", "sources", "annotations", "mining", "inquiry", "images", "imports",
-    "splits", "masks", "tensors", "formats", "learning", "evaluation", "reporting", "provenance", "configuration",
+    "splits", "masks", "tensors", "formats", "learning", "evaluation", "matching", "reporting", "provenance",
+    "configuration",
 )  # fmt: skip
 
 

@@ -51,7 +51,7 @@ def test_every_example_can_be_planned(example: Path) -> None:
 def test_sources_are_set_side_by_side_where_the_config_asks_for_it() -> None:
     plan = make_plan(loaded((ROOT / "config" / "examples" / "sama-against-coco.yaml").read_text(encoding="utf-8")))
     compared = plan.comparisons["coco-and-sama"]
-    assert set(compared.splits) == {"train2017", "val2017"}
+    assert set(compared.first_splits) == set(compared.second_splits) == {"train2017", "val2017"}
     assert "data/annotations/sama/index/instances_val2017/index.json" in compared.indexes
     made = outputs_of(plan, {"compare_sources": ["results/comparisons/{comparison}/comparison.md"]})
     assert made == {"compare_sources": ["results/comparisons/coco-and-sama/comparison.md"]}
@@ -63,6 +63,11 @@ def test_sources_are_set_side_by_side_where_the_config_asks_for_it() -> None:
         ({"first": "coco", "second": "sama"}, "comparisons.c.second: no source is called 'sama'"),
         ({"first": "coco", "second": "coco", "splits": ["x"]}, "comparisons.c.splits: .* has no instances of 'x'"),
         ({"first": "coco", "second": "coco", "task": "stuff"}, "comparisons.c: .* share no split of stuff"),
+        (
+            {"first": "coco", "second": "coco", "first_splits": ["val2017"], "second_splits": ["y"]},
+            "comparisons.c.second_splits: .* has no instances of 'y'",
+        ),
+        ({"first": "coco", "second": "coco", "first_splits": ["val2017"]}, "c.second_splits: the splits of one"),
     ],
 )
 def test_a_comparison_that_cannot_be_made_is_refused(given: dict, message: str) -> None:

@@ -75,12 +75,18 @@ rule compare_sources:
             wildcards.comparison
         ].second.index_folder,
         second_name=lambda wildcards: plan.comparisons[wildcards.comparison].second.name,
-        splits=lambda wildcards: plan.comparisons[wildcards.comparison].splits,
-        task=lambda wildcards: plan.comparisons[wildcards.comparison].task,
+        first_splits=lambda wildcards: plan.comparisons[
+            wildcards.comparison
+        ].first_splits,
+        second_splits=lambda wildcards: plan.comparisons[
+            wildcards.comparison
+        ].second_splits,
+        task=lambda wildcards: plan.comparisons[wildcards.comparison].settings.task,
         folder=lambda wildcards, output: str(Path(output.page).parent),
     message:
         "Set {params.first_name} and {params.second_name} side by side"
     shell:
         "python {input.script:q} --first {params.first:q} --first-name {params.first_name:q} "
         "--second {params.second:q} --second-name {params.second_name:q} "
-        "--splits {params.splits:q} --task {params.task:q} --out-dir {params.folder:q} --log {log:q}"
+        "--first-splits {params.first_splits:q} --second-splits {params.second_splits:q} "
+        "--task {params.task:q} --out-dir {params.folder:q} --log {log:q}"

@@ -14,6 +14,7 @@ from cocomine.annotations.records import as_id
 from cocomine.annotations.schema import NO_SEGMENTATION, POLYGONS, Index, open_index
 from cocomine.base.errors import CocomineError
 from cocomine.base.files import atomic_path, write_json, write_table, write_text
+from cocomine.base.words import cell_text
 from cocomine.coco.sizes import size_classes
 
 log = logging.getLogger("cocomine")
@@ -150,8 +151,8 @@ class ClassRow:
 def compare(first: Labels, second: Labels) -> dict[str, Any]:
     """Return the comparison as a document: `totals`, `classes` and `definitions`.
 
-    The totals hold, for each measure, both counts, the difference (second - first) and the ratio (second / first, null
-    where the first is 0).
+    The totals hold, for each measure, both counts, the difference (second - first), the ratio (second / first, null
+    where the first is 0) and, of records, both sources' mean count in an image that both have.
     """
     rows = [_class_row(first, second, *ids) for ids in _match(first.categories, second.categories)]
     shared = np.intersect1d(first.image_ids, second.image_ids, assume_unique=True)
@@ -172,13 +173,25 @@ def compare(first: Labels, second: Labels) -> dict[str, Any]:
             "classes_ahead": len(ahead),
         }
         sides.append(totals)
+    per_image = [_per_image(labels, shared) for labels in (first, second)]
     return {
         "sources": [first.name, second.name],
-        "totals": {m.key: _pair(sides[0][m.key], sides[1][m.key]) for m in MEASURES},
+        "totals": {
+            m.key: _pair(sides[0][m.key], sides[1][m.key])
+            | {f"{side}_per_image": of.get(m.key) for side, of in zip(("first", "second"), per_image, strict=True)}
+            for m in MEASURES
+        },
         "classes": [asdict(row) | {"objects": _pair(row.first["objects"], row.second["objects"])} for row in rows],
         "definitions": {m.key: m.definition for m in MEASURES},
         "images_with_other_object_counts": _images_with_other_counts(first, second, shared),
     }
+
+
+def _per_image(labels: Labels, shared: Array) -> dict[str, float | None]:
+    """Return of each count of records how many there are, on average, in an image that both sources have."""
+    held = np.isin(labels.image, shared)
+    number = len(shared)
+    return {key: round(int(labels.counts[key][held].sum()) / number, 6) if number else None for key in _OF_RECORDS}
 
 
 def _pair(a: int, b: int) -> dict[str, Any]:
@@ -227,8 +240,8 @@ def write_comparison(document: Mapping[str, Any], out_dir: Path) -> None:
     write_json(out_dir / "comparison.json", document)
     write_table(
         out_dir / "comparison.tsv",
-        ["measure", "first", "second", "difference", "ratio", "definition"],
-        [[m.key, *_cells(document["totals"][m.key]), m.definition] for m in MEASURES],
+        ["measure", "first", "second", "difference", "ratio", "first_per_image", "second_per_image", "definition"],
+        [[m.key, *document["totals"][m.key].values(), m.definition] for m in MEASURES],
     )
     write_table(
         out_dir / "classes.tsv",
@@ -250,23 +263,19 @@ def write_comparison(document: Mapping[str, Any], out_dir: Path) -> None:
     log.info("compare_sources: %s and %s, by class: %s", first, second, out_dir / "comparison.md")
 
 
-def _cells(pair: Mapping[str, Any]) -> list[Any]:
-    return [pair["first"], pair["second"], pair["difference"], pair["ratio"]]
-
-
-def _cell_text(text: str) -> str:
-    """Return a name fit for a cell of a Markdown table."""
-    return " ".join(text.split()).replace("\\", "\\\\").replace("|", "\\|").replace("<", "&lt;")
-
-
 _SIZES: Final = ("very_small", "small", "medium", "large", "unknown_size")
 
 
 def markdown(document: Mapping[str, Any]) -> str:
     """Return the comparison as a readable page: the totals, the classes by difference, and the definitions."""
-    first, second = map(_cell_text, document["sources"])
+    first, second = map(cell_text, document["sources"])
     totals = document["totals"]
-    lines = [f"# {first} and {second}", "", f"| | {first} | {second} | difference |", "|---|---:|---:|---:|"]
+    lines = [
+        f"# {first} and {second}",
+        "",
+        f"| | {first} | {second} | difference | per image with both: {first} | {second} |",
+        "|---|---:|---:|---:|---:|---:|",
+    ]
     for measure in MEASURES:
         pair = totals[measure.key]
         cells = []
@@ -275,7 +284,8 @@ def markdown(document: Mapping[str, Any]) -> str:
             if measure.key in _SIZES and totals["objects"][side]:
                 share = f" ({100 * pair[side] / totals['objects'][side]:.1f} %)"
             cells.append(f"{pair[side]:,}{share}")
-        lines.append(f"| {measure.name} | {cells[0]} | {cells[1]} | {_difference(pair)} |")
+        means = ["" if (mean := pair[f"{side}_per_image"]) is None else f"{mean:,.2f}" for side in ("first", "second")]
+        lines.append(f"| {measure.name} | {' | '.join(cells)} | {_difference(pair)} | {' | '.join(means)} |")
     lines += [
         "",
         f"{document['images_with_other_object_counts']:,} of the {totals['shared_images']['first']:,} images in both "
@@ -291,13 +301,18 @@ def markdown(document: Mapping[str, Any]) -> str:
     for row in sorted(document["classes"], key=lambda row: (-abs(row["objects"]["difference"]), row["name"])):
         crowds = f"{row['first']['crowds']:,} → {row['second']['crowds']:,}"
         lines.append(
-            f"| {_cell_text(row['name'])} | {_count(row, 'first')} | {_count(row, 'second')} | "
+            f"| {cell_text(row['name'])} | {_count(row, 'first')} | {_count(row, 'second')} | "
             f"{_difference(row['objects'])} | {crowds} | {row['images_in_both']:,} | {row['images_only_first']:,} | "
             f"{row['images_only_second']:,} |"
         )
     lines += ["", "## What is counted", ""]
     lines += [f"- **{measure.name}**: {measure.definition}." for measure in MEASURES]
-    lines += ["", "Areas are those that the records state. The difference is the second source less the first.", ""]
+    lines += [
+        "",
+        "Areas are those that the records state. The difference is the second source less the first. *Per image with "
+        "both* is the count over the images that both sources have, divided by the number of these images.",
+        "",
+    ]
     return "\n".join(lines)
 
 

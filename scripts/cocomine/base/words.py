@@ -1,4 +1,4 @@
-"""Numbers and nouns in messages: "1 image", "2 images", "3 categories"."""
+"""Numbers, nouns and names in messages and tables: "1 image", "2 images", "3 categories"."""
 
 import re
 
@@ -13,3 +13,8 @@ def plural(noun: str) -> str:
 def counted(number: int, noun: str) -> str:
     """Return a number with its noun, in the plural but for one."""
     return f"{number} {noun if number == 1 else plural(noun)}"
+
+
+def cell_text(text: str) -> str:
+    """Return a name fit for a cell of a Markdown table."""
+    return " ".join(text.split()).replace("\\", "\\\\").replace("|", "\\|").replace("<", "&lt;")

@@ -4,7 +4,6 @@ from typing import Annotated, Any
 
 from msgspec import Meta
 
-from cocomine.annotations.settings import ComparisonSettings
 from cocomine.base.settings import FolderName, Natural, Section, says
 from cocomine.evaluation.settings import (
     Command,
@@ -21,6 +20,7 @@ from cocomine.formats.settings import DEFAULT, ExportImages, Exports
 from cocomine.images.settings import ImageSettings
 from cocomine.learning.settings import ExperimentSettings
 from cocomine.masks.settings import MaskSettings
+from cocomine.matching.settings import ComparisonSettings
 from cocomine.mining.settings import SubsetSettings
 from cocomine.sources.settings import SourceSettings, StoreSettings
 from cocomine.splits.settings import SplitSettings

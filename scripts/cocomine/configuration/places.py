@@ -61,6 +61,15 @@ def mistakes_on_disk(plan: Plan) -> list[Mistake]:
                     "make it, or name another",
                 )
             )
+    result += [
+        Mistake(
+            f"comparisons.{one.name}.crosswalk: the table {path} is not there",
+            "give its path from the working directory",
+        )
+        for one in plan.comparisons.values()
+        for path in one.crosswalk
+        if not Path(path).is_file()
+    ]
     return list(dict.fromkeys(result))
 
 

@@ -12,7 +12,6 @@ from typing import Any
 
 import msgspec
 
-from cocomine.annotations.settings import ComparisonSettings
 from cocomine.base.errors import CocomineError
 from cocomine.base.files import canonical_json
 from cocomine.base.settings import merged, shaped, twice, without_places
@@ -26,6 +25,7 @@ from cocomine.formats.settings import problems as export_problems
 from cocomine.images.settings import ImageSettings
 from cocomine.learning import grid
 from cocomine.masks.settings import MaskSettings
+from cocomine.matching.settings import ComparisonSettings
 from cocomine.mining.settings import OTHER_SECTIONS, SubsetSettings
 from cocomine.sources.settings import SourceSettings, StoreSettings
 from cocomine.splits.settings import SplitSettings
@@ -282,13 +282,14 @@ class PlannedRun:
 
 @dataclass(frozen=True)
 class Comparison:
-    """Two sources of annotations set side by side."""
+    """Two sources of annotations set side by side, each with the splits that are taken together."""
 
     name: str
     first: Source
     second: Source
-    splits: tuple[str, ...]
-    task: str
+    first_splits: tuple[str, ...]
+    second_splits: tuple[str, ...]
+    settings: ComparisonSettings
 
     @property
     def folder(self) -> str:
@@ -298,8 +299,20 @@ class Comparison:
     @property
     def indexes(self) -> list[str]:
         """The indexes that it reads, those of the two sources."""
-        folders = dict.fromkeys((self.first.index_folder, self.second.index_folder))
-        return [f"{folder}/{self.task}_{split}/index.json" for folder in folders for split in self.splits]
+        sides = ((self.first, self.first_splits), (self.second, self.second_splits))
+        return list(
+            dict.fromkeys(
+                f"{source.index_folder}/{self.settings.task}_{split}/index.json"
+                for source, splits in sides
+                for split in splits
+            )
+        )
+
+    @property
+    def crosswalk(self) -> list[str]:
+        """The table of classes that it names; nothing when it names none."""
+        given = self.settings.crosswalk
+        return [given] if isinstance(given, str) and given else []
 
 
 @dataclass(frozen=True)
@@ -398,6 +411,7 @@ class Plan:
             *(SettingsFile("run", run.name, run.run.settings.as_mapping()) for run in runs),
             *(SettingsFile("program", one.name, one.settings) for one in self.programs.values()),
             *(SettingsFile("predictions", one.name, one.judging) for one in self.predictions.values()),
+            *(SettingsFile("comparison", one.name, one.settings.as_mapping()) for one in self.comparisons.values()),
             SettingsFile("build", "all", self.config),
         ]
         return {(file.section, file.name): file for file in files}
@@ -420,7 +434,9 @@ def make_plan(config: Mapping[str, Any]) -> Plan:
     runs = {run.name: _planned(run, subsets) for run in grid.expand(trained)}
     programs, predicted = planned_programs(commanded, subsets)
     compared = {
-        name: _comparison(f"comparisons.{name}", name, ComparisonSettings.from_mapping(given), sources)
+        name: _comparison(
+            f"comparisons.{name}", name, ComparisonSettings.from_mapping(given, f"comparisons.{name}"), sources
+        )
         for name, given in config.get("comparisons", {}).items()
     }
     judged = planned_predictions(config.get("predictions", {}), subsets, sources)
@@ -467,10 +483,7 @@ def _resolved(
         },
     }
     if comparisons:
-        result["comparisons"] = {
-            name: {"first": one.first.name, "second": one.second.name, "splits": list(one.splits), "task": one.task}
-            for name, one in comparisons.items()
-        }
+        result["comparisons"] = {name: without_places(one.settings) for name, one in comparisons.items()}
     result["experiments"] |= {
         name: {**without_places(program.experiment), "seeds": [program.seed]} for name, program in programs.items()
     }
@@ -494,17 +507,20 @@ def _comparison(where: str, name: str, settings: ComparisonSettings, sources: Ma
             )
     first, second = sources[settings.first], sources[settings.second]
     there = [[split for kind, split in source.files if kind == settings.task] for source in (first, second)]
-    splits = settings.splits or tuple(split for split in there[0] if split in there[1])
-    for source, known in zip((first, second), there, strict=True):
+    common = settings.splits or tuple(split for split in there[0] if split in there[1])
+    given = (settings.first_splits or common, settings.second_splits or common)
+    keys = ("first_splits", "second_splits") if settings.first_splits else ("splits", "splits")
+    for source, known, splits, key in zip((first, second), there, given, keys, strict=True):
         lacking = [split for split in splits if split not in known]
         if lacking or not splits:
             raise CocomineError(
                 f"{where}: the sources {first.name} and {second.name} share no split of {settings.task}"
                 if not splits
-                else f"{where}.splits: the source {source.name} has no {settings.task} of {lacking[0]!r}",
-                f"{first.name} has {', '.join(there[0]) or 'none'}; {second.name} has {', '.join(there[1]) or 'none'}",
+                else f"{where}.{key}: the source {source.name} has no {settings.task} of {lacking[0]!r}",
+                f"{first.name} has {', '.join(there[0]) or 'none'}; {second.name} has {', '.join(there[1]) or 'none'}. "
+                "Where they call them otherwise: first_splits and second_splits",
             )
-    return Comparison(name, first, second, splits, settings.task)
+    return Comparison(name, first, second, *given, settings)
 
 
 def _stores(config: Mapping[str, Any]) -> dict[str, Store]:

@@ -12,7 +12,6 @@ import math
 
 import numpy as np
 import numpy.typing as npt
-from scipy import ndimage
 
 from cocomine.coco.tasks import VOID
 
@@ -32,10 +31,22 @@ def region(mask: Bools, width: int) -> Bools:
     """Return the pixels of `mask` (h, w) within `width` pixels of its edge or of the image's."""
     if not mask.any():
         return mask.copy()
-    # d erosions by 3 × 3 are one by a square of side 2d + 1, which a minimum filter does along each axis in turn.
-    inner = ndimage.minimum_filter(mask.astype(np.uint8), size=2 * width + 1, mode="constant", cval=0)
-    edge: Bools = mask & (inner == 0)
+    # d erosions by 3 × 3 are one by a square of side 2d + 1, which is one along each axis in turn.
+    inner = _eroded(_eroded(mask, width).T, width).T
+    edge: Bools = mask & ~inner
     return edge
+
+
+def _eroded(mask: Bools, width: int) -> Bools:
+    """Return which pixels have only pixels of `mask` up to `width` rows above and below them."""
+    size = 2 * width + 1
+    # `run` says of each row whether `length` rows from it on are set; a run is made of two of half its length.
+    run, length = np.zeros((len(mask) + 2 * width, mask.shape[1]), bool), 1
+    run[width : width + len(mask)] = mask
+    while length < size:
+        step = min(length, size - length)
+        run, length = run[:-step] & run[step:], length + step
+    return run
 
 
 def boundary_counts(

@@ -84,7 +84,8 @@ def test_the_outputs_hold_the_definitions_and_never_change(both, tmp_path):
         assert (tmp_path / "x" / name).read_bytes() == (tmp_path / "y" / name).read_bytes()
     text = (tmp_path / "x" / "comparison.md").read_text()
     assert all(f"**{measure.name}**: {measure.definition}." in text for measure in MEASURES)
-    assert "| objects, crowds included | 2 | 4 | +2 (×2.00) |" in text
+    # Of the two images that both have, the first source has 2 objects, and the second 1 and 3.
+    assert "| objects, crowds included | 2 | 4 | +2 (×2.00) | 1.00 | 2.00 |" in text
 
 
 def test_splits_that_both_have_are_found_and_a_missing_one_is_told(both, tmp_path):

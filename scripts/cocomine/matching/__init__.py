@@ -1,0 +1,1 @@
+"""Two sources of annotations over the same images, object against object."""
