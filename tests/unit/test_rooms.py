@@ -10,8 +10,8 @@ from helpers.shared import ROOT
 LIBRARY = ROOT / "scripts" / "cocomine"
 ROOMS = (
     "base", "coco", "transfer", "synthetic", "sources", "annotations", "mining", "inquiry", "images", "imports",
-    "splits", "masks", "tensors", "formats", "learning", "evaluation", "matching", "reporting", "provenance",
-    "configuration",
+    "splits", "masks", "tensors", "formats", "reader", "learning", "evaluation", "matching", "reporting",
+    "provenance", "configuration",
 )  # fmt: skip
 
 

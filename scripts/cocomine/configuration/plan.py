@@ -191,6 +191,11 @@ class Subset:
         return self.tensors.size
 
     @property
+    def packing(self) -> dict[str, Any]:
+        """The settings of its packing; whether it is asked for changes nothing in the tensors."""
+        return {key: value for key, value in self.tensors.as_mapping().items() if key != "pack"}
+
+    @property
     def packed(self) -> str:
         """The folder of its tensors."""
         return f"{self.folder}/tensors/{self.tensor_size}"
@@ -353,9 +358,9 @@ class Plan:
 
     @property
     def packed_subsets(self) -> list[Subset]:
-        """The subsets that a run is trained or evaluated on."""
+        """The subsets that a run is trained or evaluated on, and those whose `tensors.pack` asks for it."""
         used = {subset.name for run in self.runs.values() for subset in (run.subset, *run.evaluated_on)}
-        return [subset for name, subset in self.subsets.items() if name in used]
+        return [subset for name, subset in self.subsets.items() if name in used or subset.tensors.pack]
 
     @property
     def evaluations(self) -> list[str]:
@@ -406,7 +411,7 @@ class Plan:
             *(SettingsFile("images", subset.name, subset.images.as_mapping()) for subset in subsets),
             *(SettingsFile("masks", subset.name, subset.masks.as_mapping()) for subset in subsets),
             *(SettingsFile("split", subset.name, subset.split.as_mapping()) for subset in subsets),
-            *(SettingsFile("tensors", subset.name, subset.tensors.as_mapping()) for subset in subsets),
+            *(SettingsFile("tensors", subset.name, subset.packing) for subset in subsets),
             *(SettingsFile("training", run.name, run.run.training) for run in runs),
             *(SettingsFile("run", run.name, run.run.settings.as_mapping()) for run in runs),
             *(SettingsFile("program", one.name, one.settings) for one in self.programs.values()),
@@ -635,6 +640,11 @@ def _subset(name: str, config: Mapping[str, Any], sources: Mapping[str, Source])
     split = SplitSettings.from_mapping(seed | stages["split"], f"{where}.split")
     tensors = TensorSettings.from_mapping(stages["tensors"], f"{where}.tensors")
     splits = query.source_splits or source.splits
+    if tensors.pack and masks.outputs is not None and "semantic" not in masks.outputs:
+        raise CocomineError(
+            f"{where}.tensors.pack: it needs semantic masks, and masks.outputs is {list(masks.outputs)}",
+            f"add semantic to {where}.masks.outputs",
+        )
     _check_instances(where, source, splits)
     _check_drawn(where, source, splits, masks.draw_from)
     formats = given.get("exports", config.get("exports", DEFAULT))

@@ -51,7 +51,6 @@ class Subset:
     store_path_of: dict[int, str]
     locked: dict[int, tuple[str, int]]
     """SHA-256 and size in bytes of each image when it was fetched; empty when no lock says."""
-    rotated: frozenset[int]
     grouped: frozenset[int]
     _documents: dict[Path, "RecordsByImage"] = field(default_factory=dict)
 
@@ -59,6 +58,12 @@ class Subset:
     def classes(self) -> tuple[str, ...]:
         """The names of the classes in label order, background left out: label 1 comes first."""
         return self.labels.names[1:]
+
+    @cached_property
+    def rotated(self) -> frozenset[int]:
+        """Ids of the images whose EXIF orientation is known and not upright."""
+        measures = self.folder / "images.parquet"
+        return _rotated(measures) if measures.is_file() else frozenset()
 
     @cached_property
     def index_of(self) -> dict[int, int]:
@@ -117,7 +122,7 @@ def open_subset(folder: Path, store: Path) -> Subset:
     for path in (*(split_document(folder, one) for one in splits), folder / "images.tsv", folder / "labels.json"):
         if not path.is_file():
             raise CocomineError(f"{path}: no such file", BUILD_AGAIN)
-    lock, measures = folder / "images.lock.tsv", folder / "images.parquet"
+    lock = folder / "images.lock.tsv"
     return Subset(
         folder=folder,
         name=folder.resolve().name,
@@ -126,7 +131,6 @@ def open_subset(folder: Path, store: Path) -> Subset:
         store=store,
         store_path_of={int(row["image_id"]): row["store_path"] for row in read_table(folder / "images.tsv")},
         locked=_locked(lock) if lock.is_file() else {},
-        rotated=_rotated(measures) if measures.is_file() else frozenset(),
         grouped=_grouped(split),
     )
 

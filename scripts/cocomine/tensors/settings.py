@@ -12,6 +12,13 @@ class TensorSettings(Section, frozen=True):
 
     SECTION: ClassVar[str] = "tensors"
 
+    pack: Annotated[
+        bool,
+        says(
+            "Whether the tensors are built for their own sake, into results/SUBSET/tensors/SIZE: those of a subset "
+            "that is trained or evaluated on are built anyway."
+        ),
+    ] = False
     size: Annotated[
         Annotated[int, Meta(ge=1, le=4096)],
         says("Side of the square tensors in pixels."),

@@ -31,6 +31,8 @@ FORMATS = (
 def home(tmp_path_factory):
     folder = tmp_path_factory.mktemp("use")
     subset = make_small_subset(folder)
+    (folder / "data/images").mkdir(parents=True)
+    (folder / "data/images/coco").symlink_to(subset.store)
     for name in FORMATS:
         export_dataset(name, subset.folder, subset.store, subset.folder / "exports" / name)
     return folder
@@ -51,6 +53,7 @@ def test_a_snippet_runs_as_it_stands(tool, code, home):
         "YOLO_CONFIG_DIR": str(home),
         "MPLCONFIGDIR": str(home),
         "MPLBACKEND": "Agg",
+        **({"PYTHONPATH": str(ROOT / "scripts")} if tool == "cocomine" else {}),
     }
     done = subprocess.run([program, "-c", code], cwd=home, env=environment, capture_output=True, text=True, timeout=400)
     assert done.returncode == 0, done.stdout[-2000:] + done.stderr[-3000:]

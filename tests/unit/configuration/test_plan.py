@@ -1,0 +1,49 @@
+import pytest
+from cocomine.base.errors import CocomineError
+from cocomine.configuration.plan import make_plan
+from cocomine.configuration.targets import outputs_of
+
+OWN = {"own": {"format": "yolo", "folder": "my"}}
+
+
+def test_a_source_of_another_form_is_imported_and_then_read_like_one_of_coco() -> None:
+    plan = make_plan({"sources": {"own": {**OWN["own"], "splits": ["train", "val"]}}, "subsets": {"leaves": {}}})
+    source = plan.sources["own"]
+    assert source.files == (("instances", "train"), ("instances", "val"))
+    assert source.settings.folder == "data/imports/own"
+    assert source.store.settings.images == {"train": "my", "val": "my"}
+    assert source.store.in_place
+    assert "data/imports/own/import.json" in plan.locked_inputs
+    assert plan.config["sources"]["own"]["format"] == "yolo"
+    assert "folder" not in plan.config["sources"]["own"]
+
+
+def test_without_splits_all_is_one() -> None:
+    assert make_plan({"sources": OWN, "subsets": {"leaves": {}}}).sources["own"].splits == ("all",)
+
+
+@pytest.mark.parametrize(
+    ("said", "message"),
+    [
+        ({"format": "yolo"}, "folder: missing"),
+        ({"format": "yolo", "folder": "my", "annotations": "a.json"}, "annotations: a source of the format yolo"),
+        ({"format": "yolo", "folder": "my", "images": "pics"}, "images: a source of the format yolo"),
+        ({"format": "voc", "folder": "my", "tasks": ["instances", "captions"]}, "voc has no captions"),
+        ({"format": "yolov8", "folder": "my"}, "'yolov8' is not one of coco, yolo"),
+    ],
+)
+def test_what_an_import_cannot_use_is_an_error_with_the_remedy(said: dict[str, object], message: str) -> None:
+    with pytest.raises(CocomineError) as caught:
+        make_plan({"sources": {"own": said}, "subsets": {"leaves": {}}})
+    assert message in caught.value.message
+    assert caught.value.hint
+
+
+def test_tensors_are_built_where_the_config_says_so_or_a_run_needs_them() -> None:
+    patterns = {"pack_tensors": ["results/{subset}/tensors/{size}"]}
+    packed = {"leaves": {"tensors": {"pack": True, "size": 64}}, "others": {}}
+    plan = make_plan({"sources": OWN, "subsets": packed})
+    assert outputs_of(plan, patterns) == {"pack_tensors": ["results/leaves/tensors/64"]}
+    assert "pack" not in plan.subsets["leaves"].packing
+    with pytest.raises(CocomineError, match="it needs semantic masks"):
+        make_plan({"sources": OWN, "subsets": {"leaves": {"tensors": {"pack": True}, "masks": {"outputs": []}}}})
