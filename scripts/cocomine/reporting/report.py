@@ -11,7 +11,7 @@ from cocomine.base.errors import CocomineError
 from cocomine.base.files import read_json, read_table, write_json, write_text
 from cocomine.coco.by_image import RecordsByImage
 from cocomine.coco.names import mask_name
-from cocomine.reporting import charts, facts, pictures
+from cocomine.reporting import charts, facts, pictures, verdicts
 from cocomine.reporting.page import render
 from cocomine.reporting.runs import Run, read_run
 from cocomine.reporting.splits import Objects, read_objects, split_facts
@@ -116,8 +116,14 @@ def gather(inputs: Inputs) -> tuple[dict[str, Any], list[Drawn], list[Run]]:
             "images": facts.image_facts(folder / "images.lock.tsv", images),
         },
         "licences": facts.licence_facts(document.licenses, images),
+        "per_image": _objects_per_image(objects, images),
     }
-    return content, drawn, runs
+    return content | {"verdicts": verdicts.verdicts(content)}, drawn, runs
+
+
+def _objects_per_image(objects: Objects, images: Sequence[Mapping[str, str]]) -> list[facts.Facts]:
+    counts = Counter(objects.image.tolist())
+    return verdicts.objects_per_image(counts[int(row["image_id"])] for row in images)
 
 
 def _subset_facts(
