@@ -171,7 +171,8 @@ class _Walk:
                 position = skip_space(source, position)
         position = skip_space(source, position)
         if position < source.size:
-            raise source.fail(position, "text follows the end of the document")
+            hint = "COCO is one document: if each line is a record (JSON Lines), put them into lists under their keys"
+            raise source.fail(position, "text follows the end of the document", hint)
         layout.sha256 = self.hasher.finish(source)
         return layout
 
@@ -218,7 +219,9 @@ class _Walk:
         is_absent = key == "categories" and source.read(position, 4) == b"null"
         if key in ("images", "annotations", "categories") and not is_absent:
             if byte_at(source, position) != b"[":
-                raise source.fail(position, f"{key!r} is no array" + self._cut(position))
+                keyed = byte_at(source, position) == b"{"
+                hint = f'COCO wants a list of records: "{key}": [{{…}}, {{…}}]' if keyed else ""
+                raise source.fail(position, f"{key!r} is no array" + self._cut(position), hint)
             if key == "categories":
                 end = position + 1
                 for item in array_items(source, position + 1):

@@ -177,7 +177,8 @@ TABLE: Final[tuple[Rule, ...]] = (
         "index",
         "repair",
         "a field that COCO defines has a value of another type",
-        "a number written as text, float or boolean is written as a number; keypoints are counted",
+        "a number written as text, float or boolean is written as a number; keypoints are counted; a "
+        "licence that is a word becomes null",
     ),
     Rule(
         Reason.EXACT_DUPLICATE,

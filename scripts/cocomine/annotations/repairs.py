@@ -208,8 +208,8 @@ def _fields(work: _Work) -> None:
         if value is None:
             continue
         repaired = read(value)
-        if repaired is not None:
-            record[key] = repaired
+        if repaired is not None or key == "license":
+            record[key] = repaired  # a licence that is a word says nothing of the image: it is not stated
         elif key not in ("width", "height", "area"):
             raise _CannotRepairError(Reason.BAD_FIELD, f"`{key}` is {json.dumps(value)[:60]}")
 

@@ -20,6 +20,7 @@ REPAIRS: list[tuple[Reason, str, dict[str, Any], dict[str, Any]]] = [
     (Reason.TEXT_ID, "image", image(id="9"), {"id": 9}),
     (Reason.BAD_FIELD, "annotation", thing(iscrowd=True, area="12.5"), {"iscrowd": 1, "area": 12.5}),
     (Reason.BAD_FIELD, "image", image(width="640", height=480.0), {"width": 640, "height": 480}),
+    (Reason.BAD_FIELD, "image", image(license="CC-BY"), {"license": None}),
     (Reason.BAD_SIZE, "image", image(width=None, height=-1), {"width": 100, "height": 80}),
     (Reason.BAD_SIZE, "image", image(height="tall"), {"height": 80}),
     (
