@@ -112,14 +112,13 @@ def _split(content: Mapping[str, Any]) -> str:
     facts = content["split"]
     if not facts or not facts["classes"]:
         return ""
+    where = facts["splits"][-1]["name"]
     few = [row["name"] for row in facts["classes"] if row["cells"][-1] < FEW_OBJECTS]
     if not few:
-        return f"Every class has {FEW_OBJECTS} objects or more in the last split."
+        return f"Every class has {FEW_OBJECTS} objects or more in {where}."
     verb, whose = ("has", "its score says") if len(few) == 1 else ("have", "their scores say")
-    return (
-        f"{counted(len(few), 'class')} {verb} fewer than {FEW_OBJECTS} objects in the last split, so {whose} little: "
-        f"{_named(few)}."
-    )
+    number = f"{counted(len(few), 'class')} {verb} fewer than {FEW_OBJECTS} objects in {where}"
+    return f"{number}, so {whose} little: {_named(few)}."
 
 
 def _masks(content: Mapping[str, Any]) -> str:

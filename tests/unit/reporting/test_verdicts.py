@@ -22,7 +22,10 @@ def classes(**objects):
 
 
 def split(**objects):
-    return {"classes": [{"name": name, "cells": [9, 9, 90, count]} for name, count in objects.items()]}
+    return {
+        "splits": [{"name": "train"}, {"name": "test"}],
+        "classes": [{"name": name, "cells": [9, 9, 90, count]} for name, count in objects.items()],
+    }
 
 
 def test_a_section_without_facts_says_nothing():
@@ -44,9 +47,9 @@ def test_classes_are_compared_by_the_largest_and_the_smallest(counts, words):
 
 
 def test_classes_with_few_objects_to_be_judged_on_are_named():
-    assert said("split", split=split(cat=20, dog=200)) == "Every class has 20 objects or more in the last split."
+    assert said("split", split=split(cat=20, dog=200)) == "Every class has 20 objects or more in test."
     assert said("split", split=split(cat=19, dog=200)) == (
-        "1 class has fewer than 20 objects in the last split, so its score says little: cat."
+        "1 class has fewer than 20 objects in test, so its score says little: cat."
     )
     many = said("split", split=split(**{f"c{i}": i for i in range(8)}))
     assert many.startswith("8 classes have fewer than 20 objects")
