@@ -1,6 +1,7 @@
 """Two annotation folders as the workflow lays them out, and what matching them gives."""
 
 import json
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -20,10 +21,12 @@ def annotations(folder: Path, *documents: dict[str, Any], task: str = "instances
     return folder
 
 
-def matched(first: Path, second: Path, out: Path, splits: str = "a", threads: int = 1, **settings: Any) -> dict:
-    """Match two such folders; return matching.json."""
-    options = ComparisonSettings.from_mapping({"first": "one", "second": "other", **settings})
-    return match_sources(Inputs(first, second, tuple(splits), tuple(splits)), options, out, threads)
+def matched(
+    first: Path, second: Path, out: Path, options: Mapping[str, Any] | None = None, splits: str = "a", threads: int = 1
+) -> dict[str, Any]:
+    """Match two such folders; return matching.json. `options` are keys of the config's section."""
+    settings = ComparisonSettings.from_mapping({"first": "one", "second": "other", **(options or {})})
+    return match_sources(Inputs(first, second, tuple(splits), tuple(splits)), settings, out, threads)
 
 
 def findings(out: Path) -> list[dict[str, Any]]:

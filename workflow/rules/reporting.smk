@@ -2,6 +2,7 @@
 
 reads   everything that was made of a subset
 writes  results/{subset}/report.html with report.json, explorer.html with explorer/, results/index.html
+        results/comparisons/{comparison}/differences.html with differences/
 """
 
 
@@ -78,6 +79,51 @@ rule render_explorer:
     shell:
         "python {input.script:q} --subset-dir {params.subset:q} --store-dir {params.store:q} "
         "--runs {input.evaluations:q} --out {output.page:q} --threads {threads} --log {log:q}"
+
+
+rule render_differences:
+    input:
+        matches="results/comparisons/{comparison}/matches.parquet",
+        images="results/comparisons/{comparison}/images.tsv",
+        indexes=lambda wildcards: plan.comparisons[wildcards.comparison].indexes,
+        photographs=lambda wildcards: plan.comparisons[
+            wildcards.comparison
+        ].photographs(plan.subsets.values()),
+        script=ancient(script("render_differences")),
+    output:
+        page="results/comparisons/{comparison}/differences.html",
+        folder=directory("results/comparisons/{comparison}/differences"),
+    log:
+        "logs/render_differences/{comparison}.log",
+    benchmark:
+        "benchmarks/render_differences/{comparison}.tsv"
+    conda:
+        "../../envs/data.yaml"
+    threads: 1
+    resources:
+        mem_mb=need(1500, 2),
+        runtime=minutes(30),
+    params:
+        code=code("render_differences"),
+        settings=settings("comparison", "comparison"),
+        matching=lambda wildcards, output: str(Path(output.page).parent),
+        first=lambda wildcards: plan.comparisons[wildcards.comparison].first.folder,
+        first_splits=lambda wildcards: plan.comparisons[
+            wildcards.comparison
+        ].first_splits,
+        second=lambda wildcards: plan.comparisons[wildcards.comparison].second.folder,
+        second_splits=lambda wildcards: plan.comparisons[
+            wildcards.comparison
+        ].second_splits,
+        store=lambda wildcards: plan.comparisons[
+            wildcards.comparison
+        ].first.store.folder,
+    message:
+        "Show where the sources of {wildcards.comparison} disagree most"
+    shell:
+        "python {input.script:q} --settings {params.settings:q} --matching-dir {params.matching:q} "
+        "--first {params.first:q} --first-splits {params.first_splits:q} --second {params.second:q} "
+        "--second-splits {params.second_splits:q} --store-dir {params.store:q} --out {output.page:q} --log {log:q}"
 
 
 rule render_index:

@@ -313,6 +313,10 @@ class Comparison:
             )
         )
 
+    def photographs(self, subsets: Iterable[Subset]) -> list[str]:
+        """The locks of the photographs that subsets fetch into the first source's store, which its page shows."""
+        return [f"{subset.folder}/images.lock.tsv" for subset in subsets if subset.source.store == self.first.store]
+
     @property
     def crosswalk(self) -> list[str]:
         """The table of classes that it names; nothing when it names none."""

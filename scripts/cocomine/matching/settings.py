@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 from typing import Annotated, ClassVar, Literal
 
-from cocomine.base.settings import Problem, Section, Share, Text, says
+from cocomine.base.settings import Natural, Problem, Section, Share, Text, says
 
 
 class MatchSettings(Section, frozen=True):
@@ -84,6 +84,10 @@ class ComparisonSettings(Section, frozen=True):
         ),
     ] = ""
     matching: Annotated[MatchSettings, says("When two objects are taken for one.")] = MatchSettings()
+
+    shown: Annotated[
+        Natural, says("How many of the images that disagree most are shown, the kinds of differences in equal shares.")
+    ] = 200
 
     def problems(self) -> Iterator[Problem]:
         """Yield what the types cannot say."""

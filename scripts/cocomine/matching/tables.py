@@ -42,9 +42,12 @@ SCHEMA = pa.schema(
     ]
 )
 
+FINER = ("finer-first", "finer-second")
+"""Findings of kind outline in which one source's outline is the finer one."""
+
 IMAGE_COLUMNS = (
     "image_id", "file_name", "store_path", "width", "height", "first_objects", "second_objects", "differences",
-    *DIFFERENCES, Kind.SAME, Kind.NOT_COMPARED, "lowest_boundary_iou",
+    *DIFFERENCES, *FINER, Kind.SAME, Kind.NOT_COMPARED, "lowest_boundary_iou",
 )  # fmt: skip
 
 
@@ -89,6 +92,8 @@ def image_lines(sides: tuple[Side, Side], judged: Sequence[Judged]) -> Iterator[
         kinds = Counter(row.kind for row in one.rows)
         objects = [sum(len(row.halves[side].ids) for row in one.rows) for side in (0, 1)]
         lowest = min((row.apart.boundary_iou for row in one.rows if row.apart is not None), default=None)
-        counts = [kinds[kind] for kind in (*DIFFERENCES, Kind.SAME, Kind.NOT_COMPARED)]
+        finer = Counter(f"finer-{row.finer}" for row in one.rows if row.kind == Kind.OUTLINE)
+        counts = [kinds[kind] for kind in DIFFERENCES] + [finer[name] for name in FINER]
+        counts += [kinds[Kind.SAME], kinds[Kind.NOT_COMPARED]]
         size = (image.width, image.height)
         yield [one.image_id, name, path, *size, *objects, sum(kinds[kind] for kind in DIFFERENCES), *counts, lowest]

@@ -1,8 +1,5 @@
 // The explorer of a subset: filters, sorts and shows its images. All data comes from files beside the page; nothing is
 // asked of a network. The state stands in the fragment of the address, so that a view can be linked.
-"use strict";
-const data = window.cocomine;
-const $ = id => document.getElementById(id);
 const PAGE = 60;
 const count = data.id.length;
 const all = Array.from({length: count}, (_, i) => i);
@@ -14,7 +11,6 @@ let shown = all;
 
 const nameOf = i => data.name[i] || data.path[i].split("/").pop();
 const captionOf = i => (data.caption ? data.caption[i] : "") || "";
-const element = (tag, text, properties = {}) => Object.assign(document.createElement(tag), text === undefined ? {} : {textContent: text}, properties);
 
 // -- the state and the address
 
@@ -121,12 +117,6 @@ function objectsOf(i) {
     document.head.append(script);
   });
   return loaded[block].then(() => data.boxes[block][i % data.block]);
-}
-
-function svg(tag, properties) {
-  const made = document.createElementNS("http://www.w3.org/2000/svg", tag);
-  for (const [name, value] of Object.entries(properties)) made.setAttribute(name, value);
-  return made;
 }
 
 async function open(i) {

@@ -6,7 +6,6 @@ in one file). Enlarged images and masks are the build's own files, by relative p
 opened from a disk may load scripts and may not fetch.
 """
 
-import json
 import logging
 import os
 from collections import Counter
@@ -29,7 +28,7 @@ from cocomine.coco.by_image import RecordsByImage
 from cocomine.coco.labels import Labels, read_labels
 from cocomine.coco.names import mask_name
 from cocomine.images.opening import ImageError, load_rgb
-from cocomine.reporting.page import hex_colour, render_explorer_page
+from cocomine.reporting.page import hex_colour, render_explorer_page, script_text
 
 log = logging.getLogger("cocomine")
 
@@ -68,17 +67,13 @@ def render_explorer(inputs: Inputs, html: Path, threads: int) -> None:
     boxes = list(_boxes(document, images, labels))
     with replaced_folder(html.with_suffix(""), "data.js") as out:
         for block in range(0, len(boxes), BLOCK):
-            number, part = block // BLOCK, _script(boxes[block : block + BLOCK])
+            number, part = block // BLOCK, script_text(boxes[block : block + BLOCK])
             write_text(out / f"objects-{number}.js", f"window.cocomine.boxes[{number}] = {part};\n")
         columns = _columns(inputs, images, labels, boxes, html.parent)
         columns["licences"] = _licence_names(document, columns["licences"])
-        write_text(out / "data.js", f"window.cocomine = {_script(columns)};\n")
+        write_text(out / "data.js", f"window.cocomine = {script_text(columns)};\n")
         _write_sheets(inputs.store_dir, images, out, threads)
     write_text(html, render_explorer_page({"name": inputs.name}))
-
-
-def _script(value: Any) -> str:
-    return json.dumps(value, separators=(",", ":"), allow_nan=False)
 
 
 def _licence_names(document: RecordsByImage, numbers: Sequence[str]) -> list[str]:
@@ -143,8 +138,8 @@ def _columns(
         "boxes": {},
         "block": BLOCK,
         "sheet": {"images": COLUMNS * ROWS, "columns": COLUMNS, "rows": ROWS},
-        "store": _relative(inputs.store_dir, beside),
-        "masks": _relative(masks, beside) if masks.is_dir() else "",
+        "store": relative(inputs.store_dir, beside),
+        "masks": relative(masks, beside) if masks.is_dir() else "",
     }
 
 
@@ -157,7 +152,8 @@ def _table(path: Path) -> Iterator[dict[str, str]]:
     return read_table(path) if path.is_file() else iter(())
 
 
-def _relative(folder: Path, beside: Path) -> str:
+def relative(folder: Path, beside: Path) -> str:
+    """Return where a folder lies from another one, as a page there names it: with a slash at the end."""
     return Path(os.path.relpath(folder, beside)).as_posix() + "/"
 
 

@@ -7,6 +7,7 @@ number that is no fact, or has no format, cannot be shown: rendering raises.
 
 import base64
 import hashlib
+import json
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Self
@@ -188,13 +189,27 @@ def render(template: str, facts: Mapping[str, Any], **more: Any) -> str:
 
 def render_explorer_page(facts: Mapping[str, Any]) -> str:
     """Return the explorer's page; its policy allows its own style and script, and files of the disk it lies on."""
+    return _page_with_files("explorer", facts)
+
+
+def render_differences_page(facts: Mapping[str, Any]) -> str:
+    """Return the page of two sources' differences, with the explorer's style; its policy is the explorer's."""
+    return _page_with_files("differences", facts)
+
+
+def script_text(value: Any) -> str:
+    """Return a value as a script may hold it."""
+    return json.dumps(value, separators=(",", ":"), allow_nan=False)
+
+
+def _page_with_files(name: str, facts: Mapping[str, Any]) -> str:
     style = _tidy((TEMPLATES / "explorer.css").read_text("utf-8"))
-    script = _tidy((TEMPLATES / "explorer.js").read_text("utf-8"))
+    script = _tidy("".join((TEMPLATES / part).read_text("utf-8") for part in ("components.js", f"{name}.js")))
     policy = (
         f"default-src 'none'; img-src 'self' file: data:; style-src {_source_hash(style)}; "
         f"script-src {_source_hash(script)} 'self' file:; base-uri 'none'; form-action 'none'"
     )
-    page = environment().get_template("explorer.html.j2")
+    page = environment().get_template(f"{name}.html.j2")
     return _tidy(page.render(facts=traced(facts), style=Markup(style), script=Markup(script), policy=policy)) + "\n"  # noqa: S704 - our own files
 
 

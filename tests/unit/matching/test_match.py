@@ -6,41 +6,13 @@ import random
 import pytest
 from cocomine.base.errors import CocomineError
 from cocomine.base.files import read_table
+from helpers.drawn_documents import box, crowd, document, image, thing
 from helpers.two_sources import annotations, findings, matched
-
-CATS = [{"id": 7, "name": "cat"}, {"id": 9, "name": "dog"}]
-
-
-def box(x, y, width, height):
-    return [[x, y, x + width, y, x + width, y + height, x, y + height]]
-
-
-def thing(number, *rectangle, category=7, image=1, **more):
-    record = {"id": number, "image_id": image, "category_id": category, "iscrowd": 0, "segmentation": box(*rectangle)}
-    return record | {"bbox": list(rectangle), "area": rectangle[2] * rectangle[3]} | more
-
-
-def crowd(number, *rectangle, category=7, image=1, size=(240, 320)):
-    x, y, width, height = rectangle
-    counts, column = [], x * size[0] + y
-    for number_of_column in range(width):
-        counts += [column if not number_of_column else size[0] - height, height]
-    counts.append(size[0] * size[1] - sum(counts))
-    shape = {"size": list(size), "counts": counts}
-    return thing(number, *rectangle, category=category, image=image, iscrowd=1, segmentation=shape)
-
-
-def image(number=1, width=320, height=240):
-    return {"id": number, "file_name": f"{number}.jpg", "width": width, "height": height}
-
-
-def document(*records, images=None, categories=None):
-    return {"images": images or [image()], "annotations": list(records), "categories": categories or CATS}
 
 
 def found(tmp_path, first, second, **settings):
     folders = annotations(tmp_path / "one", first), annotations(tmp_path / "other", second)
-    matched(*folders, tmp_path / "out", **settings)
+    matched(*folders, tmp_path / "out", settings)
     return [(row["kind"], row["first_ids"], row["second_ids"], row["reason"]) for row in findings(tmp_path / "out")]
 
 
@@ -138,7 +110,7 @@ def test_an_id_that_images_of_two_splits_share_names_none_of_them(tmp_path):
     parts = document(thing(1, 20, 20, 90, 60)), document(thing(2, 20, 20, 90, 60))
     first = annotations(tmp_path / "one", *parts)
     second = annotations(tmp_path / "other", parts[0], document(images=[image(2)]))
-    matched(first, second, tmp_path / "out", "ab")
+    matched(first, second, tmp_path / "out", splits="ab")
     rows = findings(tmp_path / "out")
     assert [row["reason"] for row in rows if row["first_ids"]] == ["no-image", "no-image"]
     assert [row["reason"] for row in rows if row["second_ids"]] == ["image-id-of-several"]

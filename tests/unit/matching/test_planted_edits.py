@@ -24,7 +24,7 @@ def test_every_planted_edit_of_real_annotations_is_found_by_its_kind_and_nothing
         originals.append(document)
         edited.append(editor.document)
     first, second = annotations(tmp_path / "one", *originals), annotations(tmp_path / "other", *edited)
-    matched(first, second, tmp_path / "out", "ab")
+    matched(first, second, tmp_path / "out", splits="ab")
     assert differences(tmp_path / "out") == planted
     assert {edit.kind for edit in planted} == set(KINDS)
     assert len(planted) > 150
