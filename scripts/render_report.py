@@ -35,6 +35,9 @@ def build_parser() -> argparse.ArgumentParser:
         "--runs", nargs="*", default=[], type=Path, metavar="DIR", help="folders of the experiments to show"
     )
     report.add_argument(
+        "--predictions", nargs="*", default=[], type=Path, metavar="DIR", help="folders of the predictions to show"
+    )
+    report.add_argument(
         "--sources-lock",
         type=Path,
         metavar="JSON",
@@ -58,7 +61,7 @@ def build_parser() -> argparse.ArgumentParser:
 def main(options: argparse.Namespace) -> None:
     """Render one report, or the index."""
     if options.index is not None:
-        render_index(options.index, options.comparison, options.build_lock, options.out)
+        render_index(options.index, options.comparison, options.build_lock, options.out, options.predictions)
         return
     if options.subset_dir is None:
         raise CocomineError("neither --subset-dir nor --index was given", "see render_report.py --help")
@@ -69,6 +72,7 @@ def main(options: argparse.Namespace) -> None:
             settings=options.settings.as_mapping(),
             store_dir=options.store_dir,
             runs=tuple(options.runs),
+            predictions=tuple(options.predictions),
             sources_lock=options.sources_lock,
             pictures=options.pictures,
         ),

@@ -56,12 +56,17 @@ def moved(record: dict[str, Any], task: str, size: tuple[int, int]) -> dict[str,
         points = np.array(record["keypoints"], dtype=float).reshape(-1, 3)
         points[:, :2] += RANDOM.normal(0, 0.03, (len(points), 2)) * (width, height)
         return {"keypoints": points.round(1).ravel().tolist()}
-    shape = record["segmentation"]
-    rle = coco_mask.frPyObjects(shape, *size)
-    mask = coco_mask.decode(coco_mask.merge(rle) if isinstance(shape, list) else rle)
-    rolled = np.roll(mask, shift.round().astype(int)[::-1], axis=(0, 1))
+    rolled = np.roll(mask_of(record["segmentation"], size), shift.round().astype(int)[::-1], axis=(0, 1))
     packed = coco_mask.encode(np.asfortranarray(rolled))
     return {"segmentation": {"size": packed["size"], "counts": packed["counts"].decode()}}
+
+
+def mask_of(shape: Any, size: tuple[int, int]) -> Any:
+    """Return the pixels of an outline or of run lengths."""
+    if isinstance(shape, dict) and isinstance(shape["counts"], str):
+        return coco_mask.decode(shape)
+    rle = coco_mask.frPyObjects(shape, *size)
+    return coco_mask.decode(coco_mask.merge(rle) if isinstance(shape, list) else rle)
 
 
 def panoptic() -> None:

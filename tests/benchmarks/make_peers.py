@@ -19,6 +19,10 @@ PEERS = Path(os.environ.get("COCOMINE_PEERS", Path(__file__).resolve().parents[2
 # name -> what is installed, and a command that shows that it works
 WANTED: dict[str, tuple[list[str], list[str]]] = {
     "datasets": (["datasets==5.2.0", "pillow"], ["python", "-c", "import datasets; print(datasets.__version__)"]),
+    "faster-coco-eval": (
+        ["faster-coco-eval==1.8.0", "pycocotools==2.0.11"],
+        ["python", "-c", "import faster_coco_eval, importlib.metadata as m; print(m.version('faster-coco-eval'))"],
+    ),
     "gsutil": (["gsutil==5.38"], ["gsutil", "version"]),
     "hotcoco": (
         ["hotcoco==1.3.0"],

@@ -15,6 +15,7 @@ rule render_report:
         lock="results/{subset}/images.lock.tsv",
         exports=lambda wildcards: plan.subsets[wildcards.subset].exports,
         evaluations=lambda wildcards: plan.evaluations_on(wildcards.subset),
+        predictions=lambda wildcards: plan.predictions_on(wildcards.subset),
         annotations=lambda wildcards: plan.subsets[wildcards.subset].source.lock,
         script=ancient(script("render_report")),
     output:
@@ -45,7 +46,7 @@ rule render_report:
     shell:
         "python {input.script:q} --settings {params.settings:q} --subset-dir {params.folder:q} "
         "--store-dir {params.store:q} --sources-lock {input.annotations:q} --runs {input.evaluations:q} "
-        "--out {output.page:q} --json-out {output.facts:q} --log {log:q}"
+        "--predictions {input.predictions:q} --out {output.page:q} --json-out {output.facts:q} --log {log:q}"
 
 
 rule render_explorer:
@@ -132,6 +133,7 @@ rule render_index:
         facts=expand("results/{subset}/report.json", subset=plan.subsets),
         explorers=expand("results/{subset}/explorer.html", subset=plan.subsets),
         comparison="results/experiments/comparison.json" if plan.runs else [],
+        predictions=[one.folder for one in plan.predictions.values()],
         lock="results/build.lock.json",
         script=ancient(script("render_report")),
     output:
@@ -160,4 +162,4 @@ rule render_index:
     message:
         "Lead to all reports"
     shell:
-        "python {input.script:q} --index {input.pages:q} {params.comparison:q} --build-lock {input.lock:q} --out {output.page:q} --log {log:q}"
+        "python {input.script:q} --index {input.pages:q} {params.comparison:q} --predictions {input.predictions:q} --build-lock {input.lock:q} --out {output.page:q} --log {log:q}"

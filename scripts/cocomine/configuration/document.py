@@ -38,6 +38,9 @@ subsets:
 | [sama-against-coco.yaml](examples/sama-against-coco.yaml) | two annotation sources over the same images |
 | [paper.yaml](examples/paper.yaml) | the paper's experiment, for a GPU |
 | [paper-small.yaml](examples/paper-small.yaml) | its question on two cores, offline |
+| [judge-detection.yaml](examples/judge-detection.yaml), [-instances](examples/judge-instances.yaml), \
+[-keypoints](examples/judge-keypoints.yaml), [-panoptic](examples/judge-panoptic.yaml), \
+[-semantic](examples/judge-semantic.yaml) | a program's predictions of each task judged, offline |
 
 Unknown keys are refused, and so are values that cannot be meant; the message names the key and the remedy. A key that
 several subsets share (`masks`, `split`, `tensors`, `exports`) can stand at the top and again in a subset, which then

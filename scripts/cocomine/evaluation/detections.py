@@ -4,18 +4,17 @@ The figures equal pycocotools' to the last digit; what they are made of is kept 
 intervals match nothing again.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from cocomine.base.files import sha256_of_file, write_json
-from cocomine.base.progress import Progress
-from cocomine.evaluation import matching, slices
+from cocomine.evaluation import matching, mistakes, slices
 from cocomine.evaluation.attributes import attributes_of_file, read_attributes
 from cocomine.evaluation.ground import Ground
-from cocomine.evaluation.matching import Bools, Floats, Matches
+from cocomine.evaluation.matching import Bools, Floats, Found, Matches
 from cocomine.evaluation.precision import PROTOCOLS, THRESHOLDS, Curves, Protocol, curves
 from cocomine.evaluation.resampling import (
     Draws,
@@ -31,6 +30,7 @@ from cocomine.evaluation.settings import JudgingSettings
 from cocomine.evaluation.truth import Truth, found_of, overlaps, read_truth
 
 Figures = dict[str, float | None]
+MOST_CLASSES = 20  # that are an attribute of images each
 DRAWN = ("AP", "AP50", "AP75", "AR")
 """The figures with an interval; AR is that of the most results an image."""
 
@@ -39,6 +39,9 @@ DRAWN = ("AP", "AP50", "AP75", "AR")
 class Judged:
     """Results that have been matched with the truth."""
 
+    task: str
+    entries: list[dict[str, Any]]
+    found: Found
     truth: Truth
     matches: Matches
     protocol: Protocol
@@ -79,6 +82,20 @@ class Judged:
             "AR": mean_over_categories(recalls),
         }
 
+    def sliced(self, images: Bools) -> Figures:
+        """Return the figures of a slice of the images."""
+        made = self.curves(images=images)
+        return {"AP": made.figure("AP"), "AP50": made.figure("AP", 0.5), "AR": made.figure("AR")}
+
+    def without(self, results: Bools | None = None, objects: Bools | None = None) -> "Judged":
+        """Return the same as if some results (m,) were not there, or some objects (g,) need not be found."""
+        counts, wanted = self.matches.counts, self.matches.object_counts
+        if results is not None:
+            counts = counts & ~results
+        if objects is not None:
+            wanted = wanted & ~objects
+        return replace(self, matches=replace(self.matches, counts=counts, object_counts=wanted))
+
     def figures(self, images: Bools | None = None) -> Figures:
         """Return COCO's figures by name."""
         made = {(area, most): None for _, _, area, most, _ in self.protocol.figures}
@@ -95,7 +112,7 @@ def judge(entries: list[dict[str, Any]], truth: Truth, task: str) -> Judged:
     found = found_of(entries, truth, task)
     order, rank, edges = overlaps(entries, found, truth, task, protocol.most[-1])
     matches = matching.match(found, truth.objects, order, rank, edges, THRESHOLDS, protocol.ranges)
-    return Judged(truth, matches, protocol)
+    return Judged(task, entries, found, truth, matches, protocol)
 
 
 def score_results(results: Path, ground: Ground, settings: JudgingSettings, out_dir: Path) -> dict[str, Any]:
@@ -116,7 +133,7 @@ def score_results(results: Path, ground: Ground, settings: JudgingSettings, out_
         "all": judged.figures(),
         "intervals": intervals(draws, settings.confidence),
         "per_category": _per_category(judged),
-        "slices": _slices(judged, ground, settings.slice_images),
+        **_analysis(judged, ground, settings),
     }
     read.write(out_dir / "left_out.tsv")
     write_draws(out_dir / "draws.tsv", draws)
@@ -131,25 +148,49 @@ def _per_category(judged: Judged) -> Figures:
     return {name: float(v.mean()) if v.size else None for name, v in zip(names, known, strict=True)}
 
 
-def _slices(judged: Judged, ground: Ground, least: int) -> list[dict[str, Any]]:
-    images = list(judged.truth.images)
-    own = ground.subset_dir
-    attributes = attributes_of_file(ground.annotations, images) if own is None else read_attributes(own, images)
-    tables = []
-    with Progress("score slices", len(attributes), "attribute") as progress:
-        for attribute in attributes:
-            tables.append(_sliced(judged, attribute, least))
-            progress.advance()
-    return tables
+def _analysis(judged: Judged, ground: Ground, settings: JudgingSettings) -> dict[str, Any]:
+    """Return what is wrong with the results and where: kinds of mistakes, confusion of classes, and slices."""
+    threshold = mistakes.best_threshold(judged.matches)
+    errors = mistakes.image_errors(judged.matches, judged.truth, threshold)
+    judging = slices.Judging(settings.slice_images, settings.bootstrap, settings.confidence)
+    words = f"1 - F1 of the image at an IoU of 0.5, over results with a score of {threshold:.4g} or more"
+    attributes = _attributes(judged, ground)
+    result: dict[str, Any] = {"slices": slices.analyse_figures(attributes, errors, judged.sliced, words, judging)}
+    if judged.task != "keypoints":
+        result |= _mistakes(judged, threshold)
+    return result
 
 
-def _sliced(judged: Judged, attribute: slices.Attribute, least: int) -> dict[str, Any]:
-    cells = []
-    for code, name in enumerate(attribute.cells):
-        member = attribute.codes == code
-        if not member.any():
-            continue
-        found = judged.curves(images=member)
-        figures = {"AP": found.figure("AP"), "AP50": found.figure("AP", 0.5), "AR": found.figure("AR")}
-        cells.append({"cell": name, "images": int(member.sum()), "judged": int(member.sum()) >= least, **figures})
-    return {"attribute": attribute.name, "unknown": int((attribute.codes < 0).sum()), "cells": cells}
+def _attributes(judged: Judged, ground: Ground) -> list[slices.Attribute]:
+    """Return the attributes of the images, and for up to MOST_CLASSES classes whether an image shows each."""
+    images, own = list(judged.truth.images), ground.subset_dir
+    known = attributes_of_file(ground.annotations, images) if own is None else read_attributes(own, images)
+    objects, names = judged.truth.objects, judged.truth.names
+    for category, name in enumerate(names if len(names) <= MOST_CLASSES else ()):
+        shown = np.bincount(objects.image[objects.category == category], minlength=len(images)) > 0
+        known.append(slices.by_value(f"shows {name}", ["yes" if one else "no" for one in shown.tolist()]))
+    return known
+
+
+def _mistakes(judged: Judged, threshold: float) -> dict[str, Any]:
+    """Return the counts of each kind of mistake, the AP50 without it, and the confusion of classes."""
+    edges = mistakes.across_classes(judged.entries, judged.found, judged.truth, judged.task, judged.matches)
+    kind, missed = mistakes.kinds_of(judged.matches, judged.truth, edges)
+    confident = judged.matches.score >= threshold
+    rows = {}
+    for number, name in enumerate(mistakes.KINDS):
+        wrong = kind == number
+        rows[name] = {
+            "results": int(wrong.sum()),
+            "confident_results": int((wrong & confident).sum()),
+            "AP50_without": judged.without(results=wrong).curves().figure("AP", 0.5),
+        }
+    rows["missed"] = {
+        "objects": int(missed.sum()),
+        "AP50_without": judged.without(objects=missed).curves().figure("AP", 0.5),
+    }
+    confused = mistakes.confusion(judged.found, judged.truth, judged.matches, edges, threshold)
+    return {
+        "mistakes": {"iou": [mistakes.BACKGROUND, mistakes.FOREGROUND], "score_threshold": threshold, "kinds": rows},
+        "confusion": {"score_threshold": threshold, "classes": list(judged.truth.names), "counts": confused},
+    }

@@ -109,7 +109,8 @@ def ground_of_subset(subset_dir: Path, settings: JudgingSettings, task: str) -> 
         labels = read_labels(subset_dir / "labels.json")
         categories = tuple(category for category in labels.category_ids if category is not None)
     elsewhere = frozenset(every.image_ids) - frozenset(split.image_ids)
-    return Ground(task, subset_dir, split, path, subset_dir / "masks" / "panoptic", categories, elsewhere)
+    pngs = subset_dir / "masks" / "panoptic"
+    return Ground(task, subset_dir, split, path, pngs, categories, elsewhere)
 
 
 def ground_of_file(annotations: Path, pngs: Path | None, task: str) -> Ground:

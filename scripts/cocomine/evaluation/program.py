@@ -18,6 +18,7 @@ from pathlib import Path
 from types import FrameType
 from typing import Any
 
+import cocomine
 from cocomine.base.commands import commands
 from cocomine.base.errors import CocomineError
 from cocomine.base.files import write_json
@@ -105,6 +106,7 @@ def told(job: Job, output: Path) -> dict[str, str]:
         "COCOMINE_OUTPUT": str(output.absolute()),
         "COCOMINE_CHECKPOINTS": str(job.checkpoints.absolute()),
         "COCOMINE_WORK": str(Path.cwd()),
+        "COCOMINE_HOME": str(Path(cocomine.__file__).absolute().parents[2]),
         "COCOMINE_SEED": str(settings.seed),
         "COCOMINE_THREADS": str(settings.threads),
         "PYTHONHASHSEED": str(settings.seed % 2**32),

@@ -11,7 +11,7 @@ the observed assignment counts as one of them): an attribute of a large ε² and
 """
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 from typing import Any
@@ -62,21 +62,50 @@ def by_thirds(name: str, values: Floats) -> Attribute:
     return Attribute(name, (f"low (≤ {low:.4g})", "middle", f"high (> {high:.4g})"), codes.astype(np.int64))
 
 
+Figures = Callable[[npt.NDArray[np.bool_]], dict[str, float | None]]
+"""The figures of some images, by name."""
+
+
+@dataclass(frozen=True)
+class Judging:
+    """How slices are judged: the least images of one, bootstrap draws and what an interval encloses, and the seed."""
+
+    least: int
+    draws: int
+    confidence: float
+    seed: int = 0
+
+
 def analyse(
     attributes: Sequence[Attribute], sums: Sums, errors: Floats, least: int, draws: int, confidence: float, seed: int
 ) -> dict[str, Any]:
+    """Return `analyse_figures` with the mean foreground IoU of each cell; `errors` is 1 − that of each image."""
+
+    def figures(member: npt.NDArray[np.bool_]) -> dict[str, float | None]:
+        part = chosen(sums, member)
+        pooled = mean_of_known(iou(part.inter.sum(0), part.predicted.sum(0), part.truth.sum(0))[1:])
+        return {"iou_mean_foreground": number(pooled)}
+
+    judging = Judging(least, draws, confidence, seed)
+    return analyse_figures(attributes, errors, figures, "1 - mean foreground IoU of the image", judging)
+
+
+def analyse_figures(
+    attributes: Sequence[Attribute], errors: Floats, figures: Figures, error: str, judging: Judging
+) -> dict[str, Any]:
     """Return the analysis as plain JSON values.
 
-    `errors` (i,) is 1 − mean foreground IoU of each image, NaN for one that has none; such images are left out and
-    counted. `attributes`: by ε², the one that explains most first, each with its cells; `worst`: the judged cells of
-    all attributes, by the Welch t of their errors against all other images', the worst first (where neither side
-    varies at all, t is null and `t_infinite` is 1 or -1); `finding`: one sentence.
+    `errors` (i,) is the error of each image, `error` in words, NaN for one that has none; such images are left out and
+    counted. `figures` gives what else is said of a cell's images. `attributes`: by ε², the one that explains most
+    first, each with its cells; `worst`: the judged cells of all attributes, by the Welch t of their errors against all
+    other images', the worst first (where neither side varies at all, t is null and `t_infinite` is 1 or -1);
+    `finding`: one sentence.
     """
     known = ~np.isnan(errors)
     if not known.all():
-        attributes = [Attribute(a.name, a.cells, a.codes[known]) for a in attributes]
-        sums, errors = chosen(sums, known), errors[known]
-    tables = [_attribute(a, sums, errors, least, draws, confidence, seed) for a in attributes]
+        attributes = [Attribute(a.name, a.cells, np.where(known, a.codes, -1)) for a in attributes]
+    tables = [_attribute(a, errors, known, figures, judging) for a in attributes]
+    errors = errors[known]
     tables.sort(key=lambda t: (t["epsilon_squared"] is None, -(t["epsilon_squared"] or 0.0), t["attribute"]))
     worst = [
         {"attribute": table["attribute"], **cell}
@@ -86,10 +115,10 @@ def analyse(
     ]
     worst.sort(key=lambda cell: (-_t(cell), -cell["mean_error"], -cell["images"]))
     return {
-        "error": "1 - mean foreground IoU of the image",
+        "error": error,
         "mean_error": number(errors.mean()) if len(errors) else None,
         "images_without_error": int((~known).sum()),
-        "least_images": least,
+        "least_images": judging.least,
         "attributes": tables,
         "worst": worst[:10],
         "finding": _finding(tables, worst, errors),
@@ -122,18 +151,18 @@ def _finding(tables: Sequence[Mapping[str, Any]], worst: Sequence[Mapping[str, A
 
 
 def _attribute(
-    attribute: Attribute, sums: Sums, errors: Floats, least: int, draws: int, confidence: float, seed: int
+    attribute: Attribute, errors: Floats, known: npt.NDArray[np.bool_], figures: Figures, judging: Judging
 ) -> dict[str, Any]:
     members = [attribute.codes == code for code in range(len(attribute.cells))]
-    judged = [m for m in members if int(m.sum()) >= least]
+    judged = [m for m in members if int(m.sum()) >= judging.least]
     result: dict[str, Any] = {
         "attribute": attribute.name,
-        "unknown": int((attribute.codes < 0).sum()),
+        "unknown": int((attribute.codes[known] < 0).sum()),
         "eta_squared": None,
         "epsilon_squared": None,
         "p": None,
         "cells": [
-            _cell(name, m, sums, errors, least, draws, confidence, seed)
+            {"cell": name, **_cell(errors[m], errors[known & ~m], judging), **figures(m)}
             for name, m in zip(attribute.cells, members, strict=True)
             if m.any()
         ],
@@ -143,33 +172,21 @@ def _attribute(
         result |= {
             "eta_squared": number(eta),
             "epsilon_squared": number(epsilon),
-            "p": None if math.isnan(eta) else chance(judged, errors, draws, seed),
+            "p": None if math.isnan(eta) else chance(judged, errors, judging.draws, judging.seed),
         }
     return result
 
 
-def _cell(
-    name: str,
-    member: npt.NDArray[np.bool_],
-    sums: Sums,
-    errors: Floats,
-    least: int,
-    draws: int,
-    confidence: float,
-    seed: int,
-) -> dict[str, Any]:
-    inside, outside = errors[member], errors[~member]
-    part = chosen(sums, member)
-    pooled = mean_of_known(iou(part.inter.sum(0), part.predicted.sum(0), part.truth.sum(0))[1:])
-    means = [weighted(weights, inside) / len(inside) for weights in drawn(len(inside), draws, seed, 2)]
+def _cell(inside: Floats, outside: Floats, judging: Judging) -> dict[str, Any]:
+    """Return what is said of a cell by the errors of its images and of all others."""
+    parts = drawn(len(inside), judging.draws, judging.seed, 2)
+    means = [weighted(weights, inside) / len(inside) for weights in parts]
     t = _welch(inside, outside)
     return {
-        "cell": name,
         "images": len(inside),
-        "judged": len(inside) >= least,
-        "iou_mean_foreground": number(pooled),
+        "judged": len(inside) >= judging.least,
         "mean_error": number(inside.mean()),
-        "interval": interval(np.concatenate([[np.nan], *means]), confidence),
+        "interval": interval(np.concatenate([[np.nan], *means]), judging.confidence),
         "mean_error_elsewhere": number(outside.mean()) if len(outside) else None,
         "t": number(t) if np.isfinite(t) else None,
         "t_infinite": int(np.sign(t)) if np.isinf(t) else 0,

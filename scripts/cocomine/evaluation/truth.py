@@ -142,15 +142,20 @@ def overlaps(
     Raises CocomineError for keypoints of another number than COCO's 17, for which no spread is published.
     """
     order, rank = ordered(found, most)
-    place, target = pairs(found, truth.objects, order)
+    return order, rank, edges_of(entries, truth, task, order, pairs(found, truth.objects, order))
+
+
+def edges_of(
+    entries: Sequence[dict[str, Any]], truth: Truth, task: str, order: Ints, beside: tuple[Ints, Ints]
+) -> Edges:
+    """Return the overlap of the pairs `beside`, places in `order` and positions of objects, as `pairs` makes them."""
+    place, target = beside
     if task == "boxes":
         true = np.array([r.bbox for r in truth.records], dtype=np.float64).reshape(-1, 4)
-        iou = box_iou(boxes_of(entries)[order][place], true[target], truth.objects.crowd[target])
-    elif task == "masks":
-        iou = _mask_iou(entries, truth, order, place, target)
-    else:
-        iou = _similarity(entries, truth, order, place, target)
-    return order, rank, Edges(place, target, iou)
+        return Edges(place, target, box_iou(boxes_of(entries)[order][place], true[target], truth.objects.crowd[target]))
+    if task == "masks":
+        return Edges(place, target, _mask_iou(entries, truth, order, place, target))
+    return Edges(place, target, _similarity(entries, truth, order, place, target))
 
 
 def box_iou(found: Floats, true: Floats, crowd: Any) -> Floats:

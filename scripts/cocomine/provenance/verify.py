@@ -1,5 +1,6 @@
 """Holding a tree to its lock: every input, output and image with its very bytes, and nothing else beside them."""
 
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal
@@ -14,6 +15,8 @@ from cocomine.transfer.ledger import Ledger
 
 HISTORY = Path("data/locks")
 IMAGES_LOCK = "images.lock.tsv"
+PREDICTIONS = r"results/predictions/[^/]+/"
+"""The folders of figures of predictions, by their names in a lock."""
 
 How = Literal["bytes", "fast", "none"]
 """How images are looked at: read, by size and time as the store remembers them, or not at all."""
@@ -169,7 +172,8 @@ def _index(lock: Lock, root: Path, index: Path) -> Iterator[Difference]:
     comparison = root / "results" / "experiments" / "comparison.json"
     known = comparison.relative_to(root).as_posix() in lock["outputs"]
     try:
-        made = make_index(reports, comparison if known else None, index.parent / "build.lock.json", index)
+        judged = [root / name for name in lock["outputs"] if re.fullmatch(PREDICTIONS, name)]
+        made = make_index(reports, comparison if known else None, index.parent / "build.lock.json", index, judged)
     except CocomineError as error:
         yield Difference("output", index.relative_to(root).as_posix(), f"cannot be made again: {error.message}")
         return

@@ -2,7 +2,7 @@
 
 import logging
 import os
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -11,18 +11,31 @@ from cocomine.base.files import canonical_json, read_json, sha256_of_file, write
 from cocomine.base.words import counted
 from cocomine.reporting import charts
 from cocomine.reporting.page import render
+from cocomine.reporting.predictions import prediction_facts
 
 log = logging.getLogger("cocomine")
 
 
-def render_index(reports: Sequence[Path], comparison: Path | None, build_lock: Path | None, out: Path) -> None:
+def render_index(
+    reports: Sequence[Path],
+    comparison: Path | None,
+    build_lock: Path | None,
+    out: Path,
+    predictions: Sequence[Path] = (),
+) -> None:
     """Write the index to `out`, and its numbers beside it as JSON. Raises CocomineError as `make_index` does."""
-    page, facts = make_index(reports, comparison, build_lock, out)
+    page, facts = make_index(reports, comparison, build_lock, out, predictions)
     write_text(out.with_suffix(".json"), facts)
     write_text(out, page)
 
 
-def make_index(reports: Sequence[Path], comparison: Path | None, build_lock: Path | None, out: Path) -> tuple[str, str]:
+def make_index(
+    reports: Sequence[Path],
+    comparison: Path | None,
+    build_lock: Path | None,
+    out: Path,
+    predictions: Sequence[Path] = (),
+) -> tuple[str, str]:
     """Return the page of the index as it is written to `out`, and its numbers as JSON text.
 
     `reports` are the subsets' report.html or report.json; the other of the pair lies beside it. The page follows from
@@ -49,6 +62,7 @@ def make_index(reports: Sequence[Path], comparison: Path | None, build_lock: Pat
     facts = {
         "subsets": subsets,
         "experiments": _experiments(read_json(comparison) if comparison is not None else None),
+        "predictions": [_brief(one) for one in prediction_facts(sorted(predictions))],
         "comparison": _comparison_link(comparison, out),
         "build_lock": _relative(build_lock, out) if build_lock is not None else "",
         "build_lock_sha256": _sha256(build_lock) if build_lock is not None else "",
@@ -56,6 +70,11 @@ def make_index(reports: Sequence[Path], comparison: Path | None, build_lock: Pat
     log.info("index: %s, %s", counted(len(subsets), "subset"), counted(len(facts["experiments"]), "experiment"))
     page = render("index.html.j2", facts, bar=charts.bar, json_name=out.with_suffix(".json").name)
     return page, canonical_json(facts, indent=1) + "\n"
+
+
+def _brief(prediction: Mapping[str, Any]) -> dict[str, Any]:
+    """What the index says of predictions; the rest stands in their own report."""
+    return {key: prediction[key] for key in ("name", "task", "judged_on", "split", "images", "figures")}
 
 
 def _sha256(build_lock: Path) -> str:

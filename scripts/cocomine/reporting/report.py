@@ -13,6 +13,7 @@ from cocomine.coco.by_image import RecordsByImage
 from cocomine.coco.names import mask_name
 from cocomine.reporting import charts, facts, pictures, verdicts
 from cocomine.reporting.page import render
+from cocomine.reporting.predictions import prediction_facts
 from cocomine.reporting.runs import Run, read_run
 from cocomine.reporting.splits import Objects, read_objects, split_facts
 from cocomine.splits.names import in_order
@@ -26,8 +27,9 @@ SALT = "report"
 class Inputs:
     """What a report is made from.
 
-    `settings` are the subset's, as its config states them; `runs` the folders of the evaluations on it; `pictures` is
-    how many images to show. `store_dir` and `sources_lock` may be None: the report then lacks pictures and origins.
+    `settings` are the subset's, as its config states them; `runs` the folders of the evaluations on it, `predictions`
+    those of the figures of predictions on it; `pictures` is how many images to show. `store_dir` and `sources_lock` may
+    be None: the report then lacks pictures and origins.
     """
 
     subset_dir: Path
@@ -37,6 +39,7 @@ class Inputs:
     runs: tuple[Path, ...]
     sources_lock: Path | None
     pictures: int
+    predictions: tuple[Path, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -110,6 +113,7 @@ def gather(inputs: Inputs) -> tuple[dict[str, Any], list[Drawn], list[Run]]:
         "gallery": gallery,
         "masks": facts.mask_facts(folder, classes),
         "runs": [run.facts for run in runs],
+        "predictions": prediction_facts(inputs.predictions),
         "exports": facts.export_facts(folder / "exports"),
         "inputs": {
             "files": facts.annotation_files(facts.optional_json(inputs.sources_lock)),

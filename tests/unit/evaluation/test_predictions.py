@@ -276,7 +276,7 @@ def test_boxes_score_as_pycocotools_scores_them_and_strangers_are_counted_by_nam
         ["no result", "58", "", "0"],
     ]
     assert list(result["all"].values()) == scored_by_pycocotools(subset, "val", entries[:-2], "boxes")
-    assert {table["attribute"] for table in result["slices"]} >= {"crowd", "objects", "licence"}
+    assert {table["attribute"] for table in result["slices"]["attributes"]} >= {"crowd", "objects", "licence"}
 
 
 def pose(number, moved=0.0):
@@ -360,7 +360,7 @@ def test_every_figure_and_slice_is_that_of_pycocotools(subset, tmp_path, task):
     assert result["predictions"].get("annotations_without_mask") == (1 if task == "masks" else None)
     assert list(result["all"].values()) == scored_by_pycocotools(subset, split, entries, task)
     assert 0 < result["all"]["AP"] < 1
-    (licence,) = [table for table in result["slices"] if table["attribute"] == "licence"]
+    (licence,) = [table for table in result["slices"]["attributes"] if table["attribute"] == "licence"]
     cells = {cell["cell"]: cell for cell in licence["cells"]}
     alone = scored_by_pycocotools(subset, split, entries, task, [44])  # the only image of licence 4
     assert [cells["4"][name] for name in ("AP", "AP50")] == alone[:2]

@@ -1,0 +1,68 @@
+"""The facts of predictions: what evaluate_predictions wrote, as the report and the index show it."""
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from cocomine.base.files import read_json
+from cocomine.evaluation.verdict import too_few
+
+Facts = dict[str, Any]
+
+WHAT = {
+    "boxes": "boxes",
+    "masks": "masks of objects",
+    "keypoints": "keypoints",
+    "panoptic": "panoptic segments",
+    "semantic": "semantic masks",
+}
+SHOWN = {
+    "panoptic": {"PQ": "pq", "SQ": "sq", "RQ": "rq"},
+    "keypoints": {"AP": "AP", "AP50": "AP50", "AP75": "AP75", "AR": "AR"},
+}
+OF_OBJECTS = {"AP": "AP", "AP50": "AP50", "AP75": "AP75", "AR100": "AR"}
+OF_SEMANTIC = {"IoU, mean over classes": "mean_foreground", "IoU, mean with background": "mean_with_background"}
+
+
+def prediction_facts(folders: Sequence[Path]) -> list[Facts]:
+    """Return the facts of each folder of figures, in order. Raises CocomineError where one has no metrics.json."""
+    return [_facts(folder.name, read_json(folder / "metrics.json")) for folder in folders]
+
+
+def _facts(name: str, metrics: Mapping[str, Any]) -> Facts:
+    kind, judged = metrics["kind"], metrics["judged_on"]
+    return {
+        "name": name,
+        "task": WHAT[kind],
+        "judged_on": str(judged.get("subset") or judged.get("file")),
+        "split": judged["split"],
+        "images": judged["images"],
+        "classes": judged["classes"],
+        "too_few_images": too_few(judged["images"]),
+        "comparable": metrics["leaderboard"]["comparable"],
+        "leaderboard": metrics["leaderboard"]["because"],
+        "figures": _figures(kind, metrics),
+        "counts": [
+            {"what": key.replace("_", " "), "number": number}
+            for key, number in metrics.get("predictions", {}).items()
+            if isinstance(number, int) and key != "bytes"
+        ],
+    }
+
+
+def _figures(kind: str, metrics: Mapping[str, Any]) -> list[Facts]:
+    if kind == "semantic":
+        full = metrics["full_resolution"]
+        return [_row(name, full["iou"][key], full["intervals"].get(key)) for name, key in OF_SEMANTIC.items()]
+    shown = SHOWN.get(kind, OF_OBJECTS)
+    return [_row(name, metrics["all"][_key(name, key)], metrics["intervals"].get(key)) for name, key in shown.items()]
+
+
+def _key(name: str, key: str) -> str:
+    """The key of a figure: that of its interval, but for AR100, whose interval is called AR."""
+    return name if name == "AR100" else key
+
+
+def _row(name: str, value: float | None, ends: Sequence[float] | None) -> Facts:
+    low, high = ends or (None, None)
+    return {"name": name, "value": value, "low": low, "high": high}
