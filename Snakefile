@@ -10,6 +10,7 @@ import sys
 import time
 from pathlib import Path
 
+from snakemake.logging import logger
 from snakemake.utils import min_version, update_config
 
 min_version("9.27")
@@ -24,7 +25,8 @@ if not workflow.configfiles:
 
 sys.path.insert(0, str(HOME / "scripts"))
 
-from cocomine.base.command import advice_of_failed_jobs
+from cocomine.base import slurm
+from cocomine.base.command import RetriesOfMistakes, advice_of_failed_jobs
 from cocomine.base.yaml_file import given_on_command_line, read_config
 from cocomine.base.commands import record, remember
 from cocomine.configuration.plan import make_plan
@@ -107,8 +109,19 @@ if not workflow.is_main_process:
     write_settings(plan.settings_files.values(), sweep=False)
 
 
+logger.addHandler(
+    RetriesOfMistakes(
+        lambda rule: setattr(workflow.get_rule(rule), "restart_times", 0), STARTED
+    )
+)
+
+
 onstart:
     record()
+    if left := slurm.cancel_left_behind(Path()):
+        print(
+            f"cancelled what a run that was killed had left in Slurm's queue: {' '.join(left)}"
+        )
     write_settings(plan.settings_files.values(), sweep=True)
 
 
@@ -129,7 +142,8 @@ onsuccess:
 
 
 onerror:
-    advice = "\n".join(["", *advice_of_failed_jobs(Path("logs"), STARTED)])
+    ended = slurm.advice_of_ended_jobs(slurm.read(log), Path())
+    advice = "\n".join(["", *advice_of_failed_jobs(Path("logs"), STARTED, ended)])
     atexit.register(print, advice, file=sys.stderr)
 
 

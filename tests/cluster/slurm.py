@@ -18,6 +18,9 @@ PROGRAMS = ("munged", "slurmctld", "slurmd", "sbatch", "squeue", "sinfo")
 
 SECONDS_TO_START = 30
 
+CORES, MEMORY_MB = 16, 200_000
+"""What the one node claims to have, so that several builds share it; the tests' jobs use less than this host has."""
+
 
 def missing() -> str:
     """Return why Slurm cannot be started here, or nothing when it can."""
@@ -42,7 +45,6 @@ def configuration(folder: Path, socket_path: Path) -> str:
     """Return a slurm.conf for one node that is this host."""
     host = socket.gethostname()
     control, daemon = free_ports(2)
-    cores = os.cpu_count() or 1
     return f"""
 ClusterName=cocomine
 SlurmctldHost={host}(127.0.0.1)
@@ -55,19 +57,23 @@ AuthInfo=socket={socket_path}
 CommunicationParameters=NoCtldInAddrAny,NoInAddrAny
 ProctrackType=proctrack/linuxproc
 TaskPlugin=task/none
-JobAcctGatherType=jobacct_gather/none
+JobAcctGatherType=jobacct_gather/linux
+JobAcctGatherFrequency=task=1
+JobAcctGatherParams=OverMemoryKill
+KillWait=2
 SelectType=select/cons_tres
-SelectTypeParameters=CR_Core
+SelectTypeParameters=CR_Core_Memory
 ReturnToService=2
 MpiDefault=none
 SchedulerParameters=sched_interval=1,batch_sched_delay=1
 StateSaveLocation={folder}/state
+SlurmdParameters=config_overrides
 SlurmdSpoolDir={folder}/spool
 SlurmctldPidFile={folder}/slurmctld.pid
 SlurmdPidFile={folder}/slurmd.pid
 SlurmctldLogFile={folder}/slurmctld.log
 SlurmdLogFile={folder}/slurmd.log
-NodeName={host} NodeAddr=127.0.0.1 CPUs={cores} RealMemory=20000 State=UNKNOWN
+NodeName={host} NodeAddr=127.0.0.1 CPUs={CORES} RealMemory={MEMORY_MB} State=UNKNOWN
 PartitionName=main Nodes={host} Default=YES MaxTime=INFINITE State=UP
 """
 

@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 import torch
 import yaml
+from cocomine.configuration.needs import NEEDS
 from cocomine.learning.models import encoders
 from helpers.shared import ROOT
 from helpers.workflow import copy_of_the_project, planned, snakemake
@@ -206,11 +207,16 @@ def test_every_rule_file_opens_with_its_contract() -> None:
         assert "\nwrites " in opening, path.name
 
 
-def test_every_job_of_a_cluster_asks_for_more_at_each_attempt_and_with_larger_inputs() -> None:
+def test_every_job_of_a_cluster_asks_for_more_at_each_attempt_and_in_a_group_by_the_number_of_images() -> None:
     asked = {}
     for file in sorted((ROOT / "workflow" / "rules").glob("*.smk")):
         for name, body in re.findall(r"^rule (\w+):(.*?)(?=^rule |\Z)", file.read_text(encoding="utf-8"), re.M | re.S):
-            asked[name] = re.findall(r"mem_mb=(\w+)\(", body), re.findall(r"runtime=(.+)", body)
+            asked[name] = re.findall(r"mem_mb=(.+),", body)[0], re.findall(r"runtime=(.+),", body)[0]
     here = {"sync_annotations", "sync_images"}  # local rules: no cluster runs them
-    assert {name for name, (memory, _) in asked.items() if memory != ["need"]} == here
-    assert all(re.match(r"minutes\(|.*attempt", time[0]) for name, (_, time) in asked.items() if name not in here)
+    by_images = {name: both for name, both in asked.items() if name in NEEDS}
+    assert by_images == {name: (f'memory_for("{name}")', f'time_for("{name}")') for name in NEEDS}
+    others = {name: both for name, both in asked.items() if name not in here | NEEDS.keys()}
+    assert all(memory.startswith("need(") for memory, _ in others.values())
+    assert all(re.match(r"minutes\(|.*attempt \*", time) for _, time in others.values())
+    profile = (ROOT / "profiles" / "slurm" / "config.yaml").read_text(encoding="utf-8")
+    assert set(re.findall(r"^  - (\w+)=\w*[a-z]", profile, re.MULTILINE)) <= NEEDS.keys()

@@ -24,8 +24,8 @@ rule index_annotations:
         "../../envs/data.yaml"
     threads: 2
     resources:
-        mem_mb=need(1500, 1.5),
-        runtime=minutes(30),
+        mem_mb=memory_for("index_annotations"),
+        runtime=time_for("index_annotations"),
     params:
         code=code("index_annotations"),
         file="data/annotations/{source}/{task}_{split}.json",

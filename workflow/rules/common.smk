@@ -7,6 +7,7 @@ writes  nothing
 
 import re
 
+from cocomine.configuration.needs import NEEDS, images_of
 from cocomine.configuration.targets import left_over, outputs_of
 from cocomine.provenance.digests import code_digest
 
@@ -69,9 +70,21 @@ def scripts_that_run():
     )
 
 
-# What a job asks of a cluster grows with the size of its input files and with each attempt: a job that was killed for
-# memory or time is tried again with more of both (`retries` of the profile). The figures hold with room for all of COCO:
-# tests/benchmarks/bench_scale.py measures them.
+# What a job asks of a cluster grows with its size and with each attempt: a job that was killed for memory or time is tried
+# again with more of both (`retries` of the profile). A rule that shares a job with others (`groups` of the profile) asks by
+# the number of images, which is known when its inputs are not there yet; another may ask by the size of its inputs.
+
+
+def memory_for(rule):
+    return lambda wildcards, attempt: attempt * NEEDS[rule].mb_for(
+        images_of(plan, dict(wildcards.items()))
+    )
+
+
+def time_for(rule):
+    return lambda wildcards, attempt: attempt * NEEDS[rule].minutes_for(
+        images_of(plan, dict(wildcards.items()))
+    )
 
 
 def need(base_mb, mb_per_input_mb):

@@ -31,8 +31,8 @@ rule export_dataset:
         "../../envs/data.yaml"
     threads: 2
     resources:
-        mem_mb=need(400, 0.5),
-        runtime=minutes(60),
+        mem_mb=memory_for("export_dataset"),
+        runtime=time_for("export_dataset"),
     params:
         code=code("export_dataset"),
         store=lambda wildcards: plan.subsets[wildcards.subset].source.store.folder,

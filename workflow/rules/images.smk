@@ -20,8 +20,8 @@ rule measure_images:
         "../../envs/data.yaml"
     threads: 8
     resources:
-        mem_mb=need(3000, 2),
-        runtime=minutes(120),
+        mem_mb=memory_for("measure_images"),
+        runtime=time_for("measure_images"),
     params:
         code=code("measure_images"),
         settings=settings("images", "subset"),

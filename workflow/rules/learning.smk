@@ -116,8 +116,8 @@ rule compare_experiments:
         "../../envs/learning.yaml"
     threads: 1
     resources:
-        mem_mb=need(1000, 1),
-        runtime=minutes(10),
+        mem_mb=memory_for("compare_experiments"),
+        runtime=time_for("compare_experiments"),
     params:
         code=code("compare_experiments"),
         folder=lambda wildcards, output: str(Path(output.table).parent),

@@ -32,8 +32,8 @@ rule rasterize_masks:
         "../../envs/data.yaml"
     threads: 8
     resources:
-        mem_mb=need(1500, 1),
-        runtime=minutes(120),
+        mem_mb=memory_for("rasterize_masks"),
+        runtime=time_for("rasterize_masks"),
     params:
         code=code("rasterize_masks"),
         settings=settings("masks", "subset"),

@@ -26,8 +26,8 @@ rule mine_subset:
         "../../envs/data.yaml"
     threads: 1
     resources:
-        mem_mb=need(1500, 2),
-        runtime=minutes(30),
+        mem_mb=memory_for("mine_subset"),
+        runtime=time_for("mine_subset"),
     params:
         code=code("mine_subset"),
         settings=settings("query", "subset"),
@@ -83,8 +83,8 @@ rule assemble_subset:
         "../../envs/data.yaml"
     threads: 4
     resources:
-        mem_mb=need(1000, 10),
-        runtime=minutes(60),
+        mem_mb=memory_for("assemble_subset"),
+        runtime=time_for("assemble_subset"),
     params:
         code=code("assemble_subset"),
         settings=settings("query", "subset"),

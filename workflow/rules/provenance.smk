@@ -24,8 +24,8 @@ rule lock_build:
         "../../envs/data.yaml"
     threads: 8
     resources:
-        mem_mb=need(800, 0.2),
-        runtime=minutes(60),
+        mem_mb=memory_for("lock_build"),
+        runtime=time_for("lock_build"),
     params:
         code=code("lock_build"),
         config=plan.settings("build", "all"),

@@ -34,8 +34,8 @@ rule render_report:
         "../../envs/data.yaml"
     threads: 1
     resources:
-        mem_mb=need(800, 1.5),
-        runtime=minutes(30),
+        mem_mb=memory_for("render_report"),
+        runtime=time_for("render_report"),
     params:
         code=code("render_report"),
         folder=lambda wildcards, output: str(Path(output.page).parent),
@@ -69,8 +69,8 @@ rule render_explorer:
         "../../envs/data.yaml"
     threads: 8
     resources:
-        mem_mb=need(1000, 3),
-        runtime=minutes(60),
+        mem_mb=memory_for("render_explorer"),
+        runtime=time_for("render_explorer"),
     params:
         code=code("render_explorer"),
         subset=lambda wildcards, output: str(Path(output.page).parent),
@@ -152,8 +152,8 @@ rule render_index:
         "../../envs/data.yaml"
     threads: 1
     resources:
-        mem_mb=need(500, 1),
-        runtime=minutes(10),
+        mem_mb=memory_for("render_index"),
+        runtime=time_for("render_index"),
     params:
         code=code("render_report"),
         comparison=lambda wildcards, input: (

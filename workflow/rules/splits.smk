@@ -27,8 +27,8 @@ rule split_dataset:
         "../../envs/data.yaml"
     threads: 1
     resources:
-        mem_mb=need(600, 2.5),
-        runtime=minutes(30),
+        mem_mb=memory_for("split_dataset"),
+        runtime=time_for("split_dataset"),
     params:
         code=code("split_dataset"),
         settings=settings("split", "subset"),

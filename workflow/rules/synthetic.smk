@@ -18,8 +18,8 @@ rule make_demo_bucket:
         "../../envs/data.yaml"
     threads: 8
     resources:
-        mem_mb=need(1000, 0),
-        runtime=minutes(10),
+        mem_mb=memory_for("make_demo_bucket"),
+        runtime=time_for("make_demo_bucket"),
     params:
         code=code("make_demo_bucket"),
         settings=settings("synthetic", "source"),

@@ -25,8 +25,8 @@ rule pack_tensors:
         "../../envs/data.yaml"
     threads: 8
     resources:
-        mem_mb=need(2000, 1),
-        runtime=minutes(120),
+        mem_mb=memory_for("pack_tensors"),
+        runtime=time_for("pack_tensors"),
     params:
         code=code("pack_tensors"),
         settings=settings("tensors", "subset"),

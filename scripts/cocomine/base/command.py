@@ -110,8 +110,37 @@ def _advise(error: CocomineError) -> int:
     return 1
 
 
-def advice_of_failed_jobs(logs: Path, since: float) -> list[str]:
+class RetriesOfMistakes(logging.Handler):
+    """Hears of each job that fails, and calls `forgo` with its rule where a retry would be as wrong as it was.
+
+    Snakemake retries whatever fails (`--retries`). A job that was killed for memory or time deserves it; an error that
+    is the user's to put right, of which the job's log says `error:`, would be the same again, after another wait in a
+    cluster's queue. A group of jobs is retried for any of its rules, so all of them are forgone.
+    """
+
+    def __init__(self, forgo: Callable[[str], None], since: float) -> None:
+        super().__init__()
+        self.forgo = forgo
+        self.since = since
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """Look into the logs of the job, or of the group of jobs, that an event of Snakemake says failed."""
+        event = str(getattr(record, "event", None))
+        jobs = vars(record)["job_error_info"] if event == "group_error" else [vars(record)]
+        if event in ("job_error", "group_error") and any(
+            self._mistaken(Path(log)) for job in jobs for log in job["log"]
+        ):
+            for job in jobs:
+                self.forgo(job["rule_name"])
+
+    def _mistaken(self, log: Path) -> bool:
+        return log.is_file() and log.stat().st_mtime >= self.since and _last_word(log).startswith("error: ")
+
+
+def advice_of_failed_jobs(logs: Path, since: float, of_cluster: Sequence[str] = ()) -> list[str]:
     """Return what the logs below `logs` that were written after `since` (seconds since 1970) say of failures.
+
+    `of_cluster` is what a cluster says of the jobs that it ended, message, hint and log of each.
 
     What went wrong, where and what to do, each said once, and no more of them than a screen holds. The workflow prints
     it last, where it is seen: a job's own message is followed by pages of what was run.
@@ -126,14 +155,19 @@ def advice_of_failed_jobs(logs: Path, since: float) -> list[str]:
         lines += [*text.splitlines(), f"Log: {paths[0]}{others}"]
     if len(said) > MOST_ADVICE:
         lines.append(f"… and {len(said) - MOST_ADVICE} other failures, in the logs below {logs}")
+    lines += [line for text in of_cluster[:MOST_ADVICE] for line in text.splitlines()]
     return lines or [_silence(logs)]
 
 
 def _advice_in(path: Path) -> str:
     """Return what the log of a job says last of its failure, hint included; nothing for a job that went well."""
+    return _last_word(path).removeprefix("error: ")
+
+
+def _last_word(path: Path) -> str:
     lines = path.read_text(encoding="utf-8", errors="replace").splitlines()
     starts = [number for number, line in enumerate(lines) if line.startswith(("error: ", "fault in cocomine: "))]
-    return "\n".join(lines[starts[-1] :]).removeprefix("error: ") if starts else ""
+    return "\n".join(lines[starts[-1] :]) if starts else ""
 
 
 def _silence(logs: Path) -> str:

@@ -2,6 +2,7 @@
 
 import argparse
 import errno
+import logging
 import os
 import re
 from pathlib import Path
@@ -157,3 +158,29 @@ def test_no_secret_of_a_url_is_printed_or_logged(url: str, tmp_path: Path, capsy
     printed = capsys.readouterr().err + log.read_text("utf-8") + (tmp_path / "fault.log").read_text("utf-8")
     assert "pw-word" not in printed
     assert "refused" in printed
+
+
+@pytest.mark.parametrize(
+    ("last_word", "forgone"),
+    [
+        ("error: no such class\nHint: name another", ["export_dataset", "split_dataset"]),
+        ("fault in cocomine: MemoryError: ", []),
+        ("export coco: 8 images", []),
+    ],
+)
+def test_a_mistake_is_not_retried_nor_is_its_group_but_what_was_killed_is(
+    tmp_path: Path, last_word: str, forgone: list[str]
+) -> None:
+    log = tmp_path / "export.log"
+    log.write_text(last_word, encoding="utf-8")
+    told: list[str] = []
+    jobs = [
+        {"rule_name": "export_dataset", "log": [str(log)]},
+        {"rule_name": "split_dataset", "log": [str(tmp_path / "absent.log")]},
+    ]
+    record = logging.makeLogRecord({"event": "group_error", "job_error_info": jobs})
+    command.RetriesOfMistakes(told.append, since=0).emit(record)
+    assert told == forgone
+    told.clear()
+    command.RetriesOfMistakes(told.append, since=log.stat().st_mtime + 1).emit(record)
+    assert told == []
