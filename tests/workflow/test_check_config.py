@@ -89,3 +89,18 @@ def test_images_that_are_nowhere_and_a_folder_that_is_not_there_are_mistakes(tmp
     assert "no.json: no such file" in both.err
     assert "nope: no such folder" in both.err
     assert "2 mistakes" in both.out
+
+
+def test_classes_and_mistakes_of_labels_that_are_imported_are_known_before_the_build(tmp_path: Path) -> None:
+    for name in ("own", "broken"):
+        lay(tmp_path / name, {}, ["images/1.jpg"])
+    (tmp_path / "own/data.yaml").write_text("names: [leaf]\ntrain: images\n")
+    sources = {name: {"format": "yolo", "folder": name} for name in ("own", "broken", "gone")}
+    subsets = {name: {"source": name, "categories": ["leave"]} for name in sources}
+    result = check(tmp_path, {"sources": sources, "subsets": subsets})
+    for said in (
+        "subsets.own.categories: the source own has no category 'leave'", "did you mean 'leaf'?",
+        "sources.broken: broken: no data.yaml", "write data.yaml", "sources.gone: folder gone: no such folder",
+        "3 mistakes",
+    ):  # fmt: skip
+        assert said in result.err + result.out, said

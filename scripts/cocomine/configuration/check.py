@@ -12,11 +12,14 @@ from cocomine.base.files import read_json
 from cocomine.configuration.look import SAMPLE, Document, names_of, read_document
 from cocomine.configuration.places import Mistake, mistakes_on_disk, nearest_of
 from cocomine.configuration.plan import Plan, Source, Subset, make_plan
+from cocomine.imports.labels import Tally
+from cocomine.imports.load import open_labels
 from cocomine.inquiry.count import count_query
 from cocomine.mining.index import splits_of
 from cocomine.sources.annotations import annotation_folder, remote_names
 from cocomine.sources.images import image_folder
 from cocomine.sources.presets import preset
+from cocomine.sources.settings import SourceSettings
 from cocomine.transfer.places import public_label
 
 SECTIONS: Final = ("stores", "sources", "subsets", "experiments", "comparisons", "predictions")
@@ -183,6 +186,14 @@ def _named_categories(subset: Subset) -> Iterator[tuple[str, str]]:
         yield from ((f"classes.{one.name}", item) for item in one.categories if isinstance(item, str))
 
 
+def _classes(labels: SourceSettings) -> list[str]:
+    """Return the classes that a folder of labels lists; none where only its labels name them, or it cannot be read."""
+    try:
+        return open_labels(labels, Tally()).classes or []
+    except CocomineError:
+        return []  # named already
+
+
 def _categories(source: Source) -> dict[str, list[str]]:
     """Return the category names by file: of an index, of a preset, or of an annotation file that is on disk."""
     settings = source.settings
@@ -193,6 +204,8 @@ def _categories(source: Source) -> dict[str, list[str]]:
         manifest = Path(source.index_folder) / f"{task}_{split}" / "index.json"
         if manifest.is_file():
             result[split] = [str(category.get("name")) for category in read_json(manifest).get("categories", [])]
+        elif source.labels is not None:
+            result[split] = _classes(source.labels)
         elif settings.preset and preset(settings.preset).categories:
             result[split] = list(preset(settings.preset).categories)
         elif settings.is_local:

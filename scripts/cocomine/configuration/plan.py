@@ -578,7 +578,11 @@ def _with_images(store: Store, images: Mapping[str, str], where: str) -> Store:
 
 def _imported_source(name: str, given: Mapping[str, Any], where: str) -> Source:
     """Return a source whose labels are imported: documents of our own over images that lie in the user's folder."""
-    labels = SourceSettings.from_mapping(given, where)
+    if given.get("store", name) != name:
+        raise CocomineError(
+            f"{where}.store: a source whose labels are imported has a store of its own", "leave `store` out"
+        )
+    labels = msgspec.structs.replace(SourceSettings.from_mapping(given, where), store=name)
     made = {"folder": f"data/imports/{name}", "splits": labels.splits, "tasks": labels.tasks, "store": name}
     images = dict.fromkeys(labels.splits, labels.folder)
     store = StoreSettings(use=labels.use, follow_links=labels.follow_links, images=images)

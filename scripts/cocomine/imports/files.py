@@ -6,7 +6,9 @@ file is never waited for.
 
 import os
 import posixpath
+import stat
 from collections.abc import Iterable, Iterator
+from contextlib import suppress
 from functools import cached_property
 from pathlib import Path, PurePosixPath
 from typing import Final
@@ -14,6 +16,7 @@ from typing import Final
 from cocomine.base.regular import open_regular, why_not
 from cocomine.images.opening import ImageError, shown_size
 from cocomine.transfer.finding import NOT_IMAGES, Folder
+from cocomine.transfer.names import refusal
 
 IMAGE_SUFFIXES: Final = frozenset(
     (".avif", ".bmp", ".gif", ".jfif", ".jp2", ".jpeg", ".jpg", ".pgm", ".png", ".ppm", ".tif", ".tiff", ".webp")
@@ -66,13 +69,27 @@ class Files:
         below = posixpath.relpath(posixpath.join(root, *parts), root)
         return below if not below.startswith("..") and (self.root / below).exists() else None
 
-    def content(self, path: str) -> bytes:
-        """Return the bytes of a file. Raises FileProblem where it may not be read or is too large."""
+    def _found(self, path: str) -> Path:
+        """Return where a file lies. Raises FileProblem for one that lies outside, is no regular file, or is none."""
+        if path in self._known and refusal(path) is None:
+            file = self.root / path
+            with suppress(OSError):
+                if stat.S_ISREG(file.lstat().st_mode):
+                    return file  # met on the walk, which enters no folder outside: what remains are links
         found = self._finder.find([path])[path]
         if found.path is None:
             raise FileProblem(found.reason)
+        return found.path
+
+    @cached_property
+    def _known(self) -> frozenset[str]:
+        return frozenset(self.all)
+
+    def content(self, path: str) -> bytes:
+        """Return the bytes of a file. Raises FileProblem where it may not be read or is too large."""
+        found = self._found(path)
         try:
-            with open_regular(found.path) as file:
+            with open_regular(found) as file:
                 content = file.read(MOST_BYTES + 1)
         except OSError as error:
             raise FileProblem(why_not(error)) from error
@@ -89,11 +106,8 @@ class Files:
 
     def size(self, path: str) -> tuple[int, int]:
         """Return (width, height) of an image in pixels, as viewers show it, from its header. Raises FileProblem."""
-        found = self._finder.find([path])[path]
-        if found.path is None:
-            raise FileProblem(found.reason)
         try:
-            return shown_size(found.path)
+            return shown_size(self._found(path))
         except ImageError as error:
             raise FileProblem(str(error)) from error
 

@@ -9,6 +9,7 @@ from cocomine.base.errors import CocomineError
 from cocomine.base.yaml_file import read_yaml
 from cocomine.imports.boxes_csv import is_header
 from cocomine.imports.files import FileProblem, Files
+from cocomine.imports.yolo import CLASS_LISTS
 
 Form = Literal["yolo", "voc", "labelme", "csv"]
 
@@ -18,9 +19,9 @@ LOOKED_AT = 20
 
 def form_of(root: Path) -> Form | None:
     """Return the form of the labels in a folder as `format` names it; None for COCO's, and for any that is not read."""
-    if _has_names(root):
-        return "yolo"
     files = Files(root)
+    if _has_names(root) or not set(files.all).isdisjoint(CLASS_LISTS):
+        return "yolo"
     if any(b"<annotation" in head for head in _first(files, ".xml")):
         return "voc"
     if any(b'"shapes"' in head and b'"imagePath"' in head for head in _first(files, ".json")):

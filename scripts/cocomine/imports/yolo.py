@@ -11,12 +11,13 @@ import math
 import posixpath
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import suppress
+from pathlib import Path
 from typing import Any, Final
 
 from cocomine.base.errors import CocomineError
 from cocomine.base.words import counted
 from cocomine.base.yaml_file import read_yaml
-from cocomine.imports.files import FileProblem, stem_of
+from cocomine.imports.files import FileProblem, Files, stem_of
 from cocomine.imports.labels import Job, LabelledImage, Object, outlined
 from cocomine.imports.reasons import Reason
 from cocomine.transfer.names import refusal
@@ -24,6 +25,8 @@ from cocomine.transfer.names import refusal
 SPLITS: Final = ("train", "val", "test")
 LEAST, MOST = -0.01, 1.01
 """What a share may be: Ultralytics refuses a file beyond it. What is less far outside is moved to the edge."""
+CLASS_LISTS: Final = ("classes.txt", "labels/classes.txt")
+"""Where labelImg and Label Studio name the classes, a name a line; they write no data.yaml."""
 NOT_LABELS: Final = frozenset({"classes.txt", "obj.names"})
 
 DATA_YAML = (
@@ -299,7 +302,7 @@ def _of_one_stem(paths: Iterable[str]) -> dict[str, str]:
 
 
 def _data_yaml(job: Job) -> tuple[str, dict[str, Any]]:
-    """Return the name and the content of data.yaml, or of the only YAML file beside it that has `names`."""
+    """Return the name and the content of data.yaml, of another YAML file that has `names`, or of a list of classes."""
     root = job.files.root
     present = [path for path in job.files.all if "/" not in path and path.endswith((".yaml", ".yml"))]
     for name in [one for one in ("data.yaml", "dataset.yaml") if one in present] or present:
@@ -310,8 +313,18 @@ def _data_yaml(job: Job) -> tuple[str, dict[str, Any]]:
         content = read_yaml(root / name)
         if isinstance(content, dict) and "names" in content:
             return name, content
+    listed = next((name for name in CLASS_LISTS if name in job.files.all), None)
+    if listed is not None:
+        return listed, {"names": _listed(root / listed, job.files, listed)}
     seen = f" ({', '.join(present)}: without `names`)" if present else ""
     raise CocomineError(f"{root}: no data.yaml in it that names the classes{seen}", DATA_YAML)
+
+
+def _listed(where: Path, files: Files, path: str) -> list[str]:
+    try:
+        return [line.strip() for line in files.text(path).rstrip().split("\n")]
+    except FileProblem as problem:
+        raise CocomineError(f"{where}: {problem}", DATA_YAML) from None
 
 
 def _names(where: str, data: dict[str, Any]) -> list[str]:

@@ -15,6 +15,7 @@ def test_a_source_of_another_form_is_imported_and_then_read_like_one_of_coco() -
     assert source.store.in_place
     assert "data/imports/own/import.json" in plan.locked_inputs
     assert plan.config["sources"]["own"]["format"] == "yolo"
+    assert plan.config["sources"]["own"]["store"] == "own"  # by which the lock leads to the images
     assert "folder" not in plan.config["sources"]["own"]
 
 
@@ -29,6 +30,7 @@ def test_without_splits_all_is_one() -> None:
         ({"format": "yolo", "folder": "my", "annotations": "a.json"}, "annotations: a source of the format yolo"),
         ({"format": "yolo", "folder": "my", "images": "pics"}, "images: a source of the format yolo"),
         ({"format": "voc", "folder": "my", "tasks": ["instances", "captions"]}, "voc has no captions"),
+        ({"format": "yolo", "folder": "my", "store": "other"}, "a store of its own"),
         ({"format": "yolov8", "folder": "my"}, "'yolov8' is not one of coco, yolo"),
     ],
 )

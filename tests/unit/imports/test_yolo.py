@@ -133,6 +133,16 @@ def test_splits_are_found_as_people_write_them(tmp_path: Path, said: str) -> Non
     assert ids == [1, 2]
 
 
+@pytest.mark.parametrize("where", ["classes.txt", "labels/classes.txt"])
+def test_a_list_of_classes_does_where_there_is_no_data_yaml(tmp_path: Path, where: str) -> None:
+    folder = lay(tmp_path / "d", {"a.jpg": BOX, "b.jpg": TRIANGLE})
+    (folder / "data.yaml").unlink()
+    (folder / where).write_text("leaf\r\nflower\n")
+    done = imported(folder, "yolo")
+    assert [row["name"] for row in done.document()["categories"]] == ["leaf", "flower"]
+    assert done.labels() == (2, 2, 0, 0)
+
+
 def test_an_image_of_two_splits_stays_in_the_first(tmp_path: Path) -> None:
     folder = lay(tmp_path / "d", {"a.jpg": BOX}, "names: [leaf]\ntrain: images\nval: images\n")
     done = imported(folder, "yolo", splits=["train", "val"])
