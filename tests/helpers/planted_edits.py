@@ -39,7 +39,8 @@ def as_segmentation(mask: np.ndarray) -> dict[str, Any]:
 class Editor:
     """Edits a document in place of a second annotator."""
 
-    def __init__(self, document: dict[str, Any], seed: int) -> None:
+    def __init__(self, document: dict[str, Any], seed: int, kinds: tuple[str, ...] = KINDS) -> None:
+        self.kinds = kinds
         self.document = copy.deepcopy(document)
         self.random = random.Random(seed)
         self.images = {image["id"]: image for image in document["images"]}
@@ -50,11 +51,11 @@ class Editor:
         """Edit each image once, as far as it has objects that an edit can be made of; return the edits."""
         planted = []
         for number, image in enumerate(sorted(self.images)):
+            kind = self.kinds[number % len(self.kinds)]
             records = [one for one in self.document["annotations"] if one["image_id"] == image]
-            edit = getattr(self, "_" + KINDS[number % len(KINDS)].replace("-", "_"))
-            found = edit(self.images[image], records)
+            found = getattr(self, "_" + kind.replace("-", "_"))(self.images[image], records)
             if found is not None:
-                planted.append(Planted(KINDS[number % len(KINDS)], image, tuple(found[0]), tuple(found[1])))
+                planted.append(Planted(kind, image, tuple(found[0]), tuple(found[1])))
         self.random.shuffle(self.document["annotations"])
         return planted
 
@@ -78,6 +79,9 @@ class Editor:
         for record in records:
             self.document["annotations"].remove(record)
         return sorted(record["id"] for record in records)
+
+    def _nothing(self, image: dict[str, Any], records: list[dict[str, Any]]) -> Any:
+        return None
 
     def _only_first(self, image: dict[str, Any], records: list[dict[str, Any]]) -> Any:
         one = self._single(records, 3)
