@@ -36,6 +36,7 @@ def test_every_mistake_is_named_at_once(tmp_path: Path) -> None:
             "f": {"source": "nobody"},
             "g": {"source": "own", "exclude_images": "no-such.txt"},
             "h": {"source": "own", "categories": ["leaf"]},
+            "i": {"source": "own", "classes": {"green": ["laef"]}, "labels_from": "no-such.json"},
         },
     }
     result = check(tmp_path, config)
@@ -43,7 +44,9 @@ def test_every_mistake_is_named_at_once(tmp_path: Path) -> None:
     for said in (
         "'leave'", "did you mean 'leaf'", "instances_trian.json", "did you mean 'annotations/instances_train.json'",
         "nowhere: no such folder", "preset coco2017 has no instances of val2018", "'girafe'", "'giraffe'",
-        "'catgories'", "no source is called 'nobody'", "no-such.txt", "8 mistakes",
+        "'catgories'", "no source is called 'nobody'", "no-such.txt",
+        "subsets.i.classes.green: the source own has no category 'laef'", "labels_from: no-such.json is not there",
+        "10 mistakes",
     ):  # fmt: skip
         assert said in result.err + result.out, said
     assert "subset h: all its categories are there" in result.out

@@ -117,17 +117,17 @@ def label_map(trained: Labels, evaluated: Labels) -> list[int]:
     """Return, for each label of the model, the label of the evaluated subset that has its category; 0 if none has.
 
     A model of more classes is so scored on the wanted ones: a pixel that it gives to another class is background.
-    Raises CocomineError when no category is shared, or one id has two names.
+    Raises CocomineError when no category is shared, when one id has two names, or one name two ids.
     """
     place = {category: label for label, category in enumerate(evaluated.category_ids) if category is not None}
+    by_name = dict(zip(evaluated.names[1:], evaluated.category_ids[1:], strict=True))
     result = [0 if category is None else place.get(category, 0) for category in trained.category_ids]
     for label, target in enumerate(result):
-        if target and trained.names[label] != evaluated.names[target]:
-            raise CocomineError(
-                f"category {trained.category_ids[label]} is {trained.names[label]!r} where the model was trained and "
-                f"{evaluated.names[target]!r} where it is evaluated",
-                "the two subsets number their categories differently; evaluate on a subset of the same numbering",
-            )
+        name, category = trained.names[label], trained.category_ids[label]
+        if target and name != evaluated.names[target]:
+            raise _numbered_otherwise(f"category {category} is {name!r}", f"{evaluated.names[target]!r}")
+        if label and not target and name in by_name:
+            raise _numbered_otherwise(f"{name!r} is category {category}", f"category {by_name[name]}")
     missing = [evaluated.names[label] for label in range(1, len(evaluated)) if label not in result]
     if len(missing) == len(evaluated) - 1:
         raise CocomineError(
@@ -137,6 +137,14 @@ def label_map(trained: Labels, evaluated: Labels) -> list[int]:
     if missing:
         log.warning("the model was never taught %s: its IoU there is 0", ", ".join(missing[:8]))
     return result
+
+
+def _numbered_otherwise(here: str, there: str) -> CocomineError:
+    return CocomineError(
+        f"{here} where the model was trained and {there} where it is evaluated",
+        "the two subsets number their classes differently: evaluate on a subset of the same numbering, or say what "
+        "both want by `classes`, and give the one the labels of the other by labels_from",
+    )
 
 
 def predict(trained: Trained, job: Job, rows: Rows) -> Predicted:

@@ -32,6 +32,7 @@ from cocomine.mining.index import Source
 from cocomine.mining.outcomes import Ledger, Repaired, line_of
 from cocomine.mining.settings import SubsetSettings
 from cocomine.mining.spans import SpanFile
+from cocomine.mining.splice import spliced
 
 RECORDS_A_PIECE = 256
 
@@ -250,6 +251,8 @@ _LATE = "seen once the image was measured, since its record states no size"
 def with_values(text: bytes, values: Mapping[str, Any]) -> bytes:
     """Return the text of a record with other values, written as COCO's own files are."""
     record = parse_leniently(text, Facts())
+    if record is None:  # it holds what is nested too deeply to be read
+        return spliced(text, {key: json.dumps(value).encode() for key, value in values.items()})
     return json.dumps(record | values, ensure_ascii=False, allow_nan=False).encode()
 
 

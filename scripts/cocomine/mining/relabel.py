@@ -15,9 +15,10 @@ from typing import Any, Final
 from cocomine.annotations.records import Facts, as_id, parse_leniently, replace_non_finite
 from cocomine.mining.categories import Category, source_values
 from cocomine.mining.index import Source
+from cocomine.mining.splice import items_of, spliced, values_of
 
 KEY: Final = b'"category_id"'
-_PLAIN: Final = re.compile(rb'"category_id"\s*:\s*[0-9]+(?=[\s,}])')
+_PLAIN: Final = re.compile(rb'"category_id"\s*:\s*([0-9]+)(?=[\s,}])')
 ABSENT: Final = "neg_category_ids"
 PARTLY: Final = "not_exhaustive_category_ids"
 
@@ -37,17 +38,16 @@ def relabel_image(source: Source) -> Relabel:
     def relabel(text: bytes) -> bytes:
         if b"_category_ids" not in text:
             return text
-        record = _parsed(text)
-        for key, judge in ((ABSENT, all), (PARTLY, any)):
-            if isinstance(record.get(key), list):
-                stated = {as_id(value)[0] for value in record[key]}
-                record[f"source_{key}"] = record[key]
-                record[key] = [
-                    category.id
-                    for category in source.categories
-                    if judge(member.id in stated for member in category.of_source)
-                ]
-        return _text(record)
+        new: dict[str, bytes] = {}
+        for key, listed in values_of(text, (ABSENT, PARTLY)).items():
+            if not listed.startswith(b"["):
+                continue
+            stated = [_id(item) for item in items_of(listed)]
+            judge = all if key == ABSENT else any
+            new[f"source_{key}"] = listed
+            held = (one.id for one in source.categories if judge(member.id in stated for member in one.of_source))
+            new[key] = b"[%s]" % b", ".join(b"%d" % identity for identity in held)
+        return spliced(text, new)
 
     return relabel
 
@@ -57,11 +57,11 @@ def relabel_annotation(source: Source) -> Relabel:
 
     def relabel(text: bytes) -> bytes:
         match = _PLAIN.search(text)
-        # Where the key stands once and nothing is escaped, it is the record's own; the text is then cut and joined.
+        # Where the key stands once and nothing is escaped, it is the record's own, which is then soon found.
         if match is not None and text.count(KEY) == 1 and b"\\" not in text and b'"source_category_id"' not in text:
-            old = int(match[0].rpartition(b":")[2])
-            return b"".join((text[: match.start()], _keys(source, old), text[match.end() :]))
-        return _text(_with_class(source, _parsed(text)))
+            keys = b'"category_id": %d, "source_category_id": %d' % _new_and_old(source, match[1])
+            return b"".join((text[: match.start()], keys, text[match.end() :]))
+        return _with_class(source, text)
 
     return relabel
 
@@ -70,9 +70,8 @@ def relabel_panoptic(source: Source) -> Relabel:
     """Return what gives every segment of a panoptic record's text the id of its class, and its own id beside it."""
 
     def relabel(text: bytes) -> bytes:
-        record = _parsed(text)
-        record["segments_info"] = [_with_class(source, segment) for segment in record["segments_info"]]
-        return _text(record)
+        segments = items_of(values_of(text, ("segments_info",))["segments_info"])
+        return spliced(text, {"segments_info": b"[%s]" % b", ".join(_with_class(source, one) for one in segments)})
 
     return relabel
 
@@ -86,33 +85,29 @@ def class_records(source: Source, records: Iterable[tuple[int, bytes]]) -> list[
     for identity, text in records:
         category = source.category_of(identity)
         assert category is not None, f"category {identity} is in no class"
-        found.setdefault(category.id, (category, []))[1].append(_parsed(text))
+        found.setdefault(category.id, (category, []))[1].append(parse_leniently(text, Facts()) or {})
     return [_class_record(*found[identity]) for identity in sorted(found)]
 
 
 def _class_record(category: Category, members: Sequence[Mapping[str, Any]]) -> bytes:
     shared = {key: value for key, value in members[0].items() if all(one.get(key) == value for one in members[1:])}
     own = {"id": category.id, "name": category.stated, "source_categories": source_values(category)}
-    return _text({**shared, **own})
+    values = replace_non_finite({**shared, **own}, lambda _: None)
+    return json.dumps(values, ensure_ascii=False, allow_nan=False).encode()
 
 
-def _keys(source: Source, old: int) -> bytes:
+def _with_class(source: Source, text: bytes) -> bytes:
+    new, old = _new_and_old(source, values_of(text, ("category_id",))["category_id"])
+    return spliced(text, {"category_id": b"%d" % new, "source_category_id": b"%d" % old})
+
+
+def _new_and_old(source: Source, text: bytes) -> tuple[int, int]:
+    """The id of the class of a category, and its own as the index reads it; `text` is the id's JSON."""
+    old = _id(text)
     category = source.category_of(old)
     assert category is not None, f"category {old} is in no class"
-    return b'"category_id": %d, "source_category_id": %d' % (category.id, old)
+    return category.id, old
 
 
-def _with_class(source: Source, record: dict[str, Any]) -> dict[str, Any]:
-    old = as_id(record["category_id"])[0]
-    category = source.category_of(old)
-    assert category is not None, f"category {old} is in no class"
-    return record | {"category_id": category.id, "source_category_id": old}
-
-
-def _parsed(text: bytes) -> dict[str, Any]:
-    record: dict[str, Any] = parse_leniently(text, Facts())
-    return record
-
-
-def _text(record: Mapping[str, Any]) -> bytes:
-    return json.dumps(replace_non_finite(record, lambda _: None), ensure_ascii=False, allow_nan=False).encode()
+def _id(text: bytes) -> int:
+    return as_id(parse_leniently(text, Facts()))[0]

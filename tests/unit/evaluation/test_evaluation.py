@@ -289,6 +289,16 @@ def test_labels_that_share_nothing_or_clash_are_refused():
         evaluation.label_map(labels(("car", 3)), labels(("bus", 3)))
 
 
+def test_a_model_of_another_label_map_is_refused_by_name_and_one_that_was_pinned_is_not():
+    earlier = labels(("giraffe", 1), ("zebra", 2))
+    with pytest.raises(CocomineError, match=r"category 1 is 'giraffe' where .* and 'elephant' where") as caught:
+        evaluation.label_map(earlier, labels(("elephant", 1), ("giraffe", 2), ("zebra", 3)))
+    assert "labels_from" in caught.value.hint
+    with pytest.raises(CocomineError, match=r"'zebra' is category 2 where .* and category 24 where"):
+        evaluation.label_map(earlier, labels(("giraffe", 1), ("zebra", 24)))
+    assert evaluation.label_map(earlier, labels(("giraffe", 1), ("zebra", 2), ("elephant", 3))) == [0, 1, 2]
+
+
 def test_run_that_was_trained_on_a_gpu_is_evaluated_on_a_cpu(trained, tmp_path, monkeypatch, caplog):
     root, *_ = trained
     facts = json.loads((root / "run/training.json").read_text())
