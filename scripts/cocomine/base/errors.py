@@ -26,7 +26,7 @@ class CocomineError(Exception):
     def __init__(self, message: str, hint: str = "") -> None:
         self.message = without_secrets(message)
         self.hint = without_secrets(hint)
-        super().__init__(self.message)
+        super().__init__(self.message, self.hint)  # both, so that a worker process can hand it on
 
     def __str__(self) -> str:
         return f"{self.message}\nHint: {self.hint}" if self.hint else self.message
