@@ -118,6 +118,8 @@ logger.addHandler(
 
 onstart:
     record()
+    if workflow.executor_plugin.name == "slurm":
+        slurm.require_slurm()
     if left := slurm.cancel_left_behind(Path()):
         print(
             f"cancelled what a run that was killed had left in Slurm's queue: {' '.join(left)}"

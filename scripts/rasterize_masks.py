@@ -42,6 +42,7 @@ def build_parser() -> argparse.ArgumentParser:
     parser.add_argument("--images", type=Path, required=True, metavar="TSV", help="the subset's images.tsv")
     parser.add_argument("--labels", type=Path, required=True, metavar="JSON", help="the subset's labels.json")
     parser.add_argument("--store-dir", type=Path, metavar="DIR", help="the images, for the contact sheet")
+    parser.add_argument("--images-lock", type=Path, metavar="TSV", help="images.lock.tsv, to which they are held")
     parser.add_argument(
         "--training-size",
         type=int,
@@ -65,6 +66,7 @@ def main(options: argparse.Namespace) -> None:
         panoptic=options.panoptic_json,
         panoptic_pngs=tuple(options.panoptic_png_dir or ()),
         store=options.store_dir,
+        images_lock=options.images_lock,
     )
     rasterize_masks(options.settings, sources, options.out_dir, options.training_size, options.threads)
 

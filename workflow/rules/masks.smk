@@ -13,6 +13,7 @@ rule rasterize_masks:
         void="results/{subset}/void.json",
         tasks="results/{subset}/tasks",
         measures="results/{subset}/images.parquet",
+        lock="results/{subset}/images.lock.tsv",
         script=ancient(script("rasterize_masks")),
     output:
         masks=directory("results/{subset}/masks"),
@@ -45,5 +46,5 @@ rule rasterize_masks:
         "Draw the masks of {wildcards.subset}"
     shell:
         "python {input.script:q} --settings {params.settings:q} {params.drawn:q} --images {input.images:q} "
-        "--labels {input.labels:q} --void {input.void:q} --store-dir {params.store:q} --training-size {params.size} "
+        "--labels {input.labels:q} --void {input.void:q} --store-dir {params.store:q} --images-lock {input.lock:q} --training-size {params.size} "
         "--out-dir {params.folder:q} --threads {threads} --log {log:q}"

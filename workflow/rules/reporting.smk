@@ -56,6 +56,7 @@ rule render_explorer:
         masks="results/{subset}/masks",
         table="results/{subset}/masks.tsv",
         measures="results/{subset}/images.parquet",
+        lock="results/{subset}/images.lock.tsv",
         evaluations=lambda wildcards: plan.evaluations_on(wildcards.subset),
         script=ancient(script("render_explorer")),
     output:

@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from cocomine.base.commands import commands
+from cocomine.base.errors import CocomineError
 
 LOGS = Path(".snakemake", "slurm_logs")
 """Where the executor keeps the log of every job of a build that did not end well, below the folder of the build."""
@@ -85,12 +86,16 @@ def advice_of_ended_jobs(printed: str, root: Path) -> list[str]:
     return [*refused, *(one.advice for one in ended if one.advice)]
 
 
-def _refusal(message: str) -> str:
-    if "not found" in message:
-        return (
-            "error: Slurm is not to be found here: there is no sbatch\n"
-            "Hint: start on a login node of the cluster, or build on this machine, without --profile profiles/slurm"
+def require_slurm() -> None:
+    """Raise CocomineError where there is no Slurm: the executor would wait for ever."""
+    if shutil.which("sbatch") is None:
+        raise CocomineError(
+            "Slurm is not to be found here: there is no sbatch",
+            "start on a login node of the cluster, or build on this machine, without --profile profiles/slurm",
         )
+
+
+def _refusal(message: str) -> str:
     return (
         f"error: Slurm did not take a job: {message}\n"
         "Hint: set the account and the partition in a copy of profiles/slurm (default-resources); for a job that asks "

@@ -9,8 +9,9 @@ from PIL import Image, ImageDraw
 from cocomine.base.files import atomic_path, read_table
 from cocomine.coco.labels import Labels
 from cocomine.coco.tasks import VOID
-from cocomine.images.opening import ImageError, load_rgb
+from cocomine.images.opening import ImageError, read_locked, rgb_of
 from cocomine.learning.data import Bytes
+from cocomine.sources.selection import locked_images
 
 WIDTH = 256  # of one of the three panels, in pixels
 GREY = (120, 120, 120)
@@ -29,15 +30,20 @@ def extremes(errors: npt.NDArray[np.float64], shown: npt.NDArray[np.bool_], numb
 
 
 def original(subset_dir: Path, store_dir: Path | None, image_id: int) -> Bytes | None:
-    """Return an image of a subset from the image store as (h, w, 3), None where it is not to be had."""
+    """Return an image of a subset from the image store as (h, w, 3), None where it is not to be had.
+
+    Raises CocomineError when it is not as the subset's images.lock.tsv has it.
+    """
     if store_dir is None or not (subset_dir / "images.tsv").exists():
         return None
     rows = read_table(subset_dir / "images.tsv")
     row = next((row for row in rows if row["image_id"] == str(image_id)), None)
     if row is None:
         return None
+    name = row["store_path"]
+    sha256 = locked_images(subset_dir / "images.lock.tsv", [name])[name]
     try:
-        return np.asarray(load_rgb(store_dir / row["store_path"], (int(row["width"]), int(row["height"]))))
+        return np.asarray(rgb_of(read_locked(store_dir, name, sha256), (int(row["width"]), int(row["height"]))))
     except ImageError:
         return None
 

@@ -7,6 +7,7 @@ is stored, is it turned.
 """
 
 import contextlib
+import hashlib
 import os
 import warnings
 from collections.abc import Iterator
@@ -19,6 +20,7 @@ from PIL import Image, ImageCms, UnidentifiedImageError
 
 from cocomine.base.regular import NotRegularError, open_regular, why_not
 from cocomine.coco.orientation import SWAPPING, fits_turned
+from cocomine.sources.proof import changed_images
 
 FORMATS = ("AVIF", "BMP", "GIF", "JPEG", "JPEG2000", "PNG", "PPM", "TIFF", "WEBP")
 """Pillow's names of the formats that are read, whatever a file's ending says."""
@@ -135,6 +137,17 @@ def shown_size(path: Path) -> tuple[int, int]:
 def load_rgb(path: Path, size: tuple[int, int]) -> Image.Image:
     """Return the image of a file in RGB, as `rgb_of` does; raise ImageError also where there is no file to be read."""
     return rgb_of(read_file(path), size)
+
+
+def read_locked(store_dir: Path, name: str, sha256: str) -> bytes:
+    """Return the bytes of an image of a store, held to the SHA-256 that its lock gives; an empty one holds to nothing.
+
+    Raises ImageError as `read_file` does, and CocomineError when the bytes are others.
+    """
+    content = read_file(store_dir / name)
+    if sha256 and hashlib.sha256(content).hexdigest() != sha256:
+        raise changed_images(store_dir, [name])
+    return content
 
 
 def rgb_of(content: bytes, size: tuple[int, int]) -> Image.Image:

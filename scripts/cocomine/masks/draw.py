@@ -64,6 +64,7 @@ from cocomine.masks.tables import (
     panoptic_annotation,
     state_numbers,
 )
+from cocomine.sources.selection import locked_images
 
 log = logging.getLogger("cocomine")
 
@@ -89,6 +90,7 @@ class Sources:
     panoptic: Path | None = None
     panoptic_pngs: tuple[Path, ...] = ()
     store: Path | None = None
+    images_lock: Path | None = None
 
 
 @dataclasses.dataclass(frozen=True)
@@ -393,6 +395,9 @@ def rasterize_masks(
     write_json(out_dir / "masks.json", manifest)
     if sources.store is not None:
         shown, masks = (drawn, out_dir / "masks") if settings.outputs else (rows, None)
+        if sources.images_lock is not None:
+            sha256_of = locked_images(sources.images_lock, [row.store_path for row in shown])
+            shown = [dataclasses.replace(row, sha256=sha256_of[row.store_path]) for row in shown]
         write_contact_sheet(out_dir / "contact_sheet.png", shown, labels, sources.store, masks, settings.contact_sheet)
     return manifest
 

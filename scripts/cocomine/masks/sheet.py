@@ -10,7 +10,7 @@ from PIL import Image, ImageDraw, ImageFont
 from cocomine.base.files import atomic_path
 from cocomine.coco.labels import Labels
 from cocomine.coco.tasks import VOID
-from cocomine.images.opening import ImageError, load_rgb, opened, read_file
+from cocomine.images.opening import ImageError, opened, read_file, read_locked, rgb_of
 from cocomine.masks.inputs import ImageRow
 
 Bytes = npt.NDArray[np.uint8]
@@ -39,7 +39,7 @@ def write_contact_sheet(
 
     Each is shown dimmed, with its classes in their colours, their edges drawn, and void hatched; the legend lists the
     classes that occur on the sheet. Without `masks` the images are shown as they are. An image that the store lacks, or
-    has in another size, is left out.
+    has in another size, is left out. Raises CocomineError for one that is not as locked.
     """
     cells = []
     for row in _spread(rows, most):
@@ -92,7 +92,9 @@ def _cell(row: ImageRow, labels: Labels, store: Path, masks: Path | None) -> tup
     size = max(1, round(row.width * scale)), max(1, round(row.height * scale))
     try:
         image = np.asarray(
-            load_rgb(store / row.store_path, (row.width, row.height)).resize(size, Image.Resampling.LANCZOS)
+            rgb_of(read_locked(store, row.store_path, row.sha256), (row.width, row.height)).resize(
+                size, Image.Resampling.LANCZOS
+            )
         )
         if masks is None:
             return Image.fromarray(image), []

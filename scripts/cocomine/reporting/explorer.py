@@ -27,8 +27,9 @@ from cocomine.base.progress import Progress
 from cocomine.coco.by_image import RecordsByImage
 from cocomine.coco.labels import Labels, read_labels
 from cocomine.coco.names import mask_name
-from cocomine.images.opening import ImageError, load_rgb
+from cocomine.images.opening import ImageError, read_locked, rgb_of
 from cocomine.reporting.page import hex_colour, render_explorer_page, script_text
+from cocomine.sources.selection import locked_images
 
 log = logging.getLogger("cocomine")
 
@@ -56,7 +57,8 @@ class Inputs:
 def render_explorer(inputs: Inputs, html: Path, threads: int) -> None:
     """Write the page `html` and the folder of the same name without ending; the same inputs give the same bytes.
 
-    An image that cannot be read has an empty thumbnail. Raises CocomineError when the subset is not there.
+    An image that cannot be read has an empty thumbnail. Raises CocomineError when the subset is not there, or an image
+    is not as locked.
     """
     folder = inputs.subset_dir
     if not (folder / "images.tsv").is_file():
@@ -72,7 +74,8 @@ def render_explorer(inputs: Inputs, html: Path, threads: int) -> None:
         columns = _columns(inputs, images, labels, boxes, html.parent)
         columns["licences"] = _licence_names(document, columns["licences"])
         write_text(out / "data.js", f"window.cocomine = {script_text(columns)};\n")
-        _write_sheets(inputs.store_dir, images, out, threads)
+        sha256_of = locked_images(folder / "images.lock.tsv", [row["store_path"] for row in images])
+        _write_sheets(inputs.store_dir, images, sha256_of, out, threads)
     write_text(html, render_explorer_page({"name": inputs.name}))
 
 
@@ -207,10 +210,15 @@ def _lost(folder: Path, images: set[str]) -> dict[str, list[list[str]]]:
     return lost
 
 
-def _write_sheets(store: Path, images: Sequence[Mapping[str, str]], out: Path, threads: int) -> None:
+def _write_sheets(
+    store: Path, images: Sequence[Mapping[str, str]], sha256_of: Mapping[str, str], out: Path, threads: int
+) -> None:
     size = COLUMNS * ROWS
     pieces = [
-        [(row["store_path"], int(row["width"]), int(row["height"])) for row in images[begin : begin + size]]
+        [
+            (row["store_path"], int(row["width"]), int(row["height"]), sha256_of[row["store_path"]])
+            for row in images[begin : begin + size]
+        ]
         for begin in range(0, len(images), size)
     ]
     with Progress("draw thumbnails", len(images), "image") as progress:
@@ -219,11 +227,11 @@ def _write_sheets(store: Path, images: Sequence[Mapping[str, str]], out: Path, t
             progress.advance(len(pieces[number]))
 
 
-def _sheet(store: Path, rows: Sequence[tuple[str, int, int]]) -> bytes:
+def _sheet(store: Path, rows: Sequence[tuple[str, int, int, str]]) -> bytes:
     sheet = Image.new("RGB", (WIDTH * COLUMNS, HEIGHT * ROWS), PAPER)
-    for place, (path, width, height) in enumerate(rows):
+    for place, (path, width, height, sha256) in enumerate(rows):
         try:
-            small = load_rgb(store / path, (width, height))
+            small = rgb_of(read_locked(store, path, sha256), (width, height))
         except ImageError:
             continue
         small.thumbnail((WIDTH, HEIGHT), Image.Resampling.LANCZOS, reducing_gap=2.0)

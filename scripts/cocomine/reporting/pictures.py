@@ -11,7 +11,7 @@ from PIL import Image
 from cocomine.base.commands import commands, sync_images_again
 from cocomine.base.errors import CocomineError
 from cocomine.base.files import rank
-from cocomine.images.opening import ImageError, load_rgb, opened, read_file
+from cocomine.images.opening import ImageError, opened, read_file, read_locked, rgb_of
 
 THUMBNAIL = 320
 """Longest side of a thumbnail in pixels."""
@@ -44,16 +44,17 @@ def choose(images: Sequence[int], classes_of: Mapping[int, set[int]], wanted: in
     return chosen
 
 
-def thumbnail(path: Path, stated: tuple[int, int], longest: int = THUMBNAIL) -> tuple[str, tuple[int, int]]:
-    """Return an image as a JPEG data URI, and its size (width, height) in pixels, at most `longest`.
+def thumbnail(store_dir: Path, name: str, stated: tuple[int, int], sha256: str) -> tuple[str, tuple[int, int]]:
+    """Return an image as a JPEG data URI, and its size (width, height) in pixels, at most THUMBNAIL.
 
-    `stated` is the width and height of its record, and of its mask. Raises CocomineError when it is missing or broken.
+    `stated` is the width and height of its record, and of its mask, `sha256` that of its lock (empty: it has none).
+    Raises CocomineError when the image is missing, broken or not as locked.
     """
     try:
-        picture = load_rgb(path, stated)
+        picture = rgb_of(read_locked(store_dir, name, sha256), stated)
     except ImageError as error:
-        raise CocomineError(f"{path}: {error}", f"fetch it again with: {sync_images_again()}") from error
-    picture.thumbnail((longest, longest), Image.Resampling.LANCZOS, reducing_gap=2.0)
+        raise CocomineError(f"{store_dir / name}: {error}", f"fetch it again with: {sync_images_again()}") from error
+    picture.thumbnail((THUMBNAIL, THUMBNAIL), Image.Resampling.LANCZOS, reducing_gap=2.0)
     return data_uri(_encoded(picture, "JPEG", quality=78, optimize=True), "image/jpeg"), picture.size
 
 

@@ -16,6 +16,7 @@ from cocomine.reporting.page import render
 from cocomine.reporting.predictions import prediction_facts
 from cocomine.reporting.runs import Run, read_run
 from cocomine.reporting.splits import Objects, read_objects, split_facts
+from cocomine.sources.selection import locked_images
 from cocomine.splits.names import in_order
 
 log = logging.getLogger("cocomine")
@@ -176,14 +177,14 @@ def _gallery(
     drawable = {int(row["image_id"]): row for row in images if (masks / mask_name(row["file_name"])).is_file()}
     chosen = sorted(_chosen(list(drawable), present, inputs.pictures, split_of))
     captions = _captions(inputs.subset_dir, set(chosen))
+    sha256_of = locked_images(inputs.subset_dir / "images.lock.tsv", [row["store_path"] for row in drawable.values()])
     drawn, shown = [], []
     colours = [row["color"] for row in labels["labels"]]
     for image in chosen:
         row = drawable[image]
         found = sorted(present.get(image, ()))
-        thumbnail, size = pictures.thumbnail(
-            inputs.store_dir / row["store_path"], (int(row["width"]), int(row["height"]))
-        )
+        stated, name = (int(row["width"]), int(row["height"])), row["store_path"]
+        thumbnail, size = pictures.thumbnail(inputs.store_dir, name, stated, sha256_of[name])
         mask = pictures.overlay(masks / mask_name(row["file_name"]), size, colours, labels["void"])
         drawn.append(Drawn(thumbnail, mask, size, found))
         classes = [names[label] for label in found]

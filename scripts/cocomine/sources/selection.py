@@ -93,3 +93,9 @@ def read_lock(path: Path) -> dict[str, Outcome]:
         raise CocomineError(
             f"{path}: not an images lock", "delete it, or restore the one that was committed"
         ) from error
+
+
+def locked_images(path: Path, names: Iterable[str]) -> dict[str, str]:
+    """Return the SHA-256 that an images.lock.tsv gives of each of these images; empty where it gives none."""
+    locked = read_lock(path)
+    return {name: locked[name].sha256 if name in locked else "" for name in names}

@@ -9,7 +9,6 @@ one-hot, which would take as many bytes again for each class.
 import collections
 import dataclasses
 import functools
-import hashlib
 import itertools
 import math
 import os
@@ -29,9 +28,8 @@ from cocomine.base.space import require_space
 from cocomine.coco.labels import read_labels
 from cocomine.coco.tasks import VOID
 from cocomine.images.grid import nearest_indices, place_of
-from cocomine.images.opening import GIANT, MISSING, ImageError, opened, read_file, rgb_of
+from cocomine.images.opening import GIANT, MISSING, ImageError, opened, read_file, read_locked, rgb_of
 from cocomine.masks.inputs import ImageRow, read_images
-from cocomine.sources.proof import changed_images
 from cocomine.sources.selection import read_lock
 from cocomine.tensors.settings import TensorSettings
 
@@ -251,9 +249,7 @@ def _pack_one(job: Job, row: ImageRow, image_out: Bytes, mask_out: Bytes) -> Ref
         return Refusal(row.image_id, row.file_name, reason, detail)
 
     try:
-        content = read_file(job.store_dir / row.store_path)
-        if row.sha256 and hashlib.sha256(content).hexdigest() != row.sha256:
-            raise changed_images(job.store_dir, [row.store_path])
+        content = read_locked(job.store_dir, row.store_path, row.sha256)
         rgb = rgb_of(content, (row.width, row.height))
     except ImageError as error:
         return refuse(error.reason, f"{row.store_path}: {error}")

@@ -6,8 +6,14 @@ import re
 import pytest
 from cocomine.base.errors import CocomineError
 from cocomine.base.files import read_table
+from cocomine.coco.labels import read_labels
 from cocomine.coco.reader import load_document
+from cocomine.evaluation.pictures import original
+from cocomine.masks.inputs import ImageRow
+from cocomine.masks.sheet import write_contact_sheet
 from cocomine.reporting.explorer import Inputs, render_explorer
+from cocomine.reporting.pictures import thumbnail
+from cocomine.sources.selection import locked_images
 from helpers.small_report import add_report_inputs
 from helpers.small_subset import make_small_subset
 from PIL import Image
@@ -78,3 +84,27 @@ def test_a_hostile_name_stays_text(made):
 def test_a_folder_that_is_no_subset_is_named(tmp_path):
     with pytest.raises(CocomineError, match=r"images\.tsv"):
         render_explorer(Inputs(tmp_path, "x", tmp_path), tmp_path / "explorer.html", 1)
+
+
+def test_an_image_that_was_exchanged_since_it_was_locked_is_in_no_picture(tmp_path):
+    small = make_small_subset(tmp_path / "results")
+    add_report_inputs(small)
+    row = next(read_table(small.folder / "images.tsv"))
+    Image.new("RGB", (int(row["width"]), int(row["height"])), (1, 2, 3)).save(small.store / row["store_path"])
+    explorer = Inputs(small.folder, "animals", small.store)
+    with pytest.raises(CocomineError, match=f"1 image is not as locked .*{row['store_path']}"):
+        render_explorer(explorer, small.folder / "explorer.html", 2)
+    assert not (small.folder / "explorer").exists()
+    stated, sha256 = (
+        (int(row["width"]), int(row["height"])),
+        locked_images(small.folder / "images.lock.tsv", [row["store_path"]]),
+    )
+    with pytest.raises(CocomineError, match="not as locked"):
+        thumbnail(small.store, row["store_path"], stated, sha256[row["store_path"]])
+    with pytest.raises(CocomineError, match="not as locked"):
+        original(small.folder, small.store, int(row["image_id"]))
+    shown = [ImageRow(1, row["file_name"], row["store_path"], *stated, sha256[row["store_path"]])]
+    with pytest.raises(CocomineError, match="not as locked"):
+        write_contact_sheet(
+            tmp_path / "sheet.png", shown, read_labels(small.folder / "labels.json"), small.store, None, 4
+        )

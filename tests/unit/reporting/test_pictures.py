@@ -31,7 +31,7 @@ def test_a_thumbnail_is_small_and_turned_only_where_its_record_says_so(tmp_path)
     exif[274] = 6
     Image.new("RGB", (640, 400), (9, 99, 199)).save(tmp_path / "a.jpg", exif=exif)
     for stated, shown in (((640, 400), (320, 200)), ((400, 640), (200, 320))):
-        uri, size = pictures.thumbnail(tmp_path / "a.jpg", stated)
+        uri, size = pictures.thumbnail(tmp_path, "a.jpg", stated, "")
         kind, picture = opened(uri)
         assert (kind, picture.size, size) == ("data:image/jpeg", shown, shown)
 
