@@ -3,7 +3,6 @@
 ./run pytest tests/cluster -s
 """
 
-import json
 import os
 import re
 import shutil
@@ -304,7 +303,5 @@ def test_a_machine_without_slurm_is_told_so_and_nothing_is_tried(tmp_path: Path)
         env={**os.environ, "PATH": str(programs)}, capture_output=True, text=True,
     )  # fmt: skip
     assert done.returncode != 0
-    last = done.stderr.rstrip().splitlines()[-2:]
-    assert last[0] == "error: Slurm is not to be found here: there is no sbatch", done.stderr[-3000:]
-    assert last[1].startswith("Hint: start on a login node")
-    assert json.loads((tmp_path / "work" / "data" / "commands.json").read_text(encoding="utf-8"))
+    assert "Slurm is not to be found here: there is no sbatch\nHint: start on a login node" in done.stderr
+    assert "Job 1:" not in done.stderr

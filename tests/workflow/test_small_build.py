@@ -10,11 +10,15 @@ from pathlib import Path
 
 import pytest
 import yaml
+from cocomine.configuration.needs import NEEDS
 from helpers.shared import ROOT
 from helpers.workflow import snakemake
 
+IMAGES = 24
 CONFIG = {
-    "sources": {"demo": {"synthetic": {"images": 24, "near_duplicates": 1, "broken": 1, "width": 128, "height": 96}}},
+    "sources": {
+        "demo": {"synthetic": {"images": IMAGES, "near_duplicates": 1, "broken": 1, "width": 128, "height": 96}}
+    },
     "subsets": {"small": {"categories": ["person", "giraffe", "bus"]}},
     "comparisons": {"itself": {"first": "demo", "second": "demo", "splits": ["val"]}},
     "split": {"shares": {"train": 0.6, "val": 0.2, "test": 0.2}},
@@ -47,3 +51,17 @@ def test_a_small_dataset_is_built_and_proves_itself(tmp_path: Path) -> None:
         [sys.executable, str(ROOT / "scripts/verify_build.py"), "--root", str(tmp_path)], capture_output=True, text=True
     )
     assert proof.returncode == 0, proof.stderr
+    assert_no_job_needed_more_than_it_asks_for(tmp_path / "benchmarks", IMAGES)
+
+
+def assert_no_job_needed_more_than_it_asks_for(benchmarks: Path, images: int) -> None:
+    measured = set()
+    for file in benchmarks.rglob("*.tsv"):
+        rule = file.relative_to(benchmarks).parts[0]
+        names, values = (line.split("\t") for line in file.read_text(encoding="utf-8").splitlines())
+        row = dict(zip(names, values, strict=True))
+        if rule in NEEDS and row["max_rss"] not in ("NA", "-"):  # a job that was over before it was looked at
+            assert float(row["max_rss"]) <= NEEDS[rule].mb_for(images), rule
+            assert float(row["s"]) <= 60 * NEEDS[rule].minutes_for(images), rule
+            measured.add(rule)
+    assert {"assemble_subset", "export_dataset", "measure_images", "rasterize_masks", "split_dataset"} <= measured

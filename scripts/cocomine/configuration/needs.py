@@ -1,8 +1,8 @@
 """What a job asks of a cluster: memory and time as measured, by the number of images that it is about.
 
-The figures are those of tests/benchmarks/bench_scale.py with room to spare (docs/scale.md); a build's own `benchmarks/`
-are held to them by tests. How many images a job is about is read from what is there before the first of its group of
-jobs runs: the selection of a subset, or the annotation files of a source.
+The figures are those of tests/benchmarks/bench_scale.py with room to spare (docs/measured.md), and tests hold the
+benchmarks of a small build to them. How many images a job is about is read from what is there before the first of its
+group of jobs runs: the selection of a subset, or the annotation files of a source.
 """
 
 import math
