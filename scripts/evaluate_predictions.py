@@ -64,15 +64,17 @@ def main(options: argparse.Namespace) -> int:
 
 
 def _score(options: argparse.Namespace) -> dict[str, Any]:
-    from cocomine.evaluation import detections, ground, mask_predictions, panoptic
-    from cocomine.learning.data import read_trained_labels
+    from cocomine.evaluation import detections, ground, panoptic
 
     settings, task = options.settings, options.task
     if options.subset_dir is None:
         judged_on = ground.ground_of_file(options.annotations, options.annotation_pngs, task)
     else:
         judged_on = ground.ground_of_subset(options.subset_dir, settings, task)
-    if task == "semantic":
+    if task == "semantic":  # the one task that needs torch, which is slow to import
+        from cocomine.evaluation import mask_predictions
+        from cocomine.learning.data import read_trained_labels
+
         labels = read_trained_labels(options.subset_dir / "labels.json")
         values = settings.categories_of(task)
         masks = mask_predictions.MaskPredictions(options.folder, values, judged_on, labels, options.store_dir)
@@ -85,9 +87,11 @@ def _score(options: argparse.Namespace) -> dict[str, Any]:
 
 
 def _figures(result: Mapping[str, Any]) -> str:
-    from cocomine.evaluation import mask_predictions, verdict
+    from cocomine.evaluation import verdict
 
     if result["kind"] == "semantic":
+        from cocomine.evaluation import mask_predictions
+
         figure = result["full_resolution"]["iou"]["mean_foreground"]
         beside = verdict.beside_baseline(figure, mask_predictions.better_baseline(result), result["baselines"]["ratio"])
         return f"mean foreground IoU {_shown(figure)} ({beside})"

@@ -3,6 +3,7 @@
 reads   the predictions, wherever they lie; results/{subset}/ or data/annotations/{source}/
         results/{subset}/exports/{format}, which a program of the user's reads
 writes  results/experiments/{program}/: what a program wrote, and program.json; data/checkpoints/{program} is its own
+        results/predictions/comparison.*: all predictions and runs beside one another
         results/predictions/{prediction}/: metrics.json, the figures of each bootstrap draw, what was left out
 """
 
@@ -70,3 +71,38 @@ rule evaluate_predictions:
     shell:
         "python {input.script:q} --settings {params.settings:q} {params.options:q} --out-dir {output.folder:q} "
         "--log {log:q}"
+
+
+if plan.predictions:
+
+    rule compare_predictions:
+        input:
+            judged=[
+                *(one.folder for one in plan.predictions.values()),
+                *plan.evaluations,
+            ],
+            script=ancient(script("compare_predictions")),
+        output:
+            facts="results/predictions/comparison.json",
+            page=report(
+                "results/predictions/comparison.html",
+                category="predictions",
+                labels={"what": "all predictions and runs compared"},
+            ),
+        log:
+            "logs/compare_predictions/all.log",
+        benchmark:
+            "benchmarks/compare_predictions/all.tsv"
+        conda:
+            "../../envs/data.yaml"
+        threads: 1
+        resources:
+            mem_mb=need(800, 1),
+            runtime=minutes(10),
+        params:
+            code=code("compare_predictions"),
+            folder=lambda wildcards, output: str(Path(output.facts).parent),
+        message:
+            "Compare all predictions and runs"
+        shell:
+            "python {input.script:q} --judged {input.judged:q} --out-dir {params.folder:q} --log {log:q}"

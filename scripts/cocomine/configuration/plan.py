@@ -384,7 +384,8 @@ class Plan:
     def not_ours(self) -> list[str]:
         """The folders of what programs of the user's made, and of what is measured of it: not ours to reproduce."""
         judged = [one.folder for one in self.predictions.values() if one.output]
-        return [*(program.folder for program in self.programs.values()), *judged]
+        compared = [f"results/predictions/comparison.{ending}" for ending in ("json", "html")] if judged else []
+        return [*(program.folder for program in self.programs.values()), *judged, *compared]
 
     @property
     def locked_inputs(self) -> list[str]:

@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from cocomine.base.files import sha256_of_file, write_json
+from cocomine.base.files import sha256_of_file, write_json, write_table
 from cocomine.evaluation import matching, mistakes, slices
 from cocomine.evaluation.attributes import attributes_of_file, read_attributes
 from cocomine.evaluation.ground import Ground
@@ -30,6 +30,7 @@ from cocomine.evaluation.settings import JudgingSettings
 from cocomine.evaluation.truth import Truth, found_of, overlaps, read_truth
 
 Figures = dict[str, float | None]
+PER_IMAGE = "per_image.tsv"
 MOST_CLASSES = 20  # that are an attribute of images each
 DRAWN = ("AP", "AP50", "AP75", "AR")
 """The figures with an interval; AR is that of the most results an image."""
@@ -133,7 +134,7 @@ def score_results(results: Path, ground: Ground, settings: JudgingSettings, out_
         "all": judged.figures(),
         "intervals": intervals(draws, settings.confidence),
         "per_category": _per_category(judged),
-        **_analysis(judged, ground, settings),
+        **_analysis(judged, ground, settings, out_dir),
     }
     read.write(out_dir / "left_out.tsv")
     write_draws(out_dir / "draws.tsv", draws)
@@ -148,13 +149,18 @@ def _per_category(judged: Judged) -> Figures:
     return {name: float(v.mean()) if v.size else None for name, v in zip(names, known, strict=True)}
 
 
-def _analysis(judged: Judged, ground: Ground, settings: JudgingSettings) -> dict[str, Any]:
-    """Return what is wrong with the results and where: kinds of mistakes, confusion of classes, and slices."""
+def _analysis(judged: Judged, ground: Ground, settings: JudgingSettings, out_dir: Path) -> dict[str, Any]:
+    """Return what is wrong with the results and where: kinds of mistakes, confusion of classes, and slices.
+
+    Writes per_image.tsv with the error of each image.
+    """
     threshold = mistakes.best_threshold(judged.matches)
     errors = mistakes.image_errors(judged.matches, judged.truth, threshold)
     judging = slices.Judging(settings.slice_images, settings.bootstrap, settings.confidence)
     words = f"1 - F1 of the image at an IoU of 0.5, over results with a score of {threshold:.4g} or more"
     attributes = _attributes(judged, ground)
+    rows = zip(judged.truth.images, errors.tolist(), strict=True)
+    write_table(out_dir / PER_IMAGE, ("image_id", "error"), rows)
     result: dict[str, Any] = {"slices": slices.analyse_figures(attributes, errors, judged.sliced, words, judging)}
     if judged.task != "keypoints":
         result |= _mistakes(judged, threshold)

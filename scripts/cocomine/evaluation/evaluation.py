@@ -26,6 +26,7 @@ from cocomine.coco.names import mask_name
 from cocomine.coco.tasks import VOID
 from cocomine.evaluation import baselines, pictures, slices, verdict
 from cocomine.evaluation.attributes import read_attributes
+from cocomine.evaluation.resampling import images_digest, write_draws
 from cocomine.images.opening import ImageError, opened, read_file
 from cocomine.learning import hardware, metrics
 from cocomine.learning.data import Bytes, Rows, TensorSet, pixel_counts
@@ -366,6 +367,7 @@ def write_evaluation(job: Job, rows: Rows, predicted: Predicted, origin: dict[st
         "published": list(PUBLISHED),
     }
     result["baselines"]["ratio"] = _ratio_to_baseline(result)
+    result["draws"] = _write_draws(job, ids, predicted)
     write_json(job.out_dir / "metrics.json", result)
     _write_per_image(job, rows, predicted, attributes)
     _write_pictures(job, rows, predicted, errors)
@@ -388,6 +390,17 @@ def _figures(sums: metrics.Sums, job: Job, seed: int) -> dict[str, Any]:
     return metrics.summary(sums, job.labels.names) | {
         "intervals": metrics.bootstrap(sums, job.labels.names, settings.bootstrap, settings.confidence, seed)
     }
+
+
+def _write_draws(job: Job, ids: Sequence[int], predicted: Predicted) -> dict[str, Any]:
+    """Write draws.tsv, so that the run can be held against predictions of the same images; return what it is of.
+
+    Its draws are those of any predictions of the images, and so not those of the intervals, which hang on the seed.
+    """
+    sums = metrics.chosen(predicted.full or predicted.small, np.argsort(ids))
+    figures = metrics.draws_of(sums, job.settings.bootstrap, 0)
+    write_draws(job.out_dir / "draws.tsv", {name: values for name, values in figures.items() if values.ndim == 1})
+    return {"images_sha256": images_digest(ids), "resolution": "training" if predicted.full is None else "full"}
 
 
 def _iou_of_added(predicted: Predicted, names: Sequence[str]) -> dict[str, Any]:

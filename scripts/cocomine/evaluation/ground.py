@@ -1,6 +1,5 @@
 """What predictions are judged on: images, their annotations, and what image and category ids stand for."""
 
-import hashlib
 import json
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
@@ -11,6 +10,7 @@ from cocomine.base.errors import CocomineError
 from cocomine.base.files import sha256_of_file
 from cocomine.coco.labels import read_labels
 from cocomine.evaluation.predictions import Split, read_split
+from cocomine.evaluation.resampling import images_digest
 from cocomine.evaluation.settings import JudgingSettings
 
 NAMES = {
@@ -43,8 +43,8 @@ class Ground:
 
     @property
     def images_sha256(self) -> str:
-        """The SHA-256 of the image ids in ascending order, a line each: equal where the same images are judged."""
-        return hashlib.sha256("".join(f"{image}\n" for image in self.split.image_ids).encode()).hexdigest()
+        """The digest of the images: equal where the same ones are judged."""
+        return images_digest(self.split.image_ids)
 
     def facts(self) -> dict[str, Any]:
         """Return what is said of the ground in metrics.json: which images, and whether a leaderboard has the same."""

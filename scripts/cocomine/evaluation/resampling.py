@@ -6,7 +6,8 @@ already. Copies of an image stand side by side in the order of scores, so the ra
 of the drawn images (a test holds the two equal).
 """
 
-from collections.abc import Iterator, Mapping, Sequence
+import hashlib
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -28,6 +29,11 @@ def image_draws(images: int, draws: int) -> Iterator[Floats]:
     for weights in drawn(images, draws, 0, STREAM):
         for begin in range(0, len(weights), AT_ONCE):
             yield weights[begin : begin + AT_ONCE]
+
+
+def images_digest(images: Iterable[int]) -> str:
+    """Return the SHA-256 of image ids in ascending order, a line each: equal where draws are of the same images."""
+    return hashlib.sha256("".join(f"{image}\n" for image in sorted(images)).encode()).hexdigest()
 
 
 def joined(parts: Sequence[Draws]) -> Draws:

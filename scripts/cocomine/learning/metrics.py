@@ -14,16 +14,19 @@ I, P, T the counts of pixels that are c in both, in the prediction, in the truth
   all labels together, background included, before it divides once.
 """
 
+from __future__ import annotations
+
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, fields
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
-import torch
-from torch import Tensor
 
 from cocomine.coco.tasks import VOID
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 Floats = npt.NDArray[np.float64]
 Ints = npt.NDArray[np.int64]
@@ -80,6 +83,8 @@ def highest(probabilities: Tensor) -> Tensor:
     A running maximum over the planes: over ten times faster than argmax over a dimension that is not the last. Later
     labels are higher, so that the label too is a running maximum, which is quicker than writing under a condition.
     """
+    import torch  # not at the top: results of boxes are judged without it, and it is slow to import
+
     best = probabilities[:, 0].clone()
     labels = torch.zeros(best.shape, dtype=torch.uint8, device=best.device)
     for label in range(1, probabilities.shape[1]):
@@ -95,6 +100,8 @@ def measure(probabilities: Tensor, masks: Tensor, predicted: Tensor | None = Non
     `probabilities` (b, n, h, w) float32, planes contiguous; `masks` (b, h, w) uint8 with 255 void. `predicted` is given
     where the labels were not decided by these probabilities; the hard figures are then its own.
     """
+    import torch
+
     count, labels = probabilities.shape[:2]
     if predicted is None:
         predicted = highest(probabilities)

@@ -63,6 +63,7 @@ def make_index(
         "subsets": subsets,
         "experiments": _experiments(read_json(comparison) if comparison is not None else None),
         "predictions": [_brief(one) for one in prediction_facts(sorted(predictions))],
+        "predictions_page": _relative(predictions[0].parent / "comparison.html", out) if predictions else "",
         "comparison": _comparison_link(comparison, out),
         "build_lock": _relative(build_lock, out) if build_lock is not None else "",
         "build_lock_sha256": _sha256(build_lock) if build_lock is not None else "",

@@ -70,7 +70,7 @@ def test_evaluation_writes_its_files_the_same_each_time(trained, tmp_path):
     again = {p.relative_to(tmp_path / "b"): p.read_bytes() for p in (tmp_path / "b").rglob("*") if p.is_file()}
     assert first == again
     pictures = {f"pictures/{kind}_{i}.png" for kind in ("best", "worst") for i in (1, 2)}
-    assert {str(path) for path in first} == {"metrics.json", "per_image.parquet", *pictures}
+    assert {str(path) for path in first} == {"metrics.json", "draws.tsv", "per_image.parquet", *pictures}
     result = json.loads((tmp_path / "a/metrics.json").read_text())
     assert result["training_resolution"]["iou"]["mean_foreground"] > 0.5
     low, high = result["training_resolution"]["intervals"]["mean_foreground"]
