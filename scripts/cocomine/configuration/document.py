@@ -36,6 +36,7 @@ subsets:
 | [own-yolo.yaml](examples/own-yolo.yaml) | labels of one's own that are not COCO's |
 | [train-val-test.yaml](examples/train-val-test.yaml) | a test set that training and the choice of weights never see |
 | [sama-against-coco.yaml](examples/sama-against-coco.yaml) | two annotation sources over the same images |
+| [coconut-on-disk.yaml](examples/coconut-on-disk.yaml) | COCONut's masks beside COCO's, object against object |
 | [paper.yaml](examples/paper.yaml) | the paper's experiment, for a GPU |
 | [paper-small.yaml](examples/paper-small.yaml) | its question on two cores, offline |
 | [judge-detection.yaml](examples/judge-detection.yaml), [-instances](examples/judge-instances.yaml), \
