@@ -10,6 +10,7 @@ import numpy as np
 
 from cocomine.base.errors import CocomineError
 from cocomine.base.files import read_json, write_json, write_table, write_text
+from cocomine.evaluation.crossed import Judged, crossed
 from cocomine.learning.grid import ARMS
 
 Getter = Callable[[Mapping[str, Any]], float | None]
@@ -69,6 +70,7 @@ class Evaluated:
     """One evaluation: what was trained, what it was evaluated on, and its figures."""
 
     metrics: dict[str, Any]
+    folder: Path
 
     @property
     def run(self) -> dict[str, Any]:
@@ -81,6 +83,11 @@ class Evaluated:
         """The cell of the grid: experiment, subset trained on, model, subset evaluated on."""
         run = self.run
         return run["experiment"], run["subset"], run["model_name"], self.metrics["subset"]
+
+    @property
+    def judged_on(self) -> tuple[str, str]:
+        """The subset and the split that it was evaluated on."""
+        return self.metrics["subset"], self.metrics["split"]
 
     def figures(self) -> dict[str, float | None]:
         """The figures of the tables."""
@@ -97,12 +104,15 @@ def read_evaluations(folders: Sequence[Path]) -> list[Evaluated]:
         files = files or sorted(folder.glob("on-*/metrics.json"))
         if not files:
             raise CocomineError(f"{folder}: no metrics.json in it or in an on-… folder of it", "evaluate the run first")
-        found += [Evaluated(read_json(file)) for file in files]
+        found += [Evaluated(read_json(file), file.parent) for file in files]
     return found
 
 
 def compare(evaluations: Sequence[Evaluated]) -> dict[str, Any]:
-    """Return the comparison as plain JSON values: runs, cells (mean and deviation over seeds), arms, published."""
+    """Return the comparison as JSON values: runs, cells (mean and deviation over seeds), arms, crossed, published.
+
+    `crossed` are the runs without an arm whose labels differ (cocomine.evaluation.crossed).
+    """
     runs = [
         {
             "run": e.run["run"],
@@ -127,7 +137,18 @@ def compare(evaluations: Sequence[Evaluated]) -> dict[str, Any]:
     for e in evaluations:
         cells.setdefault(e.cell, []).append(e)
     tables = [_cell(cell, members) for cell, members in cells.items()]
-    return {"runs": runs, "cells": tables, "arms": _arms(evaluations), "published": _published(evaluations)}
+    judged = [
+        Judged(e.run["experiment"], e.run["model_name"], e.run["seed"], e.run["subset"], *e.judged_on, e.folder)
+        for e in evaluations
+        if not e.run["arm"]
+    ]
+    return {
+        "runs": runs,
+        "cells": tables,
+        "arms": _arms(evaluations),
+        "crossed": crossed(judged),
+        "published": _published(evaluations),
+    }
 
 
 def _cell(cell: tuple[str, str, str, str], members: Sequence[Evaluated]) -> dict[str, Any]:
@@ -318,6 +339,7 @@ def page(result: Mapping[str, Any]) -> str:
         )
         if len(answer["arms"][0]["seeds"]) < 2:
             parts.append("<p class=note>One seed says nothing of chance: give several before you read a gain.</p>")
+    parts += _crossed(result["crossed"])
     published = [([row["method"]], [f"{row['iou_percent']:.1f}"]) for row in result["published"]]
     parts += [
         "<h2>As published</h2><p class=note>Table I of the paper: other images, other classes, and a measure that is "
@@ -325,6 +347,28 @@ def page(result: Mapping[str, Any]) -> str:
         _table(["Method", "“IoU” in percent"], published),
     ]
     return "\n".join(parts) + "\n"
+
+
+def _crossed(rows: Sequence[Mapping[str, Any]]) -> list[str]:
+    """Return the section on what the labels that were trained on change; nothing where there is no pair."""
+    if not rows:
+        return []
+    body = []
+    for row in rows:
+        bounds = row["interval"]
+        between = "–" if bounds is None else f"{bounds[0]:+.3f} to {bounds[1]:+.3f}".replace("-", "−")
+        said = f"{row[row['verdict']]} is better" if row["verdict"] else "no difference shown"
+        names = [row["experiment"], row["model"], f"{row['judged_on']}, {row['split']}", row["first"], row["second"]]
+        figures = [_pm(row["first_iou"], None), _pm(row["second_iou"], None), _pm(row["difference"], None, "+")]
+        body.append((names, [_listed(row["seeds"]), f"{row['images']:,}", *figures, between, said]))
+    head = ["Experiment", "Model", "Judged on", "Trained on A", "or on B", "Seeds", "Images", "IoU per image, A", "B",
+            "B less A", "95 % interval", "Reading"]  # fmt: skip
+    return [
+        "<h2>What the labels change</h2><p class=note>Models trained on different subsets, judged on the same images: "
+        "the difference of the mean foreground IoU is taken image by image, mean over the seeds, and its interval is a "
+        "bootstrap over images. It holds what chance the images bring, and not that of other seeds.</p>",
+        _table(head, body),
+    ]
 
 
 def _listed(seeds: Sequence[int]) -> str:

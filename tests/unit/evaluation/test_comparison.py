@@ -19,7 +19,7 @@ def write(folder, run, subset="a", arm="", seed=0, iou=0.5, images=40, ids="same
     metrics = {
         "run": {"run": run, "experiment": "e", "subset": subset, "model_name": "m", "arm": arm, "seed": seed,
                 "images_trained": images, "iterations": 100, "images_trained_sha256": own},
-        "subset": evaluated, "images": 10, "images_sha256": ids, "images_trained_on": seen,
+        "subset": evaluated, "split": "val", "images": 10, "images_sha256": ids, "images_trained_on": seen,
         "labels": [{"name": "background"}, {"name": "dog"}],
         "training_resolution": figures, "full_resolution": None,
         "baselines": {"all_background": trivial, "most_frequent_place": trivial},
@@ -42,7 +42,7 @@ def test_cells_hold_mean_and_sample_deviation_over_seeds(tmp_path):
     assert cell["figures"]["iou_full"] == {"mean": None, "deviation": None}
     lines = (tmp_path / "comparison.tsv").read_text().splitlines()
     assert len(lines) == 2
-    assert lines[1].split("\t")[5] == "0 1 2"
+    assert lines[1].split("\t")[6] == "0 1 2"
     page = (tmp_path / "comparison.html").read_text()
     assert "0.600 ± 0.100" in page
     assert "<td>0, 1, 2</td>" in page
@@ -87,7 +87,7 @@ def test_arms_answer_the_papers_question_seed_by_seed(tmp_path):
     ("change", "words"),
     [
         ({"images": 39}, "images trained on"),
-        ({"ids": "other"}, "validation images"),
+        ({"ids": "other"}, "images judged"),
         ({"second": {"own": "y"}}, "the images of the first two arms, which should be the same"),
         ({"seen": 7}, "how many of the images evaluated they were trained on"),
     ],
