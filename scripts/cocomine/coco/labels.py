@@ -1,7 +1,7 @@
 """The label table of a subset, `labels.json`: which label stands for which category, in name and colour."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +17,8 @@ class Labels:
     """Label i is called `names[i]` and drawn in `colors[i]` (RGB); label 0 is the background.
 
     `category_ids[i]` is the category that label i stands for, None for the background. `category_to_label` is the way
-    back, by category id. `stuff` are the ids of the categories that have regions and no objects, where masks need them.
+    back, by category id; `source_to_label` the one by the ids of the source's categories, of which a label may have
+    several. `stuff` are the ids of the categories that have regions and no objects, where masks need them.
     """
 
     names: tuple[str, ...]
@@ -25,6 +26,7 @@ class Labels:
     colors: tuple[tuple[int, int, int], ...]
     supercategories: tuple[str, ...] = ()
     category_to_label: Mapping[int, int] = field(default_factory=dict)
+    source_to_label: Mapping[int, int] = field(default_factory=dict)
     stuff: frozenset[int] = frozenset()
 
     def __len__(self) -> int:
@@ -56,7 +58,9 @@ def read_labels(path: Path) -> Labels:
     except FileNotFoundError as error:
         raise CocomineError(f"{path}: no such file", "run assemble_subset first") from error
     try:
-        return labels_of(document["labels"], document.get("category_to_label"))
+        labels = labels_of(document["labels"], document.get("category_to_label"))
+        given = document.get("source_to_label", labels.category_to_label)
+        return replace(labels, source_to_label={int(category): int(label) for category, label in given.items()})
     except (KeyError, TypeError, ValueError, IndexError, AttributeError) as error:
         raise CocomineError(f"{path}: not a table of labels: {type(error).__name__}: {error}", AGAIN) from error
     except CocomineError as error:

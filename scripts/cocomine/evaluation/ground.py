@@ -24,8 +24,9 @@ NAMES = {
 class Ground:
     """The images and annotations that predictions of `task` are judged on.
 
-    `annotations` is the COCO or panoptic file, `pngs` the folder of its PNGs; `categories` are the ids of the source in
-    the order of labels 1, 2, …; `subset_dir` is None where a source's own annotation file is judged as it is.
+    `annotations` is the COCO or panoptic file, `pngs` the folder of its PNGs; `categories` are its ids in the order of
+    labels 1, 2, …, and `of_source` leads to them from the ids of the source's categories, of which a subset may have
+    made classes; `subset_dir` is None where a source's own annotation file is judged as it is.
     """
 
     task: str
@@ -34,6 +35,7 @@ class Ground:
     annotations: Path
     pngs: Path | None = None
     categories: tuple[int, ...] = ()
+    of_source: Mapping[int, int] = field(default_factory=dict)
     elsewhere: frozenset[int] = field(default=frozenset(), repr=False)
 
     @property
@@ -68,11 +70,22 @@ class Ground:
             },
         }
 
+    def ids_of(self, settings: JudgingSettings) -> str:
+        """Return what the predictions' classes are. Raises CocomineError where the settings must say so and do not."""
+        made = any(stated != category for stated, category in self.of_source.items())
+        if settings.category_ids is None and made:
+            raise CocomineError(
+                f"{self.name} has classes of its own, so that nothing tells what the predictions' category ids are",
+                "say category_ids: labels where they are the subset's (1, 2, …), and category_ids: source where "
+                "they are its source's",
+            )
+        return settings.categories_of(self.task)
+
     def category_of(self, ids: str) -> dict[int, int]:
-        """Return the source's category id of each class id of the predictions."""
+        """Return the category id in `annotations` of each class id of the predictions."""
         starts = {"labels": 1, "indices": 0}
         if ids not in starts:
-            return {category: category for category in self.categories}
+            return dict(self.of_source) or {category: category for category in self.categories}
         return dict(enumerate(self.categories, starts[ids]))
 
     def image_of(self, ids: str) -> dict[int | str, int]:
@@ -104,13 +117,15 @@ def ground_of_subset(subset_dir: Path, settings: JudgingSettings, task: str) -> 
             f"{path}: no such file", f"predictions of {task} are judged on it: build it, or name --annotations"
         )
     if task == "keypoints":
-        categories = _categories(path)
+        categories, of_source = _categories(path)
     else:
         labels = read_labels(subset_dir / "labels.json")
-        categories = tuple(category for category in labels.category_ids if category is not None)
+        ids = labels.category_ids
+        categories = tuple(category for category in ids if category is not None)
+        of_source = {stated: ids[label] or 0 for stated, label in labels.source_to_label.items()}
     elsewhere = frozenset(every.image_ids) - frozenset(split.image_ids)
     pngs = subset_dir / "masks" / "panoptic"
-    return Ground(task, subset_dir, split, path, pngs, categories, elsewhere)
+    return Ground(task, subset_dir, split, path, pngs, categories, of_source, elsewhere)
 
 
 def ground_of_file(annotations: Path, pngs: Path | None, task: str) -> Ground:
@@ -125,13 +140,17 @@ def ground_of_file(annotations: Path, pngs: Path | None, task: str) -> Ground:
     except (KeyError, TypeError, ValueError) as error:
         raise _no_document(annotations, error) from error
     split = Split(tuple(image for image, _ in images), tuple(name for _, name in images))
-    return Ground(task, None, split, annotations, pngs, _categories(annotations, document))
+    return Ground(task, None, split, annotations, pngs, *_categories(annotations, document))
 
 
-def _categories(path: Path, document: Mapping[str, Any] | None = None) -> tuple[int, ...]:
+def _categories(path: Path, document: Mapping[str, Any] | None = None) -> tuple[tuple[int, ...], dict[int, int]]:
+    """Return the ids of the categories, and those to which the ids of the source's lead."""
     document = _document(path) if document is None else document
     try:
-        return tuple(int(category["id"]) for category in document["categories"])
+        made_of = {
+            int(category["id"]): category.get("source_categories", [category]) for category in document["categories"]
+        }
+        return tuple(made_of), {int(one["id"]): identity for identity, ones in made_of.items() for one in ones}
     except (KeyError, TypeError, ValueError) as error:
         raise _no_document(path, error) from error
 

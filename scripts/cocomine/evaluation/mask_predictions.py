@@ -69,8 +69,8 @@ class MaskPredictions:
         if self.values == "labels":
             return np.arange(256, dtype=np.uint8)
         table = np.zeros(256, dtype=np.uint8)
-        for label, category in enumerate(self.labels.category_ids):
-            if category is not None and category < 256:
+        for category, label in self.labels.source_to_label.items():
+            if category < 256:
                 table[category] = label
         return table
 
@@ -235,12 +235,12 @@ def _check_folder(folder: Path, split: Split) -> None:
 
 def _check_categories(folder: Path, values: Sequence[int], labels: Labels) -> None:
     """Raise CocomineError when pixels other than 0 were predicted and none of them is a category of the subset."""
-    known = {category for category in labels.category_ids if category is not None}
+    known = set(labels.source_to_label)
     others = [value for value in values if value != 0]
     if others and not known & set(others):
         raise CocomineError(
             f"{folder}: none of the pixel values ({', '.join(map(str, others[:8]))}{', …' * (len(others) > 8)}) is a "
-            "category id of the subset",
+            "category id of the subset's source",
             f"its ids are {', '.join(map(str, sorted(known)))}; leave category_ids out if pixels are labels",
         )
 

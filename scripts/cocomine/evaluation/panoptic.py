@@ -166,7 +166,7 @@ def score_panoptic(
 
 def _in_source_ids(predicted: Panoptic, ground: Ground, settings: JudgingSettings) -> Panoptic:
     """Return the predictions with the source's ids of images and categories."""
-    ids = settings.categories_of("panoptic")
+    ids = ground.ids_of(settings)
     found = {segment["category_id"] for segments in predicted.segments.values() for segment in segments.values()}
     check_categories(found, ground, ids, predicted.folder)
     categories, images = ground.category_of(ids), ground.image_of(settings.image_ids)

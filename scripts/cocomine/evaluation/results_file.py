@@ -62,7 +62,7 @@ def read_results(path: Path, ground: Ground, sizes: Mapping[int, list[int]], set
         fault = _fault(entry, PARTS[ground.task])
         if fault:
             raise CocomineError(f"{path}: result {number}{fault}", FORM)
-    ids = settings.categories_of(ground.task)
+    ids = ground.ids_of(settings)
     check_categories((entry["category_id"] for entry in entries), ground, ids, path)
     images, categories = ground.image_of(settings.image_ids), ground.category_of(ids)
     kept: list[dict[str, Any]] = []

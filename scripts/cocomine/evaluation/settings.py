@@ -32,8 +32,8 @@ class JudgingSettings(Section, frozen=True, kw_only=True):
         says(
             "What the predictions' classes are: ids of the source; labels of labels.json (1, 2, …, as Ultralytics "
             "writes for data of one's own); or indices (0, 1, …). Labels of a source are its categories in the file's "
-            "order. Without it - labels for semantic masks, the source's ids otherwise. Ids that fit another of the "
-            "three better are an error."
+            "order. Without it - labels for semantic masks, the source's ids otherwise (a subset with `classes` wants "
+            "it said). Ids that fit another of the three better are an error."
         ),
     ] = None
     image_ids: Annotated[

@@ -392,6 +392,34 @@ def test_results_of_labels_indices_and_file_stems_are_read_as_they_are_said_to_b
         assert found["all"] == expected
 
 
+def merged(subset):
+    """Make both categories of the small subset one class with the id 1, as `classes` does; return its folder."""
+    document = json.loads((subset / "subset.json").read_text())
+    for record in document["annotations"]:
+        record |= {"category_id": 1, "source_category_id": record["category_id"]}
+    document["categories"] = [{"id": 1, "name": "animal"}]
+    (subset / "subset.json").write_text(json.dumps(document))
+    rows = [{"label": 0, "name": "background", "category_id": None}, {"label": 1, "name": "animal", "category_id": 1}]
+    table = {"labels": rows, "category_to_label": {"1": 1}, "source_to_label": {str(DOG): 1, str(GIRAFFE): 1}}
+    (subset / "labels.json").write_text(json.dumps(table))
+    return subset
+
+
+def test_results_on_a_subset_with_classes_say_whether_their_ids_are_its_own_or_the_sources(subset, tmp_path):
+    stated = results_of(subset, "val")[:-2]
+    merged(subset)
+    own = [entry | {"category_id": 1} for entry in stated]
+    with pytest.raises(CocomineError, match="has classes of its own") as caught:
+        score_results(subset, own, "boxes", tmp_path / "out")
+    assert "category_ids: labels" in caught.value.hint
+    assert "category_ids: source" in caught.value.hint
+    figures = [
+        score_results(subset, entries, "boxes", tmp_path / ids, category_ids=ids)["all"]
+        for entries, ids in ((own, "labels"), (stated, "source"))
+    ]
+    assert figures[0] == figures[1]
+
+
 def test_class_ids_that_fit_another_meaning_are_an_error_that_names_it(subset, tmp_path):
     entries = [e | {"category_id": {DOG: 1, GIRAFFE: 2}[e["category_id"]]} for e in results_of(subset, "val")[:-2]]
     with pytest.raises(CocomineError, match="none of the ids of the source") as caught:
