@@ -10,8 +10,13 @@ from pathlib import Path
 import msgspec
 import pytest
 from cocomine.base.errors import CocomineError
+from cocomine.evaluation.detections import score_results
+from cocomine.evaluation.ground import ground_of_subset
 from cocomine.evaluation.program import Job, run_program
-from cocomine.evaluation.settings import ProgramSettings
+from cocomine.evaluation.settings import JudgingSettings, ProgramSettings
+from cocomine.formats.export import export_dataset
+from helpers.shared import ROOT
+from helpers.small_subset import make_small_subset
 
 
 @pytest.fixture
@@ -134,3 +139,21 @@ def test_nothing_or_a_link_to_elsewhere_is_no_output(work, command, words):
 def test_braces_and_quotes_of_a_command_reach_the_shell_as_they_are(work):
     run("""sh: echo '{wildcards.x} {{y}} "z"' > said""")
     assert (work / "results/mine/output/said").read_text() == """{wildcards.x} {{y}} "z"\n"""
+
+
+def test_a_trainer_of_thirty_lines_is_trained_on_an_export_and_judged(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    subset = make_small_subset(Path("work"))
+    export = Path("work/results/animals/exports/coco")
+    export_dataset("coco", subset.folder, subset.store, export)
+    command = f"{sys.executable} {ROOT / 'tests/helpers/small_trainer.py'}"
+    settings = ProgramSettings.from_mapping({"command": command, "seed": 1})
+    job = Job(settings, export, subset.folder, Path("results/mine"), Path("checkpoints"), Path("mine.txt"), (export,))
+    facts = run_program(job)
+    assert list(facts["files"]) == ["boxes.json"]
+    assert Path("mine.txt").read_text() == "learned 2 classes, predicted 4 boxes\n"
+    judging = JudgingSettings.from_mapping({"bootstrap": 20})
+    ground = ground_of_subset(subset.folder, judging, "boxes")
+    result = score_results(Path("results/mine/output/boxes.json"), ground, judging, Path("judged"))
+    assert result["predictions"]["judged"] == 4
+    assert result["all"]["AP"] is not None
