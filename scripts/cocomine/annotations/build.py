@@ -238,18 +238,10 @@ class _Tables:
         """Segment ids are unique within an image's record; records are unique by image."""
         table = self.annotations
         reasons = table["reasons"]
-        pairs = mixed([table["record"], table["id"]])
-        suspects = np.flatnonzero(later_of_equal(np.where(table["id"] >= 0, pairs, -1)))
-        # Mixing may send two pairs to one number, so suspects are looked at.
-        seen = {(int(table["record"][row]), int(table["id"][row])) for row in suspects}
-        if seen:
-            met: set[tuple[int, int]] = set()
-            wanted = np.isin(table["record"], [record for record, _ in seen])
-            for row in np.flatnonzero(wanted).tolist():
-                pair = (int(table["record"][row]), int(table["id"][row]))
-                if pair[1] >= 0 and pair in met:
-                    reasons[row] |= np.uint64(mask_of(Reason.DUPLICATE_ID))
-                met.add(pair)
+        order = np.lexsort((table["id"], table["record"]))  # stable: of equal ones the first comes first
+        records, ids = table["record"][order], table["id"][order]
+        is_again = (records[1:] == records[:-1]) & (ids[1:] == ids[:-1]) & (ids[1:] >= 0)
+        reasons[order[1:][is_again]] |= np.uint64(mask_of(Reason.DUPLICATE_ID))
         firsts = np.flatnonzero(np.diff(table["record"], prepend=-1))
         repeated = later_of_equal(table["image_id"][firsts])
         mark(reasons, np.isin(table["record"], table["record"][firsts[repeated]]), Reason.DUPLICATE_SEGMENT)

@@ -21,7 +21,7 @@ values = st.one_of(
 )
 
 
-@settings(max_examples=400, deadline=None)
+@settings(max_examples=150, deadline=None)
 @given(st.lists(st.one_of(values, st.none()), min_size=1, max_size=4))
 def test_nothing_that_reaches_out_is_missed_and_counts_are_those_of_the_polygons(contents):
     reasons = np.zeros(len(contents), np.uint64)

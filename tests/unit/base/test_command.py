@@ -4,6 +4,7 @@ import argparse
 import errno
 import logging
 import os
+import pickle
 import re
 from pathlib import Path
 
@@ -184,3 +185,8 @@ def test_a_mistake_is_not_retried_nor_is_its_group_but_what_was_killed_is(
     told.clear()
     command.RetriesOfMistakes(told.append, since=log.stat().st_mtime + 1).emit(record)
     assert told == []
+
+
+def test_an_error_of_a_worker_process_keeps_its_hint():
+    error = pickle.loads(pickle.dumps(CocomineError("a.json: no such file", "sync first")))
+    assert (error.message, error.hint) == ("a.json: no such file", "sync first")
