@@ -30,6 +30,7 @@ from cocomine.base.command import RetriesOfMistakes, advice_of_failed_jobs
 from cocomine.base.yaml_file import given_on_command_line, read_config
 from cocomine.base.commands import record, remember
 from cocomine.configuration.plan import make_plan
+from cocomine.imports.folder import told as told_of_imports
 from cocomine.mining.losses import told
 from cocomine.configuration.settings_files import write_settings
 
@@ -131,7 +132,9 @@ onstart:
 onsuccess:
     asked = workflow.dag_settings
     whole = not (asked.targets or asked.until or asked.omit_from)
-    lost = told(Path(subset.folder) for subset in plan.subsets.values())
+    imports = (Path("data/imports", one.name) for one in plan.used_sources if one.labels)
+    lost = told_of_imports(imports)
+    lost += told(Path(subset.folder) for subset in plan.subsets.values())
     old = left_over(results(), Path())
     forgotten = (
         [f"left from earlier configs; remove with: rm -r {shlex.join(old)}"]

@@ -29,6 +29,7 @@ def test_yolo_labels_become_a_subset_and_a_changed_label_is_imported_again(tmp_p
     assert done.returncode == 0, done.stdout + done.stderr
     assert "labels: 5 in = 4 kept + 0 repaired + 1 quarantined" in done.stderr
     assert "labels/3.txt, 2: field-count" in done.stderr
+    assert "warning: 1 of 5 labels set aside [own]: see data/imports/own/quarantine.tsv" in done.stdout
     subset = json.loads((work / "results/leaves/subset.json").read_text())
     # The image of the broken line is not taken for one in which nothing else is.
     assert [image["file_name"] for image in subset["images"]] == [f"images/{number}.jpg" for number in range(3)]

@@ -7,7 +7,7 @@ Labels are worked on, so they are not pinned on first use: an import runs again 
 changed or removed (`changed`), and the lock of the build holds what came of it.
 """
 
-from cocomine.imports.load import state_of
+from cocomine.imports.folder import state_of
 
 
 rule import_labels:

@@ -7,8 +7,6 @@ from pathlib import Path
 
 from cocomine.base.errors import CocomineError
 from cocomine.configuration.plan import Plan, Source
-from cocomine.imports.labels import Tally
-from cocomine.imports.load import open_labels
 from cocomine.sources.annotations import annotation_folder, remote_names
 from cocomine.sources.images import image_folder
 from cocomine.sources.presets import preset
@@ -104,6 +102,9 @@ def _of_annotations(source: Source) -> Iterator[Mistake]:
 
 
 def _of_labels(source: Source, labels: SourceSettings) -> Iterator[Mistake]:
+    from cocomine.imports.labels import Tally  # not at the top: a plan without such labels does without NumPy
+    from cocomine.imports.load import open_labels
+
     try:
         open_labels(labels, Tally())
     except CocomineError as error:

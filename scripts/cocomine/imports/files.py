@@ -14,7 +14,6 @@ from pathlib import Path, PurePosixPath
 from typing import Final
 
 from cocomine.base.regular import open_regular, why_not
-from cocomine.images.opening import ImageError, shown_size
 from cocomine.transfer.finding import NOT_IMAGES, Folder
 from cocomine.transfer.names import refusal
 
@@ -106,6 +105,8 @@ class Files:
 
     def size(self, path: str) -> tuple[int, int]:
         """Return (width, height) of an image in pixels, as viewers show it, from its header. Raises FileProblem."""
+        from cocomine.images.opening import ImageError, shown_size  # not at the top: planning does without Pillow
+
         try:
             return shown_size(self._found(path))
         except ImageError as error:

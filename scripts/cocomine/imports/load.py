@@ -1,6 +1,5 @@
 """The whole of import_labels: a folder of labels in, COCO documents out, with a count of all that was there."""
 
-import hashlib
 import logging
 from pathlib import Path
 from typing import Any, Final
@@ -12,6 +11,7 @@ from cocomine.base.words import counted
 from cocomine.imports.boxes_csv import Csv
 from cocomine.imports.documents import Documents
 from cocomine.imports.files import Files
+from cocomine.imports.folder import open_folder
 from cocomine.imports.labelme import Labelme
 from cocomine.imports.labels import QUARANTINE_COLUMNS, REPAIR_COLUMNS, Job, Reader, Tally
 from cocomine.imports.reasons import TABLE, Reason
@@ -58,38 +58,6 @@ def open_labels(settings: SourceSettings, tally: Tally) -> Reader:
             "take person_keypoints out of `tasks`, or write kpt_shape: [K, 3] into data.yaml",
         )
     return reader
-
-
-def open_folder(settings: SourceSettings) -> Path:
-    """Return the folder of the labels. Raises CocomineError when it is not there, or holds the working directory."""
-    root = Path(settings.folder)
-    if not root.is_dir():
-        raise CocomineError(f"folder {root}: no such folder", "give the folder that holds the labels and the images")
-    if Path.cwd().is_relative_to(root.resolve()):
-        raise CocomineError(
-            f"folder {root}: the build would lie inside the folder of the labels",
-            "build elsewhere: --directory ../work, with the path of the folder from there, or in full",
-        )
-    return root
-
-
-def state_of(settings: SourceSettings) -> str:
-    """Return a digest of the names, sizes and times of all files of the folder; empty where there is no folder.
-
-    A look that reads no file: by it an import runs again when a label or an image was added, changed or removed.
-    """
-    try:
-        files = Files(open_folder(settings), settings.follow_links)
-    except CocomineError:
-        return ""
-    digest = hashlib.sha256()
-    for path in files.all:
-        try:
-            state = (files.root / path).stat(follow_symlinks=settings.follow_links)
-        except OSError:
-            continue
-        digest.update(f"{path}\0{state.st_size}\0{state.st_mtime_ns}\n".encode(errors="surrogateescape"))
-    return digest.hexdigest()[:16]
 
 
 def _check_something(settings: SourceSettings, counts: dict[str, Any], tally: Tally) -> None:
