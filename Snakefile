@@ -132,7 +132,9 @@ onstart:
 onsuccess:
     asked = workflow.dag_settings
     whole = not (asked.targets or asked.until or asked.omit_from)
-    imports = (Path("data/imports", one.name) for one in plan.used_sources if one.labels)
+    imports = (
+        Path("data/imports", one.name) for one in plan.used_sources if one.labels
+    )
     lost = told_of_imports(imports)
     lost += told(Path(subset.folder) for subset in plan.subsets.values())
     old = left_over(results(), Path())

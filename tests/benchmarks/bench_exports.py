@@ -1,4 +1,4 @@
-"""Benchmark of exports: a subset written as a YOLO dataset, by cocomine and by supervision, images included.
+"""Benchmark of exports: a subset written as a YOLO and as a COCO dataset, by cocomine and by supervision, with images.
 
 It draws its own subset (pictures of noise, polygons of about 30 points, no crowds, one part an object, so
 that both write the same), then runs both in turn, A B A B, each as a program of its own, and checks that both wrote the
@@ -9,7 +9,7 @@ tests/benchmarks/make_peers.py puts it.
   python tests/benchmarks/bench_exports.py [--full]
 
 The last line is one JSON object: sizes, median seconds, `peak_mb` of the process tree, and `ratio_vs_supervision` for
-boxes and for outlines (above 1: ours is faster; the smaller of the two, images copied).
+boxes, outlines and COCO (above 1: ours is faster; the smallest of the three, images copied).
 """
 
 import argparse
@@ -35,18 +35,27 @@ PEER = Path(os.environ.get("COCOMINE_PEERS", ROOT / ".peers")) / "supervision" /
 PEER_PROGRAM = """
 import sys
 import supervision as sv
-masks, source, target = sys.argv[1] == "masks", sys.argv[2], sys.argv[3]
+kind, source, target = sys.argv[1:]
 for split in ("train", "val"):
     dataset = sv.DetectionDataset.from_coco(
         images_directory_path=f"{source}/{split}", annotations_path=f"{source}/annotations/instances_{split}.json",
-        force_masks=masks,
+        force_masks=kind != "detect",
     )
+    if kind == "coco":
+        dataset.as_coco(f"{target}/{split}", f"{target}/annotations/instances_{split}.json")
+        continue
     dataset.as_yolo(
         images_directory_path=f"{target}/images/{split}", annotations_directory_path=f"{target}/labels/{split}",
         data_yaml_path=f"{target}/data.yaml",
     )
 """
 CLASSES, OBJECTS = 8, 7
+# supervision rounds boxes to whole pixels, and reads outlines off masks: a pixel is 1 / 480 of the height.
+KINDS = (
+    ("detect", "yolo-detect", 1.01 / 480),
+    ("segment", "yolo-segment", 2.01 / 480),
+    ("coco", "coco", 2.01 / 480),
+)
 
 
 def draw_subset(folder: Path, images: int) -> None:
@@ -143,14 +152,29 @@ def read_labels(root: Path) -> dict[str, list[tuple[int, list[float]]]]:
     return found
 
 
-def check_same(ours: Path, theirs: Path, tolerance: float) -> float:
+def read_coco(root: Path) -> dict[str, list[tuple[int, list[float]]]]:
+    """Read a COCO folder as `read_labels` reads one of YOLO; classes count as the categories are listed."""
+    found: dict[str, list[tuple[int, list[float]]]] = {}
+    for split in ("train", "val"):
+        document = json.loads((root / f"annotations/instances_{split}.json").read_bytes())
+        places = {category["id"]: place for place, category in enumerate(document["categories"])}
+        names = {image["id"]: f"{split}/{Path(image['file_name']).stem}" for image in document["images"]}
+        found |= {name: [] for name in names.values()}
+        for item in document["annotations"]:
+            x, y, width, height = item["bbox"]
+            box = [x / 640, y / 480, (x + width) / 640, (y + height) / 480]
+            found[names[item["image_id"]]].append((places[item["category_id"]], box))
+    return {name: sorted(rows) for name, rows in found.items()}
+
+
+def check_same(ours: Path, theirs: Path, tolerance: float, coco: bool) -> float:
     """Check that both hold the same images and the same labels; return the largest difference of a box's side."""
     for split in ("train", "val"):
-        names = [
-            {path.name: path.stat().st_size for path in (root / "images" / split).iterdir()} for root in (ours, theirs)
-        ]
+        place = split if coco else f"images/{split}"
+        names = [{path.name: path.stat().st_size for path in (root / place).iterdir()} for root in (ours, theirs)]
         assert names[0] == names[1], "the images differ"
-    a, b = read_labels(ours), read_labels(theirs)
+    read = read_coco if coco else read_labels
+    a, b = read(ours), read(theirs)
     assert a.keys() == b.keys(), "the label files differ"
     worst = 0.0
     for name in a:
@@ -186,20 +210,13 @@ def main() -> None:
             print(f"not run: supervision (no {PEER}): ./run python tests/benchmarks/make_peers.py supervision")
         print(f"{images} images, {images * OBJECTS} objects, {options.pairs} pairs, medians (spread)")
         print(f"{'':26}{'seconds':>18}{'images/s':>15}{'peak MB':>9}")
-        # supervision rounds boxes to whole pixels, and reads outlines off masks: a pixel is 1 / 480 of the height.
-        for kind, tolerance in (("detect", 1.01 / 480), ("segment", 2.01 / 480)):
-            command = [*ours, "--format", f"yolo-{kind}", "--out-dir", str(folder / "ours")]
+        for kind, name, tolerance in KINDS:
+            command = [*ours, "--format", name, "--out-dir", str(folder / "ours")]
             runs = {"linked": command, "copied": [*command, "--images", "copy"]}
             if peer:
-                masks = "masks" if kind == "segment" else "boxes"
-                runs["supervision"] = [
-                    str(PEER),
-                    "-c",
-                    PEER_PROGRAM,
-                    masks,
-                    str(folder / "coco"),
-                    str(folder / "theirs"),
-                ]
+                source = folder / ("boxes" if kind == "detect" else "coco")
+                peer_command = [str(PEER), "-c", PEER_PROGRAM, kind, str(source), str(folder / "theirs")]
+                runs["supervision"] = peer_command
             seconds: dict[str, list[float]] = {who: [] for who in runs}
             peaks: dict[str, list[float]] = {who: [] for who in runs}
             for _ in range(options.pairs):
@@ -208,7 +225,9 @@ def main() -> None:
                     seconds[who].append(took)
                     peaks[who].append(peak)
             if peer:
-                result[f"{kind}_largest_difference"] = check_same(folder / "ours", folder / "theirs", tolerance)
+                result[f"{kind}_largest_difference"] = check_same(
+                    folder / "ours", folder / "theirs", tolerance, kind == "coco"
+                )
             for who in runs:
                 median = statistics.median(seconds[who])
                 spread = f"{median:.2f} ({min(seconds[who]):.2f}–{max(seconds[who]):.2f})"
@@ -222,7 +241,7 @@ def main() -> None:
         mine = [value for key, value in result.items() if key.endswith("_peak_mb") and "supervision" not in key]
         result["peak_mb"] = max(mine, key=float)  # type: ignore[arg-type]
         if peer:
-            ratios = [result["ratio_detect_copied"], result["ratio_segment_copied"]]
+            ratios = [result[f"ratio_{kind}_copied"] for kind, _, _ in KINDS]
             result["ratio_vs_supervision"] = min(ratios, key=float)  # type: ignore[arg-type]
     print(json.dumps(result, sort_keys=True))
 
