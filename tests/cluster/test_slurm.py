@@ -95,7 +95,7 @@ def seconds_of_rules(work: Path) -> float:
     return sum(float(dict(zip(table[0].split("\t"), table[1].split("\t"), strict=True))["s"]) for table in tables)
 
 
-@pytest.mark.timeout(900)
+@pytest.mark.timeout(1800)
 def test_a_build_through_slurm_is_a_handful_of_jobs_and_ends_in_the_lock_of_one_machine(cluster: Cluster) -> None:
     config = cluster.folder / "small.yaml"
     config.write_text(yaml.safe_dump(SMALL), encoding="utf-8")
@@ -269,7 +269,7 @@ def mistaken(cluster: Cluster, indexed: Path) -> None:
     assert any("logs/mine_subset/pets.log" in line for line in last)
 
 
-@pytest.mark.timeout(900)
+@pytest.mark.timeout(1800)
 def test_a_cluster_that_misbehaves_costs_time_and_nothing_else(cluster: Cluster, indexed: Path) -> None:
     host = cluster.ask("sinfo", "--noheader", "--format=%n").strip()
     cluster.ask("scontrol", "update", f"nodename={host}", "state=drain", "reason=a test")

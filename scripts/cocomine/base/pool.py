@@ -39,6 +39,10 @@ def worker_pool(processes: int) -> Iterator[ProcessPoolExecutor]:
             ) from error
         except BaseException:
             pool.shutdown(wait=True, cancel_futures=True)
+            for (
+                worker
+            ) in multiprocessing.active_children():  # of a pool that could not be started whole, nobody ends them
+                worker.terminate()
             raise
 
 

@@ -12,6 +12,9 @@ from cocomine.base.errors import CocomineError
 FULL_BELOW = 1 << 16
 """Free bytes below which an error without a number (Pillow's encoders have none) is put down to a full disk."""
 
+FEW_FILES = 100
+"""Inodes below which a disk is said to be full of files."""
+
 GOES_ON = "run the same command again: what is complete is kept, and it goes on from there"
 
 OF_WRITING = frozenset(
@@ -76,7 +79,9 @@ def advice(error: OSError) -> CocomineError | None:
     if number == errno.ENOSPC:
         room = os.statvfs(folder)
         free = room.f_bavail * room.f_frsize
-        lack = "no inodes (files) are left" if room.f_files and not room.f_favail else f"{size(free)} are free"
+        lack = f"{size(free)} are free"
+        if room.f_files and room.f_favail < FEW_FILES:  # what was staged is gone by now, and has given some back
+            lack = f"{room.f_favail or 'no'} inodes (files) are left"
         message, hint = f"the disk is full: {lack}", f"make room there, then {GOES_ON}"
     elif number == errno.EDQUOT:
         message, hint = "your quota there is used up", f"make room there, then {GOES_ON}"
