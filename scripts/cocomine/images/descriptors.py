@@ -21,13 +21,17 @@ def projection(low: float = 0.0, high: float = 1.0) -> NDArray[np.float64]:
     part, as if the crop had been squeezed to 32 x 32 by a box average. The entries are rounded to 1/8192: products with
     bytes then stay whole numbers below 2**53, so no order of summing, library or thread changes a bit of a hash.
     """
+    waves = np.cos(np.pi * np.outer(np.arange(FREQUENCIES), np.arange(THUMBNAIL_SIDE) + 0.5) / THUMBNAIL_SIDE)
+    return np.asarray(np.round(waves @ resampling(low, high) * 8192))
+
+
+def resampling(low: float, high: float) -> NDArray[np.float64]:
+    """Return the 32 x 32 box average that enlarges the part [low, high] of a thumbnail's side to all of it."""
     side = THUMBNAIL_SIDE
     edges = low * side + np.arange(side + 1) * (high - low)
     pixels = np.arange(side)
     overlap = np.minimum(edges[1:, None], pixels + 1) - np.maximum(edges[:-1, None], pixels)
-    resample = np.clip(overlap, 0, None) / (high - low)
-    waves = np.cos(np.pi * np.outer(np.arange(FREQUENCIES), pixels + 0.5) / side)
-    return np.asarray(np.round(waves @ resample * 8192))
+    return np.asarray(np.clip(overlap, 0, None) / (high - low))
 
 
 def hash_frequencies() -> NDArray[np.int64]:

@@ -1,7 +1,7 @@
 """Groups of images that must stay in one split: the same image, the same file, near-duplicates."""
 
 import re
-from collections.abc import Hashable, Iterable, Sequence
+from collections.abc import Hashable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from cocomine.splits.near_duplicates import Pairs
@@ -16,7 +16,8 @@ _COCO_NAME = re.compile(r"^(?:COCO_(?:train|val|test|unlabeled)20\d\d_)?(\d{12})
 class Link:
     """Why two images (rows `first` < `second`) belong together.
 
-    `why` is "same image", "same file" or "near-duplicate"; the last has bits of difference and similarity.
+    `why` is "same image", "same file", "near-duplicate", "mirrored", "turned" or "cropped"; all but the first two have
+    bits of difference and similarity.
     """
 
     first: int
@@ -84,12 +85,15 @@ def _unlike(one: Identity, other: Identity) -> bool:
     return (one.phash ^ other.phash).bit_count() >= UNLIKE_BITS
 
 
-def group(rows: int, certain: Iterable[Link], pairs: Pairs | None, largest: int) -> Groups:
+def group(
+    rows: int, certain: Iterable[Link], pairs: Pairs | None, largest: int, changed: Mapping[str, Pairs] | None = None
+) -> Groups:
     """Join rows into groups.
 
     Certain links always join. Near-duplicates join from the most alike to the least, as long as the group that would
     result has at most `largest` images: so a long chain of look-alikes falls into pieces at its weakest links instead
-    of swallowing the dataset. Links between two groups in the end are returned as cut.
+    of swallowing the dataset. `changed` are pairs of which one is the other mirrored, turned or cropped, by that
+    word; they join as near-duplicates do. Links between two groups in the end are returned as cut.
     """
     parent = list(range(rows))
     size = [1] * rows
@@ -111,9 +115,13 @@ def group(rows: int, certain: Iterable[Link], pairs: Pairs | None, largest: int)
         links.append(link)
         if one != other:
             join(one, other)
-    if pairs is not None:
-        columns = (pairs.first, pairs.second, pairs.distance, pairs.similarity)
-        pairs_found = [Link(a, b, "near-duplicate", d, s) for a, b, d, s in zip(*map(_list, columns), strict=True)]
+    alike = ({} if pairs is None else {"near-duplicate": pairs}) | dict(changed or {})
+    if alike:
+        pairs_found = [
+            Link(a, b, why, d, s)
+            for why, some in alike.items()
+            for a, b, d, s in zip(*map(_list, (some.first, some.second, some.distance, some.similarity)), strict=True)
+        ]
         pairs_found.sort(key=lambda link: (link.distance, -link.similarity, link.first, link.second))
         for link in pairs_found:
             one, other = root(link.first), root(link.second)

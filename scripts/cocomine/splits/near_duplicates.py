@@ -10,7 +10,7 @@ with unequal allowances a part as in Qin et al. 2018, "GPH: Similarity Search in
 with its few bits flipped finds every pair within the distance.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import combinations
 
@@ -24,6 +24,7 @@ from cocomine.images.descriptors import FREQUENCIES, THUMBNAIL_SIDE, hash_freque
 
 Hashes = NDArray[np.uint64]
 Rows = NDArray[np.int64]
+Side = tuple[float, float]
 
 # The parts of a side that a crop leaves: all of it, without 5 % at either end, without 2.5 % or 5 % at both.
 SIDES = ((0.0, 1.0), (0.05, 1.0), (0.0, 0.95), (0.025, 0.975), (0.05, 0.95))
@@ -58,7 +59,7 @@ def find_pairs(thumbnails: NDArray[np.uint8], distance: int, similarity: float) 
     further pairs are sought, so that the frames of a film cost no time and memory by the square of their number.
     """
     unique, copies_of = _without_copies(thumbnails)
-    kept = unique[_deviation(thumbnails)[unique] >= FLAT_DEVIATION]
+    kept = unique[deviation(thumbnails)[unique] >= FLAT_DEVIATION]
     first, second, bits, alike = _accepted(thumbnails[kept], distance, similarity)
     copies = np.flatnonzero(copies_of != np.arange(len(thumbnails)))
     copies = copies[np.isin(copies_of[copies], kept)]
@@ -74,7 +75,8 @@ def find_pairs(thumbnails: NDArray[np.uint8], distance: int, similarity: float) 
     )
 
 
-def _deviation(thumbnails: NDArray[np.uint8]) -> NDArray[np.float64]:
+def deviation(thumbnails: NDArray[np.uint8]) -> NDArray[np.float64]:
+    """Return the standard deviation of the luma of each thumbnail."""
     parts = [np.zeros(0)]
     for start in range(0, len(thumbnails), BLOCK):
         block = thumbnails[start : start + BLOCK].reshape(-1, THUMBNAIL_SIDE**2).astype(np.float64)
@@ -97,14 +99,14 @@ def _accepted(
     found: dict[str, list[NDArray[np.int64]]] = {"one": [], "other": [], "bits": []}
     scores: list[NDArray[np.float64]] = []
     with Progress("near-duplicates", len(VIEWS), "crop") as progress:
-        views = hashes_of_views(thumbnails)
+        views = hashes_of_views(thumbnails, SIDES)
         leader = _leaders(thumbnails, views[0], similarity)
         followers = np.flatnonzero(leader != np.arange(count))
         if len(followers):
             found["one"].append(leader[followers])
             found["other"].append(followers)
             found["bits"].append(np.zeros(len(followers), dtype=np.int64))
-            scores.append(_similarity(thumbnails, leader[followers], followers, 0, 0))
+            scores.append(similarity_of(thumbnails, leader[followers], thumbnails, followers))
         rows = np.flatnonzero(leader == np.arange(count))
         index = HashIndex(views[0][rows], distance)
         crowds = _Crowds(count)
@@ -118,7 +120,7 @@ def _accepted(
                         # Here both are whole, so one of the two orders says all.
                         sought = (cropped < whole) & ~crowds.settled(cropped, whole)
                         cropped, whole, bits = cropped[sought], whole[sought], bits[sought]
-                    score = _similarity(thumbnails, cropped, whole, down, across)
+                    score = similarity_of(thumbnails, cropped, thumbnails, whole, SIDES[down], SIDES[across])
                     keep = score >= similarity
                     found["one"].append(cropped[keep])
                     found["other"].append(whole[keep])
@@ -134,16 +136,23 @@ def _accepted(
             empty = np.zeros(0, dtype=np.int64)
             return empty, empty, empty, np.zeros(0)
         one, other, bits = (np.concatenate(found[name]) for name in ("one", "other", "bits"))
-        best = np.asarray(np.round(np.concatenate(scores), 4), dtype=np.float64)
-        low, high = np.minimum(one, other), np.maximum(one, other)
-        # Of the crops that agree keep the best for each pair: fewest bits, then most alike.
-        order = np.lexsort((-best, bits, high, low))
-        low, high, bits, best = low[order], high[order], bits[order], best[order]
-        new = np.ones(len(low), dtype=bool)
-        new[1:] = (low[1:] != low[:-1]) | (high[1:] != high[:-1])
+        best = best_pairs(one, other, bits, np.concatenate(scores))
         progress.count("images", count)
-        progress.count("pairs", int(new.sum()))
-        return low[new], high[new], bits[new], best[new]
+        progress.count("pairs", len(best[0]))
+        return best
+
+
+def best_pairs(
+    one: Rows, other: Rows, bits: NDArray[np.int64], scores: NDArray[np.float64]
+) -> tuple[Rows, Rows, NDArray[np.int64], NDArray[np.float64]]:
+    """Return each pair once, ascending, as it agrees best: with fewest bits of difference, then most alike."""
+    best = np.asarray(np.round(scores, 4), dtype=np.float64)
+    low, high = np.minimum(one, other), np.maximum(one, other)
+    order = np.lexsort((-best, bits, high, low))
+    low, high, bits, best = low[order], high[order], bits[order], best[order]
+    new = np.ones(len(low), dtype=bool)
+    new[1:] = (low[1:] != low[:-1]) | (high[1:] != high[:-1])
+    return low[new], high[new], bits[new], best[new]
 
 
 class _Crowds:
@@ -200,17 +209,17 @@ def _leaders(thumbnails: NDArray[np.uint8], hashes: Hashes, similarity: float) -
     for start, size in zip(starts[sizes > CROWD].tolist(), sizes[sizes > CROWD].tolist(), strict=True):
         rows = order[start : start + size]
         first = np.full(size, rows[0])
-        alike = _similarity(thumbnails, first, rows, 0, 0) >= similarity
+        alike = similarity_of(thumbnails, first, thumbnails, rows) >= similarity
         leader[rows[alike]] = rows[0]
     return leader
 
 
-def hashes_of_views(thumbnails: NDArray[np.uint8]) -> Hashes:
-    """Return the perceptual hash of each image in each of the 25 crops, (25, n); the first is of the whole."""
+def hashes_of_views(thumbnails: NDArray[np.uint8], parts: Sequence[Side] = SIDES) -> Hashes:
+    """Return the perceptual hash of each image in each crop to one of `parts` down and one across, (parts², n)."""
     count = len(thumbnails)
-    sides = [projection(*side) for side in SIDES]
+    sides = [projection(*part) for part in parts]
     picked = hash_frequencies()
-    result = np.zeros((len(VIEWS), count), dtype=np.uint64)
+    result = np.zeros((len(sides) ** 2, count), dtype=np.uint64)
     for start in range(0, count, BLOCK):
         block = thumbnails[start : start + BLOCK].astype(np.float64)
         size = len(block)
@@ -228,21 +237,26 @@ def hashes_of_views(thumbnails: NDArray[np.uint8]) -> Hashes:
                 if tied.any():
                     bits[tied] = chosen[tied] > np.median(chosen[tied], axis=1, keepdims=True)
                 packed = np.ascontiguousarray(np.packbits(bits, axis=1)).view(">u8").ravel()
-                result[down * len(SIDES) + across, start : start + size] = packed
+                result[down * len(sides) + across, start : start + size] = packed
     return result
 
 
-def _similarity(
-    thumbnails: NDArray[np.uint8], cropped: Rows, whole: Rows, down: int, across: int
+def similarity_of(
+    ones_thumbnails: NDArray[np.uint8],
+    cropped: Rows,
+    thumbnails: NDArray[np.uint8],
+    whole: Rows,
+    down: Side = SIDES[0],
+    across: Side = SIDES[0],
 ) -> NDArray[np.float64]:
-    """Return the cosine similarity of the low frequencies of `cropped` rows, in a crop, and of `whole` rows."""
+    """Return the cosine similarity of the low frequencies of rows of one set, in a crop, and of rows of another."""
     result = np.zeros(len(cropped))
-    rows, columns, all_of_it = projection(*SIDES[down]), projection(*SIDES[across]), projection()
+    rows, columns, all_of_it = projection(*down), projection(*across), projection()
     for begin in range(0, len(cropped), PAIRS_AT_ONCE):
         # A row stands in many pairs, and its frequencies are worked out once.
         ones, one_of = np.unique(cropped[begin : begin + PAIRS_AT_ONCE], return_inverse=True)
         others, other_of = np.unique(whole[begin : begin + PAIRS_AT_ONCE], return_inverse=True)
-        cropped_values = _frequencies(thumbnails, ones, rows, columns)
+        cropped_values = _frequencies(ones_thumbnails, ones, rows, columns)
         whole_values = _frequencies(thumbnails, others, all_of_it, all_of_it)
         for start in range(0, len(one_of), BLOCK):
             part = slice(start, start + BLOCK)

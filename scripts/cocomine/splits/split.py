@@ -19,6 +19,7 @@ from cocomine.coco.tasks import TASKS
 from cocomine.images.descriptors import THUMBNAIL_SIDE
 from cocomine.splits import documents
 from cocomine.splits.assign import NO_FOLD, Assignment, Member, assign, inherit
+from cocomine.splits.changed import find_changed
 from cocomine.splits.choose import nearest
 from cocomine.splits.groups import Groups, Identity, Link, certain_links, group
 from cocomine.splits.names import FOLDER, in_order, split_document
@@ -118,9 +119,20 @@ def _groups(rows: Sequence[dict[str, str]], measures: Path, settings: SplitSetti
     certain = certain_links(identities)
     thumbnails, seen = _thumbnails(table["thumbnail"])
     found = find_pairs(thumbnails, settings.near_duplicate_distance, settings.near_duplicate_similarity)
-    pairs = Pairs(seen[found.first], seen[found.second], found.distance, found.similarity)
+    pairs = _at(found, seen)
+    if settings.near_duplicate_changes:
+        limits = (settings.near_duplicate_distance, settings.near_duplicate_similarity)
+        found_changed = find_changed(thumbnails, settings.near_duplicate_changes, found, *limits)
+        changed = {change: _at(some, seen) for change, some in found_changed.items()}
+    else:
+        changed = {}
     # What only looks alike joins no group where near-duplicates may lie in several splits; one file always stays one.
-    return group(len(rows), certain, pairs, 0 if settings.near_duplicates == "allow" else settings.largest_group)
+    largest = 0 if settings.near_duplicates == "allow" else settings.largest_group
+    return group(len(rows), certain, pairs, largest, changed)
+
+
+def _at(pairs: Pairs, places: NDArray[np.int64]) -> Pairs:
+    return Pairs(places[pairs.first], places[pairs.second], pairs.distance, pairs.similarity)
 
 
 def _thumbnails(column: Any) -> tuple[NDArray[np.uint8], NDArray[np.int64]]:
@@ -249,7 +261,7 @@ def _told(link: Link, members: Sequence[Member]) -> dict[str, Any]:
         "images": sorted((members[link.first].image_id, members[link.second].image_id)),
         "why": link.why,
     }
-    if link.why == "near-duplicate":
+    if link.why not in ("same image", "same file"):
         told |= {"bits": link.distance, "similarity": link.similarity}
     return told
 

@@ -320,7 +320,7 @@ def test_a_missing_mask_says_which_rule_makes_it(subset, tmp_path):
 
 
 def test_a_missing_split_file_says_what_to_run(tmp_path):
-    with pytest.raises(CocomineError, match=r"train\.json") as error:
+    with pytest.raises(CocomineError, match=r"split\.tsv: no such file") as error:
         export_dataset("coco", tmp_path, tmp_path, tmp_path / "out")
     assert "split_dataset" in error.value.hint
 
