@@ -73,9 +73,9 @@ def test_masks_of_classes_are_those_of_a_source_that_was_written_with_them(
     monkeypatch.setattr(interference, "draw", lambda before, after, path: None)
     source = coco_mini() / "annotations"
     rewritten(source, tmp_path / "beforehand")
-    one = assembled(source, tmp_path / "one", {"classes": CLASSES, "max_images": 24}, draw_from)
+    one = assembled(source, tmp_path / "one", {"classes": CLASSES, "balance": True}, draw_from)
     two = assembled(
-        tmp_path / "beforehand", tmp_path / "two", {"categories": list(CLASSES), "max_images": 24}, draw_from
+        tmp_path / "beforehand", tmp_path / "two", {"categories": list(CLASSES), "balance": True}, draw_from
     )
     names = [[row["name"] for row in read_json(folder / "labels.json")["labels"]] for folder in (one, two)]
     assert names[0] == names[1]
