@@ -20,7 +20,6 @@ from PIL import Image, ImageCms, UnidentifiedImageError
 
 from cocomine.base.regular import NotRegularError, open_regular, why_not
 from cocomine.coco.orientation import SWAPPING, fits_turned
-from cocomine.sources.proof import changed_images
 
 FORMATS = ("AVIF", "BMP", "GIF", "JPEG", "JPEG2000", "PNG", "PPM", "TIFF", "WEBP")
 """Pillow's names of the formats that are read, whatever a file's ending says."""
@@ -144,6 +143,8 @@ def read_locked(store_dir: Path, name: str, sha256: str) -> bytes:
 
     Raises ImageError as `read_file` does, and CocomineError when the bytes are others.
     """
+    from cocomine.sources.proof import changed_images  # not at the top: cocomine.load installs without the sources
+
     content = read_file(store_dir / name)
     if sha256 and hashlib.sha256(content).hexdigest() != sha256:
         raise changed_images(store_dir, [name])
