@@ -215,7 +215,8 @@ def test_every_job_of_a_cluster_asks_for_more_at_each_attempt_and_in_a_group_by_
     here = {"sync_annotations", "sync_images"}  # local rules: no cluster runs them
     by_images = {name: both for name, both in asked.items() if name in NEEDS}
     assert by_images == {name: (f'memory_for("{name}")', f'time_for("{name}")') for name in NEEDS}
-    others = {name: both for name, both in asked.items() if name not in here | NEEDS.keys()}
+    stated = {"run_program"}  # a program of the user's, with the memory and the time limit that its config states
+    others = {name: both for name, both in asked.items() if name not in here | stated | NEEDS.keys()}
     assert all(memory.startswith("need(") for memory, _ in others.values())
     assert all(re.match(r"minutes\(|.*attempt \*", time) for _, time in others.values())
     profile = (ROOT / "profiles" / "slurm" / "config.yaml").read_text(encoding="utf-8")

@@ -25,10 +25,7 @@ rule run_program:
     threads: lambda wildcards: plan.programs[wildcards.program].experiment.threads
     resources:
         mem_mb=lambda wildcards: plan.programs[wildcards.program].experiment.memory_mb,
-        runtime=lambda wildcards: plan.programs[
-            wildcards.program
-        ].experiment.time_limit
-        + 10,
+        runtime=lambda wildcards: plan.programs[wildcards.program].minutes,
         gpu=lambda wildcards: plan.programs[wildcards.program].experiment.gpus,
     params:
         code=code("run_program"),

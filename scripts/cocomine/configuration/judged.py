@@ -84,6 +84,11 @@ class Program:
         return {**own, "seed": self.seed}
 
     @property
+    def minutes(self) -> int:
+        """The time that a cluster is asked for: the program's limit, and what it takes to look after it."""
+        return self.experiment.time_limit + 10
+
+    @property
     def reads(self) -> list[str]:
         """The files of the subset that must be the same afterwards."""
         return [f"{self.subset}/{name}" for name in ("subset.json", "split.tsv", "labels.json", "tasks")]

@@ -3,6 +3,7 @@
 import json
 import logging
 from dataclasses import dataclass
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
@@ -95,8 +96,9 @@ def export_onnx(network: Segmenter, size: list[int], path: Path) -> float:
     are absent, or the scores differ by more than TOLERANCE.
     """
     try:
-        import onnxruntime
-        import onnxscript  # noqa: F401 - what torch's exporter writes with
+        # By name, since they are no packages of cocomine's own set, whose versions stand in every digest of code.
+        onnxruntime = import_module("onnxruntime")
+        import_module("onnxscript")  # what torch's exporter writes with
     except ImportError as error:
         raise CocomineError(
             f"ONNX is asked for and {error.name} is not installed",
