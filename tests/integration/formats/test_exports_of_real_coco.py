@@ -25,12 +25,13 @@ SUPERVISION = Path(os.environ.get("COCOMINE_PEERS", ROOT / ".peers")) / "supervi
 def subset(tmp_path_factory):
     """All 287 images: the official train2017 and val2017 as the two sides, every category a label."""
     mini, folder = coco_mini(), tmp_path_factory.mktemp("subset")
-    rows, lock, categories = [], [], []
+    (folder / "splits").mkdir()
+    rows, lock, sides, categories = [], [], [], []
     for side in ("train", "val"):
         document = load_document(mini / "annotations" / f"instances_{side}2017.json")
         categories = sorted(document.categories, key=lambda category: category.id)
         write_document(
-            folder / f"{side}.json",
+            folder / "splits" / f"instances_{side}.json",
             document.info_raw,
             document.licenses_raw,
             [image.raw for image in document.images],
@@ -40,11 +41,13 @@ def subset(tmp_path_factory):
         for image in document.images:
             path = f"{side}2017/{image.file_name}"
             rows.append((image.id, path))
+            sides.append((image.id, image.file_name, side, "", ""))
             lock.append((image.id, sha256_of_file(mini / path)))
     labels = [{"label": 0, "name": "background", "category_id": None}]
     labels += [{"label": n, "name": c.name, "category_id": c.id} for n, c in enumerate(categories, 1)]
     write_json(folder / "labels.json", {"labels": labels, "void": 255})
     write_table(folder / "images.tsv", ["image_id", "store_path"], rows)
+    write_table(folder / "split.tsv", ["image_id", "file_name", "split", "group", "fold"], sides)
     write_table(folder / "images.lock.tsv", ["image_id", "sha256"], lock)
     return folder
 
