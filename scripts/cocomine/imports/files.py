@@ -14,12 +14,10 @@ from pathlib import Path, PurePosixPath
 from typing import Final
 
 from cocomine.base.regular import open_regular, why_not
-from cocomine.transfer.finding import NOT_IMAGES, Folder
+from cocomine.transfer.finding import IMAGE_ENDINGS, NOT_IMAGES, Folder
 from cocomine.transfer.names import refusal
 
-IMAGE_SUFFIXES: Final = frozenset(
-    (".avif", ".bmp", ".gif", ".jfif", ".jp2", ".jpeg", ".jpg", ".pgm", ".png", ".ppm", ".tif", ".tiff", ".webp")
-)
+IMAGE_SUFFIXES: Final = frozenset(IMAGE_ENDINGS)
 MOST_BYTES: Final = 64 << 20
 """No file of labels is larger: one of a million objects has a fifth of it."""
 

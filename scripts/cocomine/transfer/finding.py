@@ -48,6 +48,9 @@ class Found:
         return f"found at {self.elsewhere}" if self.elsewhere else ""
 
 
+IMAGE_ENDINGS = (
+    ".jpg", ".jpeg", ".png", ".webp", ".bmp", ".tif", ".tiff", ".gif", ".avif", ".jfif", ".jp2", ".pgm", ".ppm",
+)  # fmt: skip
 NOTHING = Found("missing", None, "no such file")
 OUTSIDE = "a link that leads out of the folder (follow_links is false)"
 
@@ -226,7 +229,16 @@ class Folder:
             if nearest:
                 shown = ", ".join(nearest[:FEW]) + (" …" if len(nearest) > FEW else "")
                 return Found("missing", None, f"no such file, and {len(nearest)} whose names end like it: {shown}")
-        return NOTHING
+        return self._of_another_ending(parts[-1], scope)
+
+    def _of_another_ending(self, name: str, scope: _Scope) -> Found:
+        """Say which image has this name but for its ending: it may be the one that is meant, or a copy of it."""
+        stem = folded(PurePosixPath(name).stem)
+        alike = [f"{stem}{ending}" for ending in IMAGE_ENDINGS if f"{stem}{ending}" in self._listing(scope.below)]
+        if not alike:
+            return NOTHING
+        there = self._listing(scope.below)[alike[0]][0]
+        return Found("missing", None, f"no such file, but {there} is there: write its ending into file_name")
 
     def _is_of_another(self, folder: str, split: str, parts: Sequence[str]) -> bool:
         """Tell whether a folder holds another split's images: its file of the same name is another image."""

@@ -51,3 +51,12 @@ def test_a_file_is_found_only_as_the_image_asked_for_and_never_for_two(
         assert taken.setdefault(item.path, rest) == rest
     exact = {item.path for item in found.values() if item.path is not None and not item.elsewhere}
     assert not exact & set(taken)
+
+
+@pytest.mark.parametrize("asked", ["train/1", "train/1.jpg"])
+def test_an_image_of_the_same_name_with_another_ending_is_named_and_not_taken(tmp_path: Path, asked: str) -> None:
+    (tmp_path / "1.png").write_bytes(b"x")
+    (tmp_path / "1.txt").write_bytes(b"0 0.5 0.5 1 1")
+    found = Folder(tmp_path, {"train": ""}, frozenset({"train"})).find([asked])[asked]
+    assert found.path is None
+    assert found.reason == "no such file, but 1.png is there: write its ending into file_name"
