@@ -31,7 +31,7 @@ def listed(environment: str) -> dict[str, str]:
 
 def scripts_of(environment: str) -> set[str]:
     text = "".join(path.read_text(encoding="utf-8") for path in sorted((ROOT / "workflow" / "rules").glob("*.smk")))
-    rules = re.split(r"^rule ", text, flags=re.MULTILINE)[1:]
+    rules = re.split(r"^ *rule ", text, flags=re.MULTILINE)[1:]
     return {
         name
         for rule in rules

@@ -91,7 +91,7 @@ if plan.predictions:
         benchmark:
             "benchmarks/compare_predictions/all.tsv"
         conda:
-            "../../envs/data.yaml"
+            "../../envs/learning.yaml"
         threads: 1
         resources:
             mem_mb=need(800, 1),
