@@ -1,18 +1,18 @@
 """One record, two ways: the fast types that a well-formed record has, and the lenient reading of any other.
 
-`msgspec` decodes a record straight into the types below, and refuses it when it has a value of another kind. Such a
-record is read by `read_image`, `read_object`, … instead: with Python's own JSON reader, value by value, noting every
-oddity as a fact; what is the matter with one field hides nothing of another. Both give the same types, so that all
-later steps see one form.
+`msgspec` decodes a chunk of records straight into the types below, and refuses the whole chunk when one of them has a
+value of another kind. Such records are read by `read_image`, `read_object`, … instead: with Python's own JSON reader,
+value by value, noting every oddity as a fact; what is the matter with one field hides nothing of another. Both give
+the same types, so that all later steps see one form.
 """
 
 import hashlib
 import json
 import math
 import re
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import Annotated, Any, Final
+from typing import Annotated, Any, Final, cast
 
 import msgspec
 
@@ -52,7 +52,8 @@ class ImageRecord(msgspec.Struct, gc=False):
 class ObjectRecord(msgspec.Struct, gc=False):
     """What the index needs of an object. -1, NaN or None stands for absent.
 
-    `segmentation` is polygons, `Rle`, None or, after lenient reading, BAD_SEGMENTATION for anything else.
+    `segmentation` is the value's JSON text, empty where there is none; lenient reading puts the parsed value in its
+    place: None, polygons, `Rle`, or BAD_SEGMENTATION for anything else.
     """
 
     id: Id
@@ -61,7 +62,7 @@ class ObjectRecord(msgspec.Struct, gc=False):
     iscrowd: Flag = -1
     area: float = NAN
     bbox: tuple[float, float, float, float] = NO_BOX
-    segmentation: list[list[float]] | Rle | None = None
+    segmentation: msgspec.Raw = msgspec.Raw()
 
 
 class KeypointRecord(ObjectRecord, gc=False):
@@ -107,8 +108,6 @@ class Facts:
 
     mask: int = 0
     id_text: str | None = None
-    keys: Iterable[str] = ()
-    """The record's keys."""
     segments: dict[int, "Facts"] = field(default_factory=dict)
     """Of a panoptic record: what was found of its segments, by their place, where anything was."""
 
@@ -418,7 +417,6 @@ def _as_object(text: bytes, facts: Facts) -> dict[str, Any]:
         if not facts.mask & mask_of(Reason.BAD_FIELD):
             facts.add(Reason.NOT_AN_OBJECT)
         return {}
-    facts.keys = value.keys()
     return value
 
 
@@ -488,7 +486,7 @@ def read_object(text: bytes) -> tuple[KeypointRecord, Facts]:
             iscrowd=_read_flag(record, facts),
             area=_read_area(record, facts),
             bbox=_read_box(record, facts),
-            segmentation=segmentation,
+            segmentation=cast(msgspec.Raw, segmentation),
             num_keypoints=number,
             keypoints=numbers,
         ),
@@ -583,19 +581,26 @@ def read_category(text: bytes) -> CategoryFacts:
 class Kind:
     """How one kind of record is decoded.
 
-    `decoder` decodes a record to the fast type, `read` reads one leniently; `known` are the keys that the fast type
-    takes in.
+    `decoder` decodes a JSON array of records to the fast type, `read` reads one record leniently; `known` are the keys
+    that the fast type takes in, and `required` is how many of them have no default.
     """
 
     name: str
     decoder: Any
     read: Callable[[bytes], tuple[Any, Facts]]
+    required: int
     known: frozenset[str]
 
 
 def _kind(name: str, record: Any, read: Callable[[bytes], tuple[Any, Facts]]) -> Kind:
-    known = frozenset(field.encode_name for field in msgspec.structs.fields(record))
-    return Kind(name, msgspec.json.Decoder(record), read, known)
+    fields = msgspec.structs.fields(record)
+    return Kind(
+        name,
+        msgspec.json.Decoder(list[record]),
+        read,
+        sum(f.required for f in fields),
+        frozenset(f.encode_name for f in fields),
+    )
 
 
 IMAGE: Final = _kind("image", ImageRecord, read_image)
