@@ -1,6 +1,7 @@
 """Images that labels name: found near the file that names them, measured, and each taken once."""
 
 import posixpath
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Sequence
 from typing import Generic, NamedTuple, TypeVar
 
@@ -113,7 +114,7 @@ class Sheet(NamedTuple, Generic[T]):
     labels: list[T]
 
 
-class OneFileAnImage(Generic[T]):
+class OneFileAnImage(ABC, Generic[T]):
     """Reads a form that has a file of labels for each image. A subclass says how a file is read."""
 
     classes: list[str] | None = None
@@ -125,17 +126,17 @@ class OneFileAnImage(Generic[T]):
         self._of_splits = of_splits
         self._whole = not job.splits
 
+    @abstractmethod
     def read(self, path: str) -> Sheet[T] | None:
         """Return what a file says; None for a file that is none of the form. Raises FileProblem."""
-        raise NotImplementedError
 
+    @abstractmethod
     def objects(self, path: str, size: tuple[int, int], labels: list[T]) -> Iterator[Object]:
         """Yield the objects of an image; count each label."""
-        raise NotImplementedError
 
+    @abstractmethod
     def image_of(self, path: str, said: str) -> str | Reason:
         """Return the image of a file of labels, or why there is none."""
-        raise NotImplementedError
 
     def images(self) -> Iterator[LabelledImage]:
         """Yield every image that a file of labels is of."""

@@ -103,7 +103,7 @@ def test_each_broken_shape_is_named_and_the_others_stay(tmp_path: Path, broken: 
 
 
 @pytest.mark.parametrize(
-    "said", ["a.jpg", "..\\images\\a.jpg", "/home/me/pictures/a.jpg", "another.jpg", "../../a.jpg"]
+    "said", ["a.jpg", "..\\images\\a.jpg", "/pictures/of/mine/a.jpg", "another.jpg", "../../a.jpg"]
 )
 def test_images_are_found_by_what_labelme_writes_or_by_the_stem(tmp_path: Path, said: str) -> None:
     folder = lay(tmp_path / "d", shape("rectangle", [[10, 8], [30, 24]]), said=said)
