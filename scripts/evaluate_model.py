@@ -38,6 +38,7 @@ def build_parser() -> argparse.ArgumentParser:
         help="folder whose semantic/ holds the full-size masks (default: masks in --subset-dir)",
     )
     parser.add_argument("--store-dir", type=Path, metavar="DIR", help="image store, for the photographs in pictures/")
+    parser.add_argument("--tags", type=Path, metavar="FILE", help="table of tags of images, to slice errors by")
     parser.add_argument("--out-dir", type=Path, required=True, metavar="DIR", help="where the outputs go")
     return parser
 
@@ -60,6 +61,7 @@ def main(options: argparse.Namespace) -> int:
             masks_dir if settings.full_resolution else None,
             options.subset_dir.name,
             options.store_dir,
+            options.tags,
         )
     )
     return 0

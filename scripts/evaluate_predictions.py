@@ -37,6 +37,7 @@ def build_parser() -> argparse.ArgumentParser:
         "--annotation-pngs", type=Path, metavar="DIR", help="folder of the PNGs of a panoptic --annotations"
     )
     parser.add_argument("--store-dir", type=Path, metavar="DIR", help="image store, for the images in pictures/")
+    parser.add_argument("--tags", type=Path, metavar="FILE", help="table of tags of images, to slice errors by")
     parser.add_argument("--out-dir", type=Path, required=True, metavar="DIR", help="where metrics.json goes")
     return parser
 
@@ -57,6 +58,9 @@ def main(options: argparse.Namespace) -> int:
     print(f"{_figures(result)} over {verdict.counted(images)} of {what}")
     if "finding" in result["slices"]:
         print(result["slices"]["finding"])
+    for key in ("coverage", "calibration"):
+        if "finding" in result.get(key, {}):
+            print(result[key]["finding"])
     print(f"leaderboard: {result['leaderboard']['because']}")
     if verdict.too_few(images):
         print(verdict.of_few(images))
@@ -68,9 +72,9 @@ def _score(options: argparse.Namespace) -> dict[str, Any]:
 
     settings, task = options.settings, options.task
     if options.subset_dir is None:
-        judged_on = ground.ground_of_file(options.annotations, options.annotation_pngs, task)
+        judged_on = ground.ground_of_file(options.annotations, options.annotation_pngs, task, options.tags)
     else:
-        judged_on = ground.ground_of_subset(options.subset_dir, settings, task)
+        judged_on = ground.ground_of_subset(options.subset_dir, settings, task, options.tags)
     if task == "semantic":  # the one task that needs torch, which is slow to import
         from cocomine.evaluation import mask_predictions
         from cocomine.learning.data import read_trained_labels

@@ -172,13 +172,13 @@ def _run(folder: Path, names) -> Path:
         {"cell": "middle", "images": 3, "judged": False, "iou_mean_foreground": None, "mean_error": 0.2},
     ]
     attributes = [
-        {"attribute": "blur", "unknown": 0, "epsilon_squared": 0.28, "p": 0.01, "cells": cells},
+        {"attribute": "blur", "unknown": 0, "epsilon_squared": 0.28, "p_of_all": 0.01, "cells": cells},
         {
             "attribute": "crowd",
             "unknown": 0,
             "eta_squared": None,
             "epsilon_squared": None,
-            "p": None,
+            "p_of_all": None,
             "cells": cells[1:],
         },
     ]

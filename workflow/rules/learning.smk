@@ -72,6 +72,7 @@ rule evaluate_model:
         measures="results/{subset}/images.parquet",
         masks="results/{subset}/masks",
         table="results/{subset}/masks.tsv",
+        tags=lambda wildcards: plan.subsets[wildcards.subset].tagged[1:],
         script=ancient(script("evaluate_model")),
     output:
         folder=directory("results/experiments/{run}/on-{subset}"),
@@ -92,11 +93,12 @@ rule evaluate_model:
         run=lambda wildcards, input: str(Path(input.weights).parent),
         subset=lambda wildcards, input: str(Path(input.images).parent),
         store=lambda wildcards: plan.subsets[wildcards.subset].source.store.folder,
+        tagged=lambda wildcards: plan.subsets[wildcards.subset].tagged,
     message:
         "Evaluate {wildcards.run} on {wildcards.subset}"
     shell:
         "python {input.script:q} --settings {params.settings:q} --run-dir {params.run:q} --tensors {input.tensors:q} "
-        "--labels {input.labels:q} --subset-dir {params.subset:q} --store-dir {params.store:q} "
+        "--labels {input.labels:q} --subset-dir {params.subset:q} --store-dir {params.store:q} {params.tagged:q} "
         "--out-dir {output.folder:q} --log {log:q}"
 
 

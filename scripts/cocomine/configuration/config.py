@@ -4,8 +4,9 @@ from typing import Annotated, Any
 
 from msgspec import Meta
 
-from cocomine.base.settings import FolderName, Natural, Section, says
+from cocomine.base.settings import FolderName, Natural, Section, Text, says
 from cocomine.evaluation.settings import (
+    TAGS,
     Command,
     Environment,
     ExportOfProgram,
@@ -63,6 +64,7 @@ class SubsetEntry(SubsetSettings, frozen=True):
     export_images: Annotated[
         ExportImages, says("How image files come into this subset's exports, instead of the top-level `export_images`.")
     ] = "hardlink"
+    tags: Annotated[Text | None, says(TAGS)] = None
 
 
 class ExperimentEntry(ExperimentSettings, frozen=True, kw_only=True):

@@ -156,7 +156,8 @@ def _on_subset(name: str, settings: PredictionSettings, subset: Subset, where: s
     truth += [f"{folder}/tasks"] if settings.task == "keypoints" else []
     truth += [f"{folder}/masks"] if kind else []
     store = ["--store-dir", subset.source.store.folder] if kind == "semantic" else []
-    return Prediction(name, settings, ("--subset-dir", folder, *store), tuple(truth))
+    tagged = _tagged(settings.tags or subset.tags)
+    return Prediction(name, settings, ("--subset-dir", folder, *store, *tagged), (*truth, *tagged[1:]))
 
 
 def _on_source(name: str, settings: PredictionSettings, source: Source, where: str) -> Prediction:
@@ -169,4 +170,9 @@ def _on_source(name: str, settings: PredictionSettings, source: Source, where: s
         )
     file = f"{source.folder}/{task}_{split}.json"
     pngs = ["--annotation-pngs", f"{source.folder}/panoptic_{split}"] if task == "panoptic" else []
-    return Prediction(name, settings, ("--annotations", file, *pngs), (source.lock,))
+    tagged = _tagged(settings.tags)
+    return Prediction(name, settings, ("--annotations", file, *pngs, *tagged), (source.lock, *tagged[1:]))
+
+
+def _tagged(tags: str | None) -> list[str]:
+    return ["--tags", tags] if tags else []

@@ -38,7 +38,7 @@ def mistakes_on_disk(plan: Plan) -> list[Mistake]:
         ]
         result += [
             Mistake(f"subsets.{subset.name}: the list {path} is not there", "give its path from the working directory")
-            for path in (*subset.lists, *subset.split_lists)
+            for path in (*subset.lists, *subset.split_lists, *subset.tagged[1:])
             if not Path(path).is_file()
         ]
     for one in plan.predictions.values():
@@ -47,8 +47,8 @@ def mistakes_on_disk(plan: Plan) -> list[Mistake]:
                 f"predictions.{one.name}: {path} is not there",
                 "give its path from the working directory; leave it out until there is something to predict on",
             )
-            for path in one.given
-            if not one.output and not Path(path).exists()
+            for path in (*(() if one.output else one.given), *filter(None, [one.settings.tags]))
+            if not Path(path).exists()
         ]
     for program in plan.programs.values():
         environment = program.experiment.environment

@@ -127,6 +127,7 @@ class Subset:
     tensors: TensorSettings
     formats: tuple[str, ...]
     export_images: str = "hardlink"
+    tags: str | None = None
 
     @property
     def folder(self) -> str:
@@ -152,6 +153,11 @@ class Subset:
     def pinned(self) -> list[str]:
         """The labels of an earlier build that its own follow, if any."""
         return [Path(self.query.labels_from).as_posix()] if self.query.labels_from else []
+
+    @property
+    def tagged(self) -> list[str]:
+        """The options of an evaluation that name its tags."""
+        return ["--tags", self.tags] if self.tags else []
 
     @property
     def split_lists(self) -> list[str]:
@@ -639,9 +645,7 @@ def _subset(name: str, config: Mapping[str, Any], sources: Mapping[str, Source])
             f"{where}.labels_from: {query.labels_from} lies outside the working directory, where no lock reaches",
             "copy it into the working directory, such as beside the config, and give its relative path",
         )
-    stages = {
-        key: merged(config.get(key, {}), given.get(key, {})) for key in OTHER_SECTIONS if not key.startswith("export")
-    }
+    stages = {key: merged(config.get(key, {}), given.get(key, {})) for key in ("images", "masks", "split", "tensors")}
     # Shares, lists and official splits are wholes: of two, no part of one completes the other.
     stages["split"] |= {key: value for key, value in given.get("split", {}).items() if isinstance(value, Mapping)}
     images = ImageSettings.from_mapping(stages["images"], f"{where}.images")
@@ -664,7 +668,7 @@ def _subset(name: str, config: Mapping[str, Any], sources: Mapping[str, Source])
     drawn = ("semantic",) if masks.outputs is None else masks.outputs
     for lacking in export_problems(formats, placed, drawn, tasks):
         raise CocomineError(f"{where}.{lacking.key}: {lacking.message}", lacking.hint)
-    return Subset(name, source, query, images, masks, split, tensors, tuple(formats), placed)
+    return Subset(name, source, query, images, masks, split, tensors, tuple(formats), placed, given.get("tags"))
 
 
 def _check_instances(where: str, source: Source, splits: Iterable[str]) -> None:

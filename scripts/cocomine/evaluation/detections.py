@@ -11,8 +11,9 @@ from typing import Any
 import numpy as np
 
 from cocomine.base.files import sha256_of_file, write_json, write_table
-from cocomine.evaluation import matching, mistakes, slices
-from cocomine.evaluation.attributes import attributes_of_file, read_attributes
+from cocomine.evaluation import calibration, matching, mistakes, slices
+from cocomine.evaluation.attributes import describe
+from cocomine.evaluation.coverage import coverage
 from cocomine.evaluation.ground import Ground
 from cocomine.evaluation.matching import Bools, Floats, Found, Matches
 from cocomine.evaluation.precision import PROTOCOLS, THRESHOLDS, Curves, Protocol, curves
@@ -31,7 +32,6 @@ from cocomine.evaluation.truth import Truth, found_of, overlaps, read_truth
 
 Figures = dict[str, float | None]
 PER_IMAGE = "per_image.tsv"
-MOST_CLASSES = 20  # that are an attribute of images each
 DRAWN = ("AP", "AP50", "AP75", "AR")
 """The figures with an interval; AR is that of the most results an image."""
 
@@ -158,24 +158,28 @@ def _analysis(judged: Judged, ground: Ground, settings: JudgingSettings, out_dir
     errors = mistakes.image_errors(judged.matches, judged.truth, threshold)
     judging = slices.Judging(settings.slice_images, settings.bootstrap, settings.confidence)
     words = f"1 - F1 of the image at an IoU of 0.5, over results with a score of {threshold:.4g} or more"
-    attributes = _attributes(judged, ground)
     rows = zip(judged.truth.images, errors.tolist(), strict=True)
     write_table(out_dir / PER_IMAGE, ("image_id", "error"), rows)
-    result: dict[str, Any] = {"slices": slices.analyse_figures(attributes, errors, judged.sliced, words, judging)}
+    described = describe(ground.pictured(judged.truth.images), ground.subset_dir, ground.annotations, ground.tags)
+    result: dict[str, Any] = {
+        "slices": slices.analyse_figures(described.of_judged, errors, judged.sliced, words, judging),
+        "coverage": coverage(described, settings.slice_images),
+        "calibration": _calibration(judged, settings),
+    }
     if judged.task != "keypoints":
         result |= _mistakes(judged, threshold)
     return result
 
 
-def _attributes(judged: Judged, ground: Ground) -> list[slices.Attribute]:
-    """Return the attributes of the images, and for up to MOST_CLASSES classes whether an image shows each."""
-    images, own = list(judged.truth.images), ground.subset_dir
-    known = attributes_of_file(ground.annotations, images) if own is None else read_attributes(own, images)
-    objects, names = judged.truth.objects, judged.truth.names
-    for category, name in enumerate(names if len(names) <= MOST_CLASSES else ()):
-        shown = np.bincount(objects.image[objects.category == category], minlength=len(images)) > 0
-        known.append(slices.by_value(f"shows {name}", ["yes" if one else "no" for one in shown.tolist()]))
-    return known
+def _calibration(judged: Judged, settings: JudgingSettings) -> dict[str, Any]:
+    """Return how well scores are calibrated at an IoU of 0.5, over the results that count."""
+    matches = judged.matches
+    own = matches.counts[0, 0]
+    scores, right = matches.score[own], matches.object[0, 0][own] >= 0
+    if ((scores < 0) | (scores > 1)).any():
+        return calibration.not_probabilities()
+    scored = calibration.of_results(matches.image[own], scores, right, len(judged.truth.images))
+    return calibration.calibration(scored, settings.bootstrap, settings.confidence, scores)
 
 
 def _mistakes(judged: Judged, threshold: float) -> dict[str, Any]:

@@ -2,7 +2,7 @@
 
 import hashlib
 import logging
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
@@ -24,8 +24,9 @@ from cocomine.base.progress import Progress
 from cocomine.coco.labels import Labels, labels_of
 from cocomine.coco.names import mask_name
 from cocomine.coco.tasks import VOID
-from cocomine.evaluation import baselines, pictures, slices, verdict
-from cocomine.evaluation.attributes import read_attributes
+from cocomine.evaluation import baselines, calibration, pictures, slices, verdict
+from cocomine.evaluation.attributes import Images, describe
+from cocomine.evaluation.coverage import coverage
 from cocomine.evaluation.resampling import images_digest, write_draws
 from cocomine.images.opening import ImageError, opened, read_file
 from cocomine.learning import hardware, metrics
@@ -59,6 +60,7 @@ class Job:
     masks_dir: Path | None
     subset: str
     store_dir: Path | None = None
+    tags: Path | None = None
 
 
 @dataclass(frozen=True)
@@ -79,6 +81,7 @@ class Predicted:
     small: metrics.Sums
     full: metrics.Sums | None
     masks: Bytes
+    scored: calibration.Scored
     added: metrics.Sums | None = None  # at training size, decided after adding up the probabilities of other classes
 
 
@@ -159,7 +162,7 @@ def predict(trained: Trained, job: Job, rows: Rows) -> Predicted:
     if mapping != list(range(len(job.labels))):
         merge = torch.tensor(mapping, device=trained.machine.device)
     feeder = Feeder(job.tensors, rows, trained.normalisation, trained.machine.device)
-    small, full, added = [], [], []
+    small, full, added, scored = [], [], [], []
     masks = np.empty((len(rows), *job.tensors.size), np.uint8)
     wants_full = job.settings.full_resolution and job.masks_dir is not None
     with Progress("evaluate", len(rows), "image") as progress:
@@ -169,8 +172,10 @@ def predict(trained: Trained, job: Job, rows: Rows) -> Predicted:
             found = probabilities_of(trained.network, images, trained.machine)
             sums, labels = measure_mapped(found, truth, merge, len(job.labels))
             small.append(sums)
+            mapped = found if merge is None else merged(found, merge, len(job.labels))
+            scored.append(calibration.of_pixels(mapped, labels, truth, VOID))
             if merge is not None:
-                added.append(metrics.measure(merged(found, merge, len(job.labels)), truth)[0])
+                added.append(metrics.measure(mapped, truth)[0])
             masks[start:stop] = labels.cpu().numpy()
             if wants_full and job.masks_dir is not None:
                 names = [job.tensors.file_names[row] for row in rows[start:stop]]
@@ -183,6 +188,7 @@ def predict(trained: Trained, job: Job, rows: Rows) -> Predicted:
         metrics.joined(small),
         metrics.joined(full) if full else None,
         masks,
+        calibration.joined(scored),
         metrics.joined(added) if added else None,
     )
 
@@ -345,7 +351,8 @@ def write_evaluation(job: Job, rows: Rows, predicted: Predicted, origin: dict[st
     seed = int(origin.get("seed", 0))
     errors = 1.0 - metrics.image_scores(predicted.small)
     ids = [int(image) for image in job.tensors.image_ids[rows]]
-    attributes = read_attributes(job.subset_dir, ids)
+    described = describe(_images(job, rows, origin), job.subset_dir, None, job.tags)
+    attributes = described.of_judged
     absent = [n for n, count in zip(names, predicted.small.truth.sum(0), strict=True) if not count]
     result: dict[str, Any] = {
         "run": run,
@@ -358,12 +365,17 @@ def write_evaluation(job: Job, rows: Rows, predicted: Predicted, origin: dict[st
         "classes_without_pixels": absent,
         "settings": settings.as_mapping(),
         "training_resolution": _figures(predicted.small, job, seed)
-        | {"size": list(job.tensors.size), "iou_of_added_probabilities": _iou_of_added(predicted, names)},
+        | {
+            "size": list(job.tensors.size),
+            "iou_of_added_probabilities": _iou_of_added(predicted, names),
+            "calibration": calibration.calibration(predicted.scored, settings.bootstrap, settings.confidence),
+        },
         "full_resolution": None if predicted.full is None else _figures(predicted.full, job, seed),
         "baselines": _baselines(job, rows, predicted.full is not None),
         "slices": slices.analyse(
             attributes, predicted.small, errors, settings.slice_images, settings.bootstrap, settings.confidence, seed
         ),
+        "coverage": coverage(described, settings.slice_images),
         "published": list(PUBLISHED),
     }
     result["baselines"]["ratio"] = _ratio_to_baseline(result)
@@ -383,6 +395,14 @@ def write_evaluation(job: Job, rows: Rows, predicted: Predicted, origin: dict[st
     if verdict.too_few(len(rows)):
         log.warning("%s", verdict.of_few(len(rows)))
     return result
+
+
+def _images(job: Job, rows: Rows, origin: Mapping[str, Any]) -> Images:
+    """Return the judged images, and behind them those that were trained on where they are of the same subset."""
+    tensors = job.tensors
+    training = tensors.rows_of("train") if origin.get("subset") == job.subset else rows[:0]
+    both = [*rows.tolist(), *np.setdiff1d(training, rows).tolist()]
+    return Images([int(tensors.image_ids[row]) for row in both], [tensors.file_names[row] for row in both], len(rows))
 
 
 def _figures(sums: metrics.Sums, job: Job, seed: int) -> dict[str, Any]:

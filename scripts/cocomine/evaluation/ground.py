@@ -1,7 +1,7 @@
 """What predictions are judged on: images, their annotations, and what image and category ids stand for."""
 
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -9,7 +9,8 @@ from typing import Any
 from cocomine.base.errors import CocomineError
 from cocomine.base.files import sha256_of_file
 from cocomine.coco.labels import read_labels
-from cocomine.evaluation.predictions import Split, read_split
+from cocomine.evaluation.attributes import Images
+from cocomine.evaluation.predictions import Split, read_split, training_images
 from cocomine.evaluation.resampling import images_digest
 from cocomine.evaluation.settings import JudgingSettings
 
@@ -26,7 +27,8 @@ class Ground:
 
     `annotations` is the COCO or panoptic file, `pngs` the folder of its PNGs; `categories` are its ids in the order of
     labels 1, 2, …, and `of_source` leads to them from the ids of the source's categories, of which a subset may have
-    made classes; `subset_dir` is None where a source's own annotation file is judged as it is.
+    made classes; `subset_dir` is None where a source's own annotation file is judged as it is. `training` are the
+    training images that are not judged, `tags` a user's table of images.
     """
 
     task: str
@@ -37,6 +39,8 @@ class Ground:
     categories: tuple[int, ...] = ()
     of_source: Mapping[int, int] = field(default_factory=dict)
     elsewhere: frozenset[int] = field(default=frozenset(), repr=False)
+    training: Split = field(default_factory=lambda: Split((), (), "train"))
+    tags: Path | None = None
 
     @property
     def name(self) -> str:
@@ -60,6 +64,7 @@ class Ground:
                 "images_sha256": self.images_sha256,
                 "truth_sha256": sha256_of_file(self.annotations) if self.annotations.is_file() else None,
             },
+            **({} if self.tags is None else {"tags": {"sha256": sha256_of_file(self.tags)}}),
             "leaderboard": {
                 "comparable": whole,
                 "because": (
@@ -69,6 +74,12 @@ class Ground:
                 ),
             },
         }
+
+    def pictured(self, image_ids: Sequence[int]) -> Images:
+        """Return the judged images in the order of `image_ids`, the training images behind them."""
+        names = dict(zip(self.split.image_ids, self.split.file_names, strict=True))
+        ids = (*image_ids, *self.training.image_ids)
+        return Images(ids, (*(names[image] for image in image_ids), *self.training.file_names), len(image_ids))
 
     def ids_of(self, settings: JudgingSettings) -> str:
         """Return what the predictions' classes are. Raises CocomineError where the settings must say so and do not."""
@@ -107,7 +118,7 @@ class Ground:
         return stems
 
 
-def ground_of_subset(subset_dir: Path, settings: JudgingSettings, task: str) -> Ground:
+def ground_of_subset(subset_dir: Path, settings: JudgingSettings, task: str, tags: Path | None = None) -> Ground:
     """Return the ground of a subset's split. Raises CocomineError for a file that is not there."""
     split, every = read_split(subset_dir, settings.split), read_split(subset_dir, "all")
     files = {"keypoints": "tasks/person_keypoints.json", "panoptic": "masks/panoptic.json"}
@@ -125,10 +136,11 @@ def ground_of_subset(subset_dir: Path, settings: JudgingSettings, task: str) -> 
         of_source = {stated: ids[label] or 0 for stated, label in labels.source_to_label.items()}
     elsewhere = frozenset(every.image_ids) - frozenset(split.image_ids)
     pngs = subset_dir / "masks" / "panoptic"
-    return Ground(task, subset_dir, split, path, pngs, categories, of_source, elsewhere)
+    training = training_images(subset_dir, split)
+    return Ground(task, subset_dir, split, path, pngs, categories, of_source, elsewhere, training, tags)
 
 
-def ground_of_file(annotations: Path, pngs: Path | None, task: str) -> Ground:
+def ground_of_file(annotations: Path, pngs: Path | None, task: str, tags: Path | None = None) -> Ground:
     """Return the ground of an annotation file as it is: all its images and categories. Raises CocomineError."""
     if task == "semantic":
         raise CocomineError("semantic masks are judged on a subset", "give --subset-dir")
@@ -140,7 +152,7 @@ def ground_of_file(annotations: Path, pngs: Path | None, task: str) -> Ground:
     except (KeyError, TypeError, ValueError) as error:
         raise _no_document(annotations, error) from error
     split = Split(tuple(image for image, _ in images), tuple(name for _, name in images))
-    return Ground(task, None, split, annotations, pngs, *_categories(annotations, document))
+    return Ground(task, None, split, annotations, pngs, *_categories(annotations, document), tags=tags)
 
 
 def _categories(path: Path, document: Mapping[str, Any] | None = None) -> tuple[tuple[int, ...], dict[int, int]]:

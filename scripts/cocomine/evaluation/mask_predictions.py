@@ -18,8 +18,9 @@ from cocomine.base.progress import Progress
 from cocomine.coco.labels import Labels
 from cocomine.coco.names import mask_name
 from cocomine.evaluation import baselines, pictures, slices
-from cocomine.evaluation.attributes import read_attributes
+from cocomine.evaluation.attributes import describe
 from cocomine.evaluation.boundary import SHARE, boundary_counts
+from cocomine.evaluation.coverage import coverage
 from cocomine.evaluation.evaluation import full_mask
 from cocomine.evaluation.ground import Ground
 from cocomine.evaluation.predictions import Split
@@ -95,7 +96,8 @@ def score_masks(predicted: MaskPredictions, settings: JudgingSettings, out_dir: 
     split, labels = predicted.split, predicted.labels
     sums = metrics.joined(counts.own)
     errors = 1.0 - metrics.image_scores(sums)
-    attributes = read_attributes(predicted.subset_dir, list(split.image_ids))
+    images = predicted.ground.pictured(split.image_ids)
+    described = describe(images, predicted.subset_dir, None, predicted.ground.tags)
     draws, confidence = settings.bootstrap, settings.confidence
     result: dict[str, Any] = {
         "kind": "semantic",
@@ -110,7 +112,8 @@ def score_masks(predicted: MaskPredictions, settings: JudgingSettings, out_dir: 
             kind: {"full_resolution": metrics.summary(metrics.joined(some), labels.names)}
             for kind, some in counts.trivial.items()
         },
-        "slices": slices.analyse(attributes, sums, errors, settings.slice_images, draws, confidence, 0),
+        "slices": slices.analyse(described.of_judged, sums, errors, settings.slice_images, draws, confidence, 0),
+        "coverage": coverage(described, settings.slice_images),
     }
     result["baselines"]["ratio"] = _ratio_to_baseline(result)
     drawn = metrics.draws_of(sums, draws, 0)

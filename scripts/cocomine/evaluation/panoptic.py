@@ -16,12 +16,15 @@ import numpy.typing as npt
 from PIL import Image
 
 from cocomine.base.errors import CocomineError
-from cocomine.base.files import write_json
+from cocomine.base.files import write_json, write_table
 from cocomine.base.progress import Progress
+from cocomine.evaluation import slices
+from cocomine.evaluation.attributes import describe
+from cocomine.evaluation.coverage import coverage
 from cocomine.evaluation.ground import Ground, check_categories
 from cocomine.evaluation.resampling import image_draws, intervals, joined, write_draws
 from cocomine.evaluation.settings import JudgingSettings
-from cocomine.learning.metrics import Floats, mean_of_known, ratio
+from cocomine.learning.metrics import Floats, mean_of_known, number, ratio
 
 OFFSET = 256**3
 VOID_ID = 0
@@ -150,7 +153,7 @@ def score_panoptic(
         "kind": "panoptic",
         **ground.facts(),
         "predictions": {"images": len(predicted.segments), "other_images": len(set(predicted.segments) - set(images))},
-        "slices": {},
+        **_where(rows, ground, settings, out_dir),
         "all": _mean(tallies.values()),
         "intervals": intervals(draws, settings.confidence),
         "things": _mean(tally for category, tally in tallies.items() if category in things),
@@ -162,6 +165,28 @@ def score_panoptic(
     write_draws(out_dir / "draws.tsv", draws)
     write_json(out_dir / "metrics.json", result)
     return result
+
+
+def _where(rows: Floats, ground: Ground, settings: JudgingSettings, out_dir: Path) -> dict[str, Any]:
+    """Return slices of the images by their error 1 − PQ, and coverage gaps; write per_image.tsv.
+
+    An image without a segment on either side has no error. A source's own panoptic file says nothing of objects, so
+    that only tags tell its images apart.
+    """
+    errors = 1 - _figures(rows)["pq"]
+    judging = slices.Judging(settings.slice_images, settings.bootstrap, settings.confidence)
+    images = ground.split.image_ids
+    described = describe(ground.pictured(images), ground.subset_dir, None, ground.tags)
+
+    def figures(member: slices.Bools) -> dict[str, float | None]:
+        return {name: number(value[0]) for name, value in _figures(rows[member].sum(0)[None]).items()}
+
+    shown = ("" if np.isnan(error) else error for error in errors.tolist())
+    write_table(out_dir / "per_image.tsv", ("image_id", "error"), zip(images, shown, strict=True))
+    return {
+        "slices": slices.analyse_figures(described.of_judged, errors, figures, "1 - PQ of the image", judging),
+        "coverage": coverage(described, settings.slice_images),
+    }
 
 
 def _in_source_ids(predicted: Panoptic, ground: Ground, settings: JudgingSettings) -> Panoptic:
@@ -183,7 +208,12 @@ def _in_source_ids(predicted: Panoptic, ground: Ground, settings: JudgingSetting
 
 def _drawn(weights: Floats, rows: Floats) -> dict[str, Floats]:
     """Return PQ, SQ and RQ of bootstrap draws (d, i) over the tallies (i, k, 4) of the images."""
-    iou, true, false, missed = np.moveaxis(np.einsum("di,ikc->dkc", weights, rows), -1, 0)
+    return _figures(np.einsum("di,ikc->dkc", weights, rows))
+
+
+def _figures(tallies: Floats) -> dict[str, Floats]:
+    """Return PQ, SQ and RQ, means over the categories that occur, of tallies (d, k, 4); NaN where none does."""
+    iou, true, false, missed = np.moveaxis(tallies, -1, 0)
     whole = true + 0.5 * false + 0.5 * missed
     found = np.where(true > 0, true, 1)
     values = {"pq": iou, "sq": np.where(true > 0, iou / found, 0) * whole, "rq": true}

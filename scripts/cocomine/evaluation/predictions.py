@@ -37,6 +37,14 @@ def read_split(subset_dir: Path, asked: str | None) -> Split:
     return Split(tuple(int(row["image_id"]) for row in rows), tuple(row["file_name"] for row in rows), split)
 
 
+def training_images(subset_dir: Path, judged: Split) -> Split:
+    """Return the images of `train` that are not judged."""
+    own = set(judged.image_ids)
+    rows = [row for row in read_table(subset_dir / "split.tsv") if row["split"] == "train"]
+    others = [(int(row["image_id"]), row["file_name"]) for row in rows if int(row["image_id"]) not in own]
+    return Split(tuple(image for image, _ in others), tuple(name for _, name in others), "train")
+
+
 def _subsets_beside(folder: Path) -> str:
     """Return the remedy for a folder that is no split subset: those that lie beside it."""
     found = sorted(path.parent.name for path in folder.absolute().parent.glob("*/split.tsv"))

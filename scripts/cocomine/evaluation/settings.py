@@ -52,6 +52,12 @@ class JudgingSettings(Section, frozen=True, kw_only=True):
         return self.category_ids or ("labels" if task == "semantic" else "source")
 
 
+TAGS = (
+    "A table of tags of images, tab-separated, with a column image_id or file_name; each other column is an attribute "
+    "that errors are sliced by. Its path is from the working directory."
+)
+
+
 class PredictionSettings(JudgingSettings, frozen=True, kw_only=True):
     """Predictions of any program, judged alike into results/predictions/NAME.
 
@@ -59,7 +65,7 @@ class PredictionSettings(JudgingSettings, frozen=True, kw_only=True):
     that were kept for it.
     """
 
-    PLACES: ClassVar[frozenset[str]] = frozenset({"file", "folder"})
+    PLACES: ClassVar[frozenset[str]] = frozenset({"file", "folder", "tags"})
 
     subset: Annotated[Text | None, says("The subset that they are judged on.")] = None
     source: Annotated[
@@ -80,6 +86,7 @@ class PredictionSettings(JudgingSettings, frozen=True, kw_only=True):
     folder: Annotated[
         Text | None, says("The folder of the PNGs, from the working directory, for panoptic and semantic.")
     ] = None
+    tags: Annotated[Text | None, says(f"{TAGS} Without it - those of the subset.")] = None
 
     def problems(self) -> Iterator[Problem]:
         """Yield what contradicts: where they are judged, and what their task needs."""

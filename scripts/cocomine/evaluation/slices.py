@@ -8,9 +8,13 @@ in either. An image without an error (void alone) is in no slice.
 
 `p` is the share of random assignments of the errors to the images that explain at least as much (a permutation test;
 the observed assignment counts as one of them): an attribute of a large ε² and a large p has few images to speak from.
+Of many attributes one explains much by chance alone, and so does one of many slices lie far above the rest. What is
+said is therefore held to `p_of_all`: the share of random assignments in which *any* attribute explains as much, or any
+slice lies as far above the other images (the step-down of Westfall and Young, 1993, in its single step). How far a
+slice lies above is told by z, its mean less that of all images, in the standard deviations that a random assignment
+gives it: s · √(1/n − 1/N), for n of N images of standard deviation s.
 """
 
-import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
@@ -22,11 +26,11 @@ import numpy.typing as npt
 from cocomine.learning.metrics import Floats, Sums, chosen, drawn, interval, iou, mean_of_known, number, weighted
 
 Codes = npt.NDArray[np.int64]
+Bools = npt.NDArray[np.bool_]
 
 SAME = 1e-9  # errors that differ by less differ by rounding alone
-CHANCE = 0.05  # the p up to which an attribute is said to explain something
+CHANCE = 0.05  # the p up to which an attribute is said to explain something, and a slice to be worse
 PERMUTED_AT_ONCE = 64
-CLEARLY = 2.0  # the t from which on a slice is called worse: chance reaches it in one of forty slices
 
 
 @dataclass(frozen=True)
@@ -52,9 +56,11 @@ def by_ranges(name: str, values: Sequence[int], starts: Sequence[int]) -> Attrib
     return Attribute(name, (*cells, f"{starts[-1]}+"), codes.astype(np.int64))
 
 
-def by_thirds(name: str, values: Floats) -> Attribute:
-    """Return the attribute low, middle, high, cut at the terciles of the known values; NaN is unknown."""
-    known = values[~np.isnan(values)]
+def by_thirds(name: str, values: Floats, first: int | None = None) -> Attribute:
+    """Return the attribute low, middle, high, cut at the terciles of the known among the `first` values (all of them);
+    NaN is unknown.
+    """
+    known = values[:first][~np.isnan(values[:first])]
     if not len(known):
         return Attribute(name, (), np.full(len(values), -1, dtype=np.int64))
     low, high = np.quantile(known, [1 / 3, 2 / 3])
@@ -62,7 +68,13 @@ def by_thirds(name: str, values: Floats) -> Attribute:
     return Attribute(name, (f"low (≤ {low:.4g})", "middle", f"high (> {high:.4g})"), codes.astype(np.int64))
 
 
-Figures = Callable[[npt.NDArray[np.bool_]], dict[str, float | None]]
+def by_levels(name: str, values: Floats, bounds: Mapping[str, float]) -> Attribute:
+    """Return the attribute whose cells are named levels, each up to its bound (itself not in it); NaN is unknown."""
+    codes = np.searchsorted(np.array(list(bounds.values())), values, side="right")
+    return Attribute(name, tuple(bounds), np.where(np.isnan(values), -1, codes).astype(np.int64))
+
+
+Figures = Callable[[Bools], dict[str, float | None]]
 """The figures of some images, by name."""
 
 
@@ -81,7 +93,7 @@ def analyse(
 ) -> dict[str, Any]:
     """Return `analyse_figures` with the mean foreground IoU of each cell; `errors` is 1 − that of each image."""
 
-    def figures(member: npt.NDArray[np.bool_]) -> dict[str, float | None]:
+    def figures(member: Bools) -> dict[str, float | None]:
         part = chosen(sums, member)
         pooled = mean_of_known(iou(part.inter.sum(0), part.predicted.sum(0), part.truth.sum(0))[1:])
         return {"iou_mean_foreground": number(pooled)}
@@ -97,23 +109,37 @@ def analyse_figures(
 
     `errors` (i,) is the error of each image, `error` in words, NaN for one that has none; such images are left out and
     counted. `figures` gives what else is said of a cell's images. `attributes`: by ε², the one that explains most
-    first, each with its cells; `worst`: the judged cells of all attributes, by the Welch t of their errors against all
-    other images', the worst first (where neither side varies at all, t is null and `t_infinite` is 1 or -1);
-    `finding`: one sentence.
+    first, each with its cells; `worst`: the judged cells of all attributes by z, the worst first; `finding`: one
+    sentence.
     """
     known = ~np.isnan(errors)
-    if not known.all():
-        attributes = [Attribute(a.name, a.cells, np.where(known, a.codes, -1)) for a in attributes]
-    tables = [_attribute(a, errors, known, figures, judging) for a in attributes]
+    attributes = [Attribute(a.name, a.cells, a.codes[known]) for a in attributes]
     errors = errors[known]
+    members = [[a.codes == code for code in range(len(a.cells))] for a in attributes]
+    judged = [[m for m in of_one if int(m.sum()) >= judging.least] for of_one in members]
+    tested = against_chance(judged, errors, judging.draws, judging.seed)
+    places = np.flatnonzero(known)
+
+    def figures_of(member: Bools) -> dict[str, float | None]:
+        whole = np.zeros(len(known), dtype=bool)
+        whole[places[member]] = True
+        return figures(whole)
+
+    tables = [
+        _attribute(attribute, own, errors, figures_of, judging) | test
+        for attribute, own, test in zip(attributes, members, tested, strict=True)
+    ]
+    for table in tables:
+        for cell, test in zip((cell for cell in table["cells"] if cell["judged"]), table.pop("slices"), strict=True):
+            cell |= test
     tables.sort(key=lambda t: (t["epsilon_squared"] is None, -(t["epsilon_squared"] or 0.0), t["attribute"]))
     worst = [
         {"attribute": table["attribute"], **cell}
         for table in tables
         for cell in table["cells"]
-        if cell["judged"] and (cell["t"] is not None or cell["t_infinite"])
+        if cell["judged"] and cell["z"] is not None
     ]
-    worst.sort(key=lambda cell: (-_t(cell), -cell["mean_error"], -cell["images"]))
+    worst.sort(key=lambda cell: (-cell["z"], -cell["mean_error"], -cell["images"]))
     return {
         "error": error,
         "mean_error": number(errors.mean()) if len(errors) else None,
@@ -125,24 +151,20 @@ def analyse_figures(
     }
 
 
-def _t(cell: Mapping[str, Any]) -> float:
-    return math.inf * cell["t_infinite"] if cell["t_infinite"] else float(cell["t"])
-
-
 def _finding(tables: Sequence[Mapping[str, Any]], worst: Sequence[Mapping[str, Any]], errors: Floats) -> str:
+    if len(errors) and np.ptp(errors) <= SAME:
+        return "Every image has the same error: no slice is worse than another."
     if not worst:
         return "Too few images to say which of them the model does worst on."
-    if np.ptp(errors) <= SAME:
-        return "Every image has the same error: no slice is worse than another."
     first, cell = tables[0], worst[0]
     if first["eta_squared"] is None:
         return "No attribute has two slices of enough images to say which of them explains the error."
-    if first["epsilon_squared"] <= 0 or first["p"] > CHANCE:
+    if first["epsilon_squared"] <= 0 or first["p_of_all"] > CHANCE:
         said = "No attribute explains more of the error than chance does."
     else:
-        figures = f"ε² {first['epsilon_squared']:.2f} (p {first['p']:.2g})"
+        figures = f"ε² {first['epsilon_squared']:.2f} (p {first['p_of_all']:.2g})"
         said = f"{first['attribute']} explains most of the error: {figures}."
-    if _t(cell) < CLEARLY:
+    if cell["p_of_all"] > CHANCE:
         return f"{said} No slice is clearly worse than the other images."
     return (
         f"{said} Worst slice: {cell['attribute']} {cell['cell']}, mean error "
@@ -151,83 +173,99 @@ def _finding(tables: Sequence[Mapping[str, Any]], worst: Sequence[Mapping[str, A
 
 
 def _attribute(
-    attribute: Attribute, errors: Floats, known: npt.NDArray[np.bool_], figures: Figures, judging: Judging
+    attribute: Attribute, members: Sequence[Bools], errors: Floats, figures: Figures, judging: Judging
 ) -> dict[str, Any]:
-    members = [attribute.codes == code for code in range(len(attribute.cells))]
-    judged = [m for m in members if int(m.sum()) >= judging.least]
-    result: dict[str, Any] = {
+    return {
         "attribute": attribute.name,
-        "unknown": int((attribute.codes[known] < 0).sum()),
-        "eta_squared": None,
-        "epsilon_squared": None,
-        "p": None,
+        "unknown": int((attribute.codes < 0).sum()),
         "cells": [
-            {"cell": name, **_cell(errors[m], errors[known & ~m], judging), **figures(m)}
+            {"cell": name, **_cell(errors[m], errors[~m], judging), **figures(m)}
             for name, m in zip(attribute.cells, members, strict=True)
             if m.any()
         ],
     }
-    if len(judged) >= 2:
-        eta, epsilon = explained(judged, errors)
-        result |= {
-            "eta_squared": number(eta),
-            "epsilon_squared": number(epsilon),
-            "p": None if math.isnan(eta) else chance(judged, errors, judging.draws, judging.seed),
-        }
-    return result
 
 
 def _cell(inside: Floats, outside: Floats, judging: Judging) -> dict[str, Any]:
     """Return what is said of a cell by the errors of its images and of all others."""
     parts = drawn(len(inside), judging.draws, judging.seed, 2)
     means = [weighted(weights, inside) / len(inside) for weights in parts]
-    t = _welch(inside, outside)
     return {
         "images": len(inside),
         "judged": len(inside) >= judging.least,
         "mean_error": number(inside.mean()),
         "interval": interval(np.concatenate([[np.nan], *means]), judging.confidence),
         "mean_error_elsewhere": number(outside.mean()) if len(outside) else None,
-        "t": number(t) if np.isfinite(t) else None,
-        "t_infinite": int(np.sign(t)) if np.isinf(t) else 0,
     }
 
 
-def _welch(inside: Floats, outside: Floats) -> float:
-    """Return Welch's t of two samples: ±inf where neither varies and they differ, NaN for less than two images."""
-    if len(inside) < 2 or len(outside) < 2:
-        return math.nan
-    difference = float(inside.mean() - outside.mean())
-    if abs(difference) <= SAME:
-        return 0.0
-    spread = float(inside.var(ddof=1) / len(inside) + outside.var(ddof=1) / len(outside))
-    return difference / math.sqrt(spread) if spread > SAME**2 else math.copysign(math.inf, difference)
+def against_chance(judged: Sequence[Sequence[Bools]], errors: Floats, draws: int, seed: int) -> list[dict[str, Any]]:
+    """Return for each attribute, of which `judged` has the judged cells' images, η², ε², p, p_of_all and its slices:
+    z and p_of_all of each judged cell. None where the errors do not vary, where an attribute has no two judged cells,
+    and for a cell that has all images.
 
-
-def explained(judged: Sequence[npt.NDArray[np.bool_]], errors: Floats) -> tuple[float, float]:
-    """Return η² and ε² over the images of the judged cells; NaN where the errors do not vary."""
-    values = errors[np.logical_or.reduce(judged)]
-    total = float(((values - values.mean()) ** 2).sum())
-    if total <= SAME**2:
-        return math.nan, math.nan
-    between = float(sum(m.sum() * (errors[m].mean() - values.mean()) ** 2 for m in judged))
-    within = (total - between) / max(len(values) - len(judged), 1)
-    return between / total, (between - (len(judged) - 1) * within) / total
-
-
-def chance(judged: Sequence[npt.NDArray[np.bool_]], errors: Floats, draws: int, seed: int) -> float:
-    """Return the p of a permutation test with `draws` random assignments; their total is the same, so is their mean."""
-    used = np.logical_or.reduce(judged)
-    members = np.array([m[used] for m in judged], dtype=np.float64)
-    values = errors[used] - errors[used].mean()
-
-    def between(rows: Floats) -> Floats:
-        return np.asarray(((members @ rows.T) ** 2 / members.sum(1)[:, None]).sum(0))
-
+    `draws` random assignments of the errors to the images are shared by all attributes and slices.
+    """
+    cells = [m for of_one in judged for m in of_one]
+    bounds = np.cumsum([0, *map(len, judged)]).tolist()
+    members = np.array(cells, dtype=np.float64).reshape(len(cells), len(errors))
+    parts = [slice(begin, end) for begin, end in pairwise(bounds)]
+    values = errors - errors.mean() if len(errors) else errors
+    eta, epsilon, z = _statistics(members, parts, values[None])
+    as_large = np.zeros(len(parts), dtype=np.int64)
+    any_as_large, any_as_far = np.zeros_like(as_large), np.zeros(len(cells), dtype=np.int64)
     random = np.random.default_rng([seed, 4])
-    observed, as_large = between(values[None])[0], 0
-    for begin in range(0, draws, PERMUTED_AT_ONCE):
-        count = min(PERMUTED_AT_ONCE, draws - begin)
-        shuffled = random.permuted(np.tile(values, (count, 1)), axis=1)
-        as_large += int((between(shuffled) >= observed * (1 - SAME)).sum())
-    return (1 + as_large) / (1 + draws)
+    for begin in range(0, draws if len(cells) else 0, PERMUTED_AT_ONCE):
+        rows = np.tile(values, (min(PERMUTED_AT_ONCE, draws - begin), 1))
+        _, other, far = _statistics(members, parts, random.permuted(rows, axis=1))
+        as_large += (other >= epsilon - SAME).sum(0)
+        any_as_large += (other.max(1, initial=-np.inf)[:, None] >= epsilon - SAME).sum(0)
+        any_as_far += (far.max(1, initial=-np.inf)[:, None] >= z - SAME).sum(0)
+    return [
+        {
+            "eta_squared": _known(eta[0, place]),
+            "epsilon_squared": _known(epsilon[0, place]),
+            "p": _share(as_large[place], draws, epsilon[0, place]),
+            "p_of_all": _share(any_as_large[place], draws, epsilon[0, place]),
+            "slices": [
+                {"z": _known(z[0, cell]), "p_of_all": _share(any_as_far[cell], draws, z[0, cell])}
+                for cell in range(part.start, part.stop)
+            ],
+        }
+        for place, part in enumerate(parts)
+    ]
+
+
+def _known(value: float) -> float | None:
+    return float(value) if np.isfinite(value) else None
+
+
+def _share(as_large: int, draws: int, observed: float) -> float | None:
+    return float((1 + as_large) / (1 + draws)) if np.isfinite(observed) else None
+
+
+def _statistics(members: Floats, parts: Sequence[slice], rows: Floats) -> tuple[Floats, Floats, Floats]:
+    """Return η² and ε² of each attribute (d, a) and z of each cell (d, c), of rows of errors (d, i) with mean 0; −∞
+    where one is undefined.
+
+    `members` (c, i) says which images are in which judged cell, `parts` which of the cells are whose.
+    """
+    size, sums, squares = members.sum(1), rows @ members.T, (rows**2) @ members.T
+    images = rows.shape[1]
+    eta, epsilon = (np.full((len(rows), len(parts)), -np.inf) for _ in range(2))
+    for place, part in enumerate(parts):
+        count, cells = size[part].sum(), part.stop - part.start
+        if cells < 2:
+            continue
+        middle = sums[:, part].sum(1) ** 2 / count
+        total = squares[:, part].sum(1) - middle
+        between = (sums[:, part] ** 2 / size[part]).sum(1) - middle
+        within = (total - between) / max(count - cells, 1)
+        varies = total > SAME**2
+        eta[varies, place] = (between / np.where(varies, total, 1))[varies]
+        epsilon[varies, place] = ((between - (cells - 1) * within) / np.where(varies, total, 1))[varies]
+    spread = np.sqrt((rows**2).sum(1) / max(images - 1, 1))
+    defined = (size < images) & (spread[:, None] > SAME)
+    width = spread[:, None] * np.sqrt(1 / size - 1 / max(images, 1))
+    z = np.where(defined, sums / size / np.where(defined, width, 1), -np.inf)
+    return eta, epsilon, z

@@ -13,13 +13,12 @@ from cocomine.base.errors import CocomineError
 from cocomine.base.progress import Progress
 from cocomine.evaluation.ground import Ground
 from cocomine.evaluation.matching import Edges, Floats, Found, Ints, Objects, ordered, pairs
+from cocomine.evaluation.run_lengths import Rle, has_mask, rle_of
 
 SIGMAS = np.array(
     [0.26, 0.25, 0.25, 0.35, 0.35, 0.79, 0.79, 0.72, 0.72, 0.62, 0.62, 1.07, 1.07, 0.87, 0.87, 0.89, 0.89]
 ) / 10.0  # fmt: skip
 """How far people place each of COCO's 17 keypoints apart, as a share of the object's size (cocodataset.org)."""
-
-LEAST_POINTS = 6  # numbers of an outline with an area
 
 
 class _Image(msgspec.Struct, gc=False):
@@ -83,7 +82,7 @@ def read_truth(ground: Ground) -> Truth:
     image_at = {image: number for number, image in enumerate(images)}
     category_at = {category: number for number, (category, _) in enumerate(categories)}
     own = [r for r in document.annotations if r.image_id in image_at and r.category_id in category_at]
-    records = [r for r in own if _has_mask(r)] if ground.task == "masks" else own
+    records = [r for r in own if has_mask(r.segmentation)] if ground.task == "masks" else own
     crowd = np.array([bool(r.iscrowd) for r in records], dtype=bool)
     poses = ground.task == "keypoints"
     ignored = crowd | np.array([poses and r.num_keypoints == 0 for r in records], dtype=bool)
@@ -103,11 +102,6 @@ def read_truth(ground: Ground) -> Truth:
         objects,
         len(own) - len(records),
     )
-
-
-def _has_mask(record: Record) -> bool:
-    shape = record.segmentation
-    return any(len(part) >= LEAST_POINTS for part in shape) if isinstance(shape, list) else bool(shape)
 
 
 def found_of(entries: Sequence[dict[str, Any]], truth: Truth, task: str) -> Found:
@@ -193,17 +187,9 @@ def _blocks(place: Ints, target: Ints) -> Iterator[tuple[int, int]]:
     yield from pairwise(bounds)
 
 
-def _mask_of(truth: Truth, number: int) -> dict[str, Any]:
+def _mask_of(truth: Truth, number: int) -> Rle:
     record = truth.records[number]
-    shape, (height, width) = record.segmentation, truth.sizes[record.image_id]
-    if isinstance(shape, list):
-        parts = [part for part in shape if len(part) >= LEAST_POINTS]
-        merged: dict[str, Any] = coco_mask.merge(coco_mask.frPyObjects(parts, height, width))
-        return merged
-    if isinstance(shape["counts"], list):
-        packed: dict[str, Any] = coco_mask.frPyObjects(shape, height, width)
-        return packed
-    return dict(shape)
+    return rle_of(record.segmentation, *truth.sizes[record.image_id])
 
 
 def _similarity(entries: Sequence[dict[str, Any]], truth: Truth, order: Ints, place: Ints, target: Ints) -> Floats:

@@ -9,7 +9,7 @@ from cocomine.annotations.reasons import AREA_TOLERANCE, Reason, policies
 from cocomine.base.errors import CocomineError
 from cocomine.base.settings import Natural, Positive, Problem, Section, Text, braces, says, twice
 
-OTHER_SECTIONS = ("images", "masks", "split", "tensors", "exports", "export_images")
+OTHER_SECTIONS = ("images", "masks", "split", "tensors", "exports", "export_images", "tags")
 """Keys of a subset that are settings of other stages."""
 
 Policy = Literal["keep", "repair", "quarantine", "stop"]

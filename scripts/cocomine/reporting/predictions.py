@@ -6,6 +6,7 @@ from typing import Any
 
 from cocomine.base.files import read_json
 from cocomine.evaluation.verdict import too_few
+from cocomine.reporting.runs import remarks
 
 Facts = dict[str, Any]
 
@@ -42,6 +43,7 @@ def _facts(name: str, metrics: Mapping[str, Any]) -> Facts:
         "comparable": metrics["leaderboard"]["comparable"],
         "leaderboard": metrics["leaderboard"]["because"],
         "figures": _figures(kind, metrics),
+        "remarks": [*filter(None, [metrics["slices"].get("finding")]), *remarks(metrics)],
         "counts": [
             {"what": key.replace("_", " "), "number": number}
             for key, number in metrics.get("predictions", {}).items()

@@ -89,6 +89,7 @@ def read_run(path: Path, labels: Sequence[Mapping[str, Any]]) -> Run:
         "charts": _charts(training),
         "confusion": _confusion(measured["confusion"], [label["name"] for label in labels]),
         **_slices(metrics.get("slices")),
+        "remarks": remarks(metrics, metrics.get("training_resolution", {})),
         "pictures": names,
     }
     return Run(facts, drawn)
@@ -210,6 +211,11 @@ def _confusion(counts: Sequence[Sequence[int]], names: Sequence[str]) -> Facts |
     }
 
 
+def remarks(*parts: Mapping[str, Any]) -> list[str]:
+    """Return what is said of coverage and of calibration by figures that have them."""
+    return [part[key]["finding"] for part in parts for key in ("coverage", "calibration") if part.get(key)]
+
+
 def _slices(analysis: Mapping[str, Any] | None) -> Facts:
     if not analysis:
         return {"slices": [], "explained": [], "finding": ""}
@@ -219,7 +225,7 @@ def _slices(analysis: Mapping[str, Any] | None) -> Facts:
             {
                 "name": table["attribute"],
                 "value": table["epsilon_squared"],
-                "p": table["p"],
+                "p": table["p_of_all"],
             }
             for table in analysis["attributes"]
             if table["epsilon_squared"] is not None

@@ -49,3 +49,20 @@ def test_tensors_are_built_where_the_config_says_so_or_a_run_needs_them() -> Non
     assert "pack" not in plan.subsets["leaves"].packing
     with pytest.raises(CocomineError, match="it needs semantic masks"):
         make_plan({"sources": OWN, "subsets": {"leaves": {"tensors": {"pack": True}, "masks": {"outputs": []}}}})
+
+
+def test_tags_of_a_subset_reach_its_evaluations_unless_predictions_have_their_own() -> None:
+    given = {"subset": "leaves", "task": "boxes", "file": "r.json"}
+    plan = make_plan(
+        {
+            "sources": OWN,
+            "subsets": {"leaves": {"tags": "tags.tsv"}},
+            "predictions": {"plain": given, "own": {**given, "tags": "other.tsv"}},
+        }
+    )
+    assert plan.subsets["leaves"].tagged == ["--tags", "tags.tsv"]
+    for name, file in (("plain", "tags.tsv"), ("own", "other.tsv")):
+        assert plan.predictions[name].options[-2:] == ["--tags", file]
+        assert plan.predictions[name].truth[-1] == file
+        assert "tags" not in plan.config["predictions"][name]
+    assert "tags" not in plan.config["subsets"]["leaves"]

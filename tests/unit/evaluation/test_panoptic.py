@@ -123,3 +123,17 @@ def test_a_png_outside_of_the_folder_is_refused(tmp_path):
     (tmp_path / "p.json").write_text(json.dumps({"annotations": annotations}))
     with pytest.raises(CocomineError, match="lies outside"):
         panoptic.read_panoptic(tmp_path / "p.json", tmp_path / "p")
+
+
+def test_images_are_sliced_by_tags_with_the_quality_of_each_slice(tmp_path):
+    tags, right, wrong = tmp_path / "tags.tsv", ([[1, 1]], {1: (1, 0)}), ([[1, 1]], {1: (2, 0)})
+    tags.write_text("image_id\tweather\n" + "".join(f"{n}\t{'fog' if n > 10 else 'sun'}\n" for n in range(1, 21)))
+    truth, found = (dict.fromkeys(range(1, 21), right), {n: wrong if n > 10 else right for n in range(1, 21)})
+    real, given_ = write(tmp_path, "truth", truth), write(tmp_path, "found", found)
+    split = Split(tuple(range(1, 21)), tuple(f"{n}.jpg" for n in range(1, 21)))
+    ground = Ground("panoptic", None, split, tmp_path / "truth.json", tmp_path / "truth", (1, 2), tags=tags)
+    result = panoptic.score_panoptic(real, given_, ground, SETTINGS, tmp_path / "out")
+    assert "Worst slice: tag weather fog, mean error 1.00 over 10 images" in result["slices"]["finding"]
+    cells = {cell["cell"]: cell["pq"] for cell in result["slices"]["attributes"][0]["cells"]}
+    assert cells == {"fog": 0.0, "sun": 1.0}
+    assert (tmp_path / "out/per_image.tsv").read_text().splitlines()[11] == "11\t1.0"

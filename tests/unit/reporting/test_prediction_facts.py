@@ -42,6 +42,7 @@ def test_predictions_stand_in_the_report_and_on_the_index_with_their_intervals(t
     assert_page_and_json_agree(html, facts)
     assert "not the images and classes of an official split" in html
     assert "so few allow no judgement" in html
+    assert one["remarks"] == [metrics[key]["finding"] for key in ("slices", "coverage", "calibration")]
     render_index([report], None, None, tmp_path / "index.html", [folder])
     assert_page_and_json_agree((tmp_path / "index.html").read_text(), json.loads((tmp_path / "index.json").read_text()))
 
