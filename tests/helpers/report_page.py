@@ -15,14 +15,17 @@ UNITS = {"kB": 1e3, "MB": 1e6, "GB": 1e9, "B": 1}
 
 
 class Page(HTMLParser):
-    """Reads a page apart from the code that wrote it: keyed numbers, keyed texts, and digits that are neither."""
+    """Reads a page apart from the code that wrote it: keyed numbers, keyed texts, and digits that are neither.
+
+    `charts` are the marks of each chart by its place in report.json: what they say, their shape, and where they lead.
+    """
 
     VOID = frozenset({"meta", "img", "input", "br", "link"})
 
     def __init__(self, text):
         super().__init__(convert_charrefs=True)
         self.stack: list[Any]
-        self.stack, self.numbers, self.texts, self.loose, self.series, self.tags = [], [], [], [], {}, []
+        self.stack, self.numbers, self.texts, self.loose, self.charts, self.tags = [], [], [], [], {}, []
         self.feed(text)
         assert not self.stack, self.stack
 
@@ -30,7 +33,12 @@ class Page(HTMLParser):
         values = dict(attributes)
         self.tags.append((tag, values))
         if "data-series" in values:
-            self.series[values["data-series"]] = values["d"]
+            self.marks = self.charts.setdefault(values["data-series"], [])
+        if values.get("role") == "graphics-symbol" and values["aria-roledescription"] not in ("axis", "legend"):
+            above = self.stack[-1]
+            self.marks.append(
+                (values["aria-label"], values.get("d"), above[1].get("href") if above[0] == "a" else None)
+            )
         if tag not in self.VOID:
             self.stack.append((tag, values, []))
 
@@ -43,7 +51,7 @@ class Page(HTMLParser):
         if not self.stack or self.stack[-1][0] in ("style", "script", "title"):
             return
         self.stack[-1][2].append(text)
-        marked = any("data-key" in values or "data-text" in values for _, values, _ in self.stack)
+        marked = any(tag == "svg" or "data-key" in values or "data-text" in values for tag, values, _ in self.stack)
         if not marked and re.search(r"\d", text) and text.strip() not in ("report.json", "index.json", "SHA-256"):
             self.loose.append(text)
 
@@ -107,19 +115,31 @@ def assert_page_and_json_agree(html, facts):
         if isinstance(value, int | float)
         and not isinstance(value, bool)
         and path not in shown
-        and not any(path.startswith(series) for series in page.series)
-        and not re.search(r"\.(color\.\d|label|floor)$", path)  # drawn, not written
+        and not re.search(r"\.(color\.\d|label|points\.\d+\.\d)$|^look\.|^per_image\.", path)  # drawn, not written
         and not (value == 0 and re.search(r"\.(removed|added|negatives|crowds|refused)$", path))  # said by leaving out
     ]
     assert missing == [], missing
-    for path, shape in page.series.items():
-        assert_drawn(shape, at(facts, path))
+    for path, marks in page.charts.items():
+        known = {shown for _, value in leaves(facts[path.split(".")[0]]) for shown in said_of(value)}
+        for said, _, _ in marks:
+            numbers = re.findall(r"(?<![\w.])[\d,]*\.?\d+(?![\w.])", said.rpartition(": ")[2])
+            assert set(numbers) <= known, (path, said)
+        if ".charts." in path:
+            for series, (_, shape, _) in zip(at(facts, path)["series"], marks, strict=True):
+                assert_drawn(shape, series["points"])
     return page
+
+
+def said_of(value):
+    """How the marks of a chart may write a number of the facts."""
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        return set()
+    return {f"{value:,}", f"{value:.3f}", f"{100 * value:.1f}"}
 
 
 def assert_drawn(shape, points):
     """The drawn line goes through all points of report.json: one affine map, the same for all, per axis."""
-    drawn = [tuple(map(float, pair.split())) for pair in re.findall(r"[ML]([-\d. ]+)", shape)]
+    drawn = [tuple(map(float, pair.split(","))) for pair in re.findall(r"[ML]([-\d.,]+)", shape)]
     assert len(drawn) == len(points)
     for axis in (0, 1):
         values, places = [point[axis] for point in points], [place[axis] for place in drawn]

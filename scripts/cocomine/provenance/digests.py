@@ -30,6 +30,7 @@ DISTRIBUTIONS = {
     "google.oauth2": "google-auth",
     "google_crc32c": "google-crc32c",
     "tensorboardX": "tensorboardx",
+    "vl_convert": "vl-convert-python",
     "yaml": "pyyaml",
 }
 

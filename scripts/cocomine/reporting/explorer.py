@@ -103,7 +103,7 @@ def _columns(
     masks = folder / "masks" / "semantic"
     present = _labels_of_images(folder, boxes, images)
     split = {row["image_id"]: row for row in _table(folder / "split.tsv")}
-    captions, brightness = _captions(folder, images), _brightness(folder, images)
+    captions = _captions(folder, images)
     groups = [split.get(row["image_id"], {}).get("group", "") for row in images]
     paths = [row["store_path"] for row in images]
     numbered = {
@@ -135,7 +135,7 @@ def _columns(
         "group": groups,
         "grouped": _shared(groups),
         "caption": captions,
-        "brightness": brightness,
+        "brightness": brightness(folder, images),
         "scores": {run.parent.name: _scores(run, images) for run in inputs.runs},
         "lost": _lost(folder, {row["image_id"] for row in images}),
         "boxes": {},
@@ -182,7 +182,8 @@ def _captions(folder: Path, images: Sequence[Mapping[str, str]]) -> Column | Non
     return [" ".join(captions[0].split()) if captions else "" for captions in stated]
 
 
-def _brightness(folder: Path, images: Sequence[Mapping[str, str]]) -> Column:
+def brightness(folder: Path, images: Sequence[Mapping[str, str]]) -> Column:
+    """Return each image's brightness, 0 to 1 with four digits; None where it was not measured."""
     path = folder / "images.parquet"
     if not path.is_file() or "brightness" not in pq.read_schema(path).names:
         return [None] * len(images)

@@ -7,11 +7,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from cocomine.base.errors import CocomineError
 from cocomine.base.files import read_json, read_table, write_json, write_text
 from cocomine.coco.by_image import RecordsByImage
 from cocomine.coco.names import mask_name
-from cocomine.reporting import charts, facts, pictures, verdicts
+from cocomine.reporting import charts, facts, figures, histograms, pictures, verdicts
+from cocomine.reporting.explorer import brightness
 from cocomine.reporting.page import render
 from cocomine.reporting.predictions import prediction_facts
 from cocomine.reporting.runs import Run, read_run
@@ -64,11 +67,12 @@ def render_report(inputs: Inputs, html: Path, json: Path) -> None:
         content,
         gallery=gallery,
         run_pictures=[run.drawn for run in runs],
+        charts=figures.charts(content),
+        run_charts=[figures.run_charts(run.facts, number) for number, run in enumerate(runs)],
         json_name=json.name,
         swatch=charts.swatch,
         bar=charts.bar,
         funnel_step=charts.funnel_step,
-        line_chart=charts.line_chart,
     )
     write_json(json, content)
     write_text(html, page)
@@ -122,13 +126,28 @@ def gather(inputs: Inputs) -> tuple[dict[str, Any], list[Drawn], list[Run]]:
         },
         "licences": facts.licence_facts(document.licenses, images),
         "per_image": _objects_per_image(objects, images),
+        "look": _look(folder, objects, images),
     }
     return content | {"verdicts": verdicts.verdicts(content)}, drawn, runs
 
 
 def _objects_per_image(objects: Objects, images: Sequence[Mapping[str, str]]) -> list[facts.Facts]:
     counts = Counter(objects.image.tolist())
-    return verdicts.objects_per_image(counts[int(row["image_id"])] for row in images)
+    return histograms.objects_per_image(counts[int(row["image_id"])] for row in images)
+
+
+def _look(folder: Path, objects: Objects, images: Sequence[Mapping[str, str]]) -> dict[str, Any]:
+    """The images' aspect and brightness, and where objects lie in them."""
+    sizes = {int(row["image_id"]): (int(row["width"]), int(row["height"])) for row in images}
+    known, place = np.unique(objects.image, return_inverse=True)
+    size = np.array([sizes.get(image, (0, 0)) for image in known.tolist()], float).reshape(-1, 2)[place]
+    with np.errstate(invalid="ignore", divide="ignore"):
+        x, y = (objects.centre / size).T
+    return {
+        "aspect": histograms.measured("aspect", (width / height for width, height in sizes.values() if height)),
+        "brightness": histograms.measured("brightness", brightness(folder, images)),
+        "positions": histograms.positions(x, y),
+    }
 
 
 def _subset_facts(

@@ -9,7 +9,6 @@ from typing import Any
 from cocomine.base.errors import CocomineError
 from cocomine.base.files import read_json
 from cocomine.evaluation.verdict import no_better, too_few
-from cocomine.reporting.charts import line_chart_facts
 from cocomine.reporting.pictures import embedded
 
 TRIVIAL = {"all_background": "All background", "most_frequent_place": "Most frequent place"}
@@ -179,26 +178,23 @@ def _charts(training: Path | None) -> list[Facts]:
     with open(training / "history.csv", encoding="utf-8", newline="") as lines:
         rows = list(csv.DictReader(lines))
 
-    def series(column: str) -> list[tuple[float, float]]:
-        known = [(float(row["iteration"]), float(row[column])) for row in rows if row.get(column)]
+    def series(column: str) -> list[list[float]]:
+        known = [[float(row["iteration"]), float(row[column])] for row in rows if row.get(column)]
         step = max(1, -(-len(known) // MOST_POINTS))
         return known[::step] + ([known[-1]] if known and (len(known) - 1) % step else [])
 
-    made = (
-        line_chart_facts(
-            "IoU on validation images",
-            "iteration",
-            [("mean over classes", series("val_iou")), ("with background", series("val_iou_with_background"))],
-            floor=0.0,
-        ),
-        line_chart_facts(
-            "Loss",
-            "iteration",
-            [("training", series("train_loss")), ("validation, cross-entropy", series("val_cross_entropy"))],
-            floor=0.0,
-        ),
-    )
-    return [chart for chart in made if chart is not None]
+    charts = {
+        "IoU on validation images": {"mean over classes": "val_iou", "with background": "val_iou_with_background"},
+        "Loss": {"training": "train_loss", "validation, cross-entropy": "val_cross_entropy"},
+    }
+    made = [
+        {
+            "title": title,
+            "series": [{"name": name, "points": points} for name, key in columns.items() if (points := series(key))],
+        }
+        for title, columns in charts.items()
+    ]
+    return [chart for chart in made if chart["series"]]
 
 
 def _confusion(counts: Sequence[Sequence[int]], names: Sequence[str]) -> Facts | None:

@@ -19,25 +19,34 @@ class _Object(msgspec.Struct, gc=False):
     image_id: int
     category_id: int = -1
     iscrowd: int | None = 0
+    bbox: list[float] | None = None
 
 
 @dataclass(frozen=True)
 class Objects:
-    """Of each annotation of a subset the ids of its image and category, and whether it is a crowd, as arrays."""
+    """Of each annotation of a subset the ids of its image and category, whether it is a crowd, and its box's centre.
+
+    Arrays of one length; `centre` has the shape (n, 2), in pixels, and is NaN where there is no box.
+    """
 
     image: npt.NDArray[np.int64]
     category: npt.NDArray[np.int64]
     crowd: npt.NDArray[np.bool_]
+    centre: npt.NDArray[np.float64]
 
 
 def read_objects(document: RecordsByImage) -> Objects:
     """Read what the report counts of a subset's annotations, without their outlines."""
     decode = msgspec.json.Decoder(_Object).decode
     rows = np.empty((len(document), 3), dtype=np.int64)
+    centre = np.full((len(document), 2), np.nan)
     for number, text in enumerate(document.texts()):
         record = decode(text)
         rows[number] = record.image_id, record.category_id, bool(record.iscrowd)
-    return Objects(rows[:, 0], rows[:, 1], rows[:, 2].astype(bool))
+        if record.bbox and len(record.bbox) == 4:
+            x, y, width, height = record.bbox
+            centre[number] = x + width / 2, y + height / 2
+    return Objects(rows[:, 0], rows[:, 1], rows[:, 2].astype(bool), centre)
 
 
 def split_facts(

@@ -1,10 +1,9 @@
 """What a reader should take from each section of a report, in a sentence, computed from the section's own facts."""
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from cocomine.base.words import counted
-from cocomine.reporting.facts import Facts
 
 FEW_OBJECTS = 20
 """Validation objects below which a class's score says little: one object is then five points of recall or more."""
@@ -154,24 +153,3 @@ def _licences(content: Mapping[str, Any]) -> str:
     if not barred:
         return "No licence that the source states forbids commercial use."
     return f"{counted(barred, 'image')} ({_percent(barred / images)}) must not be used commercially."
-
-
-def objects_per_image(counts: Iterable[int]) -> list[Facts]:
-    """Return how many images hold 0, 1, 2, 3, 4, 5 to 9, 10 to 19, 20 to 49 and 50 objects or more.
-
-    A bin has a name, its filter in the explorer's address, and its number of images.
-    """
-    values = list(counts)
-    edges = (0, 1, 2, 3, 4, 5, 10, 20, 50)
-    bins = []
-    for least, beyond in zip(edges, (*edges[1:], None), strict=True):
-        images = sum(least <= value and (beyond is None or value < beyond) for value in values)
-        if beyond is None:
-            name, chosen = f"{least} or more", f"min={least}"
-        else:
-            most = beyond - 1
-            name, chosen = str(least) if most == least else f"{least} to {most}", f"min={least}&max={most}"
-        bins.append({"name": name, "filter": chosen, "images": images})
-    while bins and not bins[-1]["images"]:
-        bins.pop()
-    return bins

@@ -68,20 +68,6 @@ def test_heat_goes_from_empty_to_full():
     assert [heat(value, 1.0) for value in (0, 0.001, 0.5, 1.0, 2.0)] == ["h0", "h1", "h5", "h9", "h9"]
 
 
-@pytest.mark.parametrize(("low", "high"), [(0, 1), (0, 0.037), (20, 400), (-3, 7), (0, 30000), (1e-5, 3e-5)])
-def test_ticks_are_few_round_and_inside(low, high):
-    found = charts.ticks(low, high)
-    assert 2 <= len(found) <= 6
-    assert all(low - 1e-9 <= tick <= high + 1e-9 for tick in found)
-
-
-def test_a_flat_series_and_a_single_point_can_be_drawn():
-    for points in ([(1, 0.5)], [(1, 0.0), (2, 0.0)]):
-        chart = charts.line_chart_facts("t", "x", [("s", points), ("empty", [])], floor=0.0)
-        assert "<path" in charts.line_chart(traced({"c": chart})["c"])
-    assert charts.line_chart_facts("t", "x", [("s", [])]) is None
-
-
 def test_a_bar_never_leaves_its_track():
     assert 'class="fill" width="100.00"' in charts.bar(7, 5)
     assert 'class="fill" width="0.00"' in charts.bar(None, 5)

@@ -1,11 +1,7 @@
-"""What a report's sections say in a sentence: known facts, known words; and how many objects images hold."""
-
-from urllib.parse import parse_qsl
+"""What a report's sections say in a sentence: known facts, known words."""
 
 import pytest
-from cocomine.reporting.verdicts import objects_per_image, verdicts
-from hypothesis import given
-from hypothesis import strategies as st
+from cocomine.reporting.verdicts import verdicts
 
 NOTHING = {
     "funnel": None, "classes": {"rows": []}, "interference": None, "conservation": None, "split": None, "masks": None,
@@ -76,12 +72,3 @@ def test_annotations_that_were_quarantined_are_counted_over_all_tasks_of_objects
     assert said("records", conservation={"rows": rows}) == (
         "6 annotations of 100 quarantined (6 %), 4 repaired. That is much: read the reasons before you train."
     )
-
-
-@given(st.lists(st.integers(0, 200), max_size=60))
-def test_every_image_is_in_one_bin_of_objects_per_image(counts):
-    bins = objects_per_image(counts)
-    assert sum(row["images"] for row in bins) == len(counts)
-    for row in bins:
-        bounds = {"min": 0, "max": 10**9} | {key: int(value) for key, value in parse_qsl(row["filter"])}
-        assert row["images"] == sum(bounds["min"] <= count <= bounds["max"] for count in counts)

@@ -1,0 +1,234 @@
+"""The charts of a report, as Vega-Lite specifications over its facts; a mark that stands for images leads to them."""
+
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any, Final
+
+from cocomine.reporting.vega import Chart, draw
+
+EXPLORER: Final = "explorer.html#"
+WIDTH: Final = 300
+STEP: Final = {"step": 16}
+COUNTS: Final = {"tickMinStep": 1, "tickCount": 5, "format": "~s"}
+
+Specification = dict[str, Any]
+Rows = list[dict[str, Any]]
+
+
+def charts(content: Mapping[str, Any]) -> dict[str, list[Chart]]:
+    """Return the charts of each section of a report's facts; a chart without a mark is left out."""
+    classes, split, look = content["classes"], content["split"], content["look"]
+    made: dict[str, list[Chart | None]] = {
+        "classes": [_imbalance(classes), _sizes(classes), _per_image(content["per_image"])],
+        "split": [_shares(split), _deviation(split)] if split else [],
+        "images": [_positions(look["positions"]), _bins("aspect", look), _bins("brightness", look)],
+    }
+    return {section: [chart for chart in drawn if chart] for section, drawn in made.items()}
+
+
+def run_charts(facts: Mapping[str, Any], number: int) -> list[Chart]:
+    """Return the charts of a run, the `number`-th of the report: each class with its interval, curves and slices."""
+    here = f"runs.{number}."
+    made = [_per_class(facts, here), *_curves(facts["charts"], here), _slices(facts["slices"], here)]
+    return [chart for chart in made if chart]
+
+
+def _chart(title: str, series: str, rows: Rows, layers: Specification, **more: Any) -> Chart | None:
+    return draw(title, series, {"width": WIDTH, "data": {"values": rows}, **layers, **more}) if rows else None
+
+
+def _field(name: str, kind: str, **more: Any) -> Specification:
+    return {"field": name, "type": kind, **more}
+
+
+def _marks(mark: str | Specification, **encoding: Any) -> Specification:
+    """Return a mark of the rows: what it says is their `said`, where it leads to their `href`."""
+    return {"mark": mark, "encoding": {"description": {"field": "said"}, **encoding}}
+
+
+def _linked(mark: str | Specification, **encoding: Any) -> Specification:
+    return _marks(mark, href={"field": "href"}, **encoding)
+
+
+CLASS: Final = _field("class", "nominal", sort=None, title=None)
+
+
+def _imbalance(classes: Mapping[str, Any]) -> Chart | None:
+    """Objects of each class in the source and in the subset, on a scale of powers, the most frequent first."""
+    order = sorted(enumerate(classes["rows"]), key=lambda row: (-row[1]["after"]["objects"], row[1]["name"]))
+    rows = [
+        {
+            "class": row["name"], "where": where, "objects": row[side]["objects"],
+            "href": f"{EXPLORER}classes={number}",
+            "said": f"{row['name']}, {where}: {row[side]['objects']:,} objects",
+        }
+        for number, row in order
+        for side, where in (("before", "in the source"), ("after", "in the subset"))
+        if row[side]["objects"]
+    ]  # fmt: skip
+    x = _field("objects", "quantitative", scale={"type": "log", "nice": False}, title="objects (each step: ten times)")
+    x |= {"axis": {"tickCount": 3, "format": "~s"}}
+    layers = [
+        {"mark": {"type": "line", "color": "var(--rule)", "aria": False},
+         "encoding": {"x": x, "y": CLASS, "detail": {"field": "class"}}},
+        _linked("point", x=x, y=CLASS, color=_field("where", "nominal", sort=None)),
+    ]  # fmt: skip
+    return _chart("Objects of each class, before and after", "classes.rows", rows, {"layer": layers}, height=STEP)
+
+
+def _sizes(classes: Mapping[str, Any]) -> Chart | None:
+    """The subset's objects of each class by their size."""
+    columns = classes["detail_columns"]
+    rows = [
+        {
+            "class": row["name"], "size": size, "objects": row["cells"][at], "order": at,
+            "href": f"{EXPLORER}classes={number}&size={size.lower()}",
+            "said": f"{row['name']}, {size.lower()}: {row['cells'][at]:,} objects",
+        }
+        for number, row in enumerate(classes["details"][:-1])
+        for at, size in enumerate(columns)
+        if size in ("Small", "Medium", "Large") and row["cells"][at]
+    ]  # fmt: skip
+    marks = _linked(
+        "bar", x=_field("objects", "quantitative", title="objects", axis=COUNTS), y=CLASS,
+        color=_field("size", "nominal", sort=["Small", "Medium", "Large"]), order={"field": "order"},
+    )  # fmt: skip
+    return _chart("Objects of each class by size, as COCO parts them", "classes.details", rows, marks, height=STEP)
+
+
+def _per_image(bins: Sequence[Mapping[str, Any]]) -> Chart | None:
+    return _histogram("How many objects an image holds", "per_image", "objects", bins)
+
+
+def _histogram(title: str, series: str, name: str, bins: Sequence[Mapping[str, Any]]) -> Chart | None:
+    rows = [
+        {
+            "bin": one["name"], "images": one["images"], "href": EXPLORER + one["filter"],
+            "said": f"{name} {one['name']}: {one['images']:,} images",
+        }
+        for one in bins
+    ]  # fmt: skip
+    x = _field("bin", "ordinal", sort=None, title=name, axis={"labelAngle": -40})
+    y = _field("images", "quantitative", title="images", axis=COUNTS)
+    return _chart(title, series, rows, _linked("bar", x=x, y=y), height=150)
+
+
+def _bins(name: str, look: Mapping[str, Any]) -> Chart | None:
+    title = {"aspect": "Aspect of the images, width by height", "brightness": "Brightness of the images"}[name]
+    return _histogram(title, f"look.{name}", name, look[name])
+
+
+def _positions(cells: Sequence[Sequence[int]]) -> Chart | None:
+    rows = [
+        {"x": x, "y": y, "objects": count, "said": f"column {x + 1}, row {y + 1}: {count:,} objects"}
+        for y, row in enumerate(cells)
+        for x, count in enumerate(row)
+    ]
+    axis = {"title": None, "axis": None}
+    # Opacity, and not a scale of colours: the colour is the page's, which changes by night.
+    opacity = _field("objects", "quantitative", scale={"range": [0, 1]}, legend=None)
+    marks = _marks({"type": "rect", "color": "var(--s0)"}, x=_field("x", "ordinal", **axis),
+                   y=_field("y", "ordinal", **axis), opacity=opacity)  # fmt: skip
+    frame = {"view": {"stroke": "var(--soft)"}}
+    return _chart(
+        "Where in the frame the middles of the objects lie",
+        "look.positions",
+        rows,
+        {**marks, **frame},
+        height=WIDTH * 3 // 4,
+    )
+
+
+def _shares(split: Mapping[str, Any]) -> Chart | None:
+    """What share of a split's objects is of each class: points that lie apart are a class that was split unevenly."""
+    names = [part["name"] for part in split["splits"]]
+    rows = []
+    for row in split["classes"]:
+        objects = row["cells"][len(names) :]
+        for name, count, part in zip(names, objects, split["splits"], strict=True):
+            if part["objects"]:
+                said = f"{row['name']} in {name}: {count:,} of {part['objects']:,} objects"
+                rows.append({"class": row["name"], "split": name, "share": count / part["objects"], "said": said})
+    x = _field("share", "quantitative", title="share of the split's objects", axis={"format": "%", "tickCount": 5})
+    layers = [
+        {"mark": {"type": "line", "color": "var(--rule)", "aria": False},
+         "encoding": {"x": x, "y": CLASS, "detail": {"field": "class"}}},
+        _marks("point", x=x, y=CLASS, color=_field("split", "nominal", sort=None)),
+    ]  # fmt: skip
+    return _chart("Share of each class in the splits", "split.classes", rows, {"layer": layers}, height=STEP)
+
+
+def _deviation(split: Mapping[str, Any]) -> Chart | None:
+    rows = [
+        {
+            "class": row["name"], "deviation": 100 * row["deviation"], "best": 100 * row["best"],
+            "said": f"{row['name']}: {100 * row['deviation']:.1f} points, least possible {100 * row['best']:.1f}",
+        }
+        for row in split["classes"]
+        if row["deviation"] is not None and row["best"] is not None
+    ]  # fmt: skip
+    x = {"title": "percentage points; tick: the least possible"}
+    layers = [
+        _marks("bar", x=_field("deviation", "quantitative", **x), y=CLASS),
+        {"mark": {"type": "tick", "aria": False}, "encoding": {"x": _field("best", "quantitative", **x), "y": CLASS}},
+    ]
+    title = "How far each class's share is from the one asked for"
+    return _chart(title, "split.classes", rows, {"layer": layers}, height=STEP)
+
+
+def _per_class(run: Mapping[str, Any], here: str) -> Chart | None:
+    rows = [
+        {
+            "class": row["name"], "iou": row["iou"], "low": row["low"], "high": row["high"],
+            "trivial": max((value for value in row["trivial"] if value is not None), default=None),
+            "said": f"{row['name']}: IoU {row['iou']:.3f}"
+            + (f", {row['low']:.3f} to {row['high']:.3f}" if row["low"] is not None else ""),
+        }
+        for row in run["classes"]
+        if row["iou"] is not None
+    ]  # fmt: skip
+    x = {"scale": {"domain": [0, 1]}, "title": "IoU with its interval; tick: the better guess without learning"}
+    quiet = {"aria": False}
+    layers = [
+        {"mark": {"type": "tick", "color": "var(--s1)", **quiet},
+         "encoding": {"x": _field("trivial", "quantitative", **x), "y": CLASS}},
+        {"mark": {"type": "rule", **quiet},
+         "encoding": {"x": _field("low", "quantitative", **x), "x2": {"field": "high"}, "y": CLASS}},
+        _marks("point", x=_field("iou", "quantitative", **x), y=CLASS),
+    ]  # fmt: skip
+    return _chart("IoU of each class", f"{here}classes", rows, {"layer": layers}, height=STEP)
+
+
+def _curves(found: Sequence[Mapping[str, Any]], here: str) -> Iterator[Chart | None]:
+    for number, one in enumerate(found):
+        rows = [
+            {"name": series["name"], "x": x, "y": y, "said": f"{one['title']}: {series['name']}"}
+            for series in one["series"]
+            for x, y in series["points"]
+        ]
+        single = all(len(series["points"]) == 1 for series in one["series"])
+        marks = _marks(
+            {"type": "point"} if single else {"type": "line", "strokeWidth": 2},
+            x=_field("x", "quantitative", title="iteration", axis={"tickCount": 5}, scale={"zero": False}),
+            y=_field("y", "quantitative", title=None, scale={"zero": True}),
+            color=_field("name", "nominal", sort=None),
+        )
+        yield _chart(one["title"], f"{here}charts.{number}", rows, marks, height=160)
+
+
+def _slices(slices: Sequence[Mapping[str, Any]], here: str) -> Chart | None:
+    rows = [
+        {
+            "attribute": row["attribute"], "slice": row["slice"], "iou": row["iou"],
+            "said": f"{row['attribute']} {row['slice']}: IoU {row['iou']:.3f}, {row['images']:,} images",
+        }
+        for row in slices
+        if row["iou"] is not None and not row["too_few"]
+    ]  # fmt: skip
+    y = _field("slice", "nominal", sort=None, title=None)
+    marks = _marks("bar", x=_field("iou", "quantitative", scale={"domain": [0, 1]}, title="IoU"), y=y)
+    facet = {"field": "attribute", "type": "nominal", "sort": None, "header": {"labelAnchor": "start"}}
+    inner = {"spec": {"width": WIDTH, "height": STEP, **marks}, "resolve": {"scale": {"y": "independent"}}}
+    if not rows:
+        return None
+    specification = {"data": {"values": rows}, "facet": facet, "columns": 1, "spacing": 8, **inner}
+    return draw("IoU in each slice that holds enough images", f"{here}slices", specification)

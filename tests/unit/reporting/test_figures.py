@@ -1,0 +1,104 @@
+"""The charts: each mark says a number of the facts and leads to its images; names from outside stay text."""
+
+import re
+
+import pytest
+from cocomine.reporting.figures import charts, run_charts
+from cocomine.reporting.vega import draw
+from helpers.report_page import Page
+
+HOSTILE = "<img src=x onerror=alert(1)>"
+
+
+def content(first="dog", second="cat"):
+    counts = {first: (900, 40, (30, 10, 0)), second: (300, 2, (0, 1, 1))}
+    rows = [
+        {"name": name, "before": {"objects": before}, "after": {"objects": after}}
+        for name, (before, after, _) in counts.items()
+    ]
+    details = [{"name": name, "cells": [7, *sizes]} for name, (_, _, sizes) in counts.items()]
+    return {
+        "classes": {"rows": rows, "detail_columns": ["Crowds", "Small", "Medium", "Large"], "details": [*details, {}]},
+        "split": {
+            "splits": [{"name": "train", "objects": 30}, {"name": "val", "objects": 12}],
+            "classes": [
+                {"name": first, "cells": [9, 9, 30, 10], "deviation": 0.05, "best": 0.01},
+                {"name": second, "cells": [1, 1, 0, 2], "deviation": None, "best": None},
+            ],
+        },
+        "per_image": [{"name": "5 to 9", "filter": "min=5&max=9", "images": 1234}],
+        "look": {"positions": [[0, 3], [1, 0]], "aspect": [], "brightness": []},
+    }
+
+
+def marks(chart):
+    return Page(f'<figure data-series="{chart.series}">{chart.drawn}</figure>').charts[chart.series]
+
+
+def said(section, number):
+    return [(words, link) for words, _, link in marks(charts(content())[section][number])]
+
+
+def test_classes_stand_before_and_after_with_the_most_frequent_first():
+    assert said("classes", 0) == [
+        ("dog, in the source: 900 objects", "explorer.html#classes=0"),
+        ("dog, in the subset: 40 objects", "explorer.html#classes=0"),
+        ("cat, in the source: 300 objects", "explorer.html#classes=1"),
+        ("cat, in the subset: 2 objects", "explorer.html#classes=1"),
+    ]
+
+
+def test_a_bar_of_a_class_and_a_size_leads_to_its_images_and_empty_ones_are_not_drawn():
+    assert set(said("classes", 1)) == {
+        ("dog, small: 30 objects", "explorer.html#classes=0&size=small"),
+        ("dog, medium: 10 objects", "explorer.html#classes=0&size=medium"),
+        ("cat, medium: 1 objects", "explorer.html#classes=1&size=medium"),
+        ("cat, large: 1 objects", "explorer.html#classes=1&size=large"),
+    }
+
+
+def test_bins_lead_to_their_images_and_cells_of_the_frame_say_where_they_are():
+    assert said("classes", 2) == [("objects 5 to 9: 1,234 images", "explorer.html#min=5&max=9")]
+    assert [words for words, _ in said("images", 0)] == [
+        f"column {x}, row {y}: {count} objects" for x, y, count in ((1, 1, 0), (2, 1, 3), (1, 2, 1), (2, 2, 0))
+    ]
+    assert len(charts(content())["images"]) == 1, "what was not measured has no chart"
+
+
+def test_the_splits_are_held_against_one_another_and_classes_without_an_audit_have_no_bar():
+    assert [words for words, _ in said("split", 0)] == [
+        "dog in train: 30 of 30 objects", "dog in val: 10 of 12 objects",
+        "cat in train: 0 of 30 objects", "cat in val: 2 of 12 objects",
+    ]  # fmt: skip
+    assert [words for words, _ in said("split", 1)] == ["dog: 5.0 points, least possible 1.0"]
+
+
+def test_a_subset_without_split_objects_or_measures_has_no_chart():
+    bare = content() | {
+        "split": None,
+        "per_image": [],
+        "look": dict.fromkeys(("positions", "aspect", "brightness"), ()),
+    }
+    bare["classes"] = {"rows": [], "detail_columns": [], "details": []}
+    assert charts(bare) == {"classes": [], "split": [], "images": []}
+
+
+@pytest.mark.parametrize("points", [[[1, 0.5]], [[1, 0.0], [2, 0.0]]])
+def test_a_flat_series_and_a_single_point_can_be_drawn(points):
+    run = {"classes": [], "slices": [], "charts": [{"title": "t", "series": [{"name": "s", "points": points}]}]}
+    (chart,) = run_charts(run, 0)
+    assert "NaN" not in chart.drawn
+    assert len(marks(chart)) == 1
+
+
+def test_names_from_outside_stay_text_and_a_drawing_holds_neither_script_nor_style_nor_request():
+    first, second = (charts(content(HOSTILE))["classes"][0].drawn for _ in range(2))
+    assert first == second, "the same facts give the same bytes"
+    assert "<img" not in first
+    assert HOSTILE.replace("<", "&lt;").replace(">", "&gt;") in first.replace("&#62;", "&gt;")
+    assert not re.search(r"<(script|style|image|foreignObject)|style=|https?://(?!www\.w3\.org)", first)
+
+
+def test_a_title_cannot_leave_its_attribute():
+    drawn = draw('"><script>', "x", {"data": {"values": [{"a": 1}]}, "mark": "bar", "encoding": {"x": {"field": "a"}}})
+    assert "<script>" not in drawn.drawn
