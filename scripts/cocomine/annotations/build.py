@@ -39,11 +39,11 @@ from cocomine.annotations.records import (
     replace_non_finite,
 )
 from cocomine.annotations.repairs import name_from_url, polygon_facts
-from cocomine.annotations.scan import Source
 from cocomine.base.errors import CocomineError
 from cocomine.base.files import atomic_path, sha256_of_file, write_json
 from cocomine.base.progress import Progress
 from cocomine.coco.compressed import unpacked
+from cocomine.coco.scan import Source
 from cocomine.sources.proof import changed_annotations
 
 log = logging.getLogger("cocomine")

@@ -32,8 +32,8 @@ from cocomine.annotations.records import (
     SegmentRecord,
     parse_leniently,
 )
-from cocomine.annotations.scan import Source, next_item, value_end
 from cocomine.base.errors import CocomineError
+from cocomine.coco.scan import Source, next_item, value_end
 
 CHUNK: Final = 1 << 19
 

@@ -16,7 +16,9 @@ from typing import Any, Final
 
 from cocomine.annotations.chunks import Part, decode_stretch
 from cocomine.annotations.records import MalformedRecordError
-from cocomine.annotations.scan import (
+from cocomine.base.errors import CocomineError
+from cocomine.base.pool import worker_pool
+from cocomine.coco.scan import (
     BYTE_ORDER_MARK,
     Source,
     array_items,
@@ -26,8 +28,6 @@ from cocomine.annotations.scan import (
     skip_space,
     value_end,
 )
-from cocomine.base.errors import CocomineError
-from cocomine.base.pool import worker_pool
 
 STRETCH: Final = 1 << 22
 """Bytes of records handed to a worker at a time."""

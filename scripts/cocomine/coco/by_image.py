@@ -1,10 +1,10 @@
 """A COCO document read image by image: only where its annotations lie in the file is kept in memory."""
 
-import mmap
 import os
-from collections.abc import Iterator
+import re
+from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, Final, NamedTuple
 
 import msgspec
 import numpy as np
@@ -12,41 +12,79 @@ import numpy.typing as npt
 
 from cocomine.base.errors import CocomineError
 from cocomine.coco.reader import Annotation, Image, annotations_of, images_of
+from cocomine.coco.scan import Source, byte_at, next_item, read_key, skip_space, value_end
 
 Integers = npt.NDArray[np.int64]
 
-PIECE = 1 << 21
+PIECE: Final = 1 << 20
 """Bytes of records that are looked through at once."""
 
+_BETWEEN = re.compile(rb'\}\s*,\s*\{\s*"[^"\\]*"')
+"""From the end of a record to the first key of the next."""
 
-class _ImageOf(msgspec.Struct, gc=False):
+
+class _Keys(msgspec.Struct, gc=False):
     image_id: int
+    category_id: int = -1
 
 
-class _Head(msgspec.Struct):
-    annotations: msgspec.Raw
-    images: msgspec.Raw = msgspec.Raw()
-    categories: list[dict[str, Any]] = msgspec.field(default_factory=list)
-    info: Any = None
-    licenses: Any = None
+_KEYS = msgspec.json.Decoder(list[_Keys])
+_TEXTS = msgspec.json.Decoder(list[msgspec.Raw])
 
 
 class RecordsByImage:
     """The annotations of a COCO document, found by image: only where they lie in the file is kept in memory.
 
-    `categories`, `info` and `licenses` are parsed; the last two are None where the document has none.
+    `raw` holds the JSON texts of its top-level values besides images and annotations; `categories`, `info` and
+    `licenses` are parsed, the last two None where the document has none. `image_ids` and `category_ids` (-1 where
+    there is none) have a cell an annotation, by image and within one in the order of the file.
     """
 
     def __init__(self, path: Path) -> None:
         """Scan `path`; raise CocomineError when it is missing, no COCO document, or an annotation has no image id."""
         self.path = path
-        image_ids, self._offsets, self._lengths, head, self._images = _scan(path)
-        self.categories, self.info, self.licenses = head.categories, head.info, head.licenses
+        if not path.is_file():
+            raise CocomineError(f"{path}: no such file", "run the step that writes it first")
+        if path.stat().st_size == 0:
+            raise CocomineError(f"{path}: the file is empty", "delete it and run snakemake again")
+        try:
+            with Source(path) as source:
+                self._scan(source)
+        except (CocomineError, msgspec.DecodeError, UnicodeDecodeError, OverflowError) as error:
+            hint = "if it is one of cocomine's results, delete it and run snakemake again"
+            raise CocomineError(f"{path}: not a COCO document: {error}", hint) from error
         # Read by position and not mapped: pages of a map that were touched count as this process's memory.
         self._file = os.open(path, os.O_RDONLY)
+
+    def _scan(self, source: Source) -> None:
+        """Find every value of the document, and every annotation in it."""
+        self.raw: dict[str, bytes] = {}
+        self._images = -1
+        found: list[tuple[Integers, ...]] | None = None
+        position = skip_space(source, 0)
+        while byte_at(source, position) in (b"{", b","):
+            key, begin = read_key(source, skip_space(source, position + 1))
+            if key == "annotations":
+                found, end = _array(source, begin, _located)
+            elif key == "images":
+                self._images, (_, end) = begin, _array(source, begin, len)
+            else:
+                end = value_end(source, begin)
+                self.raw[key] = source.read(begin, end - begin)
+            position = skip_space(source, end)
+        if byte_at(source, position) != b"}" or skip_space(source, position + 1) != source.size or found is None:
+            raise source.fail(position, "it is no object that has `annotations`")
+        self.categories: list[dict[str, Any]] = self._parsed("categories", list[dict[str, Any]]) or []
+        self.info, self.licenses = self._parsed("info", Any), self._parsed("licenses", Any)
+        none = (np.zeros(0, np.int64),) * 4
+        image_ids, categories, offsets, lengths = map(np.concatenate, zip(none, *found, strict=True))
         # A stable sort keeps the file's order within an image, which the overlap policy may ask for.
         order = np.argsort(image_ids, kind="stable")
-        self._image_ids, self._offsets, self._lengths = image_ids[order], self._offsets[order], self._lengths[order]
+        self.image_ids, self.category_ids = image_ids[order], categories[order]
+        self._offsets, self._lengths = offsets[order], lengths[order]
+
+    def _parsed(self, key: str, kind: Any) -> Any:
+        return msgspec.json.decode(self.raw[key], type=kind) if key in self.raw else None
 
     def close(self) -> None:
         """Close the file."""
@@ -54,17 +92,24 @@ class RecordsByImage:
 
     def __len__(self) -> int:
         """Return the number of annotations."""
-        return len(self._image_ids)
+        return len(self.image_ids)
 
     def of_image(self, image_id: int) -> list[bytes]:
         """Return the JSON texts of an image's annotations, in the order of the file."""
-        first, last = np.searchsorted(self._image_ids, [image_id, image_id + 1])
-        spans = zip(self._offsets[first:last].tolist(), self._lengths[first:last].tolist(), strict=True)
-        return [os.pread(self._file, length, offset) for offset, length in spans]
+        first, last = np.searchsorted(self.image_ids, [image_id, image_id + 1])
+        return list(self._at(slice(first, last)))
 
     def texts(self) -> Iterator[bytes]:
         """Yield the JSON texts of all annotations, by image."""
-        for offset, length in zip(self._offsets.tolist(), self._lengths.tolist(), strict=True):
+        return self._at(slice(None))
+
+    def texts_in_file_order(self, chosen: npt.NDArray[np.bool_]) -> Iterator[bytes]:
+        """Yield the JSON texts of the annotations that are `chosen`, a cell an annotation as in `image_ids`."""
+        rows = np.flatnonzero(chosen)
+        return self._at(rows[np.argsort(self._offsets[rows])])
+
+    def _at(self, rows: slice | Integers) -> Iterator[bytes]:
+        for offset, length in zip(self._offsets[rows], self._lengths[rows], strict=True):
             yield os.pread(self._file, length, offset)
 
     def annotations(self, image_id: int) -> list[Annotation]:
@@ -72,102 +117,90 @@ class RecordsByImage:
         return annotations_of(self.of_image(image_id))
 
     def images(self) -> Iterator[Image]:
-        """Yield the document's images in its order, some megabytes of them at a time; their `raw` is empty."""
-        for texts in self._image_texts():
-            yield from images_of(texts)
+        """Yield the document's images in its order; their `raw` is empty."""
+        for piece in self._image_pieces():
+            yield from images_of(piece.texts)
 
     def image_texts(self) -> Iterator[bytes]:
         """Yield the JSON texts of the document's images in its order."""
-        for texts in self._image_texts():
-            yield from map(bytes, texts)
+        for piece in self._image_pieces():
+            yield from map(bytes, piece.texts)
 
-    def _image_texts(self) -> Iterator[list[msgspec.Raw]]:
-        begin, end = self._images
-        with open(self.path, "rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as content:
-            for _, texts, _ in _pieces(content, begin, end):
-                yield texts
-
-
-Spans = tuple[Integers, Integers, Integers, _Head, tuple[int, int]]
-"""Each annotation's image id, byte offset and length; the parsed head; where the image records begin and end."""
+    def _image_pieces(self) -> Iterator["_Stretch"]:
+        if self._images >= 0:
+            with Source(self.path) as source:
+                yield from _pieces(source, self._images)
 
 
-def _scan(path: Path) -> Spans:
-    if not path.is_file():
-        raise CocomineError(f"{path}: no such file", "run the step that writes it first")
-    if path.stat().st_size == 0:
-        raise CocomineError(f"{path}: the file is empty", "delete it and run snakemake again")
-    with open(path, "rb") as file:
-        # Not closed by hand: an error may still hold views of it. It goes when they do.
-        content = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
-    return _scan_mapped(path, content)
+class _Stretch(NamedTuple):
+    """Whole records side by side: where the first begins, the text of all as an array, and the text of each."""
+
+    begin: int
+    array: bytes
+    texts: list[msgspec.Raw]
+
+    @property
+    def end(self) -> int:
+        """The position after the last record."""
+        return self.begin + len(self.array) - 2
 
 
-def _scan_mapped(path: Path, content: mmap.mmap) -> Spans:
-    try:
-        head = msgspec.json.decode(content, type=_Head)
-        begin, end = _inside(head.annotations, content)
-        pieces = [_located(*piece) for piece in _pieces(content, begin, end)]
-        images = _inside(head.images, content) if len(memoryview(head.images)) else (0, 0)
-    except (msgspec.DecodeError, UnicodeDecodeError, OverflowError) as error:
-        hint = "if it is one of cocomine's results, delete it and run snakemake again"
-        raise CocomineError(f"{path}: not a COCO document: {error}", hint) from error
-    none = np.zeros(0, np.int64)
-    image_ids, offsets, lengths = (np.concatenate(column) for column in zip((none,) * 3, *pieces, strict=True))
-    # The head's raw texts would keep the whole file mapped.
-    head.annotations = head.images = msgspec.Raw()
-    return image_ids, offsets, lengths, head, images
+def _pieces(source: Source, begin: int) -> Iterator[_Stretch]:
+    """Yield the records of the array that begins at `begin`, a megabyte or so at a time."""
+    if byte_at(source, begin) != b"[":
+        raise source.fail(begin, "an array of records is expected")
+    position: int | None = skip_space(source, begin + 1)
+    if byte_at(source, skip_space(source, begin + 1)) == b"]":
+        return
+    while position is not None:
+        piece = _stretch(source, position)
+        yield piece
+        position = next_item(source, piece.end)
 
 
-def _inside(array: msgspec.Raw, content: mmap.mmap) -> tuple[int, int]:
-    """Return where the text between an array's brackets begins and ends: a Raw is a view of the map, by address."""
-    begin = _address(array) - _address(content) + 1
-    return begin, begin + len(memoryview(array)) - 2
+def _stretch(source: Source, begin: int) -> _Stretch:
+    """Read some records of the array that goes on at `begin`.
 
-
-def _pieces(content: mmap.mmap, begin: int, end: int) -> Iterator[tuple[bytes, list[msgspec.Raw], int]]:
-    """Yield arrays of whole records between `begin` and `end`, some megabytes at a time: text, records, offset.
-
-    A piece is cut where a record may end. If that was inside a record, the piece is no JSON, and the next such place is
-    tried. So memory holds the records of one piece, not those of the file.
+    They are cut where the text looks as between the first two of them. If that was inside a record, or the array ends
+    before, the piece is no JSON, and they are walked through one by one.
     """
-    begin = _skipped(content, begin, end)
-    while begin < end:
-        cut = min(begin + PIECE, end)
-        while True:
-            found = content.find(b"},", cut, end)
-            cut = end if found < 0 else found + 1
-            piece = b"[" + content[begin:cut] + b"]"
-            try:
-                texts = msgspec.json.decode(piece, type=list[msgspec.Raw])
-            except msgspec.DecodeError:
-                if cut == end:
-                    raise
-            else:
-                break
-        yield piece, texts, begin - 1
-        begin = _skipped(content, cut, end)
+    end = value_end(source, begin)
+    text = source.read(begin, PIECE)
+    between = _BETWEEN.match(text, end - begin - 1)
+    cut = text.rfind(between[0]) + 1 if between else 0
+    if cut:
+        try:
+            return _Stretch(begin, array := b"[" + text[:cut] + b"]", _TEXTS.decode(array))
+        except msgspec.DecodeError:
+            pass
+    while (following := next_item(source, end)) is not None and following < begin + PIECE:
+        end = value_end(source, following)
+    array = b"[" + source.read(begin, end - begin) + b"]"
+    return _Stretch(begin, array, _TEXTS.decode(array))
 
 
-def _skipped(content: mmap.mmap, place: int, end: int) -> int:
-    """Return the next place that holds neither a comma nor a space."""
-    while place < end and content[place] in b", \t\r\n":
-        place += 1
-    return place
+def _array(source: Source, begin: int, look: Callable[[_Stretch], Any]) -> tuple[list[Any], int]:
+    """Return what `look` says of each stretch of the array that begins at `begin`, and where the array ends."""
+    found, end = [], begin + 1
+    for piece in _pieces(source, begin):
+        found.append(look(piece))
+        end = piece.end
+    return found, skip_space(source, end) + 1
 
 
-def _located(piece: bytes, texts: list[msgspec.Raw], start: int) -> tuple[Integers, Integers, Integers]:
-    owners = msgspec.json.decode(piece, type=list[_ImageOf])
-    image_ids = np.fromiter((owner.image_id for owner in owners), np.int64, len(owners))
+def _located(piece: _Stretch) -> tuple[Integers, Integers, Integers, Integers]:
+    """Return the image id, the category id, the place in the file and the length of each annotation."""
+    try:
+        keys = _KEYS.decode(piece.array)
+    except msgspec.ValidationError:  # policy kept a category of another type than COCO's, or an image is lacking
+        keys = [_Keys(record.image_id, record.category_id) for record in annotations_of(piece.texts)]
+    image_ids = np.fromiter((key.image_id for key in keys), np.int64, len(keys))
+    categories = np.fromiter((key.category_id for key in keys), np.int64, len(keys))
     offsets, lengths = np.empty_like(image_ids), np.empty_like(image_ids)
-    place = 0
-    for number, text in enumerate(texts):
+    place = 1
+    for number, text in enumerate(piece.texts):
         record = bytes(text)
-        place = piece.find(record, place)
-        offsets[number], lengths[number] = start + place, len(record)
+        place = piece.array.find(record, place)
+        offsets[number], lengths[number] = piece.begin - 1 + place, len(record)
         place += len(record)
-    return image_ids, offsets, lengths
-
-
-def _address(buffer: Any) -> int:
-    return int(np.frombuffer(buffer, np.uint8).ctypes.data)
+    return image_ids, categories, offsets, lengths

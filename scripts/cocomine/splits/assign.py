@@ -17,7 +17,7 @@ from cocomine.splits.settings import SplitSettings
 NO_FOLD = -1
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class Member:
     """What a strategy may know of an image; `labels` are the category ids that it holds."""
 

@@ -12,7 +12,7 @@ UNLIKE_BITS = 16
 _COCO_NAME = re.compile(r"^(?:COCO_(?:train|val|test|unlabeled)20\d\d_)?(\d{12})\.[A-Za-z]+$")
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class Link:
     """Why two images (rows `first` < `second`) belong together.
 
@@ -43,7 +43,7 @@ def image_name(file_name: str) -> str:
     return match.group(1) if match else file_name
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class Identity:
     """What tells that two rows are one image: ids, names and content. Hashes are None where there is no file."""
 

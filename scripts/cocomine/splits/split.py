@@ -1,10 +1,11 @@
 """Splitting a subset: groups, the named splits, the sliced files, and the audit of what was done."""
 
 import logging
+import sys
 from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import msgspec
 import numpy as np
@@ -15,12 +16,13 @@ from numpy.typing import NDArray
 from cocomine.base.errors import CocomineError
 from cocomine.base.files import rank, read_table, write_json, write_table
 from cocomine.base.progress import Progress
+from cocomine.coco.by_image import RecordsByImage
 from cocomine.coco.tasks import TASKS
 from cocomine.images.descriptors import THUMBNAIL_SIDE
-from cocomine.splits import documents
 from cocomine.splits.assign import NO_FOLD, Assignment, Member, assign, inherit
 from cocomine.splits.changed import find_changed
 from cocomine.splits.choose import nearest
+from cocomine.splits.documents import write_slices
 from cocomine.splits.groups import Groups, Identity, Link, certain_links, group
 from cocomine.splits.names import FOLDER, in_order, split_document
 from cocomine.splits.near_duplicates import Pairs, find_pairs
@@ -39,7 +41,7 @@ def split(
     `like` is another subset's split.tsv to inherit, `previous` an earlier one of this subset to count moves against.
     Raises CocomineError when an input is missing or a split would be empty.
     """
-    subset = documents.read(subset_dir / "subset.json")
+    subset = RecordsByImage(subset_dir / "subset.json")
     rows = _images(subset_dir / "images.tsv")
     groups = _groups(rows, measures, settings)
     members = _members(rows, groups, subset)
@@ -73,13 +75,21 @@ def split(
         log.warning("split_dataset: %s", audit["note"])
 
 
-def _images(path: Path) -> list[dict[str, str]]:
+class _Row(NamedTuple):
+    image_id: int
+    source_split: str
+    file_name: str
+
+
+def _images(path: Path) -> list[_Row]:
     try:
-        rows = list(read_table(path))
+        rows = [
+            _Row(int(row["image_id"]), sys.intern(row["source_split"]), row["file_name"]) for row in read_table(path)
+        ]
     except FileNotFoundError as error:
         raise CocomineError(f"{path}: no such file", "run assemble_subset first") from error
-    if rows and not {"image_id", "source_split", "file_name"} <= set(rows[0]):
-        raise CocomineError(f"{path}: not a table of images", "delete it and run snakemake again")
+    except KeyError as error:
+        raise CocomineError(f"{path}: not a table of images", "delete it and run snakemake again") from error
     if len(rows) < 2:
         raise CocomineError(f"{path}: {len(rows)} images cannot be split", "widen the subset's query in the config")
     return rows
@@ -95,29 +105,27 @@ def _splits(path: Path) -> dict[int, tuple[str, int]]:
         raise CocomineError(f"{path}: not a split.tsv: {error}", "give the split.tsv of a subset") from error
 
 
-def _groups(rows: Sequence[dict[str, str]], measures: Path, settings: SplitSettings) -> Groups:
+def _groups(rows: Sequence[_Row], measures: Path, settings: SplitSettings) -> Groups:
     """Join the images that must stay together, by name, by content and by looks."""
     try:
-        table = pq.read_table(measures, columns=["image_id", "source_split", "sha256", "phash", "thumbnail"])
+        file = pq.ParquetFile(measures)
+        table = file.read(columns=["image_id", "source_split", "sha256", "phash"])
+        keys = zip(table["image_id"].to_pylist(), table["source_split"].to_pylist(), strict=True)
+        place = {key: number for number, key in enumerate(keys)}
+        order = np.array([place[row.image_id, row.source_split] for row in rows], dtype=np.int64)
+        thumbnails, seen = _thumbnails(file, order)
     except FileNotFoundError as error:
         raise CocomineError(f"{measures}: no such file", "run measure_images first") from error
     except pa.ArrowException as error:
         raise CocomineError(
             f"{measures}: not a table of measured images: {error}", "run measure_images again"
         ) from error
-    keys = zip(table["image_id"].to_pylist(), table["source_split"].to_pylist(), strict=True)
-    place = {key: number for number, key in enumerate(keys)}
-    try:
-        order = [place[int(row["image_id"]), row["source_split"]] for row in rows]
     except KeyError as error:
         raise CocomineError(f"{measures}: image {error} was not measured", "run measure_images again") from error
     table = table.take(order)
     facts_of = zip(table["sha256"].to_pylist(), table["phash"].to_pylist(), strict=True)
-    identities = [
-        Identity(int(row["image_id"]), row["file_name"], *facts) for row, facts in zip(rows, facts_of, strict=True)
-    ]
+    identities = [Identity(row.image_id, row.file_name, *facts) for row, facts in zip(rows, facts_of, strict=True)]
     certain = certain_links(identities)
-    thumbnails, seen = _thumbnails(table["thumbnail"])
     found = find_pairs(thumbnails, settings.near_duplicate_distance, settings.near_duplicate_similarity)
     pairs = _at(found, seen)
     if settings.near_duplicate_changes:
@@ -135,23 +143,32 @@ def _at(pairs: Pairs, places: NDArray[np.int64]) -> Pairs:
     return Pairs(places[pairs.first], places[pairs.second], pairs.distance, pairs.similarity)
 
 
-def _thumbnails(column: Any) -> tuple[NDArray[np.uint8], NDArray[np.int64]]:
-    """Return the thumbnails (n, 32, 32) of the rows that have one, and those rows."""
-    values = column.to_pylist()
-    seen = np.array([row for row, value in enumerate(values) if value is not None], dtype=np.int64)
-    joined = b"".join(value for value in values if value is not None)
-    return np.frombuffer(joined, dtype=np.uint8).reshape(-1, THUMBNAIL_SIDE, THUMBNAIL_SIDE), seen
+def _thumbnails(file: pq.ParquetFile, order: NDArray[np.int64]) -> tuple[NDArray[np.uint8], NDArray[np.int64]]:
+    """Return the thumbnails (n, 32, 32) of those rows, in this `order`, that have one, and which of them do.
+
+    They are most of what is known of an image, so they are read some thousands at a time into one array.
+    """
+    target = np.full(file.metadata.num_rows, -1, dtype=np.int64)
+    target[order] = np.arange(len(order))
+    thumbnails = np.empty((len(order), THUMBNAIL_SIDE**2), dtype=np.uint8)
+    there = np.zeros(len(order), dtype=bool)
+    row = 0
+    for batch in file.iter_batches(4096, columns=["thumbnail"]):
+        for value in batch.column(0).to_pylist():
+            if value is not None and target[row] >= 0:
+                thumbnails[target[row]], there[target[row]] = np.frombuffer(value, dtype=np.uint8), True
+            row += 1
+    chosen = thumbnails if there.all() else thumbnails[there]
+    return chosen.reshape(-1, THUMBNAIL_SIDE, THUMBNAIL_SIDE), np.flatnonzero(there)
 
 
-def _members(rows: Sequence[dict[str, str]], groups: Groups, subset: documents.Sliceable) -> list[Member]:
-    labels: dict[int, set[int]] = {}
-    for image, category, _ in subset.annotations:
-        labels.setdefault(image, set()).add(category)
+def _members(rows: Sequence[_Row], groups: Groups, subset: RecordsByImage) -> list[Member]:
+    labels: dict[int, list[int]] = {}
+    for image, category in np.unique(np.stack([subset.image_ids, subset.category_ids]), axis=1).T.tolist():
+        labels.setdefault(image, []).append(category)
     members = []
     for row, of in zip(rows, groups.of, strict=True):
-        image = int(row["image_id"])
-        found = tuple(sorted(labels.get(image, ())))
-        members.append(Member(image, row["source_split"], row["file_name"], of, found))
+        members.append(Member(*row, of, tuple(labels.get(row.image_id, ()))))
     return members
 
 
@@ -163,7 +180,7 @@ def _ids_by_group(members: Sequence[Member]) -> dict[int, list[int]]:
 
 
 def _write_documents(
-    subset: documents.Sliceable, subset_dir: Path, out_dir: Path, split_of: dict[int, str]
+    subset: RecordsByImage, subset_dir: Path, out_dir: Path, split_of: dict[int, str]
 ) -> dict[str, dict[str, int]]:
     """Write splits/{task}_{split}.json; return the annotations of each split, by task."""
     names = in_order(split_of.values())
@@ -174,8 +191,8 @@ def _write_documents(
     counts = {}
     for task, path in {"instances": None, **{p.stem: p for p in sorted((subset_dir / "tasks").glob("*.json"))}}.items():
         paths = {split: split_document(out_dir, split, task) for split in names}
-        document = subset if path is None else documents.read(path)
-        counts[task] = documents.write_slices(document, split_of, paths)
+        document = subset if path is None else RecordsByImage(path)
+        counts[task] = write_slices(document, split_of, paths)
     return counts
 
 
@@ -184,7 +201,7 @@ def _audit(
     members: Sequence[Member],
     assignment: Assignment,
     groups: Groups,
-    subset: documents.Sliceable,
+    subset: RecordsByImage,
     tasks: dict[str, dict[str, int]],
     inherited: bool,
 ) -> dict[str, Any]:
@@ -270,7 +287,7 @@ def _fold_sizes(folds: Sequence[int]) -> dict[str, int]:
     return {str(fold): folds.count(fold) for fold in sorted(set(folds)) if fold != NO_FOLD}
 
 
-def _classes(members: Sequence[Member], assignment: Assignment, subset: documents.Sliceable) -> list[dict[str, Any]]:
+def _classes(members: Sequence[Member], assignment: Assignment, subset: RecordsByImage) -> list[dict[str, Any]]:
     """Return for each class its images, objects and share in every split, and how far these are from what was aimed at.
 
     `deviation` is that of the split where it is largest. `best_possible` is what it would be at least if every split
@@ -280,7 +297,7 @@ def _classes(members: Sequence[Member], assignment: Assignment, subset: document
     aims = {name: assignment.shares.get(name, assignment.split.count(name) / len(members)) for name in names}
     split_of = {member.image_id: split for member, split in zip(members, assignment.split, strict=True)}
     objects: dict[int, Counter[str]] = {}
-    for image, category, _ in subset.annotations:
+    for image, category in zip(subset.image_ids.tolist(), subset.category_ids.tolist(), strict=True):
         objects.setdefault(category, Counter())[split_of[image]] += 1
     images: dict[int, Counter[str]] = {}
     parts: dict[int, Counter[int]] = {}
@@ -309,9 +326,8 @@ def _classes(members: Sequence[Member], assignment: Assignment, subset: document
     return table
 
 
-def _names(subset: documents.Sliceable) -> dict[int, str]:
-    categories = [msgspec.json.decode(raw) for raw in subset.categories or []]
-    return {int(category["id"]): str(category.get("name", "")) for category in categories}
+def _names(subset: RecordsByImage) -> dict[int, str]:
+    return {int(category["id"]): str(category.get("name", "")) for category in subset.categories}
 
 
 def _stability(members: Sequence[Member], settings: SplitSettings, split_of: dict[int, str]) -> dict[str, Any]:

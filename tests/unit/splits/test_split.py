@@ -6,8 +6,8 @@ from pathlib import Path
 import pytest
 from cocomine.base.errors import CocomineError
 from cocomine.base.files import read_table
+from cocomine.coco.reader import load_document
 from cocomine.reporting.splits import _audit_facts
-from cocomine.splits.documents import read
 from cocomine.splits.settings import SplitSettings
 from cocomine.splits.split import split
 from helpers.splits_subsets import TASKS, write_subset
@@ -40,24 +40,23 @@ def run(folder, out=None, like=None, previous=None, **settings):
 def assert_parts(whole_file: Path, part_files: list[Path], images: list[set[int]]) -> list[int]:
     """Assert that the files are the parts of a COCO file, record by record; return their numbers of annotations."""
     whole, *parts = (json.loads(file.read_text("utf-8")) for file in (whole_file, *part_files))
-    texts, *parts_texts = (read(file) for file in (whole_file, *part_files))
+    texts, *parts_texts = (load_document(file) for file in (whole_file, *part_files))
     for field in ("images", "annotations"):
         # A panoptic record is known by its image.
         every, *ids = ([r.get("id", r.get("image_id")) for r in document[field]] for document in (whole, *parts))
         assert sorted(one for own in ids for one in own) == sorted(every)
         assert len(set(every)) == len(every) > 0
         for part, own in zip(parts_texts, images, strict=True):
-            expected = [bytes(record[-1]) for record in getattr(texts, field) if record[0] in own]
-            assert [bytes(record[-1]) for record in getattr(part, field)] == expected
+            owner = {"images": "id", "annotations": "image_id"}[field]
+            expected = [bytes(record.raw) for record in getattr(texts, field) if getattr(record, owner) in own]
+            assert [bytes(record.raw) for record in getattr(part, field)] == expected
     for part, part_texts, own in zip(parts, parts_texts, images, strict=True):
         assert {record["id"] for record in part["images"]} <= own
         assert {record["image_id"] for record in part["annotations"]} <= {record["id"] for record in part["images"]}
         rest = set(whole) - {"images", "annotations"}
         assert set(part) == set(whole)
         assert {key: part[key] for key in rest} == {key: whole[key] for key in rest}
-        categories = [
-            None if one.categories is None else [bytes(raw) for raw in one.categories] for one in (part_texts, texts)
-        ]
+        categories = [[bytes(category.raw) for category in one.categories] for one in (part_texts, texts)]
         assert categories[0] == categories[1]
     return [len(part["annotations"]) for part in parts]
 
