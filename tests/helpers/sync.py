@@ -10,8 +10,14 @@ from cocomine.base.files import write_table
 from helpers.shared import ROOT
 
 
-def script(name: str, *arguments: object, env: dict[str, str] | None = None, timeout: float = 120.0) -> "Result":
-    """Run scripts/NAME in a process of its own."""
+def script(
+    name: str,
+    *arguments: object,
+    env: dict[str, str] | None = None,
+    timeout: float = 120.0,
+    user: str | None = None,
+) -> "Result":
+    """Run scripts/NAME in a process of its own, as another user where one is given (which only root can)."""
     environment = {k: v for k, v in os.environ.items() if not k.startswith(("GOOGLE_", "STORAGE_", "AWS_"))}
     environment |= {"NO_PROXY": "127.0.0.1,localhost", **(env or {})}
     done = subprocess.run(
@@ -21,6 +27,7 @@ def script(name: str, *arguments: object, env: dict[str, str] | None = None, tim
         text=True,
         timeout=timeout,
         check=False,
+        user=user,
     )
     return Result(done.returncode, done.stdout, done.stderr)
 

@@ -43,13 +43,19 @@ def canonical_json(value: Any, indent: int | None = None) -> str:
 
     Raises ValueError for NaN and infinity, which JSON does not have.
     """
-    separators = (",", ":") if indent is None else (",", ": ")
-    return json.dumps(value, sort_keys=True, ensure_ascii=False, allow_nan=False, indent=indent, separators=separators)
+    return _encoder(indent).encode(value)
 
 
 def write_json(path: Path, value: Any) -> None:
-    """Write `value` to `path` atomically as canonical, indented JSON."""
-    write_text(path, canonical_json(value, indent=1) + "\n")
+    """Write `value` to `path` atomically as canonical, indented JSON, whose text is never in memory as a whole."""
+    with atomic_path(path) as temporary, open(temporary, "w", encoding="utf-8", newline="\n") as out:
+        out.writelines(_encoder(1).iterencode(value))
+        out.write("\n")
+
+
+def _encoder(indent: int | None) -> json.JSONEncoder:
+    separators = (",", ":") if indent is None else (",", ": ")
+    return json.JSONEncoder(sort_keys=True, ensure_ascii=False, allow_nan=False, indent=indent, separators=separators)
 
 
 def read_json(path: Path) -> Any:

@@ -8,7 +8,7 @@ from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from functools import partial
 from multiprocessing.process import BaseProcess
 from typing import TypeVar
@@ -46,6 +46,14 @@ def worker_pool(processes: int) -> Iterator[ProcessPoolExecutor]:
             raise
 
 
+@contextmanager
+def started_pool(processes: int) -> Iterator[ProcessPoolExecutor]:
+    """Yield a `worker_pool` whose processes run already, holding no more than this process does now."""
+    with worker_pool(processes) as pool:
+        pool.submit(os.getpid).result()
+        yield pool
+
+
 def end_with_parent() -> None:
     """Let this worker process end when the process that started it does, by whatever signal.
 
@@ -66,20 +74,22 @@ def in_order(
     pieces: Iterable[Piece],
     processes: int,
     is_giant: Callable[[Piece], bool] = lambda _: False,
+    pool: ProcessPoolExecutor | None = None,
 ) -> Iterator[Result]:
     """Yield `work(piece)` for each piece, in the order of `pieces`, computed by that many processes.
 
     With one process everything runs in this one. `pieces` is consumed no faster than results are taken, up to three
     pieces a process, so memory is flat; a piece that takes much of it by itself (`is_giant`) is left to this process,
-    so that there is one of them at a time. Raises what `work` raises, and CocomineError when the system ends a process.
+    so that there is one of them at a time. `pool` is one of that many processes that runs already. Raises what `work`
+    raises, and CocomineError when the system ends a process.
     """
     if processes <= 1:
         yield from map(work, pieces)
         return
     waiting: deque[Callable[[], Result]] = deque()
-    with worker_pool(processes) as pool:
+    with nullcontext(pool) if pool is not None else worker_pool(processes) as running:
         for piece in pieces:
-            waiting.append(partial(work, piece) if is_giant(piece) else pool.submit(work, piece).result)
+            waiting.append(partial(work, piece) if is_giant(piece) else running.submit(work, piece).result)
             if len(waiting) >= processes * PIECES_IN_FLIGHT_PER_PROCESS:
                 yield waiting.popleft()()
         while waiting:

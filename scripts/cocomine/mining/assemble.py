@@ -20,6 +20,7 @@ import numpy as np
 
 from cocomine.base.errors import CocomineError
 from cocomine.base.files import read_json, write_json
+from cocomine.base.pool import started_pool
 from cocomine.base.staging import INCOMPLETE, staging
 from cocomine.coco.tasks import TASK_OF
 from cocomine.mining import clauses, interference
@@ -74,13 +75,15 @@ def assemble(
         raise CocomineError(
             f"{funnel_path}: was made by another query than the settings given", "run mine_subset again first"
         )
-    source = read_source_of(query, index_dir, funnel_before["splits"])
     with ExitStack() as stack:
+        # Before the index is read: a worker holds what this process holds when it forks.
+        pool = stack.enter_context(started_pool(threads)) if query.check_areas and threads > 1 else None
+        source = read_source_of(query, index_dir, funnel_before["splits"])
         beside = stack.enter_context(staging(out_dir / INCOMPLETE))
         spill, ledger = Spill(beside / "repaired"), Ledger(beside / "repairs")
         stack.callback(spill.close)
         stack.callback(ledger.close)
-        bench = Bench(query, annotations_dir, spill, ledger, stack, threads)
+        bench = Bench(query, annotations_dir, spill, ledger, stack, threads, pool)
         assembly = _Assembly(bench, source, index_dir, drawn, funnel_before)
         assembly.choose(find_rows(source, selection_path), measures_path)
         assembly.examine()

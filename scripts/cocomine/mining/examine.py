@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from concurrent.futures import ProcessPoolExecutor
 from contextlib import ExitStack
 from dataclasses import dataclass, field
 from functools import partial
@@ -139,8 +140,10 @@ def examine(
     draw: bool = False,
     threads: int = 1,
     on_repaired: Callable[[int, bytes], None] | None = None,
+    pool: ProcessPoolExecutor | None = None,
 ) -> Examined:
-    """Repair the records at global `rows` as policy asks and, with `draw`, check their masks in `threads` processes.
+    """Repair the records at global `rows` as policy asks and, with `draw`, check their masks in `threads` processes
+    (those of `pool`, where it is given).
 
     `kind` is "image", "annotation", "caption" or "segment" (a panoptic record, by the row of its first segment). `ids`
     holds, by key of the record, the ids that it shall have, a cell a row, and `new_names` the file names of images that
@@ -177,7 +180,7 @@ def examine(
         drawn: Iterable[Findings] = repeat([])
         if draw:
             sizes = np.stack([widths, heights], axis=1)
-            drawn = _drawn(files, spans, sizes, ~faulty, query.area_tolerance, threads)
+            drawn = _drawn(files, spans, sizes, ~faulty, query.area_tolerance, threads, pool)
         for at, findings in zip(positions.tolist(), drawn, strict=draw):
             progress.advance()
             if not to_repair[at] and not findings:
@@ -269,7 +272,13 @@ def facts_of_records(source: Source, rows: Rows) -> Array:
 
 
 def _drawn(
-    files: Sequence[SpanFile], spans: Spans, sizes: Array, wanted: Mask, tolerance: float, threads: int
+    files: Sequence[SpanFile],
+    spans: Spans,
+    sizes: Array,
+    wanted: Mask,
+    tolerance: float,
+    threads: int,
+    pool: ProcessPoolExecutor | None,
 ) -> Iterator[Findings]:
     """Draw the masks of the records at `spans`, those not `wanted` excepted, and yield what is found, in order.
 
@@ -279,7 +288,7 @@ def _drawn(
     cuts = range(0, len(wanted), RECORDS_A_PIECE)
     pieces = ([values[cut : cut + RECORDS_A_PIECE].tolist() for values in columns] for cut in cuts)
     opened = [(file.path, file.size) for file in files]
-    return chain.from_iterable(in_order(partial(_draw_piece, opened, tolerance), pieces, threads))
+    return chain.from_iterable(in_order(partial(_draw_piece, opened, tolerance), pieces, threads, pool=pool))
 
 
 def _draw_piece(files: list[tuple[Path, int]], tolerance: float, piece: list[list[Any]]) -> list[Findings]:

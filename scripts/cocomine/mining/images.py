@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -33,11 +34,11 @@ class Picked:
 
 def find_rows(source: Source, selection_path: Path) -> Picked:
     """Find the rows of selection.tsv in the index. Raises CocomineError for a row that is not there."""
-    rows_wanted = list(read_table(selection_path))
-    keys = [
-        (row["source_split"], int(row["image_id"]), row["file_name"], int(row["width"]), int(row["height"]))
-        for row in rows_wanted
-    ]
+    keys, more = [], []
+    for row in read_table(selection_path):  # only what is needed is kept of each, since there may be very many
+        key = (row["source_split"], int(row["image_id"]), row["file_name"], int(row["width"]), int(row["height"]))
+        keys.append((sys.intern(key[0]), *key[1:]))
+        more.append((sys.intern(row["role"]), int(row["rank"]), sys.intern(row.get("replaces", ""))))
     ids = np.array(sorted({key[1] for key in keys}), dtype=np.int64)
     candidates = np.flatnonzero(np.isin(source.image_ids, ids))
     splits = [source.splits[number].name for number in source.images.split_of(candidates).tolist()]
@@ -55,12 +56,8 @@ def find_rows(source: Source, selection_path: Path) -> Picked:
                 "the index was built again since: run mine_subset again",
             )
         found.append(place[key].pop(0))  # records that policy keeps beside an equal one come in the file's order
-    return Picked(
-        rows=np.array(found, dtype=np.int64),
-        roles=tuple(row["role"] for row in rows_wanted),
-        ranks=tuple(int(row["rank"]) for row in rows_wanted),
-        replaces=tuple(row.get("replaces", "") for row in rows_wanted),
-    )
+    roles, ranks, replaces = zip(*more, strict=True) if more else ((), (), ())
+    return Picked(np.array(found, dtype=np.int64), roles, ranks, replaces)
 
 
 def take_sizes(source: Source, rows: Rows, sizes: Sequence[tuple[int, int]]) -> None:

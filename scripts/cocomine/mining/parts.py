@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import ProcessPoolExecutor
 from contextlib import ExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -56,6 +57,7 @@ class Bench:
     ledger: Ledger
     stack: ExitStack
     threads: int = 1
+    pool: ProcessPoolExecutor | None = None
     conservation: dict[str, dict[str, dict[str, int]]] = field(default_factory=dict)
 
     def files_of(self, task: str, source: Source) -> list[SpanFile]:
@@ -147,7 +149,7 @@ class Part:
         if self.task != "instances":
             draw = draw and query.policies[Reason.AREA_MISMATCH] != "keep"
         self.labels = examine(
-            self.kind, self.task, source, rows, *shared, ids, draw=draw, threads=bench.threads, on_repaired=on_repaired
+            self.kind, self.task, source, rows, *shared, ids, None, draw, bench.threads, on_repaired, bench.pool
         )
         self._note(self.label_outcomes, self.why_label, rows, self.labels)
         self._set_siblings_aside(rows[~self.labels.keep])

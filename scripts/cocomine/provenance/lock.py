@@ -13,6 +13,7 @@ import platform
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -103,10 +104,11 @@ def make_lock(
     paths = [scripts / f"{rule}.py" for rule in sorted(rules)]
     modules = sorted({module for path in paths for module in reached_files(path)})
     lock_of_inputs = _entries("hash inputs", inputs, {}, None, processes)
-    locked = {Path(name): sha256 for name, sha256 in synced(Path(), lock_of_inputs).items()}
-    for path, (found, _) in fingerprints("check synced files", list(locked), processes).items():
-        if found != locked[path]:
-            raise changed_annotations(path, f"its SHA-256 is {found or 'none'}, and {locked[path]} was locked")
+    locked = synced(Path(), lock_of_inputs)
+    found = fingerprints("check synced files", list(locked), processes)
+    for (name, wanted), (sha256, _) in zip(locked.items(), found, strict=True):
+        if sha256 != wanted:
+            raise changed_annotations(Path(name), f"its SHA-256 is {sha256 or 'none'}, and {wanted} was locked")
     made = _entries("hash outputs", outputs, made_by or {}, listings, processes)
     for name, entry in made.items():
         if any(Path(name).is_relative_to(folder) for folder in not_ours):
@@ -128,20 +130,23 @@ def _entries(
     what: str, paths: Sequence[Path], made_by: Mapping[str, str], listings: Listings | None, processes: int
 ) -> dict[str, dict[str, Any]]:
     """Return the entry of each file, and of each folder under its name with a slash at the end."""
-    inside = {path: files_in(path) if path.is_dir() else [path] for path in dict.fromkeys(paths)}
-    found = fingerprints(what, [file for files in inside.values() for file in files], processes)
+    inside = {path: files_in(path) if path.is_dir() else [str(path)] for path in dict.fromkeys(paths)}
+    ordered = sorted(inside.items(), key=lambda pair: pair[0].as_posix())
+    prints = fingerprints(what, [file for _, files in ordered for file in files], processes)
     result: dict[str, dict[str, Any]] = {}
-    for path, files in sorted(inside.items(), key=lambda pair: pair[0].as_posix()):
-        name = path.as_posix()
+    for path, files in ordered:
+        name, own = path.as_posix(), islice(prints, len(files))
         if path.is_dir():
             name += "/"
-            entry, text = entry_of_folder(path, {file: found[file] for file in files})
+            entry, text = entry_of_folder(path, files, own)
             if listings is not None:
                 listings.keep([text])
         else:
-            entry = {"sha256": found[path][0], "bytes": found[path][1]}
+            sha256, size = next(own)
+            entry = {"sha256": sha256, "bytes": size}
         rule = rule_of(name, made_by)
         result[name] = entry | ({"rule": rule} if rule else {})
+    assert next(prints, None) is None  # to its end, where it says how long it took
     return result
 
 

@@ -2,8 +2,9 @@
 
 import gzip
 import hashlib
+import os
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -21,25 +22,30 @@ Fingerprint = tuple[str, int]
 """The SHA-256 of a file and its size in bytes; ("", -1) where there is no file that can be read."""
 
 
-def files_in(folder: Path) -> list[Path]:
-    """Return the files below `folder` that are outputs, sorted by their POSIX names."""
-    found = [path for path in folder.rglob("*") if path.is_file() and not NOT_OUTPUTS & set(path.parts)]
-    return sorted(found, key=lambda path: path.as_posix())
+def files_in(folder: Path) -> list[str]:
+    """Return the files below `folder` that are outputs, sorted by their POSIX names, which begin with the folder's.
+
+    They are texts, since a build of all of COCO has about a million.
+    """
+    found: list[str] = []
+    for place, folders, names in os.walk(folder):
+        folders[:] = [name for name in folders if name not in NOT_OUTPUTS]
+        paths = (f"{Path(place).as_posix()}/{name}" for name in names if name not in NOT_OUTPUTS)
+        found += filter(os.path.isfile, paths)
+    return sorted(found)
 
 
-def fingerprints(description: str, files: Sequence[Path], processes: int = 1) -> dict[Path, Fingerprint]:
-    """Return the fingerprint of each file, read by so many processes."""
+def fingerprints(description: str, files: Sequence[str], processes: int = 1) -> Iterator[Fingerprint]:
+    """Yield the fingerprint of each file, in order, read by so many processes."""
     pieces = [files[start : start + FILES_AT_ONCE] for start in range(0, len(files), FILES_AT_ONCE)]
-    found: dict[Path, Fingerprint] = {}
     with Progress(description, len(files), "file") as progress:
-        for piece, prints in zip(pieces, in_order(_fingerprints, pieces, min(processes, len(pieces))), strict=True):
-            found.update(zip(piece, prints, strict=True))
-            progress.advance(len(piece))
-    return found
+        for prints in in_order(_fingerprints, pieces, min(processes, len(pieces))):
+            yield from prints
+            progress.advance(len(prints))
 
 
-def _fingerprints(files: Sequence[Path]) -> list[Fingerprint]:
-    return [_fingerprint(path) for path in files]
+def _fingerprints(files: Sequence[str]) -> list[Fingerprint]:
+    return [_fingerprint(Path(path)) for path in files]
 
 
 def _fingerprint(path: Path) -> Fingerprint:
@@ -47,11 +53,6 @@ def _fingerprint(path: Path) -> Fingerprint:
         return (sha256_of_file(path), path.stat().st_size) if path.is_file() else ("", -1)
     except OSError:
         return "", -1
-
-
-def listing(folder: Path, found: Mapping[Path, Fingerprint]) -> str:
-    """Return the lines that `sha256sum` writes for the files of a folder, so that `sha256sum -c` reads them."""
-    return "".join(line(path.relative_to(folder).as_posix(), sha256) for path, (sha256, _) in found.items())
 
 
 def line(name: str, sha256: str) -> str:
@@ -69,11 +70,14 @@ def read_listing(text: str) -> dict[str, str]:
     return result
 
 
-def entry_of_folder(folder: Path, found: Mapping[Path, Fingerprint]) -> tuple[dict[str, Any], str]:
-    """Return what a lock says of a folder, and the listing whose SHA-256 it says."""
-    text = listing(folder, found)
-    digest = hashlib.sha256(text.encode()).hexdigest()
-    return {"sha256": digest, "files": len(found), "bytes": sum(size for _, size in found.values())}, text
+def entry_of_folder(folder: Path, files: Sequence[str], prints: Iterable[Fingerprint]) -> tuple[dict[str, Any], str]:
+    """Return what a lock says of a folder, and the listing whose SHA-256 it says: the lines that `sha256sum` writes."""
+    size, lines, start = 0, [], len(folder.as_posix()) + 1
+    for path, (sha256, length) in zip(files, prints, strict=True):
+        lines.append(line(path[start:], sha256))
+        size += length
+    text = "".join(lines)
+    return {"sha256": hashlib.sha256(text.encode()).hexdigest(), "files": len(lines), "bytes": size}, text
 
 
 class Listings:

@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Iterator, Mapping, Sequence
+from itertools import islice
 from pathlib import Path
 from typing import Any, Literal
 
@@ -9,7 +10,7 @@ from cocomine.base.errors import CocomineError
 from cocomine.base.files import read_table
 from cocomine.provenance.digests import code_digest, reached_files
 from cocomine.provenance.lock import Difference, Lock, differences, synced, torch_identity, versions_of
-from cocomine.provenance.tree import NOT_OUTPUTS, Listings, entry_of_folder, files_in, fingerprints
+from cocomine.provenance.tree import NOT_OUTPUTS, Listings, entry_of_folder, files_in, fingerprints, read_listing
 from cocomine.sources.proof import LEDGER
 from cocomine.transfer.ledger import Ledger
 
@@ -51,16 +52,17 @@ def differences_of_tree(
 
 def _files(kind: str, entries: Mapping[str, Any], root: Path, processes: int) -> Iterator[Difference]:
     one, listings = kind.removesuffix("s"), Listings(root / HISTORY / "files")
-    inside = {name: files_in(root / name) if name.endswith("/") else [root / name] for name in entries}
+    inside = {name: files_in(root / name) if name.endswith("/") else [str(root / name)] for name in entries}
     found = fingerprints(f"check {kind}", [file for files in inside.values() for file in files], processes)
     for name, expected in entries.items():
-        rule = expected.get("rule", "")
+        rule, files = expected.get("rule", ""), inside[name]
+        own = islice(found, len(files))
         if not name.endswith("/"):
-            sha256, size = found[root / name]
+            sha256, size = next(own)
             if size != expected["bytes"] or sha256 != expected["sha256"]:
                 yield Difference(one, name, _how(size, expected["bytes"]), rule)
             continue
-        entry, _ = entry_of_folder(root / name, {file: found[file] for file in inside[name]})
+        entry, text = entry_of_folder(root / name, files, own)
         if entry["sha256"] == expected["sha256"]:
             continue
         known = listings.read(expected["sha256"])
@@ -70,13 +72,13 @@ def _files(kind: str, entries: Mapping[str, Any], root: Path, processes: int) ->
             listing = f"the listing {HISTORY}/files/{expected['sha256']}.gz is not here to name them"
             yield Difference(one, name, f"other files, or other bytes in them; {listing}", rule)
         else:
-            yield from _in_folder(one, name, known, {path: found[path] for path in inside[name]}, root, rule)
+            yield from _in_folder(one, name, known, read_listing(text), rule)
+    assert next(found, None) is None  # to its end, where it says how long it took
 
 
 def _in_folder(
-    kind: str, folder: str, known: Mapping[str, str], found: Mapping[Path, tuple[str, int]], root: Path, rule: str
+    kind: str, folder: str, known: Mapping[str, str], now: Mapping[str, str], rule: str
 ) -> Iterator[Difference]:
-    now = {path.relative_to(root / folder).as_posix(): sha256 for path, (sha256, _) in found.items()}
     said = {"gone": "missing", "new": "not in the lock"}
     for difference in differences(kind, known, now):
         yield Difference(kind, folder + difference.name, said.get(difference.how, "other bytes"), rule)
@@ -92,9 +94,8 @@ def _unlike(kind: str, what: str, locked: Mapping[str, str], root: Path, process
     """Yield the files whose SHA-256 is not the one locked."""
     if not locked:
         return
-    found = fingerprints(what, [root / name for name in locked], processes)
-    for name, sha256 in locked.items():
-        now, size = found[root / name]
+    found = fingerprints(what, [str(root / name) for name in locked], processes)
+    for (name, sha256), (now, size) in zip(locked.items(), found, strict=True):
         if now != sha256:
             yield Difference(kind, name, "missing" if size < 0 else "other bytes")
 

@@ -33,9 +33,9 @@ VIEWS = [(down, across) for down in range(len(SIDES)) for across in range(len(SI
 PARTS = 4
 PART_BITS = 16
 FLAT_DEVIATION = 3.0
-BLOCK = 4096
+BLOCK = 1024
 CANDIDATES_AT_ONCE = 1 << 18
-PAIRS_AT_ONCE = 1 << 16
+PAIRS_AT_ONCE = 1 << 14
 SEEN_AT_ONCE = 1 << 15
 """Candidates between two looks at which images have near-duplicates enough."""
 CROWD = 50
@@ -61,7 +61,8 @@ def find_pairs(thumbnails: NDArray[np.uint8], distance: int, similarity: float) 
     """
     unique, copies_of = _without_copies(thumbnails)
     kept = unique[deviation(thumbnails)[unique] >= FLAT_DEVIATION]
-    first, second, bits, alike = _accepted(thumbnails[kept], distance, similarity)
+    chosen = thumbnails if len(kept) == len(thumbnails) else thumbnails[kept]  # a copy is as large as all of them
+    first, second, bits, alike = _accepted(chosen, distance, similarity)
     copies = np.flatnonzero(copies_of != np.arange(len(thumbnails)))
     copies = copies[np.isin(copies_of[copies], kept)]
     lows = np.concatenate([kept[first], copies_of[copies]])

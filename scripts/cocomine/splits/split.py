@@ -164,8 +164,11 @@ def _thumbnails(file: pq.ParquetFile, order: NDArray[np.int64]) -> tuple[NDArray
 
 def _members(rows: Sequence[_Row], groups: Groups, subset: RecordsByImage) -> list[Member]:
     labels: dict[int, list[int]] = {}
-    for image, category in np.unique(np.stack([subset.image_ids, subset.category_ids]), axis=1).T.tolist():
-        labels.setdefault(image, []).append(category)
+    ids, image = np.unique(subset.image_ids, return_inverse=True)
+    categories, category = np.unique(subset.category_ids, return_inverse=True)
+    pairs = np.unique(image * len(categories) + category)
+    for own, label in zip(ids[pairs // len(categories)], categories[pairs % len(categories)], strict=True):
+        labels.setdefault(int(own), []).append(int(label))
     members = []
     for row, of in zip(rows, groups.of, strict=True):
         members.append(Member(*row, of, tuple(labels.get(row.image_id, ()))))
@@ -297,8 +300,8 @@ def _classes(members: Sequence[Member], assignment: Assignment, subset: RecordsB
     aims = {name: assignment.shares.get(name, assignment.split.count(name) / len(members)) for name in names}
     split_of = {member.image_id: split for member, split in zip(members, assignment.split, strict=True)}
     objects: dict[int, Counter[str]] = {}
-    for image, category in zip(subset.image_ids.tolist(), subset.category_ids.tolist(), strict=True):
-        objects.setdefault(category, Counter())[split_of[image]] += 1
+    for image, category in zip(subset.image_ids, subset.category_ids, strict=True):
+        objects.setdefault(int(category), Counter())[split_of[image]] += 1
     images: dict[int, Counter[str]] = {}
     parts: dict[int, Counter[int]] = {}
     for member in members:

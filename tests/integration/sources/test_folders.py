@@ -4,6 +4,7 @@ import csv
 import json
 import os
 import socket
+import tempfile
 import time
 from pathlib import Path
 
@@ -22,6 +23,7 @@ def sync(
     *options: object,
     split: str = "",
     env: dict[str, str] | None = None,
+    user: str | None = None,
 ) -> tuple[Result, dict[str, dict[str, str]]]:
     """Sync these store paths; return what was said and the rows of the lock, by store path."""
     selection = write_selection(work / "selection.tsv", names)
@@ -31,7 +33,7 @@ def sync(
     lock = work / "images.lock.tsv"
     result = script(
         "sync_images.py", "--settings", json.dumps(settings), "--selection", selection, "--store-dir", work / "store",
-        "--lock", lock, *options, timeout=20, env=env,
+        "--lock", lock, *options, timeout=20, env=env, user=user,
     )  # fmt: skip
     rows = {}
     if lock.exists():
@@ -90,6 +92,21 @@ def test_what_is_no_image_is_a_reason_of_its_own_and_stops_nothing(tmp_path: Pat
         assert tree(tmp_path / "store") == {"train/1.jpg": (disk / "train/1.jpg").read_bytes()}
     secret = tmp_path / "outside" / "secret.jpg"
     assert secret.stat().st_nlink == 1
+
+
+@pytest.mark.parametrize("use", ["in-place", "hardlink", "copy"])
+def test_a_file_that_the_user_may_not_read_is_a_reason_of_its_own_and_stops_nothing(use: str) -> None:
+    with tempfile.TemporaryDirectory() as place:  # not in pytest's own folder, into which only its owner may look
+        work = Path(place)
+        disk = folder(work / "disk", "train/1.jpg", "train/2.jpg")
+        (disk / "train" / "2.jpg").chmod(0)
+        work.chmod(0o777)
+        user = "nobody" if os.getuid() == 0 else None  # root may read everything
+        result, rows = sync(work, {"folder": str(disk), "use": use}, ["train/1.jpg", "train/2.jpg"], user=user)
+    result.ok()
+    assert {name: row["status"] for name, row in rows.items()} == {"train/1.jpg": "ok", "train/2.jpg": "unreadable"}
+    assert "ermission denied" in rows["train/2.jpg"]["reason"]
+    assert "train/2.jpg" in result.err
 
 
 def test_a_folder_of_a_split_that_leads_elsewhere_is_not_followed(tmp_path: Path) -> None:
