@@ -88,7 +88,11 @@ def assemble(
         assembly.choose(find_rows(source, selection_path), measures_path)
         assembly.examine()
         assembly.follow_images()
-        return assembly.write(out_dir)
+        statistics = assembly.write(out_dir)
+        del assembly, bench, source  # drawing the picture takes memory, and they are done with theirs
+    shared = statistics["interference"]
+    interference.draw(shared["before"], shared["after"], out_dir / "interference.png")
+    return statistics
 
 
 @dataclass
@@ -326,8 +330,6 @@ class _Assembly:
             "words": self.funnel_before["words"],
             "wanted": [source.categories[cls].values() for cls in self.wanted.classes],
         }
-        before, after = statistics["interference"]["before"], statistics["interference"]["after"]
-        interference.draw(before, after, out / "interference.png")
         bench.ledger.write(out)
         write_json(out / "statistics.json", statistics)
         warn(self._large())

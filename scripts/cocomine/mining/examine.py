@@ -181,7 +181,7 @@ def examine(
         if draw:
             sizes = np.stack([widths, heights], axis=1)
             drawn = _drawn(files, spans, sizes, ~faulty, query.area_tolerance, threads, pool)
-        for at, findings in zip(positions.tolist(), drawn, strict=draw):
+        for at, findings in zip(map(int, positions), drawn, strict=draw):
             progress.advance()
             if not to_repair[at] and not findings:
                 progress.count("valid")
