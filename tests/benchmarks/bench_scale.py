@@ -93,16 +93,20 @@ def build(count: int, work: Path, cores: int) -> dict[str, tuple[float, float]]:
     with ProcessPoolExecutor(cores) as pool:
         list(pool.map(partial(draw, images, sizes), range(count), chunksize=64))
     (work / "work").mkdir()
-    config = work / "work" / "config.yaml"
-    config.write_text(yaml.safe_dump(CONFIG), encoding="utf-8")
-    done = snakemake(work / "work", "--configfile", str(config), "--cores", str(cores))
+    (work / "work" / "config.yaml").write_text(yaml.safe_dump(CONFIG), encoding="utf-8")
+    return stages(work / "work", cores)
+
+
+def stages(work: Path, cores: int) -> dict[str, tuple[float, float]]:
+    """Build `config.yaml` of a folder and return each rule's seconds and peak memory in MB."""
+    done = snakemake(work, "--configfile", str(work / "config.yaml"), "--cores", str(cores))
     if done.returncode:
         raise SystemExit(done.stderr[-3000:])
     result: dict[str, tuple[float, float]] = {}
-    for file in sorted((work / "work" / "benchmarks").rglob("*.tsv")):
+    for file in sorted((work / "benchmarks").rglob("*.tsv")):
         with open(file, encoding="utf-8") as lines:
             row = next(csv.DictReader(lines, delimiter="\t"))
-        name = file.relative_to(work / "work" / "benchmarks").parts[0]
+        name = file.relative_to(work / "benchmarks").parts[0]
         name += f" {file.stem}" if name == "export_dataset" else ""
         memory = 0.0 if row["max_rss"] in ("NA", "-") else float(row["max_rss"])
         result[name] = (float(row["s"]), memory)
