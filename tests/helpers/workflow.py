@@ -7,18 +7,23 @@ import subprocess
 import sys
 from pathlib import Path
 
+from cocomine.base.staging import INCOMPLETE
+
 from helpers.shared import ROOT
 
 # What a copy of the project needs in order to run.
 PARTS = ("Snakefile", "config", "envs", "profiles", "scripts", "workflow")
 
+# What Python compiles is renamed at its end: another process may do so while this one copies.
+BEING_WRITTEN = shutil.ignore_patterns("*.pyc.*", INCOMPLETE)
+
 
 def copy_of_the_project(folder: Path) -> Path:
-    """Copy what runs into `folder`, so that a test can edit it."""
+    """Copy what runs into `folder`, so that a test can edit it; with what Python compiled, which takes seconds."""
     for part in PARTS:
         source = ROOT / part
         if source.is_dir():
-            shutil.copytree(source, folder / part, ignore=shutil.ignore_patterns("__pycache__"))
+            shutil.copytree(source, folder / part, ignore=BEING_WRITTEN)
         else:
             shutil.copy(source, folder / part)
     return folder

@@ -103,13 +103,14 @@ def _version(distribution: str) -> str:
         ) from error
 
 
-def _files_of_module(root: Path, name: str) -> set[Path]:
+@cache
+def _files_of_module(root: Path, name: str) -> frozenset[Path]:
     parts = name.split(".")
     if parts[0] != "cocomine":
-        return set()
+        return frozenset()
     found = {root.joinpath(*parts[:depth], "__init__.py") for depth in range(1, len(parts) + 1)}
     found.add(root.joinpath(*parts).with_suffix(".py"))
-    return {path for path in found if path.is_file()}
+    return frozenset(path for path in found if path.is_file())
 
 
 class _Facts(NamedTuple):
@@ -121,11 +122,11 @@ class _Facts(NamedTuple):
 
 @cache
 def _facts(path: Path) -> _Facts:
-    status = path.stat()
-    key = f"{path.as_posix()}:{status.st_size}:{status.st_mtime_ns}"
+    source = path.read_bytes()
+    key = hashlib.sha256(source).hexdigest()
     remembered = _memory().get(key)
     if remembered is None:
-        remembered = _facts_of_source(path.read_bytes(), path.name)
+        remembered = _facts_of_source(source, path.name)
         _memory()[key] = remembered
         _LEARNT.append(key)
     return _Facts(*remembered)
@@ -173,7 +174,7 @@ def _pieces(node: ast.JoinedStr) -> Iterator[str]:
 
 
 # Parsing 170 files takes most of a second, at every start of Snakemake. What was learnt of a file is remembered where
-# Python remembers its bytecode, and under the same condition: size and time of the source are the same.
+# Python remembers its bytecode, by the digest of its source: a copy of the project need not learn it again.
 _LEARNT: list[str] = []
 
 
