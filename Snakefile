@@ -121,6 +121,7 @@ onstart:
     record()
     if workflow.executor_plugin.name == "slurm":
         slurm.require_slurm()
+        slurm.look_in_proportion(workflow.executor_plugin.executor)
     if left := slurm.cancel_left_behind(Path()):
         print(
             f"cancelled what a run that was killed had left in Slurm's queue: {' '.join(left)}"

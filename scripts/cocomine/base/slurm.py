@@ -12,6 +12,7 @@ import time
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from cocomine.base.commands import commands
 from cocomine.base.errors import CocomineError
@@ -26,6 +27,12 @@ SECONDS_TO_END = 60
 
 MOST_JOBS = 20
 """Jobs that Slurm is asked about; a screen holds fewer."""
+
+SHARE_OF_WAITING = 0.1
+"""Of the time that a job has taken, how much may pass until its end is seen."""
+
+LONGEST_PAUSE = 180.0
+"""Seconds: the controller forgets a job `MinJobAge` after its end, by default 300."""
 
 _SUBMITTED = re.compile(r"^Job (\S+) has been submitted with SLURM jobid (\w+) \(log: (.+)\)\.$", re.MULTILINE)
 _REFUSED = re.compile(r"SLURM sbatch failed\. The error message was '([^']*)'")
@@ -93,6 +100,31 @@ def require_slurm() -> None:
             "Slurm is not to be found here: there is no sbatch",
             "start on a login node of the cluster, or build on this machine, without --profile profiles/slurm",
         )
+
+
+class _Pause:
+    """The seconds until an executor looks at its jobs again, as a descriptor that the executor reads and sets.
+
+    The plugin asks for 10 seconds more after each look in vain, so that a job of a minute is seen half a minute after
+    its end. Here it waits a share of the time that it has waited in vain, and the first pause again once a job ended.
+    """
+
+    def __get__(self, executor: Any, _owner: type | None = None) -> float:
+        return float(vars(executor).get("pause", self._first(executor)))
+
+    def __set__(self, executor: Any, asked: float) -> None:
+        first = self._first(executor)
+        waited = vars(executor).get("waited", 0.0) + self.__get__(executor) if asked > first else 0.0
+        vars(executor).update(waited=waited, pause=min(max(first, SHARE_OF_WAITING * waited), LONGEST_PAUSE))
+
+    @staticmethod
+    def _first(executor: Any) -> float:
+        return float(executor.workflow.executor_settings.init_seconds_before_status_checks)
+
+
+def look_in_proportion(executor: type) -> None:
+    """Let a class of executors look at its jobs again after a tenth of the time that it waited for them already."""
+    executor.next_seconds_between_status_checks = _Pause()  # type: ignore[attr-defined]
 
 
 def _refusal(message: str) -> str:

@@ -1,11 +1,16 @@
 """What Slurm says of the jobs that it ended, in words with a remedy; asked of stand-ins for Slurm's programs."""
 
+import inspect
+import itertools
+import math
 import os
 import stat
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 from cocomine.base import slurm
+from snakemake_executor_plugin_slurm import Executor
 
 KNOWN = "JobId={0} JobState={1} Reason={2} TimeLimit=00:30:00 NodeList=node7 TRES=cpu=2,mem=1500M,node=1 StdOut={3}"
 
@@ -96,3 +101,43 @@ def test_only_jobs_of_this_very_folder_are_cancelled_and_waited_for(programs: Pa
     assert slurm.cancel_left_behind(tmp_path / "work") == ["12"]
     assert cancelled.read_text(encoding="utf-8") == "12\n"
     assert slurm.cancel_left_behind(tmp_path / "work3") == []
+
+
+def looks_until(end: float, first: int, times: int = 1) -> list[list[float]]:
+    """Return when an executor looks at each of `times` jobs that end after `end` seconds; the last look sees the end.
+
+    It asks as the plugin does: for the first pause once a job ended, for 10 seconds more after each look in vain.
+    """
+    plugin = type("Executor", (), {"workflow": SimpleNamespace(executor_settings=SimpleNamespace(
+        init_seconds_before_status_checks=first))})  # fmt: skip
+    slurm.look_in_proportion(plugin)
+    executor, all_looks = plugin(), []
+    for _ in range(times):
+        executor.next_seconds_between_status_checks = first
+        looks = [executor.next_seconds_between_status_checks]
+        while looks[-1] < end:
+            looks.append(looks[-1] + executor.next_seconds_between_status_checks)
+            executor.next_seconds_between_status_checks += 10
+        all_looks.append(looks)
+    return all_looks
+
+
+@pytest.mark.parametrize("first", [1, 5, 40])
+@pytest.mark.parametrize("end", [3.0, 17.0, 61.0, 600.0, 7000.0])
+def test_the_end_of_a_job_is_seen_a_tenth_of_its_time_late_at_most_and_the_queue_is_asked_seldom(
+    first: int, end: float
+) -> None:
+    one, again = looks_until(end, first, times=2)
+    assert one == again
+    assert one[-1] - end <= max(first, slurm.SHARE_OF_WAITING * end)
+    # So many of equal pauses, then each longer by a tenth, then each of the longest.
+    assert len(one) <= 13 + math.log(max(1, end / (10 * first)), 1.1) + end / slurm.LONGEST_PAUSE
+
+
+def test_the_pause_never_outlasts_what_the_controller_remembers() -> None:
+    (looks,) = looks_until(100_000.0, 5)
+    assert max(later - earlier for earlier, later in itertools.pairwise(looks)) == pytest.approx(slurm.LONGEST_PAUSE)
+
+
+def test_the_plugin_reads_its_pause_where_it_is_put() -> None:
+    assert isinstance(inspect.getattr_static(Executor, "next_seconds_between_status_checks"), property)
