@@ -129,8 +129,9 @@ def write_subset(folder: Path, tensors: data.TensorSet) -> Path:
     measured = {name: generator.random(count) for name in ("brightness", "contrast", "blur")}
     pq.write_table(pa.table({"image_id": tensors.image_ids} | measured), folder / "images.parquet")
     licences = generator.integers(1, 9, count).tolist()
-    rows = ((int(image), "train2017", licence) for image, licence in zip(tensors.image_ids, licences, strict=True))
-    write_table(folder / "images.tsv", ("image_id", "source_split", "license"), rows)
+    images = zip(tensors.image_ids, licences, strict=True)
+    rows = ((int(image), "train2017", licence, 640, 480) for image, licence in images)
+    write_table(folder / "images.tsv", ("image_id", "source_split", "license", "width", "height"), rows)
     return folder
 
 

@@ -19,7 +19,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from cocomine.base.errors import CocomineError
-from cocomine.base.files import atomic_path, read_json, read_table, sha256_of_file, write_json
+from cocomine.base.files import atomic_path, read_json, read_table, sha256_of_file, write_bytes, write_json
 from cocomine.base.progress import Progress
 from cocomine.coco.labels import Labels, labels_of
 from cocomine.coco.names import mask_name
@@ -28,6 +28,7 @@ from cocomine.evaluation import baselines, calibration, pictures, slices, verdic
 from cocomine.evaluation.attributes import Images, describe
 from cocomine.evaluation.coverage import coverage
 from cocomine.evaluation.resampling import images_digest, write_draws
+from cocomine.formats.pixels import palette_png
 from cocomine.images.opening import ImageError, opened, read_file
 from cocomine.learning import hardware, metrics
 from cocomine.learning.data import Bytes, Rows, TensorSet, pixel_counts
@@ -382,6 +383,7 @@ def write_evaluation(job: Job, rows: Rows, predicted: Predicted, origin: dict[st
     result["draws"] = _write_draws(job, ids, predicted)
     write_json(job.out_dir / "metrics.json", result)
     _write_per_image(job, rows, predicted, attributes)
+    _write_predicted(job, rows, predicted)
     _write_pictures(job, rows, predicted, errors)
     where = result["training_resolution"]["iou"]
     ratio = result["baselines"]["ratio"]
@@ -493,6 +495,16 @@ def _write_per_image(job: Job, rows: Rows, predicted: Predicted, attributes: Seq
     table = pa.table({name: pa.array(values, from_pandas=True) for name, values in columns.items()})
     with atomic_path(job.out_dir / "per_image.parquet") as temporary:
         pq.write_table(table, temporary, compression="zstd")
+
+
+def _write_predicted(job: Job, rows: Rows, predicted: Predicted) -> None:
+    """Write each image's predicted labels at training size, without what pads it to a square, in the masks' colours."""
+    images = read_table(job.subset_dir / "images.tsv")
+    sizes = {int(row["image_id"]): (int(row["height"]), int(row["width"])) for row in images}
+    for row, mask in zip(rows.tolist(), predicted.masks, strict=True):
+        own = job.tensors.within(mask, *sizes[int(job.tensors.image_ids[row])])
+        path = job.out_dir / "predicted" / mask_name(job.tensors.file_names[row])
+        write_bytes(path, palette_png(np.ascontiguousarray(own), job.labels.palette()))
 
 
 def _write_pictures(job: Job, rows: Rows, predicted: Predicted, errors: metrics.Floats) -> None:

@@ -3,9 +3,12 @@
 const PAGE = 60;
 const count = data.id.length;
 const all = Array.from({length: count}, (_, i) => i);
-const LAYERS = ["mask", "boxes"];
-const state = {classes: [], match: "any", split: "", role: "", licence: "", source: "", group: false, lost: false,
-  min: "", max: "", text: "", sort: "id", down: false, page: 1, image: ""};
+// What can lie over an enlarged photograph, or beside it, and the key that switches it.
+const LAYERS = {mask: "m", boxes: "b", points: "k", segments: "s", predicted: "r", difference: "d", captions: "c"};
+const SIZES = ["small", "medium", "large"];
+const state = {classes: [], match: "any", size: "", split: "", role: "", licence: "", source: "", group: false, near: "", lost: "",
+  of: "objects", min: "", max: "", text: "", sort: "id", down: false, page: 1, image: "", layers: "mask,boxes,points,captions",
+  opacity: "0.5", run: Object.keys(data.predicted)[0] || ""};
 const defaults = {...state};
 let shown = all;
 
@@ -19,6 +22,7 @@ function read() {
   for (const [key, value] of new URLSearchParams(location.hash.slice(1))) {
     if (!(key in defaults)) continue;
     if (key === "classes") state.classes = value.split(",").map(Number).filter(n => data.classes[n]);
+    else if (key === "lost" && value === "1") state.lost = "any";
     else if (typeof defaults[key] === "boolean") state[key] = value === "1";
     else if (key === "page") state.page = Math.max(1, parseInt(value, 10) || 1);
     else state[key] = value;
@@ -45,9 +49,16 @@ function passes(i) {
   if (state.licence && data.licences[data.licence[i]] !== state.licence) return false;
   if (state.source && data.sources[data.source[i]] !== state.source) return false;
   if (state.group && !data.grouped[i]) return false;
-  if (state.lost && !data.lost[data.id[i]]) return false;
-  if (state.min !== "" && data.objects[i] < Number(state.min)) return false;
-  if (state.max !== "" && data.objects[i] > Number(state.max)) return false;
+  if (state.near && data.group[i] !== state.near) return false;
+  if (state.lost && !(data.lost[data.id[i]] || []).some(row => state.lost === "any" || row[2] === state.lost)) return false;
+  if (state.min !== "" || state.max !== "") {
+    const value = key(state.of)(i);
+    if (value === null || (state.min !== "" && value < Number(state.min)) || (state.max !== "" && value > Number(state.max))) return false;
+  }
+  if (state.size) {
+    const at = SIZES.indexOf(state.size);
+    if (!data.sized[i].some(n => n % 3 === at && (!state.classes.length || state.classes.includes((n - at) / 3)))) return false;
+  }
   if (state.classes.length) {
     const has = n => data.labels[i].includes(n);
     if (!(state.match === "all" ? state.classes.every(has) : state.classes.some(has))) return false;
@@ -57,8 +68,8 @@ function passes(i) {
 }
 
 function key(name) {
-  if (name.startsWith("score:")) return i => data.scores[name.slice(6)][i];
-  return {id: i => data.id[i], objects: i => data.objects[i], pixels: i => data.width[i] * data.height[i],
+  if (name.startsWith("score:")) return i => (data.scores[name.slice(6)] || {})[i] ?? null;
+  return {objects: i => data.objects[i], pixels: i => data.width[i] * data.height[i], aspect: i => data.aspect[i],
     brightness: i => data.brightness[i], group: i => data.group[i]}[name] || (i => data.id[i]);
 }
 
@@ -101,10 +112,18 @@ function draw() {
 }
 
 function controls() {
-  for (const name of ["match", "split", "role", "licence", "source", "sort"]) $(name).value = state[name];
-  for (const name of ["min", "max", "text"]) if ($(name).value !== state[name]) $(name).value = state[name];
-  for (const name of ["group", "lost", "down"]) $(name).checked = state[name];
+  for (const name of ["match", "size", "split", "role", "licence", "source", "lost", "of", "sort"]) $(name).value = state[name];
+  for (const name of ["min", "max", "text", "near"]) if ($(name).value !== state[name]) $(name).value = state[name];
+  for (const name of ["group", "down"]) $(name).checked = state[name];
   for (const box of document.querySelectorAll("#classes input")) box.checked = state.classes.includes(Number(box.value));
+  const on = state.layers.split(",");
+  for (const name of Object.keys(LAYERS)) {
+    $("show-" + name).checked = on.includes(name);
+    $(name).style.visibility = on.includes(name) ? "visible" : "hidden";
+  }
+  $("opacity").value = state.opacity;
+  for (const name of ["mask", "segments", "predicted", "difference"]) $(name).style.opacity = state.opacity;
+  $("run").value = state.run;
 }
 
 // -- one image
@@ -116,7 +135,18 @@ function objectsOf(i) {
     const script = element("script", undefined, {src: `explorer/objects-${block}.js`, onload: resolve, onerror: reject});
     document.head.append(script);
   });
-  return loaded[block].then(() => data.boxes[block][i % data.block]);
+  return loaded[block].then(() => data.details[block][i % data.block]);
+}
+
+const address = (folder, path) => folder + path.split("/").map(encodeURIComponent).join("/");
+
+// An address, or none; what has none is not shown, nor is its switch.
+function lay(name, ...addresses) {
+  const there = addresses.every(Boolean);
+  $(name).hidden = !there;
+  $("show-" + name).closest("label").hidden = !there;
+  const pictures = $(name).tagName === "IMG" ? [$(name)] : [...$(name).children];
+  if (there) pictures.forEach((picture, n) => { picture.src = addresses[n]; });
 }
 
 async function open(i) {
@@ -124,27 +154,35 @@ async function open(i) {
   write();
   const size = `${data.width[i]} × ${data.height[i]}`;
   $("title").textContent = nameOf(i);
-  $("photo").src = data.store + data.path[i].split("/").map(encodeURIComponent).join("/");
+  $("photo").src = address(data.store, data.path[i]);
   $("photo").alt = captionOf(i) || `Image ${data.id[i]}`;
   $("photo").width = data.width[i]; $("photo").height = data.height[i];
   $("stack").style.maxWidth = `${(78 * data.width[i] / data.height[i]).toFixed(1)}vh`;
-  $("mask").hidden = !data.masks;
-  if (data.masks) $("mask").src = data.masks + data.mask[i].split("/").map(encodeURIComponent).join("/");
+  const mask = data.masks && address(data.masks, data.mask[i]), segments = data.panoptic && address(data.panoptic, data.mask[i]);
+  const judged = state.run && (data.scores[state.run] || {})[i] !== undefined;
+  const predicted = judged && address(data.predicted[state.run], data.mask[i]);
+  lay("mask", mask); lay("segments", segments); lay("predicted", predicted); lay("difference", mask, predicted);
+  $("run").closest("label").hidden = Object.keys(data.predicted).length < 2;
   $("boxes").setAttribute("viewBox", `0 0 ${data.width[i]} ${data.height[i]}`);
-  $("boxes").replaceChildren();
+  $("points").setAttribute("viewBox", `0 0 ${data.width[i]} ${data.height[i]}`);
+  $("boxes").replaceChildren(); $("points").replaceChildren(); $("captions").replaceChildren();
   const rows = [["Image id", data.id[i]], ["File", data.path[i]], ["Size", size], ["Split", data.splits[data.split[i]] || "not split"],
     ["Role", data.roles[data.role[i]]], ["Source split", data.sources[data.source[i]]], ["Licence", data.licences[data.licence[i]] || "not stated"],
     ["Near-duplicates", data.grouped[i] ? `group ${data.group[i]}` : "none"]];
-  for (const [run, values] of Object.entries(data.scores)) if (values[i] !== null) rows.push([`Mean IoU, ${run}`, values[i].toFixed(3)]);
-  if (captionOf(i)) rows.push(["Caption", captionOf(i)]);
+  for (const [run, values] of Object.entries(data.scores)) if (i in values) rows.push([`Mean IoU, ${run}`, values[i] === null ? "undefined" : values[i].toFixed(3)]);
   $("facts").replaceChildren(...rows.flatMap(([name, value]) => [element("dt", name), element("dd", String(value))]));
-  const lost = data.lost[data.id[i]] || [];
-  $("lost-title").hidden = !lost.length;
-  $("lost-list").replaceChildren(...lost.map(row => element("li", `${row[0]} ${row[1]}: ${row[2]}${row[3] ? ` (${row[3]})` : ""}`)));
+  $("near-duplicates").hidden = !data.grouped[i];
+  went("lost", data.lost[data.id[i]] || [], row => `${row[0]} ${row[1]}: ${row[2]}${row[3] ? ` (${row[3]})` : ""}`);
+  went("repaired", data.repaired[data.id[i]] || [], row => `${row[0]} ${row[1]}: ${row[2]}`);
+  $("trace").textContent = traced(i);
   if (!$("view").open) $("view").showModal();
-  const objects = await objectsOf(i).catch(() => []);
+  const [objects, people, captions] = await objectsOf(i).catch(() => [[], [], []]);
   if (state.image !== String(data.id[i])) return;
+  for (const name of ["boxes", "points"]) $("show-" + name).closest("label").hidden = !(name === "boxes" ? objects : people).length;
+  $("show-captions").closest("label").hidden = !captions.length;
+  $("captions").replaceChildren(...captions.map(text => element("li", text)));
   $("objects").replaceChildren(...objects.map(o => element("li", `${data.classes[o[0]] ? data.classes[o[0]].name : "other"}${o[5] ? ", crowd" : ""}, annotation ${o[6]}`)));
+  people.forEach(draw_points);
   for (const o of objects) {
     if (o[3] === null) continue;
     const colour = data.classes[o[0]] ? data.classes[o[0]].color : "#888888";
@@ -152,6 +190,27 @@ async function open(i) {
       "vector-effect": "non-scaling-stroke", ...(o[5] ? {"stroke-dasharray": "6 4"} : {})}));
   }
 }
+
+// Joints as COCO has them: x, y and how well they are seen (0: not labelled, 1: hidden, 2: seen).
+function draw_points(points) {
+  const joint = n => points.slice(3 * n, 3 * n + 3);
+  const wide = {stroke: "#ffd400", "stroke-width": 2, "vector-effect": "non-scaling-stroke"};
+  for (const [a, b] of data.skeleton) {
+    const [x1, y1, seen1] = joint(a - 1), [x2, y2, seen2] = joint(b - 1);
+    if (seen1 && seen2) $("points").append(svg("line", {x1, y1, x2, y2, ...wide}));
+  }
+  for (let n = 0; 3 * n < points.length; n++) {
+    const [x, y, seen] = joint(n);
+    if (seen) $("points").append(svg("circle", {cx: x, cy: y, r: 3, fill: seen > 1 ? "#ffd400" : "#000000", ...wide}));
+  }
+}
+
+function went(name, rows, words) {
+  $(name + "-title").hidden = !rows.length;
+  $(name + "-list").replaceChildren(...rows.map(row => element("li", words(row))));
+}
+
+const traced = i => `./run python scripts/trace_record.py ${data.subset} --image ${data.id[i]}`;
 
 function step(by) {
   const at = shown.findIndex(i => String(data.id[i]) === state.image);
@@ -175,14 +234,18 @@ function say(text) { $("said").textContent = text; }
 // -- wiring
 
 function fill(name, values, any) {
-  $(name).replaceChildren(element("option", any, {value: ""}), ...values.filter(v => v !== "").map(v => element("option", v, {value: v})));
+  $(name).replaceChildren(element("option", any, {value: ""}), ...values.filter(v => v !== "").map(v => element("option", v === "any" ? "lost an object" : v, {value: v})));
   $(name).closest("label").hidden = values.filter(v => v !== "").length < 2;
 }
 
 function start() {
   fill("split", data.splits, "any split"); fill("role", data.roles, "any role");
   fill("licence", data.licences, "any licence"); fill("source", data.sources, "any source split");
-  for (const run of Object.keys(data.scores)) $("sort").append(element("option", `mean IoU, ${run}`, {value: "score:" + run}));
+  fill("lost", ["any", ...data.reasons], "whatever became of them"); fill("run", Object.keys(data.predicted), "no run");
+  const names = {objects: "number of objects", pixels: "size in pixels", aspect: "aspect, width by height"};
+  if (data.brightness.some(value => value !== null)) names.brightness = "brightness, 0 to 1";
+  for (const run of Object.keys(data.scores)) names["score:" + run] = `mean IoU, ${run}`;
+  for (const [value, text] of Object.entries(names)) for (const id of ["of", "sort"]) $(id).append(element("option", text, {value}));
   data.classes.forEach((one, n) => {
     if (!one.images) return;
     const label = element("label", undefined, {className: "class"}), box = element("input", undefined, {type: "checkbox", value: n});
@@ -215,8 +278,20 @@ function start() {
   $("close").addEventListener("click", close);
   $("before").addEventListener("click", () => step(-1));
   $("after").addEventListener("click", () => step(1));
-  for (const name of LAYERS) $("show-" + name).addEventListener("input", () => { $(name).style.visibility = $("show-" + name).checked ? "visible" : "hidden"; });
-  $("opacity").addEventListener("input", () => { $("mask").style.opacity = $("opacity").value; });
+  for (const name of [...Object.keys(LAYERS).map(name => "show-" + name), "opacity", "run"]) $(name).addEventListener("input", () => {
+    state.layers = Object.keys(LAYERS).filter(one => $("show-" + one).checked).join(",");
+    state.opacity = $("opacity").value;
+    state.run = $("run").value;
+    write();
+    controls();
+    if (name === "run") reopen();
+  });
+  $("near-duplicates").addEventListener("click", () => {
+    const near = data.group[data.id.indexOf(Number(state.image))];
+    close();
+    Object.assign(state, defaults, {classes: [], near});
+    draw();
+  });
   document.addEventListener("keydown", keys);
   window.addEventListener("hashchange", () => { read(); draw(); reopen(); });
   read();
@@ -239,10 +314,11 @@ function keys(event) {
   const move = by => { const next = cells[Math.min(cells.length - 1, Math.max(0, at < 0 ? 0 : at + by))]; if (next) next.focus(); };
   const wide = across < 1 ? cells.length : across;
   const actions = opened
-    ? {ArrowLeft: () => step(-1), ArrowRight: () => step(1), m: () => $("show-mask").click(), b: () => $("show-boxes").click(),
-       i: () => copy(state.image, "image id"), f: () => copy($("title").textContent, "file name"), "?": () => $("help").toggleAttribute("open")}
+    ? {ArrowLeft: () => step(-1), ArrowRight: () => step(1), i: () => copy(state.image, "image id"),
+       t: () => copy($("trace").textContent, "command"), f: () => copy($("title").textContent, "file name"), "?": () => $("help").toggleAttribute("open")}
     : {ArrowLeft: () => move(-1), ArrowRight: () => move(1), ArrowUp: () => move(-wide), ArrowDown: () => move(wide),
        n: () => $("next").click(), p: () => $("previous").click(), "/": () => $("text").focus(), "?": () => $("help").toggleAttribute("open")};
+  if (opened) for (const [name, letter] of Object.entries(LAYERS)) if (!$("show-" + name).closest("label").hidden) actions[letter] = () => $("show-" + name).click();
   if (actions[event.key]) { event.preventDefault(); actions[event.key](); }
 }
 

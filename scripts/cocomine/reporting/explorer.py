@@ -1,12 +1,14 @@
 """The explorer of a subset: every image in a page that filters, sorts and enlarges, offline and without a server.
 
 `explorer.html` holds no data. Beside it, in `explorer/`, lie data.js (a column for each property of the images),
-objects-N.js (the boxes of a block of images, read when one of them is enlarged) and sheet-N.jpg (thumbnails, a hundred
-in one file). Enlarged images and masks are the build's own files, by relative path. Scripts and not JSON, since a page
-opened from a disk may load scripts and may not fetch.
+objects-N.js (boxes, keypoints and captions of a block of images, read when one of them is enlarged) and sheet-N.jpg
+(thumbnails, a hundred in one file). Enlarged images, masks and predictions are the build's own files, by relative path.
+Scripts and not JSON, since a page opened from a disk may load scripts and may not fetch.
 """
 
+import itertools
 import logging
+import math
 import os
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
@@ -16,6 +18,7 @@ from io import BytesIO
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pyarrow.parquet as pq
 from PIL import Image
 
@@ -27,6 +30,8 @@ from cocomine.base.progress import Progress
 from cocomine.coco.by_image import RecordsByImage
 from cocomine.coco.labels import Labels, read_labels
 from cocomine.coco.names import mask_name
+from cocomine.coco.reader import Annotation
+from cocomine.coco.sizes import SIZES, size_classes
 from cocomine.images.opening import ImageError, read_locked, rgb_of
 from cocomine.reporting.page import hex_colour, render_explorer_page, script_text
 from cocomine.sources.selection import locked_images
@@ -37,7 +42,7 @@ WIDTH, HEIGHT, COLUMNS, ROWS = 160, 120, 10, 10
 """Pixels of a thumbnail's cell, and cells of a sheet."""
 
 BLOCK = 500
-"""Images whose boxes share a file."""
+"""Images whose boxes, keypoints and captions share a file."""
 
 PAPER = (226, 229, 233)
 
@@ -67,11 +72,15 @@ def render_explorer(inputs: Inputs, html: Path, threads: int) -> None:
     labels = read_labels(folder / "labels.json")
     document = RecordsByImage(folder / "subset.json")
     boxes = list(_boxes(document, images, labels))
+    captions = list(_captions(folder, images))
+    details = list(zip(boxes, _keypoints(folder, images), captions, strict=True))
     with replaced_folder(html.with_suffix(""), "data.js") as out:
-        for block in range(0, len(boxes), BLOCK):
-            number, part = block // BLOCK, script_text(boxes[block : block + BLOCK])
-            write_text(out / f"objects-{number}.js", f"window.cocomine.boxes[{number}] = {part};\n")
+        for block in range(0, len(details), BLOCK):
+            number, part = block // BLOCK, script_text(details[block : block + BLOCK])
+            write_text(out / f"objects-{number}.js", f"window.cocomine.details[{number}] = {part};\n")
         columns = _columns(inputs, images, labels, boxes, html.parent)
+        columns["caption"] = [said[0] if said else "" for said in captions]
+        columns["sized"] = list(_sized(document, images, labels))
         columns["licences"] = _licence_names(document, columns["licences"])
         write_text(out / "data.js", f"window.cocomine = {script_text(columns)};\n")
         sha256_of = locked_images(folder / "images.lock.tsv", [row["store_path"] for row in images])
@@ -103,7 +112,6 @@ def _columns(
     masks = folder / "masks" / "semantic"
     present = _labels_of_images(folder, boxes, images)
     split = {row["image_id"]: row for row in _table(folder / "split.tsv")}
-    captions = _captions(folder, images)
     groups = [split.get(row["image_id"], {}).get("group", "") for row in images]
     paths = [row["store_path"] for row in images]
     numbered = {
@@ -112,6 +120,7 @@ def _columns(
         "licence": [row["license"] for row in images],
         "source": [row["source_split"] for row in images],
     }
+    lost = _lost(folder, {row["image_id"] for row in images})
     values = {name: sorted(set(column)) for name, column in numbered.items()}
     plural = {"split": "splits", "role": "roles", "licence": "licences", "source": "sources"}
     return {
@@ -134,15 +143,23 @@ def _columns(
         "labels": present,
         "group": groups,
         "grouped": _shared(groups),
-        "caption": captions,
+        "aspect": [aspect(row) for row in images],
         "brightness": brightness(folder, images),
         "scores": {run.parent.name: _scores(run, images) for run in inputs.runs},
-        "lost": _lost(folder, {row["image_id"] for row in images}),
-        "boxes": {},
+        "predicted": {
+            run.parent.name: relative(run / "predicted", beside) for run in inputs.runs if (run / "predicted").is_dir()
+        },
+        "lost": lost,
+        "reasons": sorted({row[2] for rows in lost.values() for row in rows}),
+        "repaired": _repaired(folder, images, boxes),
+        "skeleton": _skeleton(folder),
+        "subset": inputs.name,
+        "details": {},
         "block": BLOCK,
         "sheet": {"images": COLUMNS * ROWS, "columns": COLUMNS, "rows": ROWS},
         "store": relative(inputs.store_dir, beside),
         "masks": relative(masks, beside) if masks.is_dir() else "",
+        "panoptic": relative(masks.with_name("panoptic"), beside) if masks.with_name("panoptic").is_dir() else "",
     }
 
 
@@ -173,13 +190,68 @@ def _labels_of_images(
     return [sorted(found.get(row["image_id"], ())) for row in images]
 
 
-def _captions(folder: Path, images: Sequence[Mapping[str, str]]) -> Column | None:
-    path = folder / "tasks" / "captions.json"
+def _records(folder: Path, task: str, images: Sequence[Mapping[str, str]]) -> Iterator[list[Annotation]]:
+    """Yield each image's annotations of another task; none where the subset has not that task."""
+    path = folder / "tasks" / f"{task}.json"
     if not path.is_file():
-        return None
+        yield from ([] for _ in images)
+        return
     records = RecordsByImage(path)
-    stated = ([a.caption for a in records.annotations(int(row["image_id"])) if a.caption] for row in images)
-    return [" ".join(captions[0].split()) if captions else "" for captions in stated]
+    yield from (records.annotations(int(row["image_id"])) for row in images)
+    records.close()
+
+
+def _captions(folder: Path, images: Sequence[Mapping[str, str]]) -> Iterator[list[str]]:
+    for records in _records(folder, "captions", images):
+        yield [" ".join(one.caption.split()) for one in records if one.caption]
+
+
+def _keypoints(folder: Path, images: Sequence[Mapping[str, str]]) -> Iterator[list[list[float]]]:
+    """Yield of each image the keypoints of its people that have one: x, y and visibility of each joint."""
+    for records in _records(folder, "person_keypoints", images):
+        yield [one.keypoints for one in records if one.keypoints and any(one.keypoints[2::3])]
+
+
+def _skeleton(folder: Path) -> list[list[int]]:
+    """Return the pairs of joints, counted from 1, that a line joins."""
+    path = folder / "tasks" / "person_keypoints.json"
+    if not path.is_file():
+        return []
+    records = RecordsByImage(path)
+    records.close()
+    return [pair for one in records.categories for pair in one.get("skeleton") or []]
+
+
+def _sized(document: RecordsByImage, images: Sequence[Mapping[str, str]], labels: Labels) -> Iterator[list[int]]:
+    """Yield of each image which classes it shows in which size: three times the class, and 0, 1, 2 from small on."""
+    for row in images:
+        found = document.annotations(int(row["image_id"]))
+        sizes = size_classes(np.array([math.nan if one.area is None else one.area for one in found]))
+        classes = [labels.category_to_label.get(one.category_id, 0) - 1 for one in found]
+        yield sorted(
+            {3 * label + at for at, size in enumerate(SIZES[1:]) for label in itertools.compress(classes, sizes[size])}
+            - {-3, -2, -1}
+        )
+
+
+def aspect(row: Mapping[str, str]) -> float:
+    """Return an image's width by its height, with four digits."""
+    return round(int(row["width"]) / int(row["height"]), 4)
+
+
+def _repaired(
+    folder: Path, images: Sequence[Mapping[str, str]], boxes: Sequence[Sequence[Any]]
+) -> dict[str, list[list[str]]]:
+    """What was repaired of each image that is shown and of its objects: kind, id, reasons."""
+    image_of = {one[6]: row["image_id"] for row, of_image in zip(images, boxes, strict=True) for one in of_image}
+    known = {row["image_id"] for row in images}
+    repaired: dict[str, list[list[str]]] = {}
+    for row in _table(folder / "repairs.tsv"):
+        number = int(row["id"]) if row["id"].lstrip("-").isdigit() else None
+        image = row["id"] if row["kind"] == "image" else image_of.get(number) if row["task"] == "instances" else None
+        if image in known:
+            repaired.setdefault(str(image), []).append([row["kind"], row["id"], row["reason"]])
+    return repaired
 
 
 def brightness(folder: Path, images: Sequence[Mapping[str, str]]) -> Column:
@@ -192,10 +264,12 @@ def brightness(folder: Path, images: Sequence[Mapping[str, str]]) -> Column:
     return [_rounded(known.get(int(row["image_id"]))) for row in images]
 
 
-def _scores(run: Path, images: Sequence[Mapping[str, str]]) -> Column:
+def _scores(run: Path, images: Sequence[Mapping[str, str]]) -> dict[int, float | None]:
+    """Return the score of each image that was judged, by its place; None where it shows no class."""
     table = pq.read_table(run / "per_image.parquet", columns=["image_id", "iou_mean_foreground"]).to_pydict()
     known = dict(zip(table["image_id"], table["iou_mean_foreground"], strict=True))
-    return [_rounded(known.get(int(row["image_id"]))) for row in images]
+    ids = (int(row["image_id"]) for row in images)
+    return {place: _rounded(known[image]) for place, image in enumerate(ids) if image in known}
 
 
 def _rounded(number: float | None) -> float | None:

@@ -84,7 +84,7 @@ def _sizes(classes: Mapping[str, Any]) -> Chart | None:
             "href": f"{EXPLORER}classes={number}&size={size.lower()}",
             "said": f"{row['name']}, {size.lower()}: {row['cells'][at]:,} objects",
         }
-        for number, row in enumerate(classes["details"][:-1])
+        for number, row in sorted(enumerate(classes["details"][:-1]), key=lambda row: -sum(row[1]["cells"][-3:]))
         for at, size in enumerate(columns)
         if size in ("Small", "Medium", "Large") and row["cells"][at]
     ]  # fmt: skip

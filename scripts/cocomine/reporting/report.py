@@ -14,7 +14,7 @@ from cocomine.base.files import read_json, read_table, write_json, write_text
 from cocomine.coco.by_image import RecordsByImage
 from cocomine.coco.names import mask_name
 from cocomine.reporting import charts, facts, figures, histograms, pictures, verdicts
-from cocomine.reporting.explorer import brightness
+from cocomine.reporting.explorer import aspect, brightness
 from cocomine.reporting.page import render
 from cocomine.reporting.predictions import prediction_facts
 from cocomine.reporting.runs import Run, read_run
@@ -144,7 +144,7 @@ def _look(folder: Path, objects: Objects, images: Sequence[Mapping[str, str]]) -
     with np.errstate(invalid="ignore", divide="ignore"):
         x, y = (objects.centre / size).T
     return {
-        "aspect": histograms.measured("aspect", (width / height for width, height in sizes.values() if height)),
+        "aspect": histograms.measured("aspect", (aspect(row) for row in images)),
         "brightness": histograms.measured("brightness", brightness(folder, images)),
         "positions": histograms.positions(x, y),
     }

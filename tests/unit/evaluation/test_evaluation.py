@@ -47,8 +47,10 @@ def trained(tmp_path_factory):
     table = {"image_id": held.image_ids, "brightness": brightness, "contrast": generator.random(100)}
     pq.write_table(pa.table(table | {"blur": generator.random(100)}), subset / "images.parquet")
     licences = generator.integers(1, 5, 100).tolist()
-    rows = [(int(i), "train2017", n, c) for i, n, c in zip(held.image_ids, held.file_names, licences, strict=True)]
-    write_table(subset / "images.tsv", ("image_id", "source_split", "file_name", "license"), rows)
+    height, width = 2 * masks.shape[1], 3 * masks.shape[2]
+    named = zip(held.image_ids, held.file_names, licences, strict=True)
+    rows = [(int(i), "train2017", name, licence, width, height) for i, name, licence in named]
+    write_table(subset / "images.tsv", ("image_id", "source_split", "file_name", "license", "width", "height"), rows)
     return root, tensors, subset, spoilt
 
 
@@ -70,7 +72,9 @@ def test_evaluation_writes_its_files_the_same_each_time(trained, tmp_path):
     again = {p.relative_to(tmp_path / "b"): p.read_bytes() for p in (tmp_path / "b").rglob("*") if p.is_file()}
     assert first == again
     pictures = {f"pictures/{kind}_{i}.png" for kind in ("best", "worst") for i in (1, 2)}
-    assert {str(path) for path in first} == {"metrics.json", "draws.tsv", "per_image.parquet", *pictures}
+    judged = pq.read_table(tmp_path / "a/per_image.parquet").to_pylist()
+    drawn = {f"predicted/{row['file_name'][:-4]}.png" for row in judged}
+    assert {str(path) for path in first} == {"metrics.json", "draws.tsv", "per_image.parquet", *pictures, *drawn}
     result = json.loads((tmp_path / "a/metrics.json").read_text())
     assert result["training_resolution"]["iou"]["mean_foreground"] > 0.5
     low, high = result["training_resolution"]["intervals"]["mean_foreground"]
@@ -86,6 +90,12 @@ def test_evaluation_writes_its_files_the_same_each_time(trained, tmp_path):
         values = [value for value in table[f"iou {name}"].to_pylist() if value is not None]
         found = result["training_resolution"]["iou"]["per_image_per_class"][name]
         assert found == pytest.approx(np.mean(values))
+    held = job(trained, tmp_path).tensors
+    truth = dict(zip(held.image_ids.tolist(), held.masks, strict=True))
+    for row in judged:
+        with Image.open(tmp_path / "a" / "predicted" / f"{row['file_name'][:-4]}.png") as picture:
+            right = (np.asarray(picture) == truth[row["image_id"]])[truth[row["image_id"]] != 255]
+        assert right.mean() == pytest.approx(row["pixel_accuracy"])
 
 
 def test_image_of_void_alone_is_in_no_mean_and_no_slice_and_null_in_the_table(trained, tmp_path):
