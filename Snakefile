@@ -53,6 +53,7 @@ wildcard_constraints:
     run=plan.pattern(plan.runs),
     comparison=plan.pattern(plan.comparisons),
     prediction=plan.pattern(plan.predictions),
+    review=plan.pattern(plan.reviews),
     program=plan.pattern(plan.programs),
 
 

@@ -38,6 +38,9 @@ def build_parser() -> argparse.ArgumentParser:
         "--predictions", nargs="*", default=[], type=Path, metavar="DIR", help="folders of the predictions to show"
     )
     report.add_argument(
+        "--reviews", nargs="*", default=[], type=Path, metavar="TSV", help="lists of labels that predictions contradict"
+    )
+    report.add_argument(
         "--sources-lock",
         type=Path,
         metavar="JSON",
@@ -73,6 +76,7 @@ def main(options: argparse.Namespace) -> None:
             store_dir=options.store_dir,
             runs=tuple(options.runs),
             predictions=tuple(options.predictions),
+            reviews=tuple(options.reviews),
             sources_lock=options.sources_lock,
             pictures=options.pictures,
         ),

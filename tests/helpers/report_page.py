@@ -2,6 +2,7 @@
 
 import json
 import re
+from dataclasses import replace
 from html.parser import HTMLParser
 from typing import Any
 
@@ -156,6 +157,9 @@ def make_report(root, names=("dog", "giraffe"), *, full=True):
     runs = (add_report_inputs(subset, names),) if full else ()
     lock = subset.folder.parent / "sync.lock.json"
     inputs = Inputs(subset.folder, "animals", {"source": "coco"}, subset.store, runs, lock if full else None, 24)
+    if full:
+        listed = subset.folder.parent / "label_errors" / "yolo" / "label_errors.tsv"
+        inputs = replace(inputs, reviews=(listed,))
     render_report(inputs, subset.folder / "report.html", subset.folder / "report.json")
     html = (subset.folder / "report.html").read_text("utf-8")
     return html, json.loads((subset.folder / "report.json").read_text("utf-8")), subset

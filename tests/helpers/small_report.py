@@ -137,6 +137,14 @@ def add_report_inputs(subset: SmallSubset, names=("dog", "giraffe"), other="pers
             "tasks": ["instances"],
         },
     )
+    write_table(
+        folder.parent / "label_errors" / "yolo" / "label_errors.tsv",
+        ["kind", "suspicion", "image_id", "file_name", "annotation_id", "category", "predicted_category", "score"],
+        [
+            ("missing", 0.81, 44, "000000000044.jpg", None, "", dog, 0.9),
+            ("class", 0.5, 7, "000000000007.jpg", 101, giraffe, dog, 0.75),
+        ],
+    )
     return _run(folder.parent / "experiments" / "linknet", names)
 
 

@@ -18,3 +18,8 @@ def test_a_program_of_two_seeds_is_run_judged_and_compared_whatever_braces_its_c
         "compare_predictions": 1,
     }
     assert jobs["export_dataset"] == 1
+
+
+def test_labels_are_held_against_the_masks_of_each_seed_before_the_report(tmp_path: Path) -> None:
+    jobs = planned(tmp_path, "--configfile", str(ROOT / "config/examples/judge-instances.yaml"))
+    assert (jobs["find_label_errors"], jobs["render_report"]) == (2, 1)

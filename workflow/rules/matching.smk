@@ -1,7 +1,8 @@
-"""Matching: every object of two sources held against the other source's.
+"""Matching: every object of two sources held against the other source's, and labels against predicted masks.
 
-reads   data/annotations/{source}/*.json and the indexes of two sources
+reads   data/annotations/{source}/*.json and the indexes of two sources; predicted masks, results/{subset}/
 writes  results/comparisons/{comparison}/: matches.parquet, images.tsv, crosswalk.tsv, matching.json, matching.md
+        results/label_errors/{review}/: label_errors.tsv and .json
 """
 
 
@@ -44,3 +45,39 @@ rule match_sources:
         "python {input.script:q} --settings {params.settings:q} --first {params.first:q} "
         "--first-splits {params.first_splits:q} --second {params.second:q} "
         "--second-splits {params.second_splits:q} --out-dir {params.folder:q} --threads {threads} --log {log:q}"
+
+
+if plan.reviews:
+
+    rule find_label_errors:
+        input:
+            given=lambda wildcards: plan.reviews[wildcards.review].given,
+            truth=lambda wildcards: plan.reviews[wildcards.review].truth,
+            script=ancient(script("find_label_errors")),
+        output:
+            table=report(
+                "results/label_errors/{review}/label_errors.tsv",
+                category="label errors",
+                labels={"what": "labels that {review} contradicts"},
+            ),
+            facts="results/label_errors/{review}/label_errors.json",
+        log:
+            "logs/find_label_errors/{review}.log",
+        benchmark:
+            "benchmarks/find_label_errors/{review}.tsv"
+        conda:
+            "../../envs/learning.yaml"
+        threads: 1
+        resources:
+            mem_mb=need(1500, 8),
+            runtime=minutes(60),
+        params:
+            code=code("find_label_errors"),
+            settings=settings("predictions", "review"),
+            options=lambda wildcards: plan.reviews[wildcards.review].review_options,
+            folder=lambda wildcards, output: str(Path(output.table).parent),
+        message:
+            "List the labels that {wildcards.review} contradicts"
+        shell:
+            "python {input.script:q} --settings {params.settings:q} {params.options:q} --out-dir {params.folder:q} "
+            "--log {log:q}"

@@ -16,6 +16,10 @@ rule render_report:
         exports=lambda wildcards: plan.subsets[wildcards.subset].exports,
         evaluations=lambda wildcards: plan.evaluations_on(wildcards.subset),
         predictions=lambda wildcards: plan.predictions_on(wildcards.subset),
+        reviews=lambda wildcards: [
+            f"{folder}/label_errors.tsv"
+            for folder in plan.reviews_of(wildcards.subset)
+        ],
         annotations=lambda wildcards: plan.subsets[wildcards.subset].source.lock,
         script=ancient(script("render_report")),
     output:
@@ -46,7 +50,7 @@ rule render_report:
     shell:
         "python {input.script:q} --settings {params.settings:q} --subset-dir {params.folder:q} "
         "--store-dir {params.store:q} --sources-lock {input.annotations:q} --runs {input.evaluations:q} "
-        "--predictions {input.predictions:q} --out {output.page:q} --json-out {output.facts:q} --log {log:q}"
+        "--predictions {input.predictions:q} --reviews {input.reviews:q} --out {output.page:q} --json-out {output.facts:q} --log {log:q}"
 
 
 rule render_explorer:

@@ -56,10 +56,25 @@ class Prediction:
     @property
     def options(self) -> list[str]:
         """The options of `evaluate_predictions` that say what is judged on what."""
+        return ["--task", self.settings.task, *self._given_by_option, *self.judged_on]
+
+    @property
+    def _given_by_option(self) -> list[str]:
         places = (("--file", self.settings.file), ("--folder", self.settings.folder))
         below = f"{self.output}/" if self.output else ""
-        given = [word for option, path in places if path is not None for word in (option, f"{below}{path}")]
-        return ["--task", self.settings.task, *given, *self.judged_on]
+        return [word for option, path in places if path is not None for word in (option, f"{below}{path}")]
+
+    @property
+    def review(self) -> str:
+        """Where the labels go that it contradicts; empty where none are asked for."""
+        return f"results/label_errors/{self.name}" if self.settings.label_errors else ""
+
+    @property
+    def review_options(self) -> list[str]:
+        """The options of `find_label_errors`."""
+        subset = self.settings.subset
+        explorer = [] if subset is None else ["--explorer", f"../../{subset}/explorer.html"]
+        return [*self._given_by_option, *self.judged_on, *explorer]
 
 
 @dataclass(frozen=True)

@@ -387,6 +387,15 @@ class Plan:
         return [one.folder for one in self.predictions.values() if one.settings.subset == subset]
 
     @property
+    def reviews(self) -> dict[str, Prediction]:
+        """The predictions that labels are held against, by name."""
+        return {name: one for name, one in self.predictions.items() if one.review}
+
+    def reviews_of(self, subset: str) -> list[str]:
+        """The folders of the label errors that predictions found in a subset."""
+        return [one.review for one in self.reviews.values() if one.settings.subset == subset]
+
+    @property
     def not_ours(self) -> list[str]:
         """The folders of what programs of the user's made, and of what is measured of it: not ours to reproduce."""
         judged = [one.folder for one in self.predictions.values() if one.output]

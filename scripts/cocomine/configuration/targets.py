@@ -18,6 +18,7 @@ MARKS = (
     "results/experiments/*/program.json",
     "results/comparisons/*/comparison.json",
     "results/predictions/*/metrics.json",
+    "results/label_errors/*/label_errors.json",
 )
 """Files by which a folder is known as one that was made here, and not the user's own."""
 
@@ -52,6 +53,7 @@ def instances(plan: Plan, wildcards: frozenset[str]) -> list[Names]:
         frozenset({"comparison"}): [{"comparison": name} for name in plan.comparisons],
         frozenset({"program"}): [{"program": name} for name in plan.programs],
         frozenset({"prediction"}): [{"prediction": name} for name in plan.predictions],
+        frozenset({"review"}): [{"review": name} for name in plan.reviews],
     }
     return known[wildcards]
 

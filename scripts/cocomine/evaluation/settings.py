@@ -47,6 +47,14 @@ class JudgingSettings(Section, frozen=True, kw_only=True):
     slice_images: Annotated[int, says("Images that a slice needs in order to be judged.", ge=2)] = 10
     pictures: Annotated[Natural, says("Number of worst and of best semantic masks that are drawn.")] = 4
 
+    label_errors: Annotated[
+        Natural,
+        says(
+            "How many labels to list that these masks contradict with confidence, the most suspicious first, in "
+            "results/label_errors/NAME and in the report; 0 lists none. The model must not have seen these images."
+        ),
+    ] = 0
+
     def categories_of(self, task: str) -> CategoryIds:
         """Return what the classes of predictions of `task` are."""
         return self.category_ids or ("labels" if task == "semantic" else "source")
@@ -94,6 +102,8 @@ class PredictionSettings(JudgingSettings, frozen=True, kw_only=True):
             yield Problem("", "give subset or source, one of the two", "a source is judged on its own annotation file")
         if self.source is not None and self.task == "semantic":
             yield Problem("task", "semantic masks are drawn of a subset", "mine a subset of all classes and name it")
+        if self.label_errors and self.task != "masks":
+            yield Problem("label_errors", f"predictions of {self.task} are held against no label", "give masks")
         for key, needed in (("file", self.task != "semantic"), ("folder", self.task in IN_FOLDERS)):
             given = getattr(self, key)
             if needed and given is None:
@@ -182,6 +192,8 @@ class ProgramExperiment(Section, frozen=True, kw_only=True):
         """Yield seeds that stand twice, and predictions that lack a path."""
         yield from twice("seeds", self.seeds)
         for task, given in self.predictions.items():
+            if given.label_errors and task != "masks":
+                yield Problem(f"predictions.{task}.label_errors", "only masks are held against labels", "give masks")
             for key, needed in (("file", task != "semantic"), ("folder", task in IN_FOLDERS)):
                 if needed and getattr(given, key) is None:
                     yield Problem(f"predictions.{task}", f"it has no {key}", f"add {key}: PATH")

@@ -24,12 +24,12 @@ import numpy as np
 import numpy.typing as npt
 from pycocotools import mask as coco_mask
 
-from cocomine.base.errors import CocomineError
 from cocomine.base.files import write_json, write_table
 from cocomine.base.progress import Progress
 from cocomine.coco.by_image import RecordsByImage
 from cocomine.coco.reader import Image
 from cocomine.evaluation.boundary import SHARE
+from cocomine.evaluation.ground import Ground
 from cocomine.matching.judge import drawn
 from cocomine.matching.outlines import apart
 
@@ -79,47 +79,37 @@ class Suspect:
 
 
 def find_label_errors(
-    annotations: Path, results: Path, out_dir: Path, score: float = 0.5, most: int = 2000, page: str = ""
+    ground: Ground,
+    entries: Iterable[Mapping[str, Any]],
+    out_dir: Path,
+    score: float = 0.5,
+    most: int = 2000,
+    page: str = "",
 ) -> list[Suspect]:
-    """Compare a COCO file with masks in COCO's results form; write label_errors.tsv and .json, most suspicious first.
+    """Hold predicted masks against the labels of the ground; write label_errors.tsv and .json, most suspicious first.
 
-    A prediction needs `score` to be held against a label; `most` suspects are listed. `page` is the address of an
-    explorer, to whose images the rows link; "" gives none. Raises CocomineError for a file
-    that is no COCO file, and for results that have no masks or none of the file's images.
+    `entries` are results as `read_results` gives them. A prediction needs `score` to be held against a label; `most`
+    suspects are listed. `page` is the address of an explorer, to whose images the rows link; "" gives none.
     """
-    records = RecordsByImage(annotations)
+    records = RecordsByImage(ground.annotations)
     names = {one["id"]: str(one.get("name", one["id"])) for one in records.categories if isinstance(one.get("id"), int)}
-    predictions = _predictions(results)
+    judged = frozenset(ground.split.image_ids)
+    predictions: defaultdict[int, list[Mapping[str, Any]]] = defaultdict(list)
+    for entry in entries:
+        predictions[entry["image_id"]].append(entry)
     suspects: list[Suspect] = []
     found: Found = defaultdict(list)
-    images = {image.id for image in records.images()}
-    if not images & predictions.keys():
-        raise CocomineError(f"{results}: none of its results is of an image of {annotations}", "image_id is COCO's id")
-    with Progress("find_label_errors", len(images), "image") as progress:
+    with Progress("find_label_errors", len(judged), "image") as progress:
         for image in records.images():
-            labels = list(_labels(records, image))
-            of_image = list(_usable(predictions.get(image.id, []), image))
-            suspects += _suspects(image, labels, of_image, score, found)
-            progress.advance()
+            if image.id in judged:
+                labels = list(_labels(records, image))
+                suspects += _suspects(image, labels, list(_usable(predictions[image.id], image)), score, found)
+                progress.advance()
     records.close()
     ranked = sorted(_weighed(suspects, found), key=lambda one: (-one.suspicion, one.image.id, one.kind, one.annotation))
     ranked = [one for one in ranked if one.suspicion > 0][:most]
     _write(ranked, names, out_dir, page)
     return ranked
-
-
-def _predictions(path: Path) -> dict[int, list[dict[str, Any]]]:
-    try:
-        entries = json.loads(path.read_bytes())
-        found: defaultdict[int, list[dict[str, Any]]] = defaultdict(list)
-        for entry in entries:
-            found[int(entry["image_id"])].append({key: entry[key] for key in ("category_id", "score", "segmentation")})
-    except (OSError, ValueError, TypeError, KeyError) as error:
-        raise CocomineError(
-            f"{path}: no COCO results with masks: {error}",
-            "a result has image_id, category_id, score and segmentation (https://cocodataset.org/#format-results)",
-        ) from error
-    return dict(found)
 
 
 def _labels(records: RecordsByImage, image: Image) -> Iterator[Label]:

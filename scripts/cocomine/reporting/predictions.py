@@ -1,14 +1,26 @@
 """The facts of predictions: what evaluate_predictions wrote, as the report and the index show it."""
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from cocomine.base.files import read_json
+from cocomine.base.files import read_json, read_table
 from cocomine.evaluation.verdict import too_few
+from cocomine.matching.label_errors import KINDS
 from cocomine.reporting.runs import remarks
 
 Facts = dict[str, Any]
+
+LIKELIEST = 15
+"""Labels of a list that the report names; the others stand in the list."""
+
+MEANINGS = {
+    "missing": "a prediction that lies on no label",
+    "spurious": "a label that no prediction finds",
+    "class": "a label that the predictions call otherwise",
+    "outline": "a label whose outline the predictions draw otherwise",
+}
 
 WHAT = {
     "boxes": "boxes",
@@ -28,6 +40,30 @@ OF_SEMANTIC = {"IoU, mean over classes": "mean_foreground", "IoU, mean with back
 def prediction_facts(folders: Sequence[Path]) -> list[Facts]:
     """Return the facts of each folder of figures, in order. Raises CocomineError where one has no metrics.json."""
     return [_facts(folder.name, read_json(folder / "metrics.json")) for folder in folders]
+
+
+def review_facts(path: Path) -> Facts:
+    """Return the facts of a list of labels that predictions contradict: how many of each kind, and the likeliest."""
+    rows = list(read_table(path))
+    kinds = Counter(row["kind"] for row in rows)
+    return {
+        "name": path.parent.name,
+        "table": f"../label_errors/{path.parent.name}/{path.name}",
+        "kinds": [{"kind": kind, "meaning": MEANINGS[kind], "labels": kinds[kind]} for kind in KINDS],
+        "likeliest": [
+            {
+                "kind": row["kind"],
+                "image": row["file_name"],
+                "link": f"explorer.html#image={row['image_id']}",
+                "annotation": int(row["annotation_id"]) if row["annotation_id"] else None,
+                "category": row["category"],
+                "predicted": row["predicted_category"],
+                "suspicion": float(row["suspicion"]),
+                "score": float(row["score"]),
+            }
+            for row in rows[:LIKELIEST]
+        ],
+    }
 
 
 def _facts(name: str, metrics: Mapping[str, Any]) -> Facts:

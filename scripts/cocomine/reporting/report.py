@@ -16,7 +16,7 @@ from cocomine.coco.names import mask_name
 from cocomine.reporting import charts, facts, figures, histograms, pictures, verdicts
 from cocomine.reporting.explorer import aspect, brightness
 from cocomine.reporting.page import render
-from cocomine.reporting.predictions import prediction_facts
+from cocomine.reporting.predictions import prediction_facts, review_facts
 from cocomine.reporting.runs import Run, read_run
 from cocomine.reporting.splits import Objects, read_objects, split_facts
 from cocomine.sources.selection import locked_images
@@ -32,8 +32,8 @@ class Inputs:
     """What a report is made from.
 
     `settings` are the subset's, as its config states them; `runs` the folders of the evaluations on it, `predictions`
-    those of the figures of predictions on it; `pictures` is how many images to show. `store_dir` and `sources_lock` may
-    be None: the report then lacks pictures and origins.
+    those of the figures of predictions on it, `reviews` the lists of its labels that they contradict; `pictures` is how
+    many images to show. `store_dir` and `sources_lock` may be None: the report then lacks pictures and origins.
     """
 
     subset_dir: Path
@@ -44,6 +44,7 @@ class Inputs:
     sources_lock: Path | None
     pictures: int
     predictions: tuple[Path, ...] = ()
+    reviews: tuple[Path, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -119,6 +120,7 @@ def gather(inputs: Inputs) -> tuple[dict[str, Any], list[Drawn], list[Run]]:
         "masks": facts.mask_facts(folder, classes),
         "runs": [run.facts for run in runs],
         "predictions": prediction_facts(inputs.predictions),
+        "reviews": [review_facts(path) for path in inputs.reviews],
         "exports": facts.export_facts(folder / "exports"),
         "inputs": {
             "files": facts.annotation_files(facts.optional_json(inputs.sources_lock)),

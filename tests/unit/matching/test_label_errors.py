@@ -2,14 +2,19 @@
 
 import json
 
-import pytest
-from cocomine.base.errors import CocomineError
+import find_label_errors as script
+import numpy as np
 from cocomine.base.files import read_table
+from cocomine.evaluation.ground import ground_of_file
+from cocomine.evaluation.results_file import read_results
+from cocomine.evaluation.settings import JudgingSettings
+from cocomine.evaluation.truth import read_truth
 from cocomine.matching.label_errors import find_label_errors
 from helpers.drawn_documents import crowd, document, image, thing
 from helpers.drawn_predictions import predictions_of
 from helpers.planted_edits import Editor
 from helpers.shared import coco_mini
+from helpers.small_subset import make_small_subset
 from pycocotools import mask as coco_mask
 
 KIND_OF_EDIT = {"only-first": "missing", "only-second": "spurious", "relabelled": "class", "outline": "outline"}
@@ -25,7 +30,9 @@ def predicted(x, y, width, height, score, category=7, of=1):
 def found(tmp_path, labels, results, **options):
     (tmp_path / "labels.json").write_text(json.dumps(labels))
     (tmp_path / "results.json").write_text(json.dumps(results))
-    return find_label_errors(tmp_path / "labels.json", tmp_path / "results.json", tmp_path / "out", **options)
+    ground = ground_of_file(tmp_path / "labels.json", None, "masks")
+    entries = read_results(tmp_path / "results.json", ground, read_truth(ground).sizes, JudgingSettings()).entries
+    return find_label_errors(ground, entries, tmp_path / "out", **options)
 
 
 def test_each_kind_of_error_is_named(tmp_path):
@@ -59,12 +66,22 @@ def test_a_label_without_any_prediction_in_its_image_is_suspicious_where_the_cla
     assert [(one.kind, one.annotation) for one in found(tmp_path, labels, results)] == [("spurious", 5)]
 
 
-@pytest.mark.parametrize("text", ["{", "[1]", '[{"image_id": 1}]'])
-def test_what_is_no_results_file_is_told(tmp_path, text):
-    (tmp_path / "labels.json").write_text(json.dumps(document(thing(1, 10, 10, 20, 20))))
-    (tmp_path / "results.json").write_text(text)
-    with pytest.raises(CocomineError, match="no COCO results with masks"):
-        find_label_errors(tmp_path / "labels.json", tmp_path / "results.json", tmp_path)
+def test_the_script_reviews_the_judged_split_of_a_subset_and_lists_as_many_as_are_asked_for(tmp_path):
+    subset = make_small_subset(tmp_path).folder
+    square = {"size": [50, 50], "counts": coco_mask.encode(np.ones((50, 50), np.uint8, order="F"))["counts"].decode()}
+    results = [{"image_id": 44, "category_id": 18, "score": 0.9, "segmentation": square}]
+    (tmp_path / "results.json").write_text(json.dumps(results))
+    options = ["--subset-dir", str(subset), "--file", str(tmp_path / "results.json"), "--explorer", "../explorer.html"]
+    for number, shown in ((1, 1), (50, 3)):
+        out = tmp_path / str(number)
+        parsed = script.build_parser().parse_args([*options, "--out-dir", str(out)])
+        parsed.settings = JudgingSettings(split="val", label_errors=number)
+        script.main(parsed)
+        rows = list(read_table(out / "label_errors.tsv"))
+        assert len(rows) <= shown
+        assert {row["image_id"] for row in rows} <= {"44", "58"}
+    assert rows[0]["kind"] == "missing"
+    assert rows[0]["link"] == "../explorer.html#image=44"
 
 
 def test_planted_errors_of_real_labels_come_first(tmp_path, capsys):

@@ -6,6 +6,7 @@ from cocomine.evaluation import detections
 from cocomine.evaluation.ground import ground_of_subset
 from cocomine.evaluation.settings import JudgingSettings
 from cocomine.reporting.index import render_index
+from cocomine.reporting.predictions import review_facts
 from cocomine.reporting.report import Inputs, render_report
 from helpers.report_page import HOSTILE, assert_page_and_json_agree
 from helpers.small_report import add_report_inputs
@@ -50,3 +51,16 @@ def test_predictions_stand_in_the_report_and_on_the_index_with_their_intervals(t
 def test_without_predictions_there_is_no_such_section(tmp_path):
     render_index([], None, None, tmp_path / "index.html")
     assert "Predictions of other programs" not in (tmp_path / "index.html").read_text()
+
+
+def test_label_errors_are_counted_by_kind_and_the_likeliest_lead_to_their_images(tmp_path):
+    subset = make_small_subset(tmp_path)
+    add_report_inputs(subset)
+    facts = review_facts(subset.folder.parent / "label_errors" / "yolo" / "label_errors.tsv")
+    assert {row["kind"]: row["labels"] for row in facts["kinds"]} == {
+        "missing": 1, "spurious": 0, "class": 1, "outline": 0,
+    }  # fmt: skip
+    assert [(row["link"], row["annotation"]) for row in facts["likeliest"]] == [
+        ("explorer.html#image=44", None), ("explorer.html#image=7", 101),
+    ]  # fmt: skip
+    assert facts["table"] == "../label_errors/yolo/label_errors.tsv"
