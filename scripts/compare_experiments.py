@@ -11,7 +11,9 @@ import sys
 from pathlib import Path
 
 from cocomine.base import command
+from cocomine.base.files import write_text
 from cocomine.evaluation import comparison
+from cocomine.reporting.experiments import render_experiments
 
 
 def build_parser() -> argparse.ArgumentParser:
@@ -32,6 +34,7 @@ def build_parser() -> argparse.ArgumentParser:
 def main(options: argparse.Namespace) -> int:
     """Compare and print the table."""
     result = comparison.write_comparison(options.runs, options.out_dir)
+    write_text(options.out_dir / "comparison.html", render_experiments(result))
     for cell in result["cells"]:
         figure, seeds = cell["figures"]["iou"], len(cell["seeds"])
         deviation = "" if figure["deviation"] is None else f" ± {figure['deviation']:.3f}"

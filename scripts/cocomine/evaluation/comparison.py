@@ -1,6 +1,5 @@
 """All runs beside one another: one line a run, one line a cell of the grid over its seeds, and the arms."""
 
-import html
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -9,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from cocomine.base.errors import CocomineError
-from cocomine.base.files import read_json, write_json, write_table, write_text
+from cocomine.base.files import read_json, write_json, write_table
 from cocomine.evaluation.crossed import Judged, crossed
 from cocomine.learning.grid import ARMS
 
@@ -44,19 +43,6 @@ FIGURES: dict[str, Getter] = {
 }
 
 BASELINES = ("baseline_background", "baseline_place")
-
-# The columns of the page, and their titles.
-SHOWN = {
-    "iou": "IoU",
-    "iou_full": "IoU, full size",
-    "iou_with_background": "IoU with background",
-    "soft_iou": "Soft IoU",
-    "eq2_as_printed": "Eq. 2 as printed",
-    "cross_entropy": "Cross-entropy",
-    "pixel_accuracy": "Pixel accuracy",
-    "baseline_background": "IoU of all background",
-    "baseline_place": "IoU of usual places",
-}
 
 ARM_WORDS = {
     "mined": "mined images, wanted classes",
@@ -264,7 +250,7 @@ def _mean_of(figure: str, members: Sequence[Evaluated]) -> float | None:
 
 
 def write_comparison(folders: Sequence[Path], out_dir: Path) -> dict[str, Any]:
-    """Write comparison.json, .tsv and .html of the evaluations in `folders`, return what comparison.json holds."""
+    """Write comparison.json and .tsv of the evaluations in `folders`, return what comparison.json holds."""
     result = compare(read_evaluations(folders))
     write_json(out_dir / "comparison.json", result)
     columns = ["experiment", "trained_on", "model", "evaluated_on", "split", "arm", "seeds"]
@@ -274,119 +260,4 @@ def write_comparison(folders: Sequence[Path], out_dir: Path) -> dict[str, Any]:
         line = [*(cell[c] for c in columns[:-1]), " ".join(map(str, cell["seeds"]))]
         lines.append(line + [cell["figures"][name][part] for name in FIGURES for part in ("mean", "deviation")])
     write_table(out_dir / "comparison.tsv", header, lines)
-    write_text(out_dir / "comparison.html", page(result))
     return result
-
-
-STYLE = (
-    "body{font:15px/1.5 system-ui,sans-serif;margin:2rem auto;max-width:84rem;padding:0 1rem;color:#1c2430}"
-    "table{border-collapse:collapse;margin:1rem 0}td,th{padding:.3rem .6rem;border-bottom:1px solid #d8dee6;"
-    "text-align:left;vertical-align:bottom}td.n,th.n{text-align:right}td.n{white-space:nowrap;"
-    "font-variant-numeric:tabular-nums}.wide{overflow-x:auto}.note{color:#5b6776;max-width:60rem}"
-)
-
-
-def page(result: Mapping[str, Any]) -> str:
-    """Return the comparison as one HTML page without outside parts."""
-    head = ["Experiment", "Trained on", "Model", "Evaluated on", "Seeds", *SHOWN.values()]
-    body = []
-    for cell in result["cells"]:
-        names = [
-            cell["experiment"],
-            cell["trained_on"],
-            cell["model"],
-            f"{cell['evaluated_on']}, {cell['split']}",
-            _listed(cell["seeds"]),
-        ]
-        body.append((names, [_pm(**cell["figures"][name]) for name in SHOWN]))
-    parts = [
-        "<!doctype html><html lang=en><meta charset=utf-8><title>Experiments</title>",
-        f"<style>{STYLE}</style><h1>Experiments</h1>",
-        "<p class=note>Mean ± deviation over seeds, on the split that is named. IoU is the mean over the foreground "
-        "classes, over pixel sums, at training resolution unless it says full. The last two columns are baselines that "
-        "look at no image.</p>",
-        _table(head, body),
-    ]
-    for answer in result["arms"]:
-        parts.append(f"<h2>{html.escape(answer['experiment'])}: does mining help?</h2>")
-        if not answer["comparable"]:
-            parts.append(
-                f"<p><b>Not comparable:</b> the arms differ in {html.escape(', '.join(answer['unequal']))}.</p>"
-            )
-        counts = ("images_trained", "iterations", "images_evaluated")
-        rows = [
-            (
-                [arm["what"]],
-                [
-                    *(" or ".join(f"{count:,}" for count in arm[name]) for name in counts),
-                    _listed(arm["seeds"]),
-                    _pm(arm["iou"], arm["deviation"]),
-                    *(_pm(arm[name], None) for name in ("iou_full", "iou_of_added_probabilities", "baseline")),
-                ],
-            )
-            for arm in answer["arms"]
-        ]
-        head = ["Arm", "Images trained on", "Iterations", "Images judged", "Seeds", "IoU of the wanted classes",
-                "at full size", "of added probabilities", "of the better baseline"]  # fmt: skip
-        parts.append(_table(head, rows))
-        for arm, gain in answer["gain_of_mining"].items():
-            words, seeds = html.escape(ARM_WORDS[arm]), f"{gain['seeds']} seed{'s' * (gain['seeds'] != 1)}"
-            parts.append(f"<p>Mined, less {words}: {_pm(gain['mean'], gain['deviation'], '+')} ({seeds}).</p>")
-        parts.append(
-            "<p class=note>A model of all classes is scored on the wanted ones: a pixel is decided among all of its "
-            "classes, and is background if that class is not wanted. Beside it, of added probabilities: what the IoU "
-            "would be if the probabilities of unwanted classes were the background's first.</p>"
-        )
-        if len(answer["arms"][0]["seeds"]) < 2:
-            parts.append("<p class=note>One seed says nothing of chance: give several before you read a gain.</p>")
-    parts += _crossed(result["crossed"])
-    published = [([row["method"]], [f"{row['iou_percent']:.1f}"]) for row in result["published"]]
-    parts += [
-        "<h2>As published</h2><p class=note>Table I of the paper: other images, other classes, and a measure that is "
-        "not said to be intersection over union; printed for reading beside, not as ours.</p>",
-        _table(["Method", "“IoU” in percent"], published),
-    ]
-    return "\n".join(parts) + "\n"
-
-
-def _crossed(rows: Sequence[Mapping[str, Any]]) -> list[str]:
-    """Return the section on what the labels that were trained on change; nothing where there is no pair."""
-    if not rows:
-        return []
-    body = []
-    for row in rows:
-        bounds = row["interval"]
-        between = "–" if bounds is None else f"{bounds[0]:+.3f} to {bounds[1]:+.3f}".replace("-", "−")
-        said = f"{row[row['verdict']]} is better" if row["verdict"] else "no difference shown"
-        names = [row["experiment"], row["model"], f"{row['judged_on']}, {row['split']}", row["first"], row["second"]]
-        figures = [_pm(row["first_iou"], None), _pm(row["second_iou"], None), _pm(row["difference"], None, "+")]
-        body.append((names, [_listed(row["seeds"]), f"{row['images']:,}", *figures, between, said]))
-    head = ["Experiment", "Model", "Judged on", "Trained on A", "or on B", "Seeds", "Images", "IoU per image, A", "B",
-            "B less A", "95 % interval", "Reading"]  # fmt: skip
-    return [
-        "<h2>What the labels change</h2><p class=note>Models trained on different subsets, judged on the same images: "
-        "the difference of the mean foreground IoU is taken image by image, mean over the seeds, and its interval is a "
-        "bootstrap over images. It holds what chance the images bring, and not that of other seeds.</p>",
-        _table(head, body),
-    ]
-
-
-def _listed(seeds: Sequence[int]) -> str:
-    return ", ".join(map(str, seeds))
-
-
-def _pm(mean: float | None, deviation: float | None, sign: str = "") -> str:
-    if mean is None:
-        return "–"
-    text = f"{mean:{sign}.3f}".replace("-", "−")
-    return text if deviation is None else f"{text} ± {deviation:.3f}"
-
-
-def _table(head: Sequence[str], body: Sequence[tuple[Sequence[str], Sequence[str]]]) -> str:
-    first = len(body[0][0]) if body else 0
-    titles = (f"<th{' class=n' * (i >= first)}>{html.escape(name)}</th>" for i, name in enumerate(head))
-    lines = ["<div class=wide><table><tr>" + "".join(titles) + "</tr>"]
-    for names, numbers in body:
-        cells = "".join(f"<td>{html.escape(name)}</td>" for name in names)
-        lines.append("<tr>" + cells + "".join(f"<td class=n>{html.escape(n)}</td>" for n in numbers) + "</tr>")
-    return "\n".join([*lines, "</table></div>"])

@@ -16,6 +16,9 @@ import pyarrow.parquet as pq
 from cocomine.evaluation.resampling import image_draws
 from cocomine.learning.metrics import interval
 
+FIGURES: Final = {"iou": "iou_mean_foreground", "boundary_iou": "boundary_iou_mean_foreground"}
+"""The figures that are compared, and their columns in per_image.parquet."""
+
 DRAWS: Final = 1000
 CONFIDENCE: Final = 0.95
 
@@ -35,7 +38,8 @@ class Judged(NamedTuple):
 def crossed(evaluations: Sequence[Judged]) -> list[dict[str, Any]]:
     """Return for each two subsets trained on in one experiment, by model, and each subset that both are judged on:
     the mean IoU per image of both, their difference (second less first), its interval and whether that is above or
-    below 0. Images that one of them has no IoU of are left out. Evaluations without a table of images are passed over.
+    below 0, and the same of boundary IoU. Images that one of them has no figure of are left out. Evaluations without a
+    table of images are passed over.
     """
     cells: dict[tuple[str, str, str, str], dict[str, dict[int, Path]]] = {}
     for one in evaluations:
@@ -49,26 +53,30 @@ def crossed(evaluations: Sequence[Judged]) -> list[dict[str, Any]]:
             if seeds:
                 where = {"experiment": experiment, "model": model, "judged_on": judged_on, "split": split}
                 paths = [[trained[name][seed] for seed in seeds] for name in (first, second)]
-                rows.append(where | {"first": first, "second": second, "seeds": seeds} | _paired(*paths))
+                figures = {name: _paired(column, *paths) for name, column in FIGURES.items()}
+                rows.append(where | {"first": first, "second": second, "seeds": seeds} | figures)
     return rows
 
 
-def _paired(first: Sequence[Path], second: Sequence[Path]) -> dict[str, Any]:
-    sides = [[_per_image(folder) for folder in folders] for folders in (first, second)]
+def _paired(column: str, first: Sequence[Path], second: Sequence[Path]) -> dict[str, Any]:
+    sides = [[_per_image(folder, column) for folder in folders] for folders in (first, second)]
     images = sorted(set.intersection(*(set(table) for side in sides for table in side)))
     means = [np.array([[table[image] for image in images] for table in side]).mean(axis=0) for side in sides]
     if not images:
-        return {"images": 0, "first_iou": None, "second_iou": None, "difference": None, "interval": None, "verdict": ""}
+        return {"images": 0, "first": None, "second": None, "difference": None, "interval": None, "verdict": ""}
     gain = means[1] - means[0]
     drawn = np.concatenate([weights @ gain / weights.sum(axis=1) for weights in image_draws(len(images), DRAWS)])
     bounds = interval(drawn, CONFIDENCE)
     verdict = "" if bounds is None or bounds[0] <= 0 <= bounds[1] else "second" if bounds[0] > 0 else "first"
-    figures = {"first_iou": float(means[0].mean()), "second_iou": float(means[1].mean())}
+    figures = {"first": float(means[0].mean()), "second": float(means[1].mean())}
     return {"images": len(images), **figures, "difference": float(gain.mean()), "interval": bounds, "verdict": verdict}
 
 
-def _per_image(folder: Path) -> Mapping[int, float]:
-    """Return the mean foreground IoU of each image that has one."""
-    table = pq.read_table(folder / "per_image.parquet", columns=["image_id", "iou_mean_foreground"]).to_pydict()
-    pairs = zip(table["image_id"], table["iou_mean_foreground"], strict=True)
-    return {image: iou for image, iou in pairs if iou is not None and iou == iou}
+def _per_image(folder: Path, column: str) -> Mapping[int, float]:
+    """Return a figure of each image that has one; of none where the table is of an earlier build without it."""
+    path = folder / "per_image.parquet"
+    if column not in pq.read_schema(path).names:
+        return {}
+    table = pq.read_table(path, columns=["image_id", column]).to_pydict()
+    pairs = zip(table["image_id"], table[column], strict=True)
+    return {image: value for image, value in pairs if value is not None and value == value}

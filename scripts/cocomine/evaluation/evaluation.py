@@ -19,7 +19,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from cocomine.base.errors import CocomineError
-from cocomine.base.files import atomic_path, read_json, read_table, sha256_of_file, write_bytes, write_json
+from cocomine.base.files import atomic_path, read_json, read_table, sha256_of_file, write_json
 from cocomine.base.progress import Progress
 from cocomine.coco.labels import Labels, labels_of
 from cocomine.coco.names import mask_name
@@ -27,8 +27,8 @@ from cocomine.coco.tasks import VOID
 from cocomine.evaluation import baselines, calibration, pictures, slices, verdict
 from cocomine.evaluation.attributes import Images, describe
 from cocomine.evaluation.coverage import coverage
+from cocomine.evaluation.predicted import write_predicted
 from cocomine.evaluation.resampling import images_digest, write_draws
-from cocomine.formats.pixels import palette_png
 from cocomine.images.opening import ImageError, opened, read_file
 from cocomine.learning import hardware, metrics
 from cocomine.learning.data import Bytes, Rows, TensorSet, pixel_counts
@@ -382,8 +382,8 @@ def write_evaluation(job: Job, rows: Rows, predicted: Predicted, origin: dict[st
     result["baselines"]["ratio"] = _ratio_to_baseline(result)
     result["draws"] = _write_draws(job, ids, predicted)
     write_json(job.out_dir / "metrics.json", result)
-    _write_per_image(job, rows, predicted, attributes)
-    _write_predicted(job, rows, predicted)
+    boundary = write_predicted(job.tensors, rows, predicted.masks, job.labels, job.subset_dir, job.out_dir)
+    _write_per_image(job, rows, predicted, attributes, boundary)
     _write_pictures(job, rows, predicted, errors)
     where = result["training_resolution"]["iou"]
     ratio = result["baselines"]["ratio"]
@@ -473,13 +473,16 @@ def _better_baseline(result: dict[str, Any]) -> float:
     )
 
 
-def _write_per_image(job: Job, rows: Rows, predicted: Predicted, attributes: Sequence[slices.Attribute]) -> None:
+def _write_per_image(
+    job: Job, rows: Rows, predicted: Predicted, attributes: Sequence[slices.Attribute], boundary: metrics.Floats
+) -> None:
     small = predicted.small
     pixels = small.pixels
     columns: dict[str, npt.NDArray[Any] | list[Any]] = {
         "image_id": job.tensors.image_ids[rows],
         "file_name": [job.tensors.file_names[row] for row in rows],
         "iou_mean_foreground": metrics.image_scores(small),
+        "boundary_iou_mean_foreground": boundary,
         "pixel_accuracy": metrics.ratio(small.inter.sum(1), pixels),
     }
     if small.log_loss is not None:
@@ -495,16 +498,6 @@ def _write_per_image(job: Job, rows: Rows, predicted: Predicted, attributes: Seq
     table = pa.table({name: pa.array(values, from_pandas=True) for name, values in columns.items()})
     with atomic_path(job.out_dir / "per_image.parquet") as temporary:
         pq.write_table(table, temporary, compression="zstd")
-
-
-def _write_predicted(job: Job, rows: Rows, predicted: Predicted) -> None:
-    """Write each image's predicted labels at training size, without what pads it to a square, in the masks' colours."""
-    images = read_table(job.subset_dir / "images.tsv")
-    sizes = {int(row["image_id"]): (int(row["height"]), int(row["width"])) for row in images}
-    for row, mask in zip(rows.tolist(), predicted.masks, strict=True):
-        own = job.tensors.within(mask, *sizes[int(job.tensors.image_ids[row])])
-        path = job.out_dir / "predicted" / mask_name(job.tensors.file_names[row])
-        write_bytes(path, palette_png(np.ascontiguousarray(own), job.labels.palette()))
 
 
 def _write_pictures(job: Job, rows: Rows, predicted: Predicted, errors: metrics.Floats) -> None:

@@ -6,10 +6,12 @@ import pytest
 from cocomine.evaluation.crossed import Judged, crossed
 
 
-def judged(folder, trained_on, judged_on, values, seed=0):
+def judged(folder, trained_on, judged_on, values, seed=0, boundary=True):
     place = folder / f"{trained_on}-{judged_on}-{seed}"
     place.mkdir(parents=True)
-    table = pa.table({"image_id": list(values), "iou_mean_foreground": pa.array(list(values.values()), pa.float64())})
+    figures = pa.array(list(values.values()), pa.float64())
+    columns = {"iou_mean_foreground": figures, "boundary_iou_mean_foreground": figures}
+    table = pa.table({"image_id": list(values), **(columns if boundary else {"iou_mean_foreground": figures})})
     pq.write_table(table, place / "per_image.parquet")
     return Judged("e", "m", seed, trained_on, judged_on, "val", place)
 
@@ -22,10 +24,12 @@ def test_a_gain_in_every_image_is_seen_though_images_differ_much_more(tmp_path):
             judged(tmp_path, "sama", "coco", {n: value + 0.02 + 0.0001 * (n % 3) for n, value in hard.items()}),
         ]
     )
-    assert (row["first"], row["second"], row["images"], row["verdict"]) == ("coco", "sama", 100, "second")
-    assert row["difference"] == pytest.approx(0.0201, abs=1e-4)
-    assert row["interval"][0] < row["difference"] < row["interval"][1]
-    assert row["interval"][1] - row["interval"][0] < 0.001
+    assert row["iou"] == row["boundary_iou"]
+    found = row["iou"]
+    assert (row["first"], row["second"], found["images"], found["verdict"]) == ("coco", "sama", 100, "second")
+    assert found["difference"] == pytest.approx(0.0201, abs=1e-4)
+    assert found["interval"][0] < found["difference"] < found["interval"][1]
+    assert found["interval"][1] - found["interval"][0] < 0.001
 
 
 def test_the_mean_over_common_seeds_counts_and_images_that_one_lacks_do_not(tmp_path):
@@ -38,12 +42,18 @@ def test_the_mean_over_common_seeds_counts_and_images_that_one_lacks_do_not(tmp_
             judged(tmp_path, "b", "a", {1: 0.0, 2: 0.0, 3: 0.0, 4: 0.0}, seed=2),
         ]
     )
-    assert (row["seeds"], row["images"]) == ([0, 1], 2)
-    assert row["first_iou"] == pytest.approx(0.6)
-    assert row["second_iou"] == pytest.approx((0.5 + 0.8) / 2)
-    assert row["difference"] == pytest.approx(0.05)
+    found = row["iou"]
+    assert (row["seeds"], found["images"]) == ([0, 1], 2)
+    assert found["first"] == pytest.approx(0.6)
+    assert found["second"] == pytest.approx((0.5 + 0.8) / 2)
+    assert found["difference"] == pytest.approx(0.05)
     # Of two images one is worse by 0.1 and one better by 0.2.
-    assert row["verdict"] == ""
+    assert found["verdict"] == ""
+
+
+def test_tables_of_an_earlier_build_have_no_boundaries(tmp_path):
+    (row,) = crossed([judged(tmp_path, name, "a", {1: 0.5, 2: 0.6}, boundary=False) for name in ("a", "b")])
+    assert (row["iou"]["images"], row["boundary_iou"]["images"], row["boundary_iou"]["difference"]) == (2, 0, None)
 
 
 def test_four_models_and_subsets_make_a_two_by_two(tmp_path):
