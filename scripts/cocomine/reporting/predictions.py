@@ -7,7 +7,6 @@ from typing import Any
 
 from cocomine.base.files import read_json, read_table
 from cocomine.evaluation.verdict import too_few
-from cocomine.matching.label_errors import KINDS
 from cocomine.reporting.runs import remarks
 
 Facts = dict[str, Any]
@@ -49,7 +48,7 @@ def review_facts(path: Path) -> Facts:
     return {
         "name": path.parent.name,
         "table": f"../label_errors/{path.parent.name}/{path.name}",
-        "kinds": [{"kind": kind, "meaning": MEANINGS[kind], "labels": kinds[kind]} for kind in KINDS],
+        "kinds": [{"kind": kind, "meaning": meaning, "labels": kinds[kind]} for kind, meaning in MEANINGS.items()],
         "likeliest": [
             {
                 "kind": row["kind"],

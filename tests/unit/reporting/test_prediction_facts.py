@@ -5,6 +5,7 @@ import json
 from cocomine.evaluation import detections
 from cocomine.evaluation.ground import ground_of_subset
 from cocomine.evaluation.settings import JudgingSettings
+from cocomine.matching.label_errors import KINDS
 from cocomine.reporting.index import render_index
 from cocomine.reporting.predictions import review_facts
 from cocomine.reporting.report import Inputs, render_report
@@ -63,4 +64,5 @@ def test_label_errors_are_counted_by_kind_and_the_likeliest_lead_to_their_images
     assert [(row["link"], row["annotation"]) for row in facts["likeliest"]] == [
         ("explorer.html#image=44", None), ("explorer.html#image=7", 101),
     ]  # fmt: skip
+    assert [row["kind"] for row in facts["kinds"]] == list(KINDS)
     assert facts["table"] == "../label_errors/yolo/label_errors.tsv"
