@@ -239,6 +239,7 @@ function fill(name, values, any) {
 }
 
 function start() {
+  $("fold").open = !window.matchMedia("(max-width: 900px)").matches;
   fill("split", data.splits, "any split"); fill("role", data.roles, "any role");
   fill("licence", data.licences, "any licence"); fill("source", data.sources, "any source split");
   fill("lost", ["any", ...data.reasons], "whatever became of them"); fill("run", Object.keys(data.predicted), "no run");
@@ -317,7 +318,7 @@ function keys(event) {
     ? {ArrowLeft: () => step(-1), ArrowRight: () => step(1), i: () => copy(state.image, "image id"),
        t: () => copy($("trace").textContent, "command"), f: () => copy($("title").textContent, "file name"), "?": () => $("help").toggleAttribute("open")}
     : {ArrowLeft: () => move(-1), ArrowRight: () => move(1), ArrowUp: () => move(-wide), ArrowDown: () => move(wide),
-       n: () => $("next").click(), p: () => $("previous").click(), "/": () => $("text").focus(), "?": () => $("help").toggleAttribute("open")};
+       n: () => $("next").click(), p: () => $("previous").click(), "/": () => { $("fold").open = true; $("text").focus(); }, "?": () => $("help").toggleAttribute("open")};
   if (opened) for (const [name, letter] of Object.entries(LAYERS)) if (!$("show-" + name).closest("label").hidden) actions[letter] = () => $("show-" + name).click();
   if (actions[event.key]) { event.preventDefault(); actions[event.key](); }
 }
