@@ -87,7 +87,7 @@ function cell(i) {
   button.dataset.image = data.id[i];
   const picture = element("span", undefined, {className: "thumb"});
   const place = i % data.sheet.images, column = place % data.sheet.columns, row = Math.floor(place / data.sheet.columns);
-  picture.style.backgroundImage = `url("explorer/sheet-${Math.floor(i / data.sheet.images)}.jpg")`;
+  picture.style.backgroundImage = `url("${data.sheets[Math.floor(i / data.sheet.images)]}")`;
   picture.style.backgroundSize = `${data.sheet.columns * 100}% auto`;
   picture.style.backgroundPosition = `${data.sheet.columns > 1 ? column * 100 / (data.sheet.columns - 1) : 0}% ${data.sheet.rows > 1 ? row * 100 / (data.sheet.rows - 1) : 0}%`;
   const words = data.labels[i].map(n => data.classes[n].name).join(", ") || "no wanted object";
@@ -131,6 +131,7 @@ function controls() {
 const loaded = {};
 function objectsOf(i) {
   const block = Math.floor(i / data.block);
+  if (data.details[block]) return Promise.resolve(data.details[block][i % data.block]);
   loaded[block] ||= new Promise((resolve, reject) => {
     const script = element("script", undefined, {src: `explorer/objects-${block}.js`, onload: resolve, onerror: reject});
     document.head.append(script);
@@ -154,14 +155,15 @@ async function open(i) {
   write();
   const size = `${data.width[i]} × ${data.height[i]}`;
   $("title").textContent = nameOf(i);
-  $("photo").src = address(data.store, data.path[i]);
+  const [photograph, drawn] = data.pictures ? data.pictures[i] : [address(data.store, data.path[i]), data.masks && address(data.masks, data.mask[i])];
+  $("photo").src = photograph;
   $("photo").alt = captionOf(i) || `Image ${data.id[i]}`;
   $("photo").width = data.width[i]; $("photo").height = data.height[i];
   $("stack").style.maxWidth = `${(78 * data.width[i] / data.height[i]).toFixed(1)}vh`;
-  const mask = data.masks && address(data.masks, data.mask[i]), segments = data.panoptic && address(data.panoptic, data.mask[i]);
+  const segments = data.panoptic && address(data.panoptic, data.mask[i]);
   const judged = state.run && (data.scores[state.run] || {})[i] !== undefined;
   const predicted = judged && address(data.predicted[state.run], data.mask[i]);
-  lay("mask", mask); lay("segments", segments); lay("predicted", predicted); lay("difference", mask, predicted);
+  lay("mask", drawn); lay("segments", segments); lay("predicted", predicted); lay("difference", drawn, predicted);
   $("run").closest("label").hidden = Object.keys(data.predicted).length < 2;
   $("boxes").setAttribute("viewBox", `0 0 ${data.width[i]} ${data.height[i]}`);
   $("points").setAttribute("viewBox", `0 0 ${data.width[i]} ${data.height[i]}`);

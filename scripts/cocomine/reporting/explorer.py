@@ -34,6 +34,7 @@ from cocomine.coco.reader import Annotation
 from cocomine.coco.sizes import SIZES, size_classes
 from cocomine.images.opening import ImageError, read_locked, rgb_of
 from cocomine.reporting.page import hex_colour, render_explorer_page, script_text
+from cocomine.reporting.pictures import data_uri
 from cocomine.sources.selection import locked_images
 
 log = logging.getLogger("cocomine")
@@ -43,6 +44,9 @@ WIDTH, HEIGHT, COLUMNS, ROWS = 160, 120, 10, 10
 
 BLOCK = 500
 """Images whose boxes, keypoints and captions share a file."""
+
+MAILED = 512
+"""Longest side in pixels of a photograph in a page of a single file."""
 
 PAPER = (226, 229, 233)
 
@@ -59,11 +63,12 @@ class Inputs:
     runs: tuple[Path, ...] = ()
 
 
-def render_explorer(inputs: Inputs, html: Path, threads: int) -> None:
+def render_explorer(inputs: Inputs, html: Path, threads: int, single_file: bool = False) -> None:
     """Write the page `html` and the folder of the same name without ending; the same inputs give the same bytes.
 
-    An image that cannot be read has an empty thumbnail. Raises CocomineError when the subset is not there, or an image
-    is not as locked.
+    With `single_file` all is in the page, photographs made smaller: some 60 kB an image, to be mailed. An image that
+    cannot be read has an empty thumbnail. Raises CocomineError when the subset is not there, or an image is not as
+    locked.
     """
     folder = inputs.subset_dir
     if not (folder / "images.tsv").is_file():
@@ -74,18 +79,45 @@ def render_explorer(inputs: Inputs, html: Path, threads: int) -> None:
     boxes = list(_boxes(document, images, labels))
     captions = list(_captions(folder, images))
     details = list(zip(boxes, _keypoints(folder, images), captions, strict=True))
+    columns = _columns(inputs, images, labels, boxes, html.parent)
+    columns["licences"] = _licence_names(document, columns["licences"])
+    columns["caption"] = [said[0] if said else "" for said in captions]
+    columns["sized"] = list(_sized(document, images, labels))
+    sha256_of = locked_images(folder / "images.lock.tsv", [row["store_path"] for row in images])
+    sheets = _sheets(inputs.store_dir, images, sha256_of, threads)
+    blocks = [details[begin : begin + BLOCK] for begin in range(0, len(details), BLOCK)]
+    if single_file:
+        columns["sheets"] = [data_uri(content, "image/jpeg") for content in sheets]
+        columns["details"] = dict(enumerate(blocks))
+        columns["pictures"] = [_pictures(inputs, row, sha256_of[row["store_path"]]) for row in images]
+        columns |= {"panoptic": "", "predicted": {}}
+        write_text(html, render_explorer_page({"name": inputs.name}, f"window.cocomine = {script_text(columns)};"))
+        return
     with replaced_folder(html.with_suffix(""), "data.js") as out:
-        for block in range(0, len(details), BLOCK):
-            number, part = block // BLOCK, script_text(details[block : block + BLOCK])
-            write_text(out / f"objects-{number}.js", f"window.cocomine.details[{number}] = {part};\n")
-        columns = _columns(inputs, images, labels, boxes, html.parent)
-        columns["caption"] = [said[0] if said else "" for said in captions]
-        columns["sized"] = list(_sized(document, images, labels))
-        columns["licences"] = _licence_names(document, columns["licences"])
+        for number, block in enumerate(blocks):
+            text = f"window.cocomine.details[{number}] = {script_text(block)};\n"
+            write_text(out / f"objects-{number}.js", text)
+        for number, content in enumerate(sheets):
+            (out / f"sheet-{number}.jpg").write_bytes(content)
+            columns["sheets"].append(f"{html.stem}/sheet-{number}.jpg")
         write_text(out / "data.js", f"window.cocomine = {script_text(columns)};\n")
-        sha256_of = locked_images(folder / "images.lock.tsv", [row["store_path"] for row in images])
-        _write_sheets(inputs.store_dir, images, sha256_of, out, threads)
     write_text(html, render_explorer_page({"name": inputs.name}))
+
+
+def _pictures(inputs: Inputs, row: Mapping[str, str], sha256: str) -> list[str]:
+    """Return an image made smaller and its mask as data URIs; "" for what is not there."""
+    mask = inputs.subset_dir / "masks" / "semantic" / mask_name(row["file_name"])
+    drawn = data_uri(mask.read_bytes(), "image/png") if mask.is_file() else ""
+    try:
+        photograph = rgb_of(
+            read_locked(inputs.store_dir, row["store_path"], sha256), (int(row["width"]), int(row["height"]))
+        )
+    except ImageError:
+        return ["", drawn]
+    photograph.thumbnail((MAILED, MAILED), Image.Resampling.LANCZOS)
+    buffer = BytesIO()
+    photograph.save(buffer, "JPEG", quality=78, optimize=True)
+    return [data_uri(buffer.getvalue(), "image/jpeg"), drawn]
 
 
 def _licence_names(document: RecordsByImage, numbers: Sequence[str]) -> list[str]:
@@ -155,6 +187,7 @@ def _columns(
         "skeleton": _skeleton(folder),
         "subset": inputs.name,
         "details": {},
+        "sheets": [],
         "block": BLOCK,
         "sheet": {"images": COLUMNS * ROWS, "columns": COLUMNS, "rows": ROWS},
         "store": relative(inputs.store_dir, beside),
@@ -285,9 +318,10 @@ def _lost(folder: Path, images: set[str]) -> dict[str, list[list[str]]]:
     return lost
 
 
-def _write_sheets(
-    store: Path, images: Sequence[Mapping[str, str]], sha256_of: Mapping[str, str], out: Path, threads: int
-) -> None:
+def _sheets(
+    store: Path, images: Sequence[Mapping[str, str]], sha256_of: Mapping[str, str], threads: int
+) -> Iterator[bytes]:
+    """Yield the sheets of thumbnails as JPEGs."""
     size = COLUMNS * ROWS
     pieces = [
         [
@@ -298,7 +332,7 @@ def _write_sheets(
     ]
     with Progress("draw thumbnails", len(images), "image") as progress:
         for number, content in enumerate(in_order(partial(_sheet, store), pieces, threads)):
-            (out / f"sheet-{number}.jpg").write_bytes(content)
+            yield content
             progress.advance(len(pieces[number]))
 
 

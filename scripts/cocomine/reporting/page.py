@@ -187,9 +187,12 @@ def render(template: str, facts: Mapping[str, Any], **more: Any) -> str:
     return _tidy(text) + "\n"
 
 
-def render_explorer_page(facts: Mapping[str, Any]) -> str:
-    """Return the explorer's page; its policy allows its own style and script, and files of the disk it lies on."""
-    return _page_with_files("explorer", facts)
+def render_explorer_page(facts: Mapping[str, Any], data: str = "") -> str:
+    """Return the explorer's page; its policy allows its own style and script, and files of the disk it lies on.
+
+    `data` is the script that holds the data, "" where it lies beside the page.
+    """
+    return _page_with_files("explorer", facts, data)
 
 
 def render_differences_page(facts: Mapping[str, Any]) -> str:
@@ -202,15 +205,19 @@ def script_text(value: Any) -> str:
     return json.dumps(value, separators=(",", ":"), allow_nan=False)
 
 
-def _page_with_files(name: str, facts: Mapping[str, Any]) -> str:
+def _page_with_files(name: str, facts: Mapping[str, Any], data: str = "") -> str:
     style = _tidy((TEMPLATES / "explorer.css").read_text("utf-8"))
     script = _tidy("".join((TEMPLATES / part).read_text("utf-8") for part in ("components.js", f"{name}.js")))
+    data = data.replace("<", "\\u003c")
+    allowed = _source_hash(data) if data else "'self' file:"
     policy = (
         f"default-src 'none'; img-src 'self' file: data:; style-src {_source_hash(style)}; "
-        f"script-src {_source_hash(script)} 'self' file:; base-uri 'none'; form-action 'none'"
+        f"script-src {_source_hash(script)} {allowed}; base-uri 'none'; form-action 'none'"
     )
     page = environment().get_template(f"{name}.html.j2")
-    return _tidy(page.render(facts=traced(facts), style=Markup(style), script=Markup(script), policy=policy)) + "\n"  # noqa: S704 - our own files
+    parts = {"style": style, "script": script, "data": data}
+    safe = {key: Markup(text) for key, text in parts.items()}  # noqa: S704 - our own files, and a script without <
+    return _tidy(page.render(facts=traced(facts), policy=policy, **safe)) + "\n"
 
 
 def _tidy(text: str) -> str:

@@ -8,6 +8,7 @@ from typing import Any
 from urllib.parse import parse_qsl
 
 import pytest
+from cocomine.reporting.explorer import Inputs, render_explorer
 from helpers.browser import visit
 from helpers.explored import make_explored
 from helpers.small_subset import SmallSubset
@@ -226,3 +227,21 @@ def test_near_duplicates_are_one_click_from_an_image(made: SmallSubset, tmp_path
       return [...document.querySelectorAll(".cell")].map(cell => Number(cell.dataset.image));""",
     )
     assert images == [7, 44]
+
+
+def test_a_page_of_a_single_file_shows_the_same_from_any_folder(made: SmallSubset, tmp_path: Path) -> None:
+    page = tmp_path / "mailed.html"
+    render_explorer(Inputs(made.folder, "animals", made.store), page, 1, single_file=True)
+    assert [path.name for path in tmp_path.iterdir()] == ["mailed.html"]
+    first = page.read_bytes()
+    render_explorer(Inputs(made.folder, "animals", made.store), page, 2, single_file=True)
+    assert page.read_bytes() == first, "the same inputs give the same bytes"
+    assert b"<b>run</b>" not in first, "a caption cannot end the script"
+    seen = visit(page, tmp_path / "plain")
+    assert (seen.asked, seen.console) == ([], "")
+    assert len(cells(seen.document)) == 5
+    alone = SmallSubset(tmp_path, made.store)
+    page.rename(tmp_path / "explorer.html")
+    (looked,) = told(alone, tmp_path / "large", LOOK + "return [await look(7)];")
+    assert looked["there"] == ["mask", "boxes", "points", "captions"]
+    assert (looked["boxes"], looked["broken"]) == (3, 0)
