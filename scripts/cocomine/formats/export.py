@@ -16,7 +16,7 @@ from cocomine.base.progress import Progress
 from cocomine.base.space import require_space
 from cocomine.formats.format import Format, Writer
 from cocomine.formats.losses import LOSSES
-from cocomine.formats.output import DEFAULT, IMAGE_MODES, Options, Output, Placed, check_names
+from cocomine.formats.output import DEFAULT, IMAGE_MODES, Options, Output, Placed, check_names, shared_copy
 from cocomine.formats.registry import format_called
 from cocomine.formats.subset import Item, Subset, open_subset
 from cocomine.formats.tally import Tally
@@ -81,11 +81,23 @@ def _check_masks(chosen: Format, subset: Subset) -> None:
 
 
 def room_needed(chosen: Format, subset: Subset, options: Options) -> int:
-    """Return about how many bytes the export takes: its documents, and the image files where they are not linked."""
+    """Return about how many bytes the export takes: its documents, and the image files that it has to copy.
+
+    What an earlier export copied into the folder that exports share is there already.
+    """
     documents = sum(subset.path(split).stat().st_size for split in subset.splits)
-    placed = chosen.images in ("placed", "listed")
-    copied = chosen.images == "embedded" or (placed and (options.images == "copy" or options.copies is not None))
-    return documents + (sum(size for _, size in subset.locked.values()) if copied else 0)
+    placed, copies = chosen.images in ("placed", "listed"), options.copies
+    if chosen.images == "embedded" or (placed and options.images == "copy"):
+        return documents + sum(size for _, size in subset.locked.values())
+    if not placed or options.images != "hardlink" or copies is None:
+        return documents
+    lacking = (
+        size
+        for image, (sha256, size) in subset.locked.items()
+        if image in subset.store_path_of
+        and not shared_copy(copies, sha256, subset.store / subset.store_path_of[image]).exists()
+    )
+    return documents + sum(lacking)
 
 
 def much_lost(manifest: dict[str, Any]) -> list[str]:

@@ -209,7 +209,7 @@ def _shared(source: Path, target: Path, copies: Path, sha256: str) -> tuple[int,
     A copy is named by its content, so that whoever makes it first serves all, and two that do so at once agree.
     """
     digest = sha256 or sha256_of_file(source)
-    shared = copies / digest[:2] / f"{digest}{source.suffix.lower()}"
+    shared = shared_copy(copies, digest, source)
     for _ in range(2):
         if not shared.exists():
             shared.parent.mkdir(parents=True, exist_ok=True)
@@ -225,6 +225,11 @@ def _shared(source: Path, target: Path, copies: Path, sha256: str) -> tuple[int,
         target.unlink()
         shared.unlink(missing_ok=True)
     return size, found, done
+
+
+def shared_copy(copies: Path, sha256: str, source: Path) -> Path:
+    """Return where the copy of `source` that exports share lies below `copies`, or will lie."""
+    return copies / sha256[:2] / f"{sha256}{source.suffix.lower()}"
 
 
 def copy_hashed(source: Path, target: Path) -> tuple[int, str]:

@@ -8,10 +8,11 @@ import yaml
 from cocomine.base.errors import CocomineError
 from cocomine.base.files import read_json, sha256_of_file
 from cocomine.formats import output
-from cocomine.formats.export import export_dataset, much_lost
+from cocomine.formats.export import export_dataset, much_lost, room_needed
 from cocomine.formats.losses import LOSSES
 from cocomine.formats.output import Options
 from cocomine.formats.registry import FORMATS
+from cocomine.formats.subset import open_subset
 from helpers.small_subset import DOG, GIRAFFE, IMAGES, OBJECTS, TRUTH, make_small_subset
 from PIL import Image
 from pycocotools.coco import COCO
@@ -208,6 +209,17 @@ def test_formats_of_a_store_in_place_share_one_copy_of_each_image_and_never_link
     placed = [tmp_path / "coco" / "train" / IMAGES[0][1], tmp_path / "masks" / "images" / "train" / IMAGES[0][1]]
     assert placed[0].samefile(placed[1])
     assert sum(path.is_file() for path in copies.rglob("*")) == len(IMAGES)
+
+
+def test_copies_that_an_earlier_export_made_ask_for_no_room_again(subset, tmp_path):
+    options = Options(copies=tmp_path / "copies")
+
+    def needed():
+        return room_needed(FORMATS["masks"], open_subset(subset.folder, subset.store), options)
+
+    before = needed()
+    export("coco", subset, tmp_path / "coco", copies=options.copies)
+    assert before - needed() == sum((subset.store / "train2017" / name).stat().st_size for _, name, *_ in IMAGES) > 0
 
 
 def test_a_shared_copy_that_somebody_wrote_into_is_made_anew(subset, tmp_path):
