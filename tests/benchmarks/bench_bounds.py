@@ -25,7 +25,7 @@ import yaml
 from bench_scale import CONFIG, draw, stages
 from cocomine.base.errors import CocomineError
 from cocomine.base.yaml_file import read_yaml
-from cocomine.formats.polygons import join, joining_iou
+from cocomine.formats.polygons import area, join, joining_iou
 from cocomine.splits.near_duplicates import find_pairs
 from cocomine.transfer.behaviour import Behaviour
 from cocomine.transfer.byte_source import FileSource
@@ -120,7 +120,7 @@ def build(folder: Path, giants: bool) -> dict[str, tuple[float, float]]:
             {
                 "image_id": number + 1, "category_id": 1, "iscrowd": 0, "segmentation": [outline.ravel().tolist()],
                 "bbox": [*outline.min(axis=0).tolist(), *np.ptp(outline, axis=0).tolist()],
-                "area": float(abs(np.cross(outline, np.roll(outline, -1, axis=0)).sum()) / 2),
+                "area": area(outline),
             }
             for outline in outlines
         ]  # fmt: skip

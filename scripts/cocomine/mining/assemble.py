@@ -11,7 +11,7 @@ from __future__ import annotations
 import logging
 from collections import Counter
 from collections.abc import Mapping
-from contextlib import ExitStack
+from contextlib import ExitStack, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
@@ -76,17 +76,17 @@ def assemble(
             f"{funnel_path}: was made by another query than the settings given", "run mine_subset again first"
         )
     with ExitStack() as stack:
-        # Before the index is read: a worker holds what this process holds when it forks.
-        pool = stack.enter_context(started_pool(threads)) if query.check_areas and threads > 1 else None
-        source = read_source_of(query, index_dir, funnel_before["splits"])
         beside = stack.enter_context(staging(out_dir / INCOMPLETE))
         spill, ledger = Spill(beside / "repaired"), Ledger(beside / "repairs")
         stack.callback(spill.close)
         stack.callback(ledger.close)
-        bench = Bench(query, annotations_dir, spill, ledger, stack, threads, pool)
-        assembly = _Assembly(bench, source, index_dir, drawn, funnel_before)
-        assembly.choose(find_rows(source, selection_path), measures_path)
-        assembly.examine()
+        # Before the index is read: a worker holds what this process holds when it forks.
+        with started_pool(threads) if query.check_areas and threads > 1 else nullcontext() as pool:
+            source = read_source_of(query, index_dir, funnel_before["splits"])
+            bench = Bench(query, annotations_dir, spill, ledger, stack, threads, pool)
+            assembly = _Assembly(bench, source, index_dir, drawn, funnel_before)
+            assembly.choose(find_rows(source, selection_path), measures_path)
+            assembly.examine()
         assembly.follow_images()
         statistics = assembly.write(out_dir)
         del assembly, bench, source  # drawing the picture takes memory, and they are done with theirs
@@ -307,7 +307,7 @@ class _Assembly:
         check_stems(source, by_id)
         write_images(out / "images.tsv", source, by_id, [self.roles[row] for row in by_id.tolist()])
         self._write_labels(out / "labels.json", category_ids)
-        values = self.values.select(instances.keep_labels)
+        values = self.values = self.values.select(instances.keep_labels)
         write_dictionary(out / "dictionary.json", source, by_id, annotations, values.box)
         write_attribution(out / "ATTRIBUTION.md", source, by_id, licences_of(source))
         write_voids(out / "void.json", self.regions)

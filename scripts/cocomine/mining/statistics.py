@@ -102,27 +102,32 @@ def subset_statistics(
     """
     names = [category.name for category in source.categories]
     size, classes, licences = source.images.rows, len(names), licence_names(source)
-    licence, table = source.images["license"], source.annotations
-    usable = np.flatnonzero(~bad_annotations & (source.class_of >= 0))
-    area = clauses.object_area(table["area"], table["bbox_w"], table["bbox_h"])[usable]
-    iscrowd, polygons, vertices = (table[name][usable] for name in ("iscrowd", "polygons", "vertices"))
-    before = Facts(source.image_row[usable], source.class_of[usable], iscrowd, polygons, vertices, area)
+
+    def counted(facts: Facts, there: Mask) -> tuple[dict[str, Any], dict[str, Any]]:
+        pairs = clauses.pairs_of(facts.image_row, facts.cls, size, classes)
+        shared = interference.shared_images(pairs, there, wanted.classes, classes)
+        described = describe(facts, pairs, there, source.images["license"], licences, names)
+        return described, interference.document(shared, wanted.classes, names)
+
+    # One after the other, since the columns of both are several times what else is in memory.
+    before, shared_before = counted(_usable(source, bad_annotations), ~bad_images)
     area = clauses.object_area(values.area, values.box[:, 2], values.box[:, 3])
     rows = source.image_row[annotations], source.class_of[annotations]
-    after = Facts(*rows, values.iscrowd, values.polygons, values.vertices, area)
-    pairs = clauses.pairs_of(before.image_row, before.cls, size, classes)
-    pairs_after = clauses.pairs_of(after.image_row, after.cls, size, classes)
-    there = clauses.marked(images, size)
+    facts = Facts(*rows, values.iscrowd, values.polygons, values.vertices, area)
+    after, shared_after = counted(facts, clauses.marked(images, size))
     return {
-        "before": describe(before, pairs, ~bad_images, licence, licences, names),
-        "after": describe(after, pairs_after, there, licence, licences, names),
-        "interference": {
-            when: interference.document(
-                interference.shared_images(pairs, mask, wanted.classes, classes), wanted.classes, names
-            )
-            for when, mask in (("before", ~bad_images), ("after", there))
-        },
+        "before": before,
+        "after": after,
+        "interference": {"before": shared_before, "after": shared_after},
     }
+
+
+def _usable(source: Source, bad_annotations: Mask) -> Facts:
+    """The annotations of the source that are not quarantined and have a class."""
+    table, usable = source.annotations, np.flatnonzero(~bad_annotations & (source.class_of >= 0))
+    area = clauses.object_area(table["area"], table["bbox_w"], table["bbox_h"])[usable]
+    iscrowd, polygons, vertices = (table[name][usable] for name in ("iscrowd", "polygons", "vertices"))
+    return Facts(source.image_row[usable], source.class_of[usable], iscrowd, polygons, vertices, area)
 
 
 @dataclass
