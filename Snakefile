@@ -75,6 +75,13 @@ if any(source.labels for source in plan.used_sources):
 
 include: "workflow/rules/sources.smk"
 include: "workflow/rules/annotations.smk"
+
+
+if any(source.parts for source in plan.used_sources):
+
+    include: "workflow/rules/merging.smk"
+
+
 include: "workflow/rules/matching.smk"
 include: "workflow/rules/mining.smk"
 include: "workflow/rules/images.smk"

@@ -16,6 +16,7 @@ from pathlib import Path
 
 from cocomine.base import command
 from cocomine.sources.images import Job, plan_images, sync_images
+from cocomine.sources.merged import read_parts
 from cocomine.sources.settings import StoreSettings
 from cocomine.sources.store import Options
 from cocomine.transfer.behaviour import add_behaviour, behaviour_of
@@ -39,6 +40,7 @@ def build_parser() -> argparse.ArgumentParser:
         help="record: an image that no origin has goes into the lock as missing, and the exit code stays 0",
     )
     parser.add_argument("--splits", nargs="*", default=[], help="all splits that the source has")
+    parser.add_argument("--parts", type=Path, help="JSON: for a merged source, each split's source, split and store")
     add_behaviour(parser)
     return parser
 
@@ -47,7 +49,8 @@ def main(options: argparse.Namespace) -> None:
     """Sync, or print the plan."""
     how = Options(behaviour_of(options), options.checksum, options.verify_origin)
     files = (options.selection, options.store_dir, options.lock, options.against, options.pins)
-    job = Job(*files, record_missing=options.missing == "record", splits=tuple(options.splits))
+    parts = {} if options.parts is None else read_parts(options.parts)
+    job = Job(*files, record_missing=options.missing == "record", splits=tuple(options.splits), parts=parts)
     if options.plan:
         print("\n".join(plan_images(job, options.settings, how)))
     else:

@@ -9,8 +9,8 @@ from helpers.shared import ROOT
 
 LIBRARY = ROOT / "scripts" / "cocomine"
 ROOMS = (
-    "base", "coco", "transfer", "synthetic", "sources", "annotations", "mining", "inquiry", "images", "imports",
-    "splits", "masks", "tensors", "formats", "reader", "learning", "evaluation", "matching", "reporting",
+    "base", "coco", "transfer", "synthetic", "sources", "annotations", "mining", "merging", "inquiry", "images",
+    "imports", "splits", "masks", "tensors", "formats", "reader", "learning", "evaluation", "matching", "reporting",
     "provenance", "configuration",
 )  # fmt: skip
 

@@ -24,8 +24,13 @@ def code(rule):
 
 def pins(kind, source):
     name = source.name if kind == "annotations" else source.store.name
-    made = source.bucket if kind == "annotations" else source.synthetic
+    drawn = any(one.synthetic for one in (source, *source.parts))
+    made = source.bucket if kind == "annotations" else drawn
     return [] if made else ["--pins", f"data/locks/{kind}/{name}.jsonl"]
+
+
+def parts(source):
+    return ["--parts", plan.settings("parts", source.name)] if source.parts else []
 
 
 def settings(section, wildcard):

@@ -78,6 +78,7 @@ rule sync_images:
             "store", plan.subsets[wildcards.subset].source.store.name
         ),
         store=lambda wildcards: plan.subsets[wildcards.subset].source.store.folder,
+        parts=lambda wildcards: parts(plan.subsets[wildcards.subset].source),
         pins=lambda wildcards: pins("images", plan.subsets[wildcards.subset].source),
         missing=lambda wildcards: plan.subsets[wildcards.subset].missing,
         splits=lambda wildcards: plan.subsets[wildcards.subset].source.splits,
@@ -90,4 +91,4 @@ rule sync_images:
     shell:
         "python {input.script:q} --settings {params.settings:q} --selection {input.selection:q} "
         "--store-dir {params.store:q} --lock {output.lock:q} {params.pins:q} --missing {params.missing:q} "
-        "--splits {params.splits:q} --log {log:q}"
+        "{params.parts:q} --splits {params.splits:q} --log {log:q}"

@@ -11,7 +11,8 @@ from cocomine.base.errors import CocomineError
 from cocomine.base.files import read_json
 from cocomine.configuration.look import SAMPLE, Document, names_of, read_document
 from cocomine.configuration.places import Mistake, mistakes_on_disk, nearest_of
-from cocomine.configuration.plan import Plan, Source, Subset, make_plan
+from cocomine.configuration.plan import Plan, Subset, make_plan
+from cocomine.configuration.sources import Source, merged_split
 from cocomine.imports.labels import Tally
 from cocomine.imports.load import open_labels
 from cocomine.inquiry.count import count_query
@@ -98,6 +99,8 @@ def _what_is_fetched(source: Source) -> str:
         return f"source {source.name}: {source.synthetic.images} images are drawn, nothing is fetched"
     if source.labels is not None:
         return f"source {source.name}: labels of the format {source.labels.format} are imported, images used in place"
+    if source.parts:
+        return f"source {source.name}: {files} merged of those of {' and '.join(part.name for part in source.parts)}"
     if settings.is_local:
         how = {"in-place": "used where they are", "hardlink": "hard-linked", "copy": "copied"}[settings.use]
         annotations = f"{files} {how}"
@@ -196,6 +199,8 @@ def _classes(labels: SourceSettings) -> list[str]:
 
 def _categories(source: Source) -> dict[str, list[str]]:
     """Return the category names by file: of an index, of a preset, or of an annotation file that is on disk."""
+    if source.parts:
+        return {merged_split(part, split): names for part in source.parts for split, names in _categories(part).items()}
     settings = source.settings
     result: dict[str, list[str]] = {}
     for task, split in source.files:

@@ -109,7 +109,7 @@ class Config(Section, frozen=True, kw_only=True):
     subsets: Annotated[
         dict[SubsetName, SubsetEntry],
         Meta(
-            description="The datasets to mine, by name. Each has one source and becomes the folder results/NAME.",
+            description="The datasets to mine, by name. Each has one source or several and becomes results/NAME.",
             min_length=1,
         ),
     ]

@@ -15,7 +15,8 @@ from cocomine.evaluation.settings import (
 )
 
 if TYPE_CHECKING:
-    from cocomine.configuration.plan import Source, Subset
+    from cocomine.configuration.plan import Subset
+    from cocomine.configuration.sources import Source
 
 T = TypeVar("T")
 

@@ -10,7 +10,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from cocomine.configuration.plan import Plan, Source
+from cocomine.configuration.plan import Plan
+from cocomine.configuration.sources import Source
 
 BYTES_PER_IMAGE = 5_000
 """Of an annotation file; COCO's instances have 4,960."""
@@ -77,5 +78,7 @@ def _selected(selection: Path) -> int:
 def _annotated(source: Source) -> int:
     if source.synthetic is not None:
         return source.synthetic.images
+    if source.parts:
+        return sum(map(_annotated, source.parts))
     files = [Path(source.folder, f"{task}_{split}.json") for task, split in source.files if task == "instances"]
     return sum(file.stat().st_size for file in files if file.is_file()) // BYTES_PER_IMAGE

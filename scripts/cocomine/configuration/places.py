@@ -6,7 +6,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from cocomine.base.errors import CocomineError
-from cocomine.configuration.plan import Plan, Source
+from cocomine.configuration.plan import Plan
+from cocomine.configuration.sources import Source
 from cocomine.sources.annotations import annotation_folder, remote_names
 from cocomine.sources.images import image_folder
 from cocomine.sources.presets import preset
@@ -27,7 +28,7 @@ def mistakes_on_disk(plan: Plan) -> list[Mistake]:
     for source in plan.used_sources:
         if source.labels is not None:
             result += _of_labels(source, source.labels)
-        elif source.synthetic is None:
+        elif not source.bucket:
             result += [*_of_annotations(source), *_of_images(source)]
     made = {subset.labels for subset in plan.subsets.values()}
     for subset in plan.subsets.values():

@@ -5,7 +5,7 @@ The Snakefile makes one plan and the rules read it; no rule looks into the confi
 
 import re
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -19,6 +19,7 @@ from cocomine.coco.tasks import TASK_OF, TASKS
 from cocomine.configuration.config import Config
 from cocomine.configuration.judged import Prediction, Program, planned_predictions, planned_programs
 from cocomine.configuration.settings_files import SettingsFile
+from cocomine.configuration.sources import Source, Store, merged_source, sources_of, stores_of
 from cocomine.formats.registry import FORMATS
 from cocomine.formats.settings import DEFAULT
 from cocomine.formats.settings import problems as export_problems
@@ -27,91 +28,9 @@ from cocomine.learning import grid
 from cocomine.masks.settings import MaskSettings
 from cocomine.matching.settings import ComparisonSettings
 from cocomine.mining.settings import OTHER_SECTIONS, SubsetSettings
-from cocomine.sources.settings import SourceSettings, StoreSettings
+from cocomine.sources.settings import merged_name
 from cocomine.splits.settings import SplitSettings
-from cocomine.synthetic.settings import SyntheticSettings
 from cocomine.tensors.settings import TensorSettings
-
-# What the generator of the synthetic bucket draws; see make_demo_bucket.
-SYNTHETIC_SPLITS = ("train", "val")
-SYNTHETIC_TASKS = TASKS
-
-
-@dataclass(frozen=True)
-class Store:
-    """A store of photographs: its folder in the work tree and the settings of `sync_images`."""
-
-    name: str
-    settings: StoreSettings
-
-    @property
-    def folder(self) -> str:
-        """Where the store lies in the working directory."""
-        return f"data/images/{self.name}"
-
-    @property
-    def in_place(self) -> bool:
-        """Whether its photographs are somebody else's folder, which no link of ours may lead a writer into."""
-        return self.settings.in_place
-
-
-@dataclass(frozen=True)
-class Source:
-    """A source of annotations: its store, its files and the settings of `sync_annotations`."""
-
-    name: str
-    store: Store
-    settings: SourceSettings
-    synthetic: SyntheticSettings | None = None
-    labels: SourceSettings | None = None
-    """What the config says of a source whose labels are imported; `settings` are then those of what is made of them."""
-
-    @property
-    def files(self) -> tuple[tuple[str, str], ...]:
-        """Its annotation files, as (task, split)."""
-        return self.settings.annotation_files
-
-    @property
-    def folder(self) -> str:
-        """Where its annotation files lie in the working directory."""
-        return f"data/annotations/{self.name}"
-
-    @property
-    def lock(self) -> str:
-        """The lock of its annotation files."""
-        return f"{self.folder}/sync.lock.json"
-
-    @property
-    def index_folder(self) -> str:
-        """Where the indexes of its annotation files lie."""
-        return f"{self.folder}/index"
-
-    @property
-    def splits(self) -> tuple[str, ...]:
-        """Its splits, in the config's order."""
-        return tuple(dict.fromkeys(split for _, split in self.files))
-
-    @property
-    def bucket(self) -> list[str]:
-        """What has to be drawn or imported first; nothing for a source that exists."""
-        if self.labels is not None:
-            return [f"data/imports/{self.name}/import.json", f"data/imports/{self.name}/annotations"]
-        return [] if self.synthetic is None else [f"data/demo/{self.name}/bucket.json"]
-
-    @property
-    def panoptic_options(self) -> list[str]:
-        """The options that say where the PNGs of its panoptic files lie."""
-        splits = (split for task, split in self.files if task == "panoptic")
-        return [word for split in splits for word in ("--panoptic-png-dir", f"{self.folder}/panoptic_{split}")]
-
-    def name_options(self, split: str) -> list[str]:
-        """The options of `index_annotations` that say what the file names of a split's images are below."""
-        return ["--below-split"] if split in self.store.settings.images else []
-
-    def indexes(self, splits: Iterable[str] = ()) -> list[str]:
-        """The manifests of the indexes of the given splits (all of them when none is given)."""
-        wanted = set(splits) or set(self.splits)
-        return [f"{self.index_folder}/{task}_{split}/index.json" for task, split in self.files if split in wanted]
 
 
 @dataclass(frozen=True, eq=False)
@@ -364,6 +283,7 @@ class Plan:
         names = {subset.source.name for subset in self.subsets.values()}
         names |= {side.name for one in self.comparisons.values() for side in (one.first, one.second)}
         names |= {one.settings.source for one in self.predictions.values() if one.settings.source is not None}
+        names |= {part.name for name in names for part in self.sources[name].parts}
         return [source for name, source in self.sources.items() if name in names]
 
     @property
@@ -409,7 +329,7 @@ class Plan:
         Images stand in each subset's own lock.
         """
         files = [f"{source.folder}/{task}_{split}.json" for source in self.used_sources for task, split in source.files]
-        imports = [source.bucket[0] for source in self.used_sources if source.labels is not None]
+        imports = [source.bucket[0] for source in self.used_sources if source.labels is not None or source.parts]
         made = {subset.labels for subset in self.subsets.values()}
         pinned = (path for subset in self.subsets.values() for path in subset.pinned if path not in made)
         return [*imports, *(source.lock for source in self.used_sources), *files, *dict.fromkeys(pinned)]
@@ -425,6 +345,7 @@ class Plan:
         files = [
             *(SettingsFile("store", store.name, store.settings.as_mapping()) for store in self.stores.values()),
             *(SettingsFile("source", source.name, source.settings.as_mapping()) for source in sources),
+            *(SettingsFile("parts", one.name, _plain(one.parts_of_store)) for one in sources if one.parts),
             *(SettingsFile("import", one.name, one.labels.as_mapping()) for one in sources if one.labels),
             *(SettingsFile("synthetic", one.name, one.synthetic.as_mapping()) for one in sources if one.synthetic),
             *(SettingsFile("query", subset.name, subset.query.as_mapping()) for subset in subsets),
@@ -449,7 +370,8 @@ def make_plan(config: Mapping[str, Any]) -> Plan:
     keys, wrong types, names that name nothing, a split that does not add up, subsets that follow one another in a ring.
     """
     shaped(Config, config, "")
-    sources = dict(_sources(config))
+    sources = dict(sources_of(config))
+    sources |= {source.name: source for source in _merged_sources(config, sources)}
     subsets = {name: _subset(name, config, sources) for name in config["subsets"]}
     for name in subsets:
         _check_parents(subsets, [name])
@@ -469,8 +391,8 @@ def make_plan(config: Mapping[str, Any]) -> Plan:
     _check_names(judged, predicted, "predictions", "set of predictions")
     judged |= predicted
     stores = {source.store.name: source.store for source in sources.values()}
-    stores = {**_stores(config), **stores}
-    resolved = _resolved(_stores(config), sources, subsets, runs, compared, judged, programs)
+    stores = {**stores_of(config), **stores}
+    resolved = _resolved(stores_of(config), sources, subsets, runs, compared, judged, programs)
     return Plan(resolved, stores, sources, subsets, runs, compared, judged, programs)
 
 
@@ -488,7 +410,11 @@ def _resolved(
     result: dict[str, Any] = {
         "stores": {name: without_places(store.settings) for name, store in stores.items()},
         "sources": {
-            name: {**without_places(source.labels or source.settings), "synthetic": without_places(source.synthetic)}
+            name: {
+                **without_places(source.labels or source.settings),
+                "synthetic": without_places(source.synthetic),
+                **({"sources": [part.name for part in source.parts]} if source.parts else {}),
+            }
             for name, source in sources.items()
         },
         "subsets": {
@@ -515,6 +441,11 @@ def _resolved(
     if predictions:
         result["predictions"] = {name: without_places(one.settings) for name, one in predictions.items()}
     return result
+
+
+def _plain(value: Any) -> Any:
+    """Return what msgspec can write as plain JSON values."""
+    return msgspec.json.decode(msgspec.json.encode(value))
 
 
 def _check_names(first: Mapping[str, object], second: Mapping[str, object], where: str, what: str) -> None:
@@ -548,92 +479,24 @@ def _comparison(where: str, name: str, settings: ComparisonSettings, sources: Ma
     return Comparison(name, first, second, *given, settings)
 
 
-def _stores(config: Mapping[str, Any]) -> dict[str, Store]:
-    given = config.get("stores", {})
-    return {name: Store(name, StoreSettings.from_mapping(given[name], f"stores.{name}")) for name in given}
-
-
-def _sources(config: Mapping[str, Any]) -> Iterator[tuple[str, Source]]:
-    """Yield every source with its store, whose settings say where the images of all its sources' splits lie."""
-    stores, settings, store_of = _stores(config), {}, {}
-    given_sources = config.get("sources", {})
-    for name, given in given_sources.items():
-        if "synthetic" in given:
-            continue
-        where = f"sources.{name}"
-        if given.get("format", "coco") != "coco":
-            continue
-        store = _store_of(name, given, stores)
-        stores.setdefault(store.name, store)
-        # A source that says nothing of places has those of its store.
-        own = given.keys() & {"origins", "folder", "preset", "annotations"}
-        below = {} if own else {key: value for key, value in config["stores"][store.name].items() if key != "images"}
-        settings[name] = SourceSettings.from_mapping({**below, **given, "store": store.name}, where)
-        stores[store.name] = _with_images(stores[store.name], settings[name].images_of, f"{where}.images")
-        store_of[name] = store.name
-    for name, given in given_sources.items():
-        if name in settings:
-            yield name, Source(name, stores[store_of[name]], settings[name])
-        elif "synthetic" not in given:
-            yield name, _imported_source(name, given, f"sources.{name}")
-        else:
-            yield name, _synthetic_source(name, given, f"sources.{name}", config.get("seed", 0))
-
-
-def _with_images(store: Store, images: Mapping[str, str], where: str) -> Store:
-    """Return the store with a source's word on where images lie. Raises CocomineError where another says otherwise."""
-    for split, place in images.items():
-        if store.settings.images.get(split, place) != place:
-            raise CocomineError(
-                f"{where}: of the split {split!r} it is said elsewhere that its images lie in "
-                f"{store.settings.images[split]!r}, in the same store",
-                "give one of the sources a store of its own",
-            )
-    return replace(store, settings=msgspec.structs.replace(store.settings, images={**store.settings.images, **images}))
-
-
-def _imported_source(name: str, given: Mapping[str, Any], where: str) -> Source:
-    """Return a source whose labels are imported: documents of our own over images that lie in the user's folder."""
-    if given.get("store", name) != name:
-        raise CocomineError(
-            f"{where}.store: a source whose labels are imported has a store of its own", "leave `store` out"
-        )
-    labels = msgspec.structs.replace(SourceSettings.from_mapping(given, where), store=name)
-    made = {"folder": f"data/imports/{name}", "splits": labels.splits, "tasks": labels.tasks, "store": name}
-    images = dict.fromkeys(labels.splits, labels.folder)
-    store = StoreSettings(use=labels.use, follow_links=labels.follow_links, images=images)
-    return Source(name, Store(name, store), SourceSettings.from_mapping(made, where), labels=labels)
-
-
-def _synthetic_source(name: str, given: Mapping[str, Any], where: str, seed: int) -> Source:
-    drawn = SourceSettings.from_mapping(merged({"synthetic": {"seed": seed}}, given), where).synthetic
-    folder = f"data/demo/{name}"
-    files = {"splits": SYNTHETIC_SPLITS, "tasks": SYNTHETIC_TASKS}
-    settings = SourceSettings.from_mapping({"folder": folder, "use": "hardlink", "store": name, **files}, where)
-    return Source(name, Store(name, StoreSettings(folder=folder, use="hardlink")), settings, drawn)
-
-
-def _store_of(source: str, settings: Mapping[str, Any], stores: Mapping[str, Store]) -> Store:
-    alone = settings.keys() & {"annotations", "images"} == {"annotations", "images"}
-    only = next(iter(stores)) if len(stores) == 1 and not alone else ""
-    wanted = settings.get("store") or (source if source in stores else only)
-    if wanted in stores:
-        return stores[wanted]
-    known = ", ".join(stores) or "none"
-    if wanted:
-        raise CocomineError(f"sources.{source}.store: no store is called {wanted!r}", f"stores in this config: {known}")
-    places = {key: settings[key] for key in ("origins", "folder", "use", "preset", "follow_links") if key in settings}
-    if (places.keys() & {"origins", "folder", "preset"} and not stores) or alone:
-        return Store(source, msgspec.convert(places, StoreSettings))  # a store of its own
-    raise CocomineError(
-        f"sources.{source}: it is not said which store holds its images",
-        f"add `images: FOLDER` or `store: NAME` to it; stores in this config: {known}",
-    )
+def _merged_sources(config: Mapping[str, Any], sources: Mapping[str, Source]) -> Iterator[Source]:
+    """Yield the sources that the subsets of several are mined from."""
+    for name, given in config["subsets"].items():
+        for source in given.get("sources", ()):
+            if source not in sources:
+                raise CocomineError(
+                    f"subsets.{name}.sources: no source is called {source!r}",
+                    f"sources in this config: {', '.join(sources) or 'none'}",
+                )
+        several = dict.fromkeys(given.get("sources", ()))
+        if len(several) > 1:
+            yield merged_source([sources[source] for source in several])
 
 
 def _subset(name: str, config: Mapping[str, Any], sources: Mapping[str, Source]) -> Subset:
     where, given, seed = f"subsets.{name}", config["subsets"][name], {"seed": config.get("seed", 0)}
-    source_name = given.get("source") or (next(iter(sources)) if len(sources) == 1 else "")
+    several = tuple(dict.fromkeys(given.get("sources", ())))  # one that stands twice is named below
+    source_name = merged_name(several) or given.get("source") or (next(iter(sources)) if len(sources) == 1 else "")
     if source_name not in sources:
         known = ", ".join(sources) or "none"
         problem = (
@@ -642,7 +505,7 @@ def _subset(name: str, config: Mapping[str, Any], sources: Mapping[str, Source])
         raise CocomineError(f"{where}.source: {problem}", f"sources in this config: {known}")
     source = sources[source_name]
     own = {key: value for key, value in given.items() if key not in OTHER_SECTIONS}
-    query = SubsetSettings.from_mapping(seed | own | {"source": source_name}, where)
+    query = SubsetSettings.from_mapping(seed | own | {"source": given.get("source") or source_name}, where)
     unknown = sorted(set(query.source_splits) - set(source.splits))
     if unknown:
         raise CocomineError(

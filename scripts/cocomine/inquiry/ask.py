@@ -11,6 +11,7 @@ from cocomine.base.yaml_file import read_config
 from cocomine.inquiry.count import Count, count_expression, count_query, document, table
 from cocomine.mining.index import nearest, splits_of
 from cocomine.mining.settings import OTHER_SECTIONS, SubsetSettings
+from cocomine.sources.settings import merged_name
 
 
 def answer(
@@ -51,7 +52,9 @@ def subset_of_config(path: Path, name: str) -> tuple[SubsetSettings, str]:
         raise CocomineError(f"{path}: has no subset '{name}'", nearest(name, known) if known else "add it to `subsets`")
     settings = {"seed": content.get("seed", 0)} | dict(subsets[name])
     sources = content.get("sources") or {}
-    source = settings.get("source") or (next(iter(sources)) if len(sources) == 1 else None)
+    several = settings.get("sources") or ()
+    alone = next(iter(sources)) if len(sources) == 1 else None
+    source = merged_name(several) or settings.get("source") or alone
     if not isinstance(source, str):
         raise CocomineError(f"{path}: subsets.{name} names no source", f"add source: {' or '.join(map(str, sources))}")
     own = {key: value for key, value in settings.items() if key not in OTHER_SECTIONS}

@@ -324,6 +324,7 @@ class _Assembly:
             "funnel": self.funnel_before["funnel"],
             "funnel_after_images": self.funnel.as_dict(),
             "conservation": bench.conservation,
+            "conservation_by_split": bench.by_split,
             "quarantined": bench.ledger.quarantined_reasons(),
             "repaired": dict(sorted(bench.ledger.repaired_reasons.items())),
             "query": self.funnel_before["query"],

@@ -136,6 +136,20 @@ class Funnel:
             for cls in np.flatnonzero(annotations).tolist()
         }
 
+    def by_split(self, images: Rows, annotations: Rows, names: Sequence[str]) -> dict[str, dict[str, dict[str, int]]]:
+        """Return how many images and annotations came in, and are alive, of each split; given is where each begins."""
+        kinds = (("images", self.image_alive, images), ("annotations", self.annotation_alive, annotations))
+        return {
+            name: {
+                kind: {
+                    "in": int(starts[at + 1] - starts[at]),
+                    "kept": int(np.count_nonzero(alive[starts[at] : starts[at + 1]])),
+                }
+                for kind, alive, starts in kinds
+            }
+            for at, name in enumerate(names)
+        }
+
     def as_dict(self) -> dict[str, Any]:
         """Return steps and totals as plain values for JSON, conservation asserted over all of it."""
         totals = {}

@@ -132,6 +132,7 @@ def funnel_document(source: Source, selection: Selection) -> dict[str, Any]:
         "notes": selection.notes,
         "losses": [loss.document(selection.query.policies) for loss in selection.losses],
         "funnel": selection.funnel.as_dict(),
+        "by_split": selection.funnel.by_split(source.images.starts, source.annotations.starts, source.split_names),
     }
 
 

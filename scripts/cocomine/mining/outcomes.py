@@ -109,13 +109,18 @@ class Outcomes:
             quarantined,
             left_out,
         )
-        return {
-            "in": len(self._state),
-            "kept": kept,
-            "repaired": repaired,
-            "quarantined": quarantined,
-            "left_out": left_out,
-        }
+        return _counted(self._state)
+
+    def by_split(self, starts: Rows, names: Iterable[str]) -> dict[str, dict[str, int]]:
+        """Return the same sums split by split; `starts` are where each split's records begin, and the last end."""
+        ranges = zip(names, starts[:-1].tolist(), starts[1:].tolist(), strict=True)
+        return {name: _counted(self._state[begin:end]) for name, begin, end in ranges}
+
+
+def _counted(states: Array) -> dict[str, int]:
+    left_out, kept, repaired, quarantined = np.bincount(states, minlength=4).tolist()
+    sums = {"kept": kept, "repaired": repaired, "quarantined": quarantined, "left_out": left_out}
+    return {"in": len(states), **sums}
 
 
 class Ledger:

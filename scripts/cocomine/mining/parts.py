@@ -59,6 +59,7 @@ class Bench:
     threads: int = 1
     pool: ProcessPoolExecutor | None = None
     conservation: dict[str, dict[str, dict[str, int]]] = field(default_factory=dict)
+    by_split: dict[str, dict[str, dict[str, dict[str, int]]]] = field(default_factory=dict)
 
     def files_of(self, task: str, source: Source) -> list[SpanFile]:
         """Open the annotation files of a task, those of all splits."""
@@ -74,12 +75,13 @@ class Bench:
         self.spill.flush()
         return self.stack.enter_context(SpanFile(self.spill.path, self.spill.size)) if self.spill.count else None
 
-    def conserve(self, outcomes: Outcomes, written: Rows, repaired: Mask) -> None:
-        """Decide the records that were written, and hold their sums."""
+    def conserve(self, outcomes: Outcomes, written: Rows, repaired: Mask, starts: Rows, splits: Sequence[str]) -> None:
+        """Decide the records that were written, and hold their sums, in all and by split; `starts` are the splits'."""
         outcomes.decide(written[~repaired], KEPT)
         outcomes.decide(written[repaired], REPAIRED)
         lines = self.ledger.lines[outcomes.kind, outcomes.task]
         self.conservation.setdefault(outcomes.kind, {})[outcomes.task] = outcomes.sums(len(written), lines)
+        self.by_split.setdefault(outcomes.kind, {})[outcomes.task] = outcomes.by_split(starts, splits)
 
 
 class Part:
@@ -191,12 +193,14 @@ class Part:
         write_records(path, self.source, self.files, self.bench.spilled(), *spans, categories, relabels)
         kept = self.kept_images
         self._renumbered("image", kept, self.image_ids)
-        self.bench.conserve(self.image_outcomes, kept, images.repaired[self.keep_images])
+        names = self.source.split_names
+        of_images, of_labels = self.source.images.starts, self.source.annotations.starts
+        self.bench.conserve(self.image_outcomes, kept, images.repaired[self.keep_images], of_images, names)
         written = self._all_of(self.kept_labels)
         repaired = clauses.marked(self.label_rows[labels.repaired], len(self.lead))[self.lead[written]]
         if self.label_ids is not None:
             self._renumbered(self.kind, written, self.label_ids)
-        self.bench.conserve(self.label_outcomes, written, repaired)
+        self.bench.conserve(self.label_outcomes, written, repaired, of_labels, names)
 
     @property
     def kept_images(self) -> Rows:
@@ -295,7 +299,10 @@ def categories_of(part: Part, ids: set[int] | None) -> list[bytes]:
         result.append((record.id, raw))
         repaired.append(bool(faults))
         written.append(number)
-    bench.conserve(outcomes, np.array(written, dtype=np.int64), np.array(repaired, dtype=bool))
+    of_split = np.bincount([record.split for record in source.category_records], minlength=len(source.splits))
+    starts = np.append(0, np.cumsum(of_split))
+    rows = np.array(written, dtype=np.int64)
+    bench.conserve(outcomes, rows, np.array(repaired, dtype=bool), starts, source.split_names)
     return [raw for _, raw in result] if source.crosswalk is None else class_records(source, result)
 
 

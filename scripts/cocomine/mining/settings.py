@@ -7,7 +7,8 @@ import msgspec
 
 from cocomine.annotations.reasons import AREA_TOLERANCE, Reason, policies
 from cocomine.base.errors import CocomineError
-from cocomine.base.settings import Natural, Positive, Problem, Section, Text, braces, says, twice
+from cocomine.base.settings import FolderName, Natural, Positive, Problem, Section, Text, braces, says, twice
+from cocomine.sources.settings import merged_name
 
 OTHER_SECTIONS = ("images", "masks", "split", "tensors", "exports", "export_images", "tags")
 """Keys of a subset that are settings of other stages."""
@@ -96,6 +97,13 @@ class SubsetSettings(Section, frozen=True):
     SECTION: ClassVar[str] = "subset"
 
     source: Annotated[str, says("The annotation source, by its name under `sources`.")] = ""
+    sources: Annotated[
+        tuple[FolderName, ...],
+        says(
+            "Instead of `source`: several sources in one subset. Categories of one name are one, ids that collide are "
+            "made anew (ids.tsv), and every image names its source; its splits are called SOURCE.SPLIT."
+        ),
+    ] = ()
     categories: Annotated[
         tuple[Category, ...],
         says("The wanted categories, by name, id or supercategory. Empty: all categories of the source."),
@@ -275,6 +283,7 @@ class SubsetSettings(Section, frozen=True):
     def problems(self) -> Iterator[Problem]:
         """Keys that contradict each other, classes that cannot be, a policy that a reason cannot have."""
         yield from _problems_of_classes(self)
+        yield from self._problems_of_sources()
         if self.images_from is not None:
             for key in _FORBIDDEN_WITH_IMAGES_FROM:
                 if getattr(self, key) != getattr(_DEFAULT, key):
@@ -303,6 +312,14 @@ class SubsetSettings(Section, frozen=True):
             policies(self.policy)
         except CocomineError as error:
             yield Problem("policy", error.message.removeprefix("policy: "), error.hint)
+
+    def _problems_of_sources(self) -> Iterator[Problem]:
+        """One source and several, one alone, or one twice."""
+        if self.sources and self.source not in ("", merged_name(self.sources)):
+            yield Problem("sources", "both source and sources", "keep one")
+        if len(self.sources) == 1:
+            yield Problem("sources", "one source alone", f"write source: {self.sources[0]}, or name another")
+        yield from twice("sources", self.sources)
 
 
 def _problems_of_classes(query: SubsetSettings) -> Iterator[Problem]:

@@ -2,12 +2,13 @@
 
 import logging
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 
 from cocomine.base.errors import CocomineError
 from cocomine.sources.in_place import InPlace
+from cocomine.sources.merged import MergedStore, PartOfStore
 from cocomine.sources.selection import Selected, read_lock, read_selection, write_lock
 from cocomine.sources.settings import StoreSettings
 from cocomine.sources.store import Options, Store
@@ -29,7 +30,8 @@ class Job:
     """What sync_images is asked: the files of its command line, and whether missing images are only recorded.
 
     `splits` are all that the source has, so that in a folder no image of one is taken for another's. `against` is a
-    lock that must hold; `pins` a file of checksums pinned on first use, made and added to.
+    lock that must hold; `pins` a file of checksums pinned on first use, made and added to. `parts` are the splits of
+    a merged source, whose store holds links into the stores of others.
     """
 
     selection: Path
@@ -39,6 +41,7 @@ class Job:
     pins: Path | None = None
     record_missing: bool = False
     splits: tuple[str, ...] = ()
+    parts: Mapping[str, PartOfStore] = field(default_factory=dict)
 
 
 def plan_images(job: Job, settings: StoreSettings, options: Options) -> list[str]:
@@ -79,18 +82,33 @@ def sync_images(job: Job, settings: StoreSettings, options: Options) -> None:
     _complain(job, list(outcomes.values()), fatal, store.hints)
 
 
-def _open(job: Job, settings: StoreSettings, options: Options, rows: Sequence[Selected]) -> Store | InPlace:
-    """Return the store that the settings describe: a folder used in place, or origins that fill a folder of our own."""
+def _open(
+    job: Job, settings: StoreSettings, options: Options, rows: Sequence[Selected]
+) -> Store | InPlace | MergedStore:
+    """Return the store that the settings describe, or that the job's parts make up."""
+    if job.parts:
+        return MergedStore(
+            job.store,
+            job.parts,
+            lambda part, split_of: _open_store(Path(part.folder), part.settings, options, part.splits, split_of),
+        )
+    return _open_store(job.store, settings, options, job.splits, {row.store_path: row.split for row in rows})
+
+
+def _open_store(
+    root: Path, settings: StoreSettings, options: Options, splits: Iterable[str], split_of: Mapping[str, str]
+) -> Store | InPlace:
+    """Return a store that is a folder used in place, or one of origins that fill a folder of our own."""
     if settings.is_local:
-        folder = image_folder(settings, job.splits, {row.store_path: row.split for row in rows})
+        folder = image_folder(settings, splits, split_of)
         if settings.in_place:
-            return InPlace(job.store, folder, options)
-        return Store(job.store, settings, options, [FolderOrigin(folder, settings.use)])
-    whole = job.store / FOLDER / "whole"
+            return InPlace(root, folder, options)
+        return Store(root, settings, options, [FolderOrigin(folder, settings.use)])
+    whole = root / FOLDER / "whole"
     origins: list[Origin] = [open_origin(origin, options.behaviour, whole) for origin in settings.origins]
     if settings.images:
         origins = [RenamedOrigin(origin, partial(_place_of, settings.images)) for origin in origins]
-    return Store(job.store, settings, options, origins)
+    return Store(root, settings, options, origins)
 
 
 def image_folder(settings: StoreSettings, splits: Iterable[str], split_of: Mapping[str, str] | None = None) -> Folder:

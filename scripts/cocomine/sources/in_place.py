@@ -126,7 +126,7 @@ class InPlace:
         for name, item in found.items():
             if item.path is not None:
                 groups.setdefault(name.partition("/")[0], {})[name] = item
-        with _alone(self.root / FOLDER):
+        with alone(self.root / FOLDER):
             for split, group in sorted(groups.items()):
                 link = self.root / split
                 whole = self.folder.whole_split(split)
@@ -169,7 +169,8 @@ def point(link: Path, destination: Path) -> None:
 
 
 @contextmanager
-def _alone(folder: Path) -> Iterator[None]:
+def alone(folder: Path) -> Iterator[None]:
+    """Make links in a store while no other run does; `folder` is the store's own."""
     folder.mkdir(parents=True, exist_ok=True)
     lock = os.open(folder / "links.lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o666)
     try:

@@ -1,7 +1,7 @@
 """The `stores` and `sources` sections of the config."""
 
-from collections.abc import Iterator
-from typing import Annotated, ClassVar, Literal
+from collections.abc import Iterator, Sequence
+from typing import Annotated, ClassVar, Final, Literal
 
 import msgspec
 
@@ -32,6 +32,14 @@ IMPORTED_TASKS: dict[str, tuple[Task, ...]] = {
     "csv": ("instances",),
 }
 IMPORTED = "it is read from a folder: keep folder, use, follow_links, splits and tasks"
+
+MERGED: Final = "+"
+
+
+def merged_name(sources: Sequence[str]) -> str:
+    """Return what the source is called that several are merged into: no name in the config holds a plus."""
+    return MERGED.join(sources)
+
 
 PLACE = "write origins: [gs://bucket/prefix], folder: /path/of/coco, or preset: coco2017"
 

@@ -66,3 +66,35 @@ def test_tags_of_a_subset_reach_its_evaluations_unless_predictions_have_their_ow
         assert plan.predictions[name].truth[-1] == file
         assert "tags" not in plan.config["predictions"][name]
     assert "tags" not in plan.config["subsets"]["leaves"]
+
+
+TWO = {"coco": {"annotations": "a.json", "images": "pics"}, "ours": OWN["own"]}
+
+
+def test_several_sources_of_a_subset_become_one_that_is_read_like_any_other() -> None:
+    plan = make_plan({"sources": TWO, "subsets": {"both": {"sources": ["coco", "ours"]}}})
+    source = plan.subsets["both"].source
+    assert source.splits == ("coco.all", "ours.all")
+    assert source.files == (("instances", "coco.all"), ("instances", "ours.all"))
+    assert source.indexes_of_parts == [
+        f"data/annotations/{name}/index/instances_all/index.json" for name in ("coco", "ours")
+    ]
+    assert [one.name for one in plan.used_sources] == ["coco", "ours", "coco+ours"]
+    assert source.parts_of_store["ours.all"].path("1.jpg") == "all/1.jpg"
+    assert plan.config["sources"]["coco+ours"]["sources"] == ["coco", "ours"]
+    assert plan.config["subsets"]["both"]["source"] == "coco+ours"
+
+
+@pytest.mark.parametrize(
+    ("said", "message"),
+    [
+        ({"sources": ["coco", "theirs"]}, "subsets.both.sources: no source is called 'theirs'"),
+        ({"sources": ["coco"]}, "subsets.both.sources: one source alone"),
+        ({"sources": ["coco", "coco"]}, "subsets.both.sources: 'coco' stands in it twice"),
+        ({"sources": ["coco", "ours"], "source": "coco"}, "subsets.both.sources: both source and sources"),
+    ],
+)
+def test_sources_that_cannot_be_merged_are_an_error(said: dict[str, object], message: str) -> None:
+    with pytest.raises(CocomineError) as caught:
+        make_plan({"sources": TWO, "subsets": {"both": said}})
+    assert message in caught.value.message

@@ -15,7 +15,8 @@ from cocomine.mining.settings import (
 )
 
 FULL = {
-    "source": "coco",
+    "source": "coco+ours",
+    "sources": ["coco", "ours"],
     "categories": ["giraffe", 1, {"supercategory": "animal"}, {"id": 3}, {"name": "bus"}],
     "match": "only",
     "exclude_categories": ["dog"],
@@ -113,8 +114,8 @@ def test_a_wrong_value_is_named_with_its_remedy(mapping, message, hint):
 
 def test_every_key_that_chooses_images_is_refused_beside_images_from():
     choose_no_images = {
-        "source", "source_splits", "categories", "classes", "labels_from", "seed", "images_from", "refill", "spares",
-        "policy", "lost_objects",
+        "source", "sources", "source_splits", "categories", "classes", "labels_from", "seed", "images_from", "refill",
+        "spares", "policy", "lost_objects",
         "keep_other_annotations", "crowds", "area", "relative_area", "outside_area", "area_tolerance", "check_areas",
     }  # fmt: skip
     keys = {field.encode_name for field in msgspec.structs.fields(SubsetSettings)}

@@ -1,0 +1,33 @@
+"""Merging: the annotation files of several sources made those of one, for subsets with `sources`.
+
+reads   data/annotations/{source}/ of each of the sources, and their indexes
+writes  data/merged/{source}/: annotations/{task}_{of}.{split}.json, categories.tsv, licenses.tsv, merge.json
+"""
+
+
+rule merge_sources:
+    input:
+        indexes=lambda wildcards: plan.sources[wildcards.source].indexes_of_parts,
+        script=ancient(script("merge_sources")),
+    output:
+        manifest="data/merged/{source}/merge.json",
+        documents=directory("data/merged/{source}/annotations"),
+        categories="data/merged/{source}/categories.tsv",
+        licenses="data/merged/{source}/licenses.tsv",
+    log:
+        "logs/merge_sources/{source}.log",
+    benchmark:
+        "benchmarks/merge_sources/{source}.tsv"
+    conda:
+        "../../envs/data.yaml"
+    threads: 1
+    resources:
+        mem_mb=need(1000, 2),
+        runtime=minutes(60),
+    params:
+        code=code("merge_sources"),
+        folder=lambda wildcards, output: str(Path(output.manifest).parent),
+    message:
+        "Merge the sources of {wildcards.source}"
+    shell:
+        "python {input.script:q} --indexes {input.indexes:q} --out-dir {params.folder:q} --log {log:q}"
