@@ -18,6 +18,7 @@ PEERS = Path(os.environ.get("COCOMINE_PEERS", Path(__file__).resolve().parents[2
 
 # name -> what is installed, and a command that shows that it works
 WANTED: dict[str, tuple[list[str], list[str]]] = {
+    "datumaro": (["datumaro==1.13.0"], ["python", "-c", "import datumaro; print(datumaro.__version__)"]),
     "datasets": (["datasets==5.2.0", "pillow"], ["python", "-c", "import datasets; print(datasets.__version__)"]),
     "faster-coco-eval": (
         ["faster-coco-eval==1.8.0", "pycocotools==2.0.11"],
