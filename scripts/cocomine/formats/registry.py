@@ -1,7 +1,7 @@
 """Every format that a subset can be exported to, by name: a module each, and a line here."""
 
 from cocomine.base.errors import CocomineError
-from cocomine.formats import coco, croissant, huggingface, masks, panoptic, voc, webdataset, yolo
+from cocomine.formats import coco, croissant, datumaro, huggingface, masks, panoptic, voc, webdataset, yolo
 from cocomine.formats.format import Format
 
 FORMATS: dict[str, Format] = {
@@ -12,6 +12,7 @@ FORMATS: dict[str, Format] = {
         *masks.FORMATS,
         *voc.FORMATS,
         *panoptic.FORMATS,
+        *datumaro.FORMATS,
         *huggingface.FORMATS,
         *webdataset.FORMATS,
         *croissant.FORMATS,

@@ -17,6 +17,7 @@ Format = Literal[
     "mmsegmentation",
     "voc",
     "panoptic",
+    "datumaro",
     "huggingface",
     "webdataset",
     "croissant",
@@ -33,8 +34,8 @@ Exports = Annotated[
         "the layout that Ultralytics trains on. yolo-semantic: its layout of images and masks. masks: images/ and "
         "masks/ by split, PNGs whose values are the labels of labels.json. masks-grey: the same without palettes, for "
         "OpenCV, imageio and scikit-image. mmsegmentation: the same in its layout. voc: Pascal VOC. panoptic: COCO's "
-        "panoptic layout. huggingface: Parquet with a dataset card. webdataset: tar shards. croissant: tables "
-        "and their "
+        "panoptic layout. datumaro: Datumaro's own. huggingface: Parquet with a dataset card. webdataset: tar shards. "
+        "croissant: tables and their "
         "description for machines, with Responsible-AI fields. docs/formats.md has the table of all."
     ),
 ]

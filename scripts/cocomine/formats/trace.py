@@ -151,3 +151,9 @@ def _runs(lines: NDArray[np.int8]) -> tuple[NDArray[np.int64], ...]:
     line, low = np.nonzero(begins)
     _, high = np.nonzero(ends)
     return line, low, high, padded[:, 1:][begins].astype(np.int64)
+
+
+def run_lengths(mask: Mask) -> dict[str, Any]:
+    """Return a mask as COCO's compressed run lengths: `counts` as text, `size` as [height, width]."""
+    encoded = coco_mask.encode(np.asfortranarray(mask, dtype=np.uint8))
+    return {"counts": encoded["counts"].decode("ascii"), "size": list(mask.shape)}

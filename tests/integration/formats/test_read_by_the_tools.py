@@ -267,3 +267,50 @@ print(json.dumps({"found": found, "names": data["names"]}))
     # 64 × 48 pixels are not resized: the giraffe's square of 20 pixels a side, the dog's of 8 and 10.
     values = read["found"]["000000000007.jpg"][1]
     assert (values["2"], values["1"]) == (400, 164)
+
+
+def test_datumaro_reads_boxes_masks_and_captions(exported, tmp_path):
+    program = """
+import sys, json
+import numpy as np
+from datumaro.components.annotation import AnnotationType as kinds
+from datumaro.components.dataset import Dataset
+from pycocotools import mask as coder
+data = Dataset.import_from(sys.argv[1], "datumaro")
+names = [label.name for label in data.categories()[kinds.label]]
+found = {"boxes": {}, "masks": {}, "captions": 0, "splits": {}, "crowds": []}
+for item in data:
+    height, width = item.media.size
+    name = item.media.path.rpartition("/")[2]
+    found["splits"][item.subset] = found["splits"].get(item.subset, 0) + 1
+    boxes = found["boxes"][name] = []
+    for one in item.annotations:
+        if one.type == kinds.caption:
+            found["captions"] += 1
+            continue
+        if one.attributes["is_crowd"] and one.group not in found["crowds"]:
+            found["crowds"].append(one.group)
+        if one.type == kinds.bbox:
+            x, y, w, h = one.get_bbox()
+            boxes.append([names[one.label], [max(x, 0), max(y, 0), min(x + w, width), min(y + h, height)]])
+            continue
+        if one.type == kinds.polygon:
+            drawn = coder.decode(coder.merge(coder.frPyObjects([one.points], height, width)))
+        else:
+            drawn = np.asarray(one.image, np.uint8)
+        found["masks"].setdefault(str(one.group), np.zeros((height, width), np.uint8))[drawn > 0] = 1
+found["masks"] = {group: coder.encode(np.asfortranarray(mask)) for group, mask in found["masks"].items()}
+for mask in found["masks"].values():
+    mask["counts"] = mask["counts"].decode()
+print(json.dumps(found))
+"""
+    manifest = exported("datumaro")
+    read = told_by("datumaro", program, tmp_path / "datumaro", home=tmp_path)
+    assert read["splits"] == TRUTH["images"]
+    assert_same_boxes(read["boxes"], truth_boxes(LABELLED), 1.0)
+    assert sorted(read["crowds"]) == [103, 109]
+    assert read["captions"] == TRUTH["captions"]
+    drawn = [row for row in LABELLED if row[0] != 107]  # an outline of two points is none
+    ious = {row[0]: float(coco_mask.iou([read["masks"][str(row[0])]], [truth_mask(row)], [0])[0, 0]) for row in drawn}
+    assert min(ious.values()) == 1.0
+    assert manifest["totals"]["objects_out"] == len(LABELLED)
