@@ -1,20 +1,25 @@
 """A COCO document read image by image: only where its annotations lie in the file is kept in memory."""
 
+from __future__ import annotations
+
 import os
 import re
-from collections.abc import Callable, Iterator
+from array import array
+from bisect import bisect_left, bisect_right
+from collections.abc import Callable, Iterable, Iterator
+from functools import cached_property
 from pathlib import Path
-from typing import Any, Final, NamedTuple
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 import msgspec
-import numpy as np
-import numpy.typing as npt
 
 from cocomine.base.errors import CocomineError
 from cocomine.coco.reader import Annotation, Image, annotations_of, images_of
 from cocomine.coco.scan import Source, byte_at, next_item, read_key, skip_space, value_end
 
-Integers = npt.NDArray[np.int64]
+if TYPE_CHECKING:  # NumPy takes as long to import as a small export to write
+    import numpy as np
+    import numpy.typing as npt
 
 PIECE: Final = 1 << 20
 """Bytes of records that are looked through at once."""
@@ -60,7 +65,7 @@ class RecordsByImage:
         """Find every value of the document, and every annotation in it."""
         self.raw: dict[str, bytes] = {}
         self._images = -1
-        found: list[tuple[Integers, ...]] | None = None
+        found: list[_Columns] | None = None
         position = skip_space(source, 0)
         while byte_at(source, position) in (b"{", b","):
             key, begin = read_key(source, skip_space(source, position + 1))
@@ -76,12 +81,13 @@ class RecordsByImage:
             raise source.fail(position, "it is no object that has `annotations`")
         self.categories: list[dict[str, Any]] = self._parsed("categories", list[dict[str, Any]]) or []
         self.info, self.licenses = self._parsed("info", Any), self._parsed("licenses", Any)
-        none = (np.zeros(0, np.int64),) * 4
-        image_ids, categories, offsets, lengths = map(np.concatenate, zip(none, *found, strict=True))
+        none = (array("q"),) * 4
+        image_ids, *others = map(_joined, zip(none, *found, strict=True))
         # A stable sort keeps the file's order within an image, which the overlap policy may ask for.
-        order = np.argsort(image_ids, kind="stable")
-        self.image_ids, self.category_ids = image_ids[order], categories[order]
-        self._offsets, self._lengths = offsets[order], lengths[order]
+        order = sorted(range(len(image_ids)), key=image_ids.__getitem__)
+        self._image_ids, self._category_ids, self._offsets, self._lengths = (
+            array("q", map(column.__getitem__, order)) for column in (image_ids, *others)
+        )
 
     def _parsed(self, key: str, kind: Any) -> Any:
         return msgspec.json.decode(self.raw[key], type=kind) if key in self.raw else None
@@ -92,25 +98,34 @@ class RecordsByImage:
 
     def __len__(self) -> int:
         """Return the number of annotations."""
-        return len(self.image_ids)
+        return len(self._image_ids)
+
+    @cached_property
+    def image_ids(self) -> npt.NDArray[np.int64]:
+        """The image of each annotation. Shape (annotations,)."""
+        return _as_numpy(self._image_ids)
+
+    @cached_property
+    def category_ids(self) -> npt.NDArray[np.int64]:
+        """The category of each annotation, -1 where there is none. Shape (annotations,)."""
+        return _as_numpy(self._category_ids)
 
     def of_image(self, image_id: int) -> list[bytes]:
         """Return the JSON texts of an image's annotations, in the order of the file."""
-        first, last = np.searchsorted(self.image_ids, [image_id, image_id + 1])
-        return list(self._at(slice(first, last)))
+        rows = range(bisect_left(self._image_ids, image_id), bisect_right(self._image_ids, image_id))
+        return list(self._at(rows))
 
     def texts(self) -> Iterator[bytes]:
         """Yield the JSON texts of all annotations, by image."""
-        return self._at(slice(None))
+        return self._at(range(len(self)))
 
     def texts_in_file_order(self, chosen: npt.NDArray[np.bool_]) -> Iterator[bytes]:
         """Yield the JSON texts of the annotations that are `chosen`, a cell an annotation as in `image_ids`."""
-        rows = np.flatnonzero(chosen)
-        return self._at(rows[np.argsort(self._offsets[rows])])
+        return self._at(sorted(chosen.nonzero()[0].tolist(), key=self._offsets.__getitem__))
 
-    def _at(self, rows: slice | Integers) -> Iterator[bytes]:
-        for offset, length in zip(self._offsets[rows], self._lengths[rows], strict=True):
-            yield os.pread(self._file, length, offset)
+    def _at(self, rows: Iterable[int]) -> Iterator[bytes]:
+        for row in rows:
+            yield os.pread(self._file, self._lengths[row], self._offsets[row])
 
     def annotations(self, image_id: int) -> list[Annotation]:
         """Return an image's annotations, in the order of the file; their `raw` is empty."""
@@ -126,10 +141,14 @@ class RecordsByImage:
         for piece in self._image_pieces():
             yield from map(bytes, piece.texts)
 
-    def _image_pieces(self) -> Iterator["_Stretch"]:
+    def _image_pieces(self) -> Iterator[_Stretch]:
         if self._images >= 0:
             with Source(self.path) as source:
                 yield from _pieces(source, self._images)
+
+
+_Columns = tuple["array[int]", "array[int]", "array[int]", "array[int]"]
+"""Of annotations: image ids, category ids, places in the file, lengths."""
 
 
 class _Stretch(NamedTuple):
@@ -188,19 +207,31 @@ def _array(source: Source, begin: int, look: Callable[[_Stretch], Any]) -> tuple
     return found, skip_space(source, end) + 1
 
 
-def _located(piece: _Stretch) -> tuple[Integers, Integers, Integers, Integers]:
+def _located(piece: _Stretch) -> _Columns:
     """Return the image id, the category id, the place in the file and the length of each annotation."""
     try:
         keys = _KEYS.decode(piece.array)
     except msgspec.ValidationError:  # policy kept a category of another type than COCO's, or an image is lacking
         keys = [_Keys(record.image_id, record.category_id) for record in annotations_of(piece.texts)]
-    image_ids = np.fromiter((key.image_id for key in keys), np.int64, len(keys))
-    categories = np.fromiter((key.category_id for key in keys), np.int64, len(keys))
-    offsets, lengths = np.empty_like(image_ids), np.empty_like(image_ids)
+    offsets, lengths = array("q"), array("q")
     place = 1
-    for number, text in enumerate(piece.texts):
+    for text in piece.texts:
         record = bytes(text)
         place = piece.array.find(record, place)
-        offsets[number], lengths[number] = piece.begin - 1 + place, len(record)
+        offsets.append(piece.begin - 1 + place)
+        lengths.append(len(record))
         place += len(record)
-    return image_ids, categories, offsets, lengths
+    return array("q", [key.image_id for key in keys]), array("q", [key.category_id for key in keys]), offsets, lengths
+
+
+def _joined(columns: Iterable[array[int]]) -> array[int]:
+    result = array("q")
+    for column in columns:
+        result.extend(column)
+    return result
+
+
+def _as_numpy(column: array[int]) -> npt.NDArray[np.int64]:
+    import numpy as np  # not at the top: see above
+
+    return np.frombuffer(column, dtype=np.int64)
