@@ -1,20 +1,23 @@
-"""Set predictions and runs beside one another: figures, paired differences with intervals, slices, images that differ.
+r"""Set predictions and runs beside one another: figures, paired differences with intervals, slices, images that differ.
 
 Those that were judged on the same images are compared in pairs: A - B of each bootstrap draw. Writes comparison.json
 and comparison.html into --out-dir.
 
 Example:
-  python scripts/compare_predictions.py --judged results/predictions/*/ --out-dir results/predictions
+  python scripts/compare_predictions.py --judged results/predictions/*/ --out-dir results/predictions \
+      --judged-on animals results/animals data/stores/coco
 """
 
 import argparse
 import sys
 from pathlib import Path
+from typing import Any
 
 from cocomine.base import command
 from cocomine.base.files import write_json, write_text
 from cocomine.base.words import counted
 from cocomine.evaluation.contrast import compare
+from cocomine.evaluation.side_by_side import Where, pictures
 from cocomine.reporting.page import render
 
 
@@ -29,6 +32,14 @@ def build_parser() -> argparse.ArgumentParser:
         metavar="DIR",
         help="folders that evaluate_predictions or evaluate_model wrote",
     )
+    parser.add_argument(
+        "--judged-on",
+        nargs=3,
+        action="append",
+        default=[],
+        metavar=("NAME", "PATH", "STORE"),
+        help="a subset's name and folder, or an annotation file's name and path, and the image store, for pictures",
+    )
     parser.add_argument("--out-dir", type=Path, required=True, metavar="DIR", help="where the comparison goes")
     return parser
 
@@ -37,10 +48,23 @@ def main(options: argparse.Namespace) -> None:
     """Compare, write the numbers and the page."""
     facts = compare(options.judged)
     write_json(options.out_dir / "comparison.json", facts)
-    write_text(options.out_dir / "comparison.html", render("predictions.html.j2", facts, json_name="comparison.json"))
+    places = {name: Where(Path(path), Path(store)) for name, path, store in options.judged_on}
+    drawn = pictures(options.judged, places)
+    page = render("predictions.html.j2", facts, json_name="comparison.json", pictures=_by_row(facts, drawn))
+    write_text(options.out_dir / "comparison.html", page)
     clear = sum(pair["clear"] for group in facts["groups"] for pair in group["pairs"])
     pairs = sum(len(group["pairs"]) for group in facts["groups"])
     print(f"{counted(len(options.judged), 'entry')} compared: {clear} of {counted(pairs, 'difference')} clear")
+
+
+def _by_row(facts: dict[str, Any], drawn: list[list[dict[str, Any]]]) -> list[list[tuple[int, str]]]:
+    """Return for each group its pictures, and the place of each in the group's `differ_most`."""
+    keys = ("first", "second", "image_id")
+    result = []
+    for group, of_group in zip(facts["groups"], drawn, strict=True):
+        places = {tuple(row[key] for key in keys): place for place, row in enumerate(group["differ_most"])}
+        result.append([(places[tuple(one[key] for key in keys)], one["picture"]) for one in of_group])
+    return result
 
 
 if __name__ == "__main__":

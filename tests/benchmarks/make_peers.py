@@ -29,9 +29,35 @@ WANTED: dict[str, tuple[list[str], list[str]]] = {
         ["hotcoco==1.3.0"],
         ["python", "-c", "import hotcoco, importlib.metadata as m; print(m.version('hotcoco'))"],
     ),
+    # Without its own needs, of which opencv-python does not import where no desktop is.
+    "lvis": (
+        [
+            "--no-deps",
+            "lvis==0.5.3",
+            "pycocotools==2.0.11",
+            "numpy==2.4.6",
+            "opencv-python-headless==5.0.0.93",
+            "matplotlib",
+            "contourpy",
+            "cycler",
+            "fonttools",
+            "kiwisolver",
+            "packaging",
+            "pillow",
+            "pyparsing",
+            "python-dateutil",
+            "six",
+        ],
+        ["python", "-c", "import lvis, importlib.metadata as m; print(m.version('lvis'))"],
+    ),
     "mlcroissant": (
         ["mlcroissant==1.1.1", "pyarrow"],
         ["python", "-c", "import importlib.metadata as m; print(m.version('mlcroissant'))"],
+    ),
+    # The client alone; cocomine's own packages, which its test imports, beside it.
+    "mlflow": (
+        ["mlflow-skinny==3.17.2", "msgspec", "numpy", "pyarrow"],
+        ["python", "-c", "import mlflow; print(mlflow.__version__)"],
     ),
     "numba": (
         ["numba==0.68.1", "numpy", "pycocotools==2.0.11", "msgspec", "pillow"],

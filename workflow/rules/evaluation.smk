@@ -70,14 +70,11 @@ rule evaluate_predictions:
         "--log {log:q}"
 
 
-if plan.predictions:
+if plan.compared:
 
     rule compare_predictions:
         input:
-            judged=[
-                *(one.folder for one in plan.predictions.values()),
-                *plan.evaluations,
-            ],
+            judged=plan.compared,
             script=ancient(script("compare_predictions")),
         output:
             facts="results/predictions/comparison.json",
@@ -99,7 +96,8 @@ if plan.predictions:
         params:
             code=code("compare_predictions"),
             folder=lambda wildcards, output: str(Path(output.facts).parent),
+            places=plan.compared_on,
         message:
             "Compare all predictions and runs"
         shell:
-            "python {input.script:q} --judged {input.judged:q} --out-dir {params.folder:q} --log {log:q}"
+            "python {input.script:q} --judged {input.judged:q} {params.places:q} --out-dir {params.folder:q} --log {log:q}"

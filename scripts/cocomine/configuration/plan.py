@@ -316,6 +316,28 @@ class Plan:
         return [one.review for one in self.reviews.values() if one.settings.subset == subset]
 
     @property
+    def compared(self) -> list[str]:
+        """The folders of what is set side by side: all predictions and evaluations, where there is any prediction or
+        more than one evaluation.
+        """
+        folders = [*(one.folder for one in self.predictions.values()), *self.evaluations]
+        return folders if self.predictions or len(folders) > 1 else []
+
+    @property
+    def compared_on(self) -> list[str]:
+        """The options of `compare_predictions` that say what was judged on, for its pictures."""
+        subsets = {one.settings.subset for one in self.predictions.values() if one.settings.subset is not None}
+        subsets |= {evaluated.name for run in self.runs.values() for evaluated in run.evaluated_on}
+        options = [
+            (name, self.subsets[name].folder, self.subsets[name].source.store.folder) for name in sorted(subsets)
+        ]
+        for one in self.predictions.values():
+            if one.settings.source is not None:
+                path = one.judged_on[1]
+                options.append((Path(path).name, path, self.sources[one.settings.source].store.folder))
+        return [word for option in dict.fromkeys(options) for word in ("--judged-on", *option)]
+
+    @property
     def not_ours(self) -> list[str]:
         """The folders of what programs of the user's made, and of what is measured of it: not ours to reproduce."""
         judged = [one.folder for one in self.predictions.values() if one.output]

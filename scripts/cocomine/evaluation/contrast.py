@@ -12,10 +12,12 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pyarrow.parquet as pq
 
 from cocomine.base.errors import CocomineError
 from cocomine.base.files import read_json, read_table
 from cocomine.evaluation.resampling import Draws, read_draws
+from cocomine.evaluation.verdict import most_recall
 from cocomine.learning.metrics import interval
 
 MOST_IMAGES = 10
@@ -33,6 +35,7 @@ class Entry:
     """Predictions or a run, as it was judged: its draws, and the error of each image where that is known."""
 
     name: str
+    folder: Path
     kind: str
     judged_on: str
     images_sha256: str
@@ -66,22 +69,34 @@ def read_entry(folder: Path) -> Entry:
         measured = metrics["full_resolution"] if kind == "semantic" else metrics["all"]
     else:
         raise CocomineError(f"{folder}: no figures of predictions or of a run", "judge them again")
+    of_kind = FIGURES.get(kind, FIGURES["results"])
     values = (
         {"mean_foreground": measured["iou"]["mean_foreground"], "pixel_accuracy": measured["pixel_accuracy"]}
         if kind == "semantic"
-        else {key: measured.get("AR100") if key == "AR" and "AR" not in measured else measured[key]
-              for key in FIGURES.get(kind, FIGURES["results"])}
-    )  # fmt: skip
+        else {key: measured[key] if key in measured else most_recall(measured)[1] for key in of_kind}
+    )
     return Entry(
-        name, kind, judged_on, digest, values, read_draws(folder / "draws.tsv"), _errors(folder), metrics["slices"]
+        name,
+        folder,
+        kind,
+        judged_on,
+        digest,
+        values,
+        read_draws(folder / "draws.tsv"),
+        _errors(folder),
+        metrics["slices"],
     )
 
 
 def _errors(folder: Path) -> dict[int, float]:
+    errors: dict[int, float] = {}
+    if (folder / "per_image.parquet").is_file():  # of a run of ours
+        table = pq.read_table(folder / "per_image.parquet").to_pydict()
+        scores = table.get("full_iou_mean_foreground", table["iou_mean_foreground"])
+        return {image: 1 - iou for image, iou in zip(table["image_id"], scores, strict=True) if iou is not None}
     path = folder / "per_image.tsv"
     if not path.is_file():
-        return {}
-    errors: dict[int, float] = {}
+        return errors
     for row in read_table(path):
         if row.get("error"):
             errors[int(row["image_id"])] = float(row["error"])
@@ -91,24 +106,45 @@ def _errors(folder: Path) -> dict[int, float]:
 
 
 def compare(folders: Sequence[Path]) -> dict[str, Any]:
-    """Return the comparison as plain JSON values: every entry with its figures, and each group's pairs and slices."""
-    entries = [read_entry(folder) for folder in folders]
+    """Return the comparison as plain JSON values: every entry with its figures, and each group's pairs and slices.
+
+    The best entry stands first; of the pairs, those of a clear difference, the largest first.
+    """
+    return {"confidence": CONFIDENCE, "groups": [_compared(members) for members in groups_of(folders)]}
+
+
+def groups_of(folders: Sequence[Path]) -> list[list[Entry]]:
+    """Return what was judged on the same images together, the best first by its first figure."""
     groups: dict[tuple[str, str, str], list[Entry]] = {}
-    for entry in entries:
+    for entry in map(read_entry, folders):
         groups.setdefault(entry.group, []).append(entry)
+    return [sorted(members, key=_worse) for members in groups.values()]
+
+
+def pairs_of(members: Sequence[Entry]) -> list[tuple[Entry, Entry]]:
+    """Return each two of a group, those whose first figure differs clearly before others, the largest first."""
+
+    def order(two: tuple[Entry, Entry]) -> tuple[bool, float]:
+        first = next(_pairs(*two))
+        return not first["clear"], -abs(first["difference"] or 0.0)
+
+    return sorted(combinations(members, 2), key=order)
+
+
+def _worse(entry: Entry) -> tuple[float, str]:
+    value = next(iter(entry.values.values()))
+    return -(value if value is not None else -1.0), entry.name
+
+
+def _compared(members: Sequence[Entry]) -> dict[str, Any]:
+    pairs = pairs_of(members)
     return {
-        "confidence": CONFIDENCE,
-        "groups": [
-            {
-                "kind": kind,
-                "judged_on": judged_on,
-                "entries": [_row(entry) for entry in members],
-                "pairs": [pair for two in combinations(members, 2) for pair in _pairs(*two)],
-                "slices": _slices(members),
-                "differ_most": [one for two in combinations(members, 2) for one in _differ_most(*two)],
-            }
-            for (kind, judged_on, _), members in groups.items()
-        ],
+        "kind": members[0].kind,
+        "judged_on": members[0].judged_on,
+        "entries": [_row(entry) for entry in members],
+        "pairs": [pair for two in pairs for pair in _pairs(*two)],
+        "slices": _slices(members),
+        "differ_most": [one for two in pairs for one in differ_most(*two)],
     }
 
 
@@ -158,8 +194,8 @@ def _spread(errors: Sequence[float | None]) -> float:
     return max(known) - min(known) if known else 0.0
 
 
-def _differ_most(first: Entry, second: Entry) -> list[dict[str, Any]]:
-    """Return the images on which the errors of two differ most."""
+def differ_most(first: Entry, second: Entry) -> list[dict[str, Any]]:
+    """Return the images on which the errors of two differ most, the widest apart first."""
     shared = sorted(
         first.errors.keys() & second.errors.keys(),
         key=lambda image: (-abs(first.errors[image] - second.errors[image]), image),

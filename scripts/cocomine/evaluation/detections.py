@@ -5,6 +5,7 @@ intervals match nothing again.
 """
 
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -13,10 +14,12 @@ import numpy as np
 from cocomine.base.files import sha256_of_file, write_json, write_table
 from cocomine.evaluation import calibration, matching, mistakes, slices
 from cocomine.evaluation.attributes import describe
+from cocomine.evaluation.boundary import boundary_edges
 from cocomine.evaluation.coverage import coverage
+from cocomine.evaluation.federated import GROUPS, MOST
 from cocomine.evaluation.ground import Ground
-from cocomine.evaluation.matching import Bools, Floats, Found, Matches
-from cocomine.evaluation.precision import PROTOCOLS, THRESHOLDS, Curves, Protocol, curves
+from cocomine.evaluation.matching import Bools, Edges, Floats, Found, Matches
+from cocomine.evaluation.precision import FEDERATED, PROTOCOLS, THRESHOLDS, Curves, Protocol, curves
 from cocomine.evaluation.resampling import (
     Draws,
     drawn_precision,
@@ -28,7 +31,8 @@ from cocomine.evaluation.resampling import (
 )
 from cocomine.evaluation.results_file import read_results
 from cocomine.evaluation.settings import JudgingSettings
-from cocomine.evaluation.truth import Truth, found_of, overlaps, read_truth
+from cocomine.evaluation.shown import keep_results
+from cocomine.evaluation.truth import Truth, found_of, mask_of, overlaps, read_truth
 
 Figures = dict[str, float | None]
 PER_IMAGE = "per_image.tsv"
@@ -46,6 +50,7 @@ class Judged:
     truth: Truth
     matches: Matches
     protocol: Protocol
+    edges: Edges
 
     def curves(self, area: str = "all", most: int | None = None, images: Bools | None = None) -> Curves:
         """Return precision and recall of a range of areas, over the images of `images` (i,)."""
@@ -101,19 +106,40 @@ class Judged:
         """Return COCO's figures by name."""
         made = {(area, most): None for _, _, area, most, _ in self.protocol.figures}
         by_part = {part: self.curves(*part, images) for part in made}
-        return {
+        result = {
             name: by_part[area, most].figure(kind, threshold)
             for name, kind, area, most, threshold in self.protocol.figures
         }
+        rules = self.truth.federated
+        if rules is not None:
+            whole = by_part["all", MOST]
+            result |= {name: whole.of(rules.members(letter)).figure("AP") for letter, name in GROUPS.items()}
+        return result
 
 
 def judge(entries: list[dict[str, Any]], truth: Truth, task: str) -> Judged:
-    """Match results with the truth. Raises CocomineError for keypoints of another number than COCO's."""
-    protocol = PROTOCOLS[task]
+    """Match results with the truth. Raises CocomineError for keypoints of another number than COCO's.
+
+    With federated rules the results are those that take part (`Federated.taking_part`).
+    """
+    rules = truth.federated
+    protocol = PROTOCOLS[task] if rules is None else FEDERATED
     found = found_of(entries, truth, task)
     order, rank, edges = overlaps(entries, found, truth, task, protocol.most[-1])
     matches = matching.match(found, truth.objects, order, rank, edges, THRESHOLDS, protocol.ranges)
-    return Judged(task, entries, found, truth, matches, protocol)
+    return Judged(task, entries, found, truth, matches if rules is None else rules.forgiving(matches), protocol, edges)
+
+
+def by_boundary(judged: Judged, share: float) -> Judged:
+    """Return results of masks matched by the boundary IoU instead (cocomine.evaluation.boundary)."""
+    matches, truth = judged.matches, judged.truth
+    given = [judged.entries[number]["segmentation"] for number in matches.result.tolist()]
+    edges = boundary_edges(judged.edges, given, partial(mask_of, truth), truth.objects.crowd, share)
+    found = matching.match(
+        judged.found, truth.objects, matches.result, matches.rank, edges, THRESHOLDS, judged.protocol.ranges
+    )
+    rules = truth.federated
+    return replace(judged, edges=edges, matches=found if rules is None else rules.forgiving(found))
 
 
 def score_results(results: Path, ground: Ground, settings: JudgingSettings, out_dir: Path) -> dict[str, Any]:
@@ -124,22 +150,50 @@ def score_results(results: Path, ground: Ground, settings: JudgingSettings, out_
     """
     truth = read_truth(ground)
     read = read_results(results, ground, truth.sizes, settings)
-    judged = judge(read.entries, truth, ground.task)
+    entries, left_out = _taking_part(read.entries, truth, ground.task)
+    judged = judge(entries, truth, ground.task)
     draws = judged.draws(settings.bootstrap)
-    counts = read.counts() | ({"annotations_without_mask": truth.without_mask} if ground.task == "masks" else {})
+    counts = read.counts() | left_out
+    counts |= {"annotations_without_mask": truth.without_mask} if ground.task == "masks" else {}
     result = {
         "kind": ground.task,
+        "rules": "COCO's" if truth.federated is None else "LVIS'",
         **ground.facts(),
         "predictions": {"sha256": sha256_of_file(results), "bytes": results.stat().st_size, **counts},
         "all": judged.figures(),
         "intervals": intervals(draws, settings.confidence),
         "per_category": _per_category(judged),
+        **_boundary(judged, settings),
         **_analysis(judged, ground, settings, out_dir),
     }
     read.write(out_dir / "left_out.tsv")
     write_draws(out_dir / "draws.tsv", draws)
     write_json(out_dir / "metrics.json", result)
     return result
+
+
+def _taking_part(entries: list[dict[str, Any]], truth: Truth, task: str) -> tuple[list[dict[str, Any]], dict[str, int]]:
+    """Return the results that take part by the truth's rules, and how many do not, by reason."""
+    if truth.federated is None:
+        return entries, {}
+    kept, left_out = truth.federated.taking_part(found_of(entries, truth, task))
+    return [entry for entry, fits in zip(entries, kept.tolist(), strict=True) if fits], left_out
+
+
+def _boundary(judged: Judged, settings: JudgingSettings) -> dict[str, Any]:
+    """Return the figures of masks by their boundaries, empty for other tasks and where they are not asked for."""
+    if judged.task != "masks" or not settings.boundary:
+        return {}
+    made = by_boundary(judged, settings.boundary)
+    ends = intervals(made.draws(settings.bootstrap), settings.confidence)
+    return {
+        "boundary": {
+            "width": f"{settings.boundary} of the diagonal",
+            "all": made.figures(),
+            "intervals": ends,
+            "per_category": _per_category(made),
+        }
+    }
 
 
 def _per_category(judged: Judged) -> Figures:
@@ -160,6 +214,7 @@ def _analysis(judged: Judged, ground: Ground, settings: JudgingSettings, out_dir
     words = f"1 - F1 of the image at an IoU of 0.5, over results with a score of {threshold:.4g} or more"
     rows = zip(judged.truth.images, errors.tolist(), strict=True)
     write_table(out_dir / PER_IMAGE, ("image_id", "error"), rows)
+    keep_results(out_dir, judged.task, (one for one in judged.entries if one["score"] >= threshold))
     described = describe(ground.pictured(judged.truth.images), ground.subset_dir, ground.annotations, ground.tags)
     result: dict[str, Any] = {
         "slices": slices.analyse_figures(described.of_judged, errors, judged.sliced, words, judging),

@@ -19,13 +19,14 @@ from cocomine.coco.labels import Labels
 from cocomine.coco.names import mask_name
 from cocomine.evaluation import baselines, pictures, slices
 from cocomine.evaluation.attributes import describe
-from cocomine.evaluation.boundary import SHARE, boundary_counts
+from cocomine.evaluation.boundary import boundary_counts
 from cocomine.evaluation.coverage import coverage
 from cocomine.evaluation.evaluation import full_mask
 from cocomine.evaluation.ground import Ground
 from cocomine.evaluation.predictions import Split
 from cocomine.evaluation.resampling import write_draws
 from cocomine.evaluation.settings import JudgingSettings
+from cocomine.evaluation.shown import keep_masks
 from cocomine.images.opening import FORMATS
 from cocomine.learning import metrics
 from cocomine.learning.data import Bytes
@@ -92,7 +93,7 @@ def score_masks(predicted: MaskPredictions, settings: JudgingSettings, out_dir: 
     image, another size, a value that is no label, or when no value but 0 is a category of the subset.
     """
     _check_folder(predicted.folder, predicted.split)
-    counts = _count(predicted)
+    counts = _count(predicted, settings.boundary)
     split, labels = predicted.split, predicted.labels
     sums = metrics.joined(counts.own)
     errors = 1.0 - metrics.image_scores(sums)
@@ -106,7 +107,9 @@ def score_masks(predicted: MaskPredictions, settings: JudgingSettings, out_dir: 
         "full_resolution": metrics.summary(sums, labels.names)
         | {
             "intervals": metrics.bootstrap(sums, labels.names, draws, confidence, 0),
-            "boundary_iou": _boundary_iou(counts.boundary, labels),
+            **(
+                {"boundary_iou": _boundary_iou(counts.boundary, labels, settings.boundary)} if settings.boundary else {}
+            ),
         },
         "baselines": {
             kind: {"full_resolution": metrics.summary(metrics.joined(some), labels.names)}
@@ -120,21 +123,22 @@ def score_masks(predicted: MaskPredictions, settings: JudgingSettings, out_dir: 
     write_draws(out_dir / "draws.tsv", {name: values for name, values in drawn.items() if values.ndim == 1})
     write_json(out_dir / "metrics.json", result)
     _write_images(out_dir / "per_image.tsv", split, labels, sums, errors)
+    keep_masks(out_dir, split.image_ids, _found(predicted))
     _draw_extremes(predicted, sums, errors, settings.pictures, out_dir / "pictures")
     return result
 
 
-def _boundary_iou(counts: Sequence[npt.NDArray[np.int64]], labels: Labels) -> dict[str, Any]:
+def _boundary_iou(counts: Sequence[npt.NDArray[np.int64]], labels: Labels, share: float) -> dict[str, Any]:
     """Return the boundary IoU of each class over all images, and its mean over the foreground."""
     values = metrics.iou(*np.sum(counts, axis=0))
     return {
-        "width": f"{SHARE} of the diagonal",
+        "width": f"{share} of the diagonal",
         "mean_foreground": metrics.number(metrics.mean_of_known(values[1:])),
         "per_class": {name: metrics.number(value) for name, value in zip(labels.names, values.tolist(), strict=True)},
     }
 
 
-def _count(predicted: MaskPredictions) -> _Counts:
+def _count(predicted: MaskPredictions, boundary: float) -> _Counts:
     table, labels, folder = predicted.table(), predicted.labels, predicted.folder
     constant = _trivial(predicted)
     counts = _Counts(trivial={name: [] for name in constant})
@@ -152,7 +156,8 @@ def _count(predicted: MaskPredictions) -> _Counts:
                     "pixels are the labels of labels.json; say category_ids: source if they are COCO category ids",
                 )
             counts.own.append(metrics.measure_labels(found, truth, len(labels)))
-            counts.boundary.append(np.stack(boundary_counts(found, truth, len(labels))))
+            if boundary:
+                counts.boundary.append(np.stack(boundary_counts(found, truth, len(labels), boundary)))
             for kind, mask in constant.items():
                 large = baselines.enlarged(mask, *truth.shape)
                 counts.trivial[kind].append(metrics.measure_labels(large, truth, len(labels)))
@@ -189,6 +194,14 @@ def _draw_extremes(
             predicted.labels,
             f"{split.file_names[i]}: image, truth, prediction; mean IoU {1 - errors[i]:.2f}",
         )
+
+
+def _found(predicted: MaskPredictions) -> Iterator[Bytes]:
+    """Yield the predicted labels of each image, which were checked before."""
+    table = predicted.table()
+    for name in predicted.split.file_names:
+        path = predicted.folder / mask_name(name)
+        yield table[_read_prediction(path, None)]
 
 
 def better_baseline(result: Mapping[str, Any]) -> float:
@@ -248,7 +261,7 @@ def _check_categories(folder: Path, values: Sequence[int], labels: Labels) -> No
         )
 
 
-def _read_prediction(path: Path, shape: tuple[int, ...]) -> Bytes:
+def _read_prediction(path: Path, shape: tuple[int, ...] | None) -> Bytes:
     try:
         with Image.open(path, formats=FORMATS) as picture:
             if picture.mode not in ("L", "P", "1"):
@@ -256,7 +269,7 @@ def _read_prediction(path: Path, shape: tuple[int, ...]) -> Bytes:
             found = np.array(picture.convert("L") if picture.mode == "1" else picture)
     except (OSError, SyntaxError, ValueError) as error:
         raise CocomineError(f"{path}: not a readable PNG: {error}", "write it again") from error
-    if found.shape != shape:
+    if shape is not None and found.shape != shape:
         raise CocomineError(
             f"{path} is {found.shape[1]} × {found.shape[0]}, the mask {shape[1]} × {shape[0]}",
             "predictions are compared at the image's own size: enlarge them by the nearest pixel first",

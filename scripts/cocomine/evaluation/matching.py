@@ -138,8 +138,9 @@ def match(
             )
     unmatched = chosen < 0
     beside = _outside(found.area[order], areas)[:, None]
-    of_skipped = np.take_along_axis(skipped[:, None], np.maximum(chosen, 0).reshape(len(areas), 1, -1), axis=2)
-    of_skipped = of_skipped.reshape(chosen.shape) if len(objects) else np.zeros(chosen.shape, dtype=bool)
+    # One more object, that nothing finds, so that there is one for -1 to lead to.
+    padded = np.append(skipped, np.zeros((len(areas), 1), dtype=bool), axis=1)
+    of_skipped = np.take_along_axis(padded[:, None], chosen.reshape(len(areas), 1, -1), axis=2).reshape(chosen.shape)
     counts = np.where(unmatched, ~beside, ~of_skipped)
     return Matches(order, found.image[order], found.category[order], found.score[order], rank, chosen, counts, ~skipped)
 

@@ -65,6 +65,19 @@ POSES = Protocol(
         *_figures("AR", SIZED[1:], 20),
     ),
 )
+FEDERATED = Protocol(
+    ("all", *SIZED),
+    (300,),
+    (
+        ("AP", "AP", "all", 300, None),
+        ("AP50", "AP", "all", 300, 0.5),
+        ("AP75", "AP", "all", 300, 0.75),
+        *_figures("AP", SIZED, 300),
+        ("AR300", "AR", "all", 300, None),
+        *_figures("AR", SIZED, 300),
+    ),
+)
+"""LVIS' figures, beside those of its groups of classes (cocomine.evaluation.federated)."""
 PROTOCOLS = {"boxes": OBJECTS, "masks": OBJECTS, "keypoints": POSES}
 
 
@@ -82,6 +95,10 @@ class Curves:
             values = values[np.where(threshold == THRESHOLDS)[0]]
         known = values[values > -1]
         return float(np.mean(known)) if known.size else None
+
+    def of(self, categories: Bools) -> "Curves":
+        """Return those of some categories (k,)."""
+        return Curves(self.precision[:, :, categories], self.recall[:, categories])
 
     def per_category(self) -> Floats:
         """Return the AP of each category as (k,), NaN where it has no objects."""

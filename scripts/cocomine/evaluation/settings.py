@@ -44,6 +44,12 @@ class JudgingSettings(Section, frozen=True, kw_only=True):
         Natural, says("Draws of the bootstrap over images that gives the intervals; 0 gives none.")
     ] = 1000
     confidence: Annotated[float, says("Share that an interval encloses.", ge=0.5, le=0.999)] = 0.95
+    boundary: Annotated[
+        float,
+        says(
+            "Width of the boundary regions of masks, as a share of the image's diagonal; 0 leaves them out.", ge=0, le=1
+        ),
+    ] = 0.02
     slice_images: Annotated[int, says("Images that a slice needs in order to be judged.", ge=2)] = 10
     pictures: Annotated[Natural, says("Number of worst and of best semantic masks that are drawn.")] = 4
 

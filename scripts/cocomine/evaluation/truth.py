@@ -11,6 +11,7 @@ from pycocotools import mask as coco_mask
 
 from cocomine.base.errors import CocomineError
 from cocomine.base.progress import Progress
+from cocomine.evaluation.federated import Federated, federated
 from cocomine.evaluation.ground import Ground
 from cocomine.evaluation.matching import Edges, Floats, Found, Ints, Objects, ordered, pairs
 from cocomine.evaluation.run_lengths import Rle, has_mask, rle_of
@@ -25,11 +26,24 @@ class _Image(msgspec.Struct, gc=False):
     id: int
     width: int
     height: int
+    neg_category_ids: list[int] | None = None
+    not_exhaustive_category_ids: list[int] | None = None
+
+
+class _Part(msgspec.Struct, gc=False):
+    id: int
 
 
 class _Category(msgspec.Struct, gc=False):
     id: int
     name: str
+    frequency: str = ""
+    source_categories: list[_Part] = []
+
+    @property
+    def parts(self) -> set[int]:
+        """The source's categories that it is made of."""
+        return {part.id for part in self.source_categories} or {self.id}
 
 
 class Record(msgspec.Struct, gc=False):
@@ -43,6 +57,7 @@ class Record(msgspec.Struct, gc=False):
     segmentation: Any = None
     keypoints: list[float] = []
     num_keypoints: int = 0
+    ignore: int | bool = 0
 
 
 class _Document(msgspec.Struct):
@@ -56,7 +71,8 @@ class Truth:
     """Annotations of the images that are judged, in the file's order, and their arrays.
 
     `images` are ids in ascending order, `categories` too, with their `names`; positions in `objects` are in their
-    terms. `without_mask` counts the annotations whose outlines have no area, which no mask can find.
+    terms. `without_mask` counts the annotations whose outlines have no area, which no mask can find. `federated` are
+    the rules of an annotation file whose images say which classes were looked for, as LVIS' do.
     """
 
     images: tuple[int, ...]
@@ -66,6 +82,7 @@ class Truth:
     records: list[Record]
     objects: Objects
     without_mask: int
+    federated: Federated | None = None
 
 
 def read_truth(ground: Ground) -> Truth:
@@ -77,31 +94,40 @@ def read_truth(ground: Ground) -> Truth:
             f"{ground.annotations}: not an annotation file of COCO: {error}", "write it again"
         ) from error
     wanted = set(ground.split.image_ids)
-    images = tuple(sorted(wanted & {image.id for image in document.images}))
-    categories = sorted((category.id, category.name) for category in document.categories)
-    image_at = {image: number for number, image in enumerate(images)}
-    category_at = {category: number for number, (category, _) in enumerate(categories)}
+    pictures = sorted((image for image in document.images if image.id in wanted), key=lambda image: image.id)
+    categories = sorted(document.categories, key=lambda category: category.id)
+    image_at = {image.id: number for number, image in enumerate(pictures)}
+    category_at = {category.id: number for number, category in enumerate(categories)}
     own = [r for r in document.annotations if r.image_id in image_at and r.category_id in category_at]
-    records = [r for r in own if has_mask(r.segmentation)] if ground.task == "masks" else own
-    crowd = np.array([bool(r.iscrowd) for r in records], dtype=bool)
+    rules = federated(
+        [(one.neg_category_ids, one.not_exhaustive_category_ids) for one in pictures if ground.task != "keypoints"],
+        {(image_at[r.image_id], category_at[r.category_id]) for r in own if r.area > 0},
+        [one.parts for one in categories],
+        [one.frequency for one in categories],
+    )
+    sound = own if rules is None else [r for r in own if r.area > 0]
+    records = [r for r in sound if has_mask(r.segmentation)] if ground.task == "masks" else sound
+    image = np.array([image_at[r.image_id] for r in records], dtype=np.int64)
+    category = np.array([category_at[r.category_id] for r in records], dtype=np.int64)
+    crowd = np.array([bool(r.iscrowd) and rules is None for r in records], dtype=bool)
     poses = ground.task == "keypoints"
-    ignored = crowd | np.array([poses and r.num_keypoints == 0 for r in records], dtype=bool)
-    objects = Objects(
-        np.array([image_at[r.image_id] for r in records], dtype=np.int64),
-        np.array([category_at[r.category_id] for r in records], dtype=np.int64),
-        np.array([r.area for r in records], dtype=np.float64),
-        crowd,
-        ignored,
-    )
+    ignored = crowd | np.array([_ignored(r, poses, rules is not None) for r in records], dtype=bool)
+    area = np.array([r.area for r in records], dtype=np.float64)
     return Truth(
-        images,
+        tuple(image_at),
         {image.id: [image.height, image.width] for image in document.images},
-        tuple(category for category, _ in categories),
-        tuple(name for _, name in categories),
+        tuple(category_at),
+        tuple(category.name for category in categories),
         records,
-        objects,
-        len(own) - len(records),
+        Objects(image, category, area, crowd, ignored),
+        len(sound) - len(records),
+        rules,
     )
+
+
+def _ignored(record: Record, poses: bool, federated: bool) -> bool:
+    """Whether an annotation that is no crowd does not count: pycocotools overwrites `ignore`, and lvis-api heeds it."""
+    return (poses and record.num_keypoints == 0) or (federated and bool(record.ignore))
 
 
 def found_of(entries: Sequence[dict[str, Any]], truth: Truth, task: str) -> Found:
@@ -167,7 +193,7 @@ def _mask_iou(entries: Sequence[dict[str, Any]], truth: Truth, order: Ints, plac
     with Progress("overlap of masks", len(np.unique(place)), "result") as progress:
         for begin, end in _blocks(place, target):
             rows, columns = np.unique(place[begin:end]), np.unique(target[begin:end])
-            shapes = [_mask_of(truth, number) for number in columns.tolist()]
+            shapes = [mask_of(truth, number) for number in columns.tolist()]
             crowd = truth.objects.crowd[columns].astype(np.uint8).tolist()
             given = [entries[number]["segmentation"] for number in order[rows].tolist()]
             result[begin:end] = np.asarray(coco_mask.iou(given, shapes, crowd)).ravel()
@@ -187,7 +213,8 @@ def _blocks(place: Ints, target: Ints) -> Iterator[tuple[int, int]]:
     yield from pairwise(bounds)
 
 
-def _mask_of(truth: Truth, number: int) -> Rle:
+def mask_of(truth: Truth, number: int) -> Rle:
+    """Return the mask of an object by its position."""
     record = truth.records[number]
     return rle_of(record.segmentation, *truth.sizes[record.image_id])
 

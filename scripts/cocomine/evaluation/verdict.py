@@ -1,5 +1,7 @@
 """What may be said of a mean IoU: beside the better trivial baseline, and of so many images."""
 
+from collections.abc import Mapping
+
 FEW_IMAGES = 10
 """Judged on fewer images than this, a figure says more of the images than of the model."""
 
@@ -38,3 +40,8 @@ def beside_baseline(own: float | None, trivial: float, ratio: float | None) -> s
 def of_few(images: int) -> str:
     """Return the sentence that so few images allow no judgement; empty for enough of them."""
     return f"Judged on {counted(images)}: so few allow no judgement." if too_few(images) else ""
+
+
+def most_recall(figures: Mapping[str, float | None]) -> tuple[str, float | None]:
+    """Return the average recall over all sizes with the most results an image, which `draws.tsv` calls AR, by name."""
+    return next((name, figures[name]) for name in ("AR", "AR100", "AR300") if name in figures)

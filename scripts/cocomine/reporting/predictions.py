@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from cocomine.base.files import read_json, read_table
-from cocomine.evaluation.verdict import too_few
+from cocomine.evaluation.verdict import most_recall, too_few
 from cocomine.reporting.runs import remarks
 
 Facts = dict[str, Any]
@@ -28,11 +28,7 @@ WHAT = {
     "panoptic": "panoptic segments",
     "semantic": "semantic masks",
 }
-SHOWN = {
-    "panoptic": {"PQ": "pq", "SQ": "sq", "RQ": "rq"},
-    "keypoints": {"AP": "AP", "AP50": "AP50", "AP75": "AP75", "AR": "AR"},
-}
-OF_OBJECTS = {"AP": "AP", "AP50": "AP50", "AP75": "AP75", "AR100": "AR"}
+PANOPTIC = {"PQ": "pq", "SQ": "sq", "RQ": "rq"}
 OF_SEMANTIC = {"IoU, mean over classes": "mean_foreground", "IoU, mean with background": "mean_with_background"}
 
 
@@ -91,13 +87,12 @@ def _figures(kind: str, metrics: Mapping[str, Any]) -> list[Facts]:
     if kind == "semantic":
         full = metrics["full_resolution"]
         return [_row(name, full["iou"][key], full["intervals"].get(key)) for name, key in OF_SEMANTIC.items()]
-    shown = SHOWN.get(kind, OF_OBJECTS)
-    return [_row(name, metrics["all"][_key(name, key)], metrics["intervals"].get(key)) for name, key in shown.items()]
-
-
-def _key(name: str, key: str) -> str:
-    """The key of a figure: that of its interval, but for AR100, whose interval is called AR."""
-    return name if name == "AR100" else key
+    intervals = metrics["intervals"]
+    if kind == "panoptic":
+        return [_row(name, metrics["all"][key], intervals.get(key)) for name, key in PANOPTIC.items()]
+    recall, value = most_recall(metrics["all"])
+    shown = [_row(name, metrics["all"][name], intervals.get(name)) for name in ("AP", "AP50", "AP75")]
+    return [*shown, _row(recall, value, intervals.get("AR"))]
 
 
 def _row(name: str, value: float | None, ends: Sequence[float] | None) -> Facts:
