@@ -85,4 +85,7 @@ def test_every_number_of_the_page_is_in_the_json(three, tmp_path):
     options = ["--judged", *map(str, three), "--out-dir", str(tmp_path / "out")]
     compare_predictions.main(compare_predictions.build_parser().parse_args(options))
     facts = json.loads((tmp_path / "out/comparison.json").read_text())
-    assert_page_and_json_agree((tmp_path / "out/comparison.html").read_text(), facts)
+    html = (tmp_path / "out/comparison.html").read_text()
+    assert_page_and_json_agree(html, facts)
+    clear = [pair["clear"] for pair in facts["groups"][0]["pairs"]]
+    assert html.count('<span class="tag">clear</span>') == sum(clear) < len(clear)
