@@ -13,6 +13,7 @@ import platform
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cache
 from itertools import islice
 from pathlib import Path
 from typing import Any
@@ -59,6 +60,7 @@ def versions_of(modules: Sequence[Path]) -> dict[str, str]:
     return {"cocomine": cocomine.__version__, "python": python, **package_versions(list(modules))}
 
 
+@cache
 def torch_identity() -> dict[str, str] | None:
     """Return the version and a digest of the installed torch, or None where there is none.
 

@@ -4,6 +4,7 @@ import json
 
 import find_label_errors as script
 import numpy as np
+import pytest
 from cocomine.base.files import read_table
 from cocomine.evaluation.ground import ground_of_file
 from cocomine.evaluation.results_file import read_results
@@ -84,6 +85,7 @@ def test_the_script_reviews_the_judged_split_of_a_subset_and_lists_as_many_as_ar
     assert rows[0]["link"] == "../explorer.html#image=44"
 
 
+@pytest.mark.slow
 def test_planted_errors_of_real_labels_come_first(tmp_path, capsys):
     original = json.loads((coco_mini() / "annotations" / "instances_train2017.json").read_text())
     editor = Editor(original, 0, (*KIND_OF_EDIT, *["nothing"] * 4))

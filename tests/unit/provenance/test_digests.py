@@ -110,6 +110,7 @@ for path in sorted(Path(sys.argv[1]).rglob("*.py")):
 """
 
 
+@pytest.mark.slow
 def test_every_version_of_python_writes_the_same_of_a_file() -> None:
     asked: dict[str, str] = {}
     for python in interpreters():

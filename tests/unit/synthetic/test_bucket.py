@@ -43,6 +43,7 @@ def digests(folder):
     return {str(path.relative_to(folder)): hashlib.sha256(path.read_bytes()).hexdigest() for path in files}
 
 
+@pytest.mark.slow
 def test_the_bytes_do_not_depend_on_the_number_of_processes(bucket, tmp_path):
     make_bucket(SMALL, tmp_path, tmp_path / "bucket.json", threads=1)
     assert digests(tmp_path) == digests(bucket)
