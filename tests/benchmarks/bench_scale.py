@@ -1,10 +1,12 @@
 """What each stage costs as a subset grows: seconds and peak memory at two sizes, and the exponent between them.
 
-    ./run python tests/benchmarks/bench_scale.py [--sizes 1000 20000] [--full]
+    ./run python tests/benchmarks/bench_scale.py [--sizes 1000 20000] [--full] [--blank]
 
 Draws that many images and gives them the records of the real slice (a drawn polygon's where it is absent) under new
 ids, builds them in place by the workflow (all categories, masks, three exports, no training) and reads Snakemake's own
-benchmark files. `--full` adds COCO's 118,287 images (hours on two cores). The last line is a JSON object: per stage the
+benchmark files. `--full` adds COCO's 118,287 images (hours on two cores), and
+`--blank` draws every photograph grey, which is soon done and soon measured, told apart by a comment: then nothing is
+sought among near-duplicates, and all else is as before. The last line is a JSON object: per stage the
 seconds and the peak MB at each size, and how they grow: seconds ~ images ** exponent.
 """
 
@@ -15,7 +17,7 @@ import math
 import os
 import sys
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import ProcessPoolExecutor
 from functools import partial
 from pathlib import Path
@@ -29,6 +31,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 from helpers.shared import ROOT
 from helpers.workflow import snakemake
 
+Drawing = Callable[[Path, list[tuple[int, int]], int], None]
 SHARED = Path(os.environ.get("COCOMINE_SHARED", ROOT.parent / "shared"))
 FULL = 118_287
 CONFIG = {
@@ -65,6 +68,12 @@ def draw(folder: Path, sizes: list[tuple[int, int]], number: int) -> None:
     Image.fromarray(np.clip(smooth + grain, 0, 255).astype(np.uint8)).save(folder / f"{number:012d}.jpg", quality=88)
 
 
+def draw_blank(folder: Path, sizes: list[tuple[int, int]], number: int) -> None:
+    """Draw a grey image that differs from others by its comment alone."""
+    image = Image.new("L", sizes[number % len(sizes)], 128)
+    image.save(folder / f"{number:012d}.jpg", comment=f"number {number}")
+
+
 def documents(count: int) -> Iterator[str]:
     """Yield the text of a document of `count` images, a piece at a time."""
     originals, categories = records()
@@ -82,7 +91,7 @@ def documents(count: int) -> Iterator[str]:
     yield "]}"
 
 
-def build(count: int, work: Path, cores: int) -> dict[str, tuple[float, float]]:
+def build(count: int, work: Path, cores: int, drawn: Drawing = draw) -> dict[str, tuple[float, float]]:
     """Build `count` images and return each rule's seconds and peak memory in MB."""
     images = work / "data" / "all"
     images.mkdir(parents=True)
@@ -91,7 +100,7 @@ def build(count: int, work: Path, cores: int) -> dict[str, tuple[float, float]]:
         out.writelines(documents(count))
     sizes = [(width, height) for width, height, _ in records()[0]]
     with ProcessPoolExecutor(cores) as pool:
-        list(pool.map(partial(draw, images, sizes), range(count), chunksize=64))
+        list(pool.map(partial(drawn, images, sizes), range(count), chunksize=64))
     (work / "work").mkdir()
     (work / "work" / "config.yaml").write_text(yaml.safe_dump(CONFIG), encoding="utf-8")
     return stages(work / "work", cores)
@@ -118,13 +127,14 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
     parser.add_argument("--sizes", type=int, nargs="+", default=[1000, 20_000], help="numbers of images")
     parser.add_argument("--full", action="store_true", help=f"add COCO's {FULL} images")
+    parser.add_argument("--blank", action="store_true", help="grey photographs")
     parser.add_argument("--cores", type=int, default=2)
     options = parser.parse_args()
     sizes = sorted({*options.sizes, *([FULL] if options.full else [])})
     found = []
     for count in sizes:
         with tempfile.TemporaryDirectory() as folder:
-            found.append(build(count, Path(folder), options.cores))
+            found.append(build(count, Path(folder), options.cores, draw_blank if options.blank else draw))
     print(f"{'stage':28}" + "".join(f"{count:>10} s {'MB':>8}" for count in sizes) + f"{'exponent':>10}")
     table = {}
     for name in found[-1]:
