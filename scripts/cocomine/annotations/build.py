@@ -3,10 +3,8 @@
 import json
 import logging
 import zlib
-from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, field
 from functools import partial
 from hashlib import blake2b
 from pathlib import Path
@@ -20,7 +18,7 @@ import pyarrow.parquet as pq
 
 from cocomine.annotations import schema
 from cocomine.annotations.arrow import column, text_column
-from cocomine.annotations.chunks import Part, Texts
+from cocomine.annotations.chunks import Columns, Texts, no_records
 from cocomine.annotations.file_names import all_plain, names_here, store_paths
 from cocomine.annotations.layout import TASKS, Layout, parse_value, walk
 from cocomine.annotations.outlines import mark
@@ -96,7 +94,7 @@ def _build_index(
     folder: Path,
     threads: int,
     locked: str,
-    check_images: Callable[[list[Part]], "_Images"],
+    check_images: Callable[[list[Columns]], "_Images"],
 ) -> dict[str, Any]:
     with Progress(f"index {annotations.name}", _size(annotations), "B", scale=True) as progress:
         checked: list[_Images] = []
@@ -130,62 +128,11 @@ def _size(path: Path) -> int | None:
     return path.stat().st_size if path.is_file() else None
 
 
-@dataclass
-class Columns:
-    """All parts of an array put together: numbers and texts, a value a row, and how many records they are."""
-
-    arrays: dict[str, Array]
-    texts: dict[str, Texts]
-    records: int
-    unknown: Counter[str] = field(default_factory=Counter)
-
-    def __getitem__(self, name: str) -> Array:
-        return self.arrays[name]
-
-    @property
-    def rows(self) -> int:
-        """The number of rows."""
-        return len(self.arrays["offset"]) if self.arrays else 0
-
-
-def join_parts(parts: list[Part], empty: Mapping[str, Any]) -> Columns:
-    """Put parts together, emptying the list; `empty` gives the dtypes to make up columns from when there is none."""
-    unknown: Counter[str] = Counter()
-    records = 0
-    for part in parts:
-        if part.columns:
-            part.columns["record"] += np.int32(records)
-        records += part.records
-        unknown.update(part.unknown)
-    filled = [part for part in parts if part.columns]
-    arrays: dict[str, Array] = {}
-    texts: dict[str, Texts] = {}
-    if not filled:
-        arrays = {name: np.zeros(0, dtype) for name, dtype in empty.items()}
-    else:
-        for name in list(filled[0].columns):
-            arrays[name] = np.concatenate([part.columns.pop(name) for part in filled])
-        for name in list(filled[0].texts):
-            texts[name] = Texts.join([part.texts.pop(name) for part in filled])
-    parts.clear()
-    return Columns(arrays, texts, records, unknown)
-
-
-_SPANS: Final = {"record": np.int32, "offset": np.int64, "length": np.int32, "reasons": np.uint64, "id": np.int64}
-_IMAGE_DTYPES: Final = _SPANS | {"width": np.int32, "height": np.int32, "license": np.int32}
-_LABEL_DTYPES: Final = _SPANS | {"image_id": np.int64}
-_OBJECT_DTYPES: Final = (
-    _LABEL_DTYPES
-    | {"category_id": np.int64, "iscrowd": np.int8}
-    | dict.fromkeys(("area", "bbox_x", "bbox_y", "bbox_w", "bbox_h"), np.float64)
-)
-
-
 class _Images:
     """The images' columns, and their paths in the store. Facts are added to the columns' `reasons`."""
 
-    def __init__(self, parts: list[Part], split: str, below_split: bool) -> None:
-        self.columns = join_parts(parts, _IMAGE_DTYPES)
+    def __init__(self, parts: list[Columns], split: str, below_split: bool) -> None:
+        self.columns = Columns.join(parts or [no_records("image")])
         self.store_paths = self._check(split, below_split)
 
     def _check(self, split: str, below_split: bool) -> Texts:
@@ -228,9 +175,8 @@ class _Tables:
 
     def __init__(self, layout: Layout, source: Source, task: str, split: str, images: _Images) -> None:
         self.layout, self.source, self.task, self.split = layout, source, task, split
-        captions = TASKS[task] == "caption"
         self.images, self.store_paths = images.columns, images.store_paths
-        self.annotations = join_parts(layout.annotations, _LABEL_DTYPES if captions else _OBJECT_DTYPES)
+        self.annotations = Columns.join(layout.annotations or [no_records(TASKS[task])])
         self.categories = _read_categories(layout, source) or self._made_categories()
         self.small = _read_small(layout, source)
         self.image_rows: Array = np.zeros(0, np.int32)
@@ -292,18 +238,10 @@ class _Tables:
         """Segment ids are unique within an image's record; records are unique by image."""
         table = self.annotations
         reasons = table["reasons"]
-        pairs = mixed([table["record"], table["id"]])
-        suspects = np.flatnonzero(later_of_equal(np.where(table["id"] >= 0, pairs, -1)))
-        # Mixing may send two pairs to one number, so suspects are looked at.
-        seen = {(int(table["record"][row]), int(table["id"][row])) for row in suspects}
-        if seen:
-            met: set[tuple[int, int]] = set()
-            wanted = np.isin(table["record"], [record for record, _ in seen])
-            for row in np.flatnonzero(wanted).tolist():
-                pair = (int(table["record"][row]), int(table["id"][row]))
-                if pair[1] >= 0 and pair in met:
-                    reasons[row] |= np.uint64(mask_of(Reason.DUPLICATE_ID))
-                met.add(pair)
+        order = np.lexsort((table["id"], table["record"]))  # stable: of equal ones the first comes first
+        records, ids = table["record"][order], table["id"][order]
+        is_again = (records[1:] == records[:-1]) & (ids[1:] == ids[:-1]) & (ids[1:] >= 0)
+        reasons[order[1:][is_again]] |= np.uint64(mask_of(Reason.DUPLICATE_ID))
         firsts = np.flatnonzero(np.diff(table["record"], prepend=-1))
         repeated = later_of_equal(table["image_id"][firsts])
         mark(reasons, np.isin(table["record"], table["record"][firsts[repeated]]), Reason.DUPLICATE_SEGMENT)

@@ -1,20 +1,20 @@
 """Decoding a stretch of an array of records to columns: the part of indexing that runs in several processes.
 
-A stretch is read a chunk at a time. A chunk is cut behind the last record that ends in it, as far as its text shows;
-that the cut was right is proved by decoding, since only whole records decode. A chunk that does not decode is read
-record by record instead, which settles what is in it: an odd record, the end of the array, or malformed JSON.
+A stretch is read a chunk at a time. A chunk is split at the text that stands between its first two records; that each
+piece is a record is proved by decoding it. A chunk of which one does not decode is read record by record instead, which
+settles what is in it: an odd record, the end of the array, or malformed JSON.
 
 Chunks are small enough for what is decoded to stay in the processor's cache, and the garbage collector is off, as
 records form no cycles.
 """
 
 import gc
-import re
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from itertools import chain
+from operator import attrgetter
 from pathlib import Path
 from typing import Any, Final
 
@@ -32,10 +32,9 @@ from cocomine.annotations.records import (
     SegmentRecord,
     parse_leniently,
 )
-from cocomine.base.errors import CocomineError
 from cocomine.coco.scan import Source, next_item, value_end
 
-CHUNK: Final = 1 << 19
+CHUNK: Final = 1 << 18
 
 Array = npt.NDArray[Any]
 
@@ -50,11 +49,6 @@ class Texts:
     @classmethod
     def of(cls, values: Sequence[str | None]) -> "Texts":
         """Put texts together."""
-        if None not in values:
-            data = "".join(values).encode()  # type: ignore[arg-type]
-            lengths = np.fromiter(map(len, values), np.int32, len(values))  # type: ignore[arg-type]
-            if data.isascii():
-                return cls(lengths, data)
         encoded = [None if value is None else value.encode() for value in values]
         lengths = np.array([-1 if text is None else len(text) for text in encoded], np.int32)
         return cls(lengths, b"".join([text for text in encoded if text]))
@@ -70,8 +64,6 @@ class Texts:
     @classmethod
     def join(cls, parts: Sequence["Texts"]) -> "Texts":
         """Put columns one after another."""
-        if not parts:
-            return cls(np.zeros(0, np.int32), b"")
         return cls(np.concatenate([part.lengths for part in parts]), b"".join([part.data for part in parts]))
 
     def __len__(self) -> int:
@@ -88,37 +80,48 @@ class Texts:
 
 
 @dataclass
-class Part:
-    """The records of one stretch, as columns.
+class Columns:
+    """Records as columns of numbers and texts, a value a row: of panoptic records a row a segment, else a row a record.
 
-    `stop` is the position after the last record. `columns` and `texts` have a value a row.
-    `error` is (message, hint) when the JSON is malformed after `stop`. `records` counts the array's items, `unknown`
-    the keys that COCO does not define.
+    `records` counts the array's items, `unknown` the keys that COCO does not define; `stop` is the position after the
+    last record.
     """
 
+    arrays: dict[str, Array]
+    texts: dict[str, Texts]
+    records: int
+    unknown: Counter[str]
     stop: int
-    records: int = 0
-    columns: dict[str, Array] = field(default_factory=dict)
-    texts: dict[str, Texts] = field(default_factory=dict)
-    unknown: Counter[str] = field(default_factory=Counter)
-    error: tuple[str, str] | None = None
+
+    def __getitem__(self, name: str) -> Array:
+        return self.arrays[name]
 
     @property
     def rows(self) -> int:
         """The number of rows."""
-        return len(self.columns["offset"]) if self.columns else 0
+        return len(self.arrays["offset"])
+
+    @classmethod
+    def join(cls, parts: list["Columns"]) -> "Columns":
+        """Put parts (one or more) together, and empty them on the way: memory does not hold everything twice."""
+        records = 0
+        for part in parts:
+            part.arrays["record"] += np.int32(records)
+            records += part.records
+        arrays = {name: np.concatenate([part.arrays.pop(name) for part in parts]) for name in list(parts[0].arrays)}
+        texts = {name: Texts.join([part.texts.pop(name) for part in parts]) for name in list(parts[0].texts)}
+        unknown = sum((part.unknown for part in parts), Counter[str]())
+        return cls(arrays, texts, records, unknown, parts[-1].stop)
 
 
 @dataclass
 class _Chunk:
-    """Decoded records with their spans and columns; `facts` holds what lenient reading found, by place."""
+    """Records with their texts and where these start; `facts` holds what lenient reading found, by place."""
 
-    rows: list[Any]
-    offsets: Array
-    lengths: Array
-    facts: dict[int, Facts]
-    columns: dict[str, Array] = field(default_factory=dict)
-    texts: dict[str, Texts] = field(default_factory=dict)
+    rows: list[Any] = field(default_factory=list)
+    texts: list[bytes] = field(default_factory=list)
+    offsets: Sequence[int] | Array = field(default_factory=list)
+    facts: dict[int, Facts] = field(default_factory=dict)
 
 
 @contextmanager
@@ -132,127 +135,119 @@ def _without_collector() -> Iterator[None]:
             gc.enable()
 
 
-def decode_stretch(path: Path, kind_name: str, start: int, end: int, boundary: bytes) -> Part:
+def no_records(kind_name: str) -> Columns:
+    """Return the columns of an array without records: no column of texts, which has nothing but nulls."""
+    return replace(_columns(KINDS[kind_name], _Chunk()), texts={})
+
+
+def decode_stretch(path: Path, kind_name: str, start: int, end: int, boundary: bytes) -> Columns:
     """Decode the records from `start`, where one begins, to `end`, where one is thought to end.
 
     `boundary` is the text that stands between two records, from the "}" of one to the first key of the next; it is a
-    hint for cutting only. The result's `stop` is `end` when a record did end there; it is less when the array ended
-    before, and more when a record went on behind it.
+    hint only. The result's `stop` is `end` when a record did end there; it is less when the array ended before, and
+    more when a record went on behind it. Raises CocomineError for malformed JSON.
     """
     kind = KINDS[kind_name]
-    chunks: list[_Chunk] = []
-    part = Part(stop=start)
+    chunks: list[Columns] = []
     with _without_collector(), Source(path) as source:
         position: int | None = start
-        try:
-            while position is not None and position < end:
-                chunk, position = _next_chunk(source, kind, position, end, boundary, part.unknown)
-                chunk.columns["record"] += np.int32(part.records)
-                chunks.append(chunk)
-                part.records += len(chunk.rows)
-                chunk.rows = []
-                part.stop = int(chunk.offsets[-1] + chunk.lengths[-1])
-        except CocomineError as error:
-            part.error = (error.message, error.hint)
-    if chunks:
-        part.columns = {name: np.concatenate([c.columns[name] for c in chunks]) for name in chunks[0].columns}
-        part.texts = {name: Texts.join([c.texts[name] for c in chunks]) for name in chunks[0].texts}
-    return part
+        while position is not None and position < end:
+            chunk = _read_together(source, kind, position, end, boundary)
+            if chunk is None:
+                chunk, position = _read_one_by_one(source, kind, position, end)
+            else:
+                position = int(chunk.offsets[-1]) + len(chunk.texts[-1]) - 1 + boundary.index(b"{", 1)
+            chunks.append(_columns(kind, chunk))
+    return Columns.join(chunks)
 
 
-def _next_chunk(
-    source: Source, kind: Kind, position: int, end: int, boundary: bytes, unknown: Counter[str]
-) -> tuple[_Chunk, int | None]:
-    """Decode the chunk at `position`; return it and where the next record starts, None at the array's end."""
-    size = CHUNK
-    while True:
-        last = end - position <= size + size // 4
-        text = source.read(position, end - position if last else size)
-        cut = len(text) if last else text.rfind(boundary) + 1
-        if cut or size >= 64 * CHUNK:
-            break
-        size *= 2
-    if cut:
-        text = text[:cut]
-        chunk = _decode(text, kind, position, unknown)
-        if chunk is not None:
-            following = position + cut
-            return chunk, following if following >= end else next_item(source, following)
-    return _decode_one_by_one(source, kind, position, position + CHUNK, end, unknown)
-
-
-def _decode(text: bytes, kind: Kind, position: int, unknown: Counter[str]) -> _Chunk | None:
-    """Decode whole records at once; None when one of them is odd, or these are no whole records."""
+def _read_together(source: Source, kind: Kind, start: int, end: int, boundary: bytes) -> _Chunk | None:
+    """Return the records from `start` to before `end`, for about a chunk; None when one is odd or a guess was wrong."""
+    block = source.read(start, min(CHUNK, end - start + len(boundary)))
+    gap = boundary.index(b"{", 1)
+    first, *others = block.split(boundary)
+    if not others:
+        return None
+    texts = [first + b"}", *[boundary[gap:] + text + b"}" for text in others[:-1]]]
     try:
-        rows = kind.decoder.decode(b"[" + text + b"]")
-        if not text.isascii():
-            text.decode("utf-8")
-    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+        if not block.isascii():
+            block[: len(block) - len(others[-1])].decode("utf-8")
+        rows = [*map(kind.decoder.decode, texts)]
+    except _NO_RECORD:
         return None
-    spans = _spans(text, len(rows))
-    if spans is None:
-        return None
-    starts, ends = spans
-    chunk = _Chunk(rows, starts + position, ends - starts, {})
-    try:
-        chunk.columns, chunk.texts, quotes = _COLUMNS[kind.name](chunk)
-    except msgspec.ValidationError:
-        return None
-    if np.count_nonzero(np.frombuffer(text, np.uint8) == 0x22) != quotes:
-        for place, (a, b) in enumerate(zip(starts.tolist(), ends.tolist(), strict=True)):
-            if not _keys_are_unique(text[a:b], kind, unknown):
-                chunk.rows[place], chunk.facts[place] = kind.read(text[a:b])
-        if chunk.facts:
-            chunk.columns, chunk.texts, _ = _COLUMNS[kind.name](chunk)
-    return chunk
+    steps = np.fromiter(map(len, texts), np.int64, len(texts)) + gap - 1
+    return _Chunk(rows, texts, start + np.cumsum(steps) - steps)
 
 
-_RAW_RECORDS = msgspec.json.Decoder(list[msgspec.Raw])
-_RAW_FIELDS = msgspec.json.Decoder(dict[str, msgspec.Raw])
-_BETWEEN = re.compile(rb"[ \t\n\r]*,?[ \t\n\r]*")
-_IS_SPACE = np.zeros(256, bool)
-_IS_SPACE[list(b" \t\n\r")] = True
+def _read_one_by_one(source: Source, kind: Kind, start: int, end: int) -> tuple[_Chunk, int | None]:
+    """Return the records that start from `start` on, for about a chunk and to before `end`, and where the next starts.
 
-
-def _spans(text: bytes, count: int) -> tuple[Array, Array] | None:
-    """Return where each of `count` objects starts and ends in `text`, which is known to decode as that many records.
-
-    Each pair of neighbours has a "}", white space, a comma, white space and a "{" between. If the text has exactly
-    count - 1 such places, they are the boundaries. If it has more, some lie in strings or nested values, and the
-    records are looked up one by one.
+    That is None at the array's end.
     """
-    letters = np.frombuffer(text + b"\0", np.uint8)
-    closings = np.flatnonzero(letters == 0x7D)
-    after = _skip_spaces(letters, closings + 1)
-    is_comma = letters[after] == 0x2C
-    closings, after = closings[is_comma], _skip_spaces(letters, after[is_comma] + 1)
-    is_opening = letters[after] == 0x7B
-    ends, starts = closings[is_opening] + 1, after[is_opening]
-    if len(ends) == count - 1:
-        first = _skip_spaces(letters, np.zeros(1, np.int64))
-        last = len(text.rstrip(b" \t\n\r"))
-        return np.concatenate([first, starts]), np.append(ends, last)
-    spans, place = [], 0
-    for raw in _RAW_RECORDS.decode(b"[" + text + b"]"):
-        between = _BETWEEN.match(text, place)
-        assert between is not None
-        record = bytes(raw)
-        spans.append((between.end(), between.end() + len(record)))
-        place = between.end() + len(record)
-    result = np.array(spans, np.int64).reshape(-1, 2)
-    return (result[:, 0], result[:, 1]) if len(result) == count else None
+    chunk = _Chunk()
+    offsets: list[int] = []
+    position: int | None = start
+    while position is not None and position < min(end, start + CHUNK):
+        stop = value_end(source, position)
+        text = source.read(position, stop - position)
+        try:
+            text.decode("utf-8")
+            row = kind.decoder.decode(text)
+        except _NO_RECORD:
+            row, chunk.facts[len(chunk.rows)] = _read_leniently(source, kind, position, text)
+        chunk.rows.append(row)
+        chunk.texts.append(text)
+        offsets.append(position)
+        position = next_item(source, stop)
+    chunk.offsets = offsets
+    return chunk, position
 
 
-def _skip_spaces(letters: Array, places: Array) -> Array:
-    while True:
-        spaces = _IS_SPACE[letters[places]]
-        if not spaces.any():
-            return places
-        places = places + spaces
+_NO_RECORD: Final = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)
+
+
+def _read_leniently(source: Source, kind: Kind, start: int, text: bytes) -> tuple[Any, Facts]:
+    try:
+        return kind.read(text)
+    except MalformedRecordError as error:
+        raise source.fail(start + error.position, str(error)) from error
+
+
+def _columns(kind: Kind, chunk: _Chunk) -> Columns:
+    """Turn a chunk to columns; what has a key twice is read again, leniently."""
+    unknown: Counter[str] = Counter()
+    try:
+        arrays, texts, quotes = _COLUMNS[kind.name](chunk)
+    except msgspec.ValidationError:
+        _read_odd_segmentations(kind, chunk)
+        arrays, texts, quotes = _COLUMNS[kind.name](chunk)
+    found = np.count_nonzero(np.frombuffer(b"".join(chunk.texts), np.uint8) == ord('"'))
+    if chunk.facts or found != quotes:
+        known = len(chunk.facts)
+        for place, text in enumerate(chunk.texts):
+            if place not in chunk.facts and not _keys_are_unique(text, kind, unknown):
+                chunk.rows[place], chunk.facts[place] = kind.read(text)
+        if len(chunk.facts) > known:
+            arrays, texts, _ = _COLUMNS[kind.name](chunk)
+        unknown.update(key for facts in chunk.facts.values() for key in facts.keys if key not in kind.known)
+    stop = int(chunk.offsets[-1]) + len(chunk.texts[-1]) if chunk.texts else 0
+    return Columns(arrays, texts, len(chunk.rows), unknown, stop)
+
+
+def _read_odd_segmentations(kind: Kind, chunk: _Chunk) -> None:
+    for place, row in enumerate(chunk.rows):
+        try:
+            if place not in chunk.facts and len(row.segmentation):
+                SEGMENTATION.decode(row.segmentation)
+        except msgspec.ValidationError:
+            chunk.rows[place], chunk.facts[place] = kind.read(chunk.texts[place])
+
+
+_RAW_FIELDS = msgspec.json.Decoder(dict[str, msgspec.Raw])
 
 
 def _keys_are_unique(text: bytes, kind: Kind, unknown: Counter[str]) -> bool:
-    """Return whether no key of the record comes twice, and count its unknown keys.
+    """Return whether no key of the record comes twice; if so, count its unknown keys.
 
     Every double quote of the text belongs to a key or to a value; a key that comes twice leaves quotes over, since
     decoding keeps only one of them.
@@ -260,72 +255,31 @@ def _keys_are_unique(text: bytes, kind: Kind, unknown: Counter[str]) -> bool:
     fields = _RAW_FIELDS.decode(text)
     quotes = 2 * len(fields)
     unique = True
-    for key, raw in fields.items():
+    for raw in fields.values():
         value = bytes(raw)
         quotes += value.count(b'"')
-        if key not in kind.known:
-            unknown[key] += 1
         if b"{" in value:
-            unique = unique and _nested_keys_are_unique(value)
-    return unique and quotes == text.count(b'"')
-
-
-def _nested_keys_are_unique(value: bytes) -> bool:
-    facts = Facts()
-    parse_leniently(value, facts)
-    return facts.mask == 0
-
-
-def _decode_one_by_one(
-    source: Source, kind: Kind, position: int, enough: int, end: int, unknown: Counter[str]
-) -> tuple[_Chunk, int | None]:
-    """Decode the records that start from `position` to before `enough`; also stop behind one that reaches `end`.
-
-    Returns them and where the next record starts, `end` or more when that is reached, None at the array's end.
-    """
-    rows: list[Any] = []
-    spans: list[tuple[int, int]] = []
-    found: dict[int, Facts] = {}
-    following: int | None = position
-    while following is not None and following < enough:
-        start = following
-        stop = value_end(source, start)
-        text = source.read(start, stop - start)
-        row, facts = _decode_one(source, kind, start, text, unknown)
-        if facts is not None:
-            found[len(rows)] = facts
-        rows.append(row)
-        spans.append((start, stop - start))
-        if stop >= end:
-            following = stop
-            break
-        following = next_item(source, stop)
-    array = np.array(spans, np.int64)
-    chunk = _Chunk(rows, array[:, 0], array[:, 1], found)
-    chunk.columns, chunk.texts, _ = _COLUMNS[kind.name](chunk)
-    return chunk, following
-
-
-def _decode_one(source: Source, kind: Kind, start: int, text: bytes, unknown: Counter[str]) -> tuple[Any, Facts | None]:
-    try:
-        row = kind.decoder.decode(b"[" + text + b"]")[0]
-        text.decode("utf-8")
-        if _keys_are_unique(text, kind, unknown):
-            if kind.name == "object" and len(row.segmentation):
-                row.segmentation = SEGMENTATION.decode(row.segmentation)
-            return row, None
-    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError, IndexError):
-        pass
-    try:
-        return kind.read(text)
-    except MalformedRecordError as error:
-        raise source.fail(start + error.position, str(error)) from error
+            facts = Facts()
+            parse_leniently(value, facts)
+            unique = unique and facts.mask == 0
+    unique = unique and quotes == text.count(b'"')
+    if unique:
+        unknown.update(key for key in fields if key not in kind.known)
+    return unique
 
 
 # Columns of each kind: arrays, texts, and how many double quotes the known keys and their values account for -------
 
 
-_Columns = tuple[dict[str, Array], dict[str, Texts], int]
+_Made = tuple[dict[str, Array], dict[str, Texts], int]
+
+
+def _bit(reason: Reason) -> Any:
+    return np.uint64(mask_of(reason))
+
+
+def _numbers(rows: Sequence[Any], **dtypes: Any) -> dict[str, Array]:
+    return {name: np.array([*map(attrgetter(name), rows)], dtype) for name, dtype in dtypes.items()}
 
 
 def _span_columns(chunk: _Chunk) -> dict[str, Array]:
@@ -335,59 +289,43 @@ def _span_columns(chunk: _Chunk) -> dict[str, Array]:
         reasons[place] |= np.uint64(facts.mask)
     return {
         "record": np.arange(n, dtype=np.int32),
-        "offset": chunk.offsets.astype(np.int64),
-        "length": chunk.lengths.astype(np.int32),
+        "offset": np.array(chunk.offsets, np.int64),
+        "length": np.fromiter(map(len, chunk.texts), np.int32, n),
         "reasons": reasons,
     }
 
 
-def _bit(reason: Reason) -> Any:
-    return np.uint64(mask_of(reason))
-
-
-def _image_columns(chunk: _Chunk) -> _Columns:
-    rows = chunk.rows
-    columns = _span_columns(chunk)
-    columns["id"] = np.array([r.id for r in rows], np.int64)
-    columns["width"] = np.array([r.width for r in rows], np.int32)
-    columns["height"] = np.array([r.height for r in rows], np.int32)
-    columns["license"] = np.array([r.license for r in rows], np.int32)
-    texts: dict[str, list[str | None]] = {
-        "file_name": [r.file_name for r in rows],
-        "coco_url": [r.coco_url for r in rows],
-        "flickr_url": [r.flickr_url for r in rows],
-        "date_captured": [r.date_captured for r in rows],
-    }
-    given = 4 * len(rows) - sum(values.count(None) for values in texts.values())
-    quotes = 2 * (3 * len(rows) + int((columns["license"] >= 0).sum())) + 4 * given
-    return columns, {name: Texts.of(values) for name, values in texts.items()} | _id_texts(chunk), quotes
-
-
 def _id_texts(chunk: _Chunk) -> dict[str, Texts]:
     """The column of ids that are no plain integers, as they are written."""
-    found = {place: facts.id_text for place, facts in chunk.facts.items() if facts.id_text is not None}
+    found = {place: facts.id_text for place, facts in sorted(chunk.facts.items()) if facts.id_text is not None}
     return {"id_text": Texts.sparse(len(chunk.rows), found)}
 
 
-def _caption_columns(chunk: _Chunk) -> _Columns:
+def _image_columns(chunk: _Chunk) -> _Made:
     rows = chunk.rows
     columns = _span_columns(chunk)
-    columns["id"] = np.array([r.id for r in rows], np.int64)
-    columns["image_id"] = np.array([r.image_id for r in rows], np.int64)
+    columns |= _numbers(rows, id=np.int64, width=np.int32, height=np.int32, license=np.int32)
+    names = ("file_name", "coco_url", "flickr_url", "date_captured")
+    texts = {name: Texts.of([*map(attrgetter(name), rows)]) for name in names}
+    given = sum(np.count_nonzero(text.lengths >= 0) for text in texts.values())
+    quotes = 2 * (3 * len(rows) + np.count_nonzero(columns["license"] >= 0)) + 4 * given
+    return columns, texts | _id_texts(chunk), int(quotes)
+
+
+def _caption_columns(chunk: _Chunk) -> _Made:
+    rows = chunk.rows
+    columns = _span_columns(chunk) | _numbers(rows, id=np.int64, image_id=np.int64)
     blank = np.array([not r.caption.strip() for r in rows], bool)
     mark(columns["reasons"], blank & _is_fast(chunk), Reason.NO_CAPTION)
-    return columns, {"caption": Texts.of([r.caption for r in rows])} | _id_texts(chunk), 8 * len(rows)
+    texts = {"caption": Texts.of([r.caption for r in rows])} | _id_texts(chunk)
+    return columns, texts, 8 * len(rows)
 
 
 def _object_fields(rows: Sequence[Any]) -> dict[str, Array]:
     """The columns that objects and panoptic segments share."""
     n = len(rows)
     box = np.fromiter(chain.from_iterable([r.bbox for r in rows]), np.float64, 4 * n).reshape(n, 4)
-    return {
-        "id": np.array([r.id for r in rows], np.int64),
-        "category_id": np.array([r.category_id for r in rows], np.int64),
-        "iscrowd": np.array([r.iscrowd for r in rows], np.int8),
-        "area": np.array([r.area for r in rows], np.float64),
+    return _numbers(rows, id=np.int64, category_id=np.int64, iscrowd=np.int8, area=np.float64) | {
         "bbox_x": box[:, 0],
         "bbox_y": box[:, 1],
         "bbox_w": box[:, 2],
@@ -412,74 +350,61 @@ def _mark_object(columns: dict[str, Array], is_fast: Array) -> None:
     mark(reasons, columns["area"] < 0, Reason.BAD_AREA)
 
 
-def _object_columns(chunk: _Chunk) -> _Columns:
-    rows = chunk.rows
-    columns = _span_columns(chunk) | _object_fields(rows)
-    columns["image_id"] = np.array([r.image_id for r in rows], np.int64)
-    columns["num_keypoints"] = np.array([r.num_keypoints for r in rows], np.int32)
-    _mark_object(columns, _is_fast(chunk))
-    columns |= segmentation_columns([r.segmentation for r in rows], columns["iscrowd"], columns["reasons"])
-    keypoints = [r.keypoints for r in rows]
-    with_keypoints = len(rows) - keypoints.count(None)
-    if with_keypoints:
-        _mark_keypoints(keypoints, columns["num_keypoints"], columns["reasons"])
-    keys = len(rows) + with_keypoints + int((columns["num_keypoints"] >= 0).sum()) + _shared_keys(columns)
-    keys += int(_RLE_QUOTES[columns["segmentation"]].sum())
-    return columns, _id_texts(chunk), 2 * keys
+def _shared_keys(columns: dict[str, Array]) -> int:
+    """Return how many of the keys that objects and segments share are there."""
+    given = [columns["iscrowd"] >= 0, ~np.isnan(columns["area"]), ~np.isnan(columns["bbox_x"])]
+    return 2 * len(columns["id"]) + sum(map(np.count_nonzero, given))
 
 
-_RLE_QUOTES = np.array([0, 1, 3, 4, 0])
+_RLE_KEYS = np.array([0, 1, 3, 4, 0])
 """By kind of segmentation: pairs of quotes of the key `segmentation`, of `size` and `counts`, and of text counts."""
 
 
-def _shared_keys(columns: dict[str, Array]) -> int:
-    """Return how many of the keys that objects and segments share are there."""
-    keys = 2 * len(columns["id"]) + np.count_nonzero(columns["iscrowd"] >= 0)
-    keys += np.count_nonzero(columns["area"] == columns["area"])
-    return int(keys + np.count_nonzero(columns["bbox_x"] == columns["bbox_x"]))
+def _object_columns(chunk: _Chunk) -> _Made:
+    rows = chunk.rows
+    columns = _span_columns(chunk) | _object_fields(rows) | _numbers(rows, image_id=np.int64, num_keypoints=np.int32)
+    _mark_object(columns, _is_fast(chunk))
+    columns |= segmentation_columns([r.segmentation for r in rows], columns["iscrowd"], columns["reasons"])
+    keypoints = {place: row.keypoints for place, row in enumerate(rows) if row.keypoints is not None}
+    for place, points in keypoints.items():
+        _mark_keypoints(points, place, columns)
+    keys = len(rows) + len(keypoints) + np.count_nonzero(columns["num_keypoints"] >= 0) + _shared_keys(columns)
+    return columns, _id_texts(chunk), 2 * int(keys + _RLE_KEYS[columns["segmentation"]].sum())
 
 
-def _mark_keypoints(keypoints: list[list[float] | None], counts: Array, reasons: Array) -> None:
-    known = mask_of(Reason.BAD_KEYPOINTS, Reason.NOT_AN_OBJECT)
-    for place, points in enumerate(keypoints):
-        if points is None or int(reasons[place]) & known:
-            continue
-        seen = points[2::3]
-        if len(points) % 3 or not all(visibility in (0, 1, 2) for visibility in seen):
-            reasons[place] |= _bit(Reason.BAD_KEYPOINTS)
-        elif counts[place] >= 0 and counts[place] != sum(visibility > 0 for visibility in seen):
-            reasons[place] |= _bit(Reason.KEYPOINTS_COUNT_DIFFERS)
+def _mark_keypoints(points: list[float], place: int, columns: dict[str, Array]) -> None:
+    count, seen = columns["num_keypoints"][place], points[2::3]
+    if len(points) % 3 or not all(visibility in (0, 1, 2) for visibility in seen):
+        columns["reasons"][place] |= _bit(Reason.BAD_KEYPOINTS)
+    elif count >= 0 and count != sum(visibility > 0 for visibility in seen):
+        columns["reasons"][place] |= _bit(Reason.KEYPOINTS_COUNT_DIFFERS)
 
 
-def _panoptic_columns(chunk: _Chunk) -> _Columns:
-    whole = _span_columns(chunk)
+def _panoptic_columns(chunk: _Chunk) -> _Made:
     nothing = [SegmentRecord(-1, -1)]
     segments_of = [r.segments_info or nothing for r in chunk.rows]
     counts = np.fromiter(map(len, segments_of), np.int64, len(segments_of))
+    whole = _span_columns(chunk) | _numbers(chunk.rows, image_id=np.int64)
     columns = {name: np.repeat(values, counts) for name, values in whole.items()}
     columns |= _object_fields(list(chain.from_iterable(segments_of)))
-    columns["image_id"] = np.repeat(np.array([r.image_id for r in chunk.rows], np.int64), counts)
     first = np.cumsum(counts) - counts
-    no_object = np.uint64(mask_of(Reason.NO_SEGMENTS, Reason.NOT_AN_OBJECT))
-    for place, row in enumerate(chunk.rows):
-        if not row.segments_info:
-            columns["reasons"][first[place]] |= _bit(Reason.NO_SEGMENTS)
+    is_empty = np.array([not r.segments_info for r in chunk.rows], bool)
+    columns["reasons"][first[is_empty]] |= _bit(Reason.NO_SEGMENTS)
     id_texts: dict[int, str] = {}
-    for place, facts in chunk.facts.items():
+    for place, facts in sorted(chunk.facts.items()):
         for segment, own in facts.segments.items():
             columns["reasons"][first[place] + segment] |= np.uint64(own.mask)
             if own.id_text is not None:
                 id_texts[int(first[place]) + segment] = own.id_text
-    empty = columns["reasons"] & no_object != 0
-    held = columns["reasons"][empty]
+    no_object = columns["reasons"] & np.uint64(mask_of(Reason.NO_SEGMENTS, Reason.NOT_AN_OBJECT)) != 0
+    held = columns["reasons"][no_object]
     _mark_object(columns, np.repeat(_is_fast(chunk), counts))
-    columns["reasons"][empty] = held
-    absent = sum(not r.segments_info for r in chunk.rows)
-    texts = {"id_text": Texts.sparse(int(counts.sum()), id_texts)}
-    return columns, texts, 8 * len(chunk.rows) + 2 * (_shared_keys(columns) - 2 * absent)
+    columns["reasons"][no_object] = held
+    keys = 4 * len(chunk.rows) + _shared_keys(columns) - 2 * int(is_empty.sum())
+    return columns, {"id_text": Texts.sparse(int(counts.sum()), id_texts)}, 2 * keys
 
 
-_COLUMNS: Final[dict[str, Callable[[_Chunk], _Columns]]] = {
+_COLUMNS: Final[dict[str, Callable[[_Chunk], _Made]]] = {
     "image": _image_columns,
     "object": _object_columns,
     "caption": _caption_columns,

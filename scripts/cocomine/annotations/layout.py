@@ -4,7 +4,6 @@ The arrays may come in any order. The walk reads the file once from front to bac
 nearly all of it, are handed out in stretches of a few megabytes to worker processes.
 """
 
-import hashlib
 import re
 from collections import deque
 from collections.abc import Callable, Iterator
@@ -14,9 +13,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final
 
-from cocomine.annotations.chunks import Part, decode_stretch
+from cocomine.annotations.chunks import Columns, decode_stretch
 from cocomine.annotations.records import MalformedRecordError
-from cocomine.base.errors import CocomineError
+from cocomine.base.files import sha256_of_file
 from cocomine.base.pool import worker_pool
 from cocomine.coco.scan import (
     BYTE_ORDER_MARK,
@@ -62,37 +61,13 @@ class Layout:
     byte_order_mark: bool = False
     values: dict[str, Span] = field(default_factory=dict)
     """Every top-level key's value."""
-    images: list[Part] = field(default_factory=list)
-    annotations: list[Part] = field(default_factory=list)
+    images: list[Columns] = field(default_factory=list)
+    annotations: list[Columns] = field(default_factory=list)
     categories: list[Span] = field(default_factory=list)
     sha256: str = ""
 
 
-class _Hasher:
-    """The SHA-256 of a file of which stretches pass by anyway, in order."""
-
-    def __init__(self) -> None:
-        self._hash = hashlib.sha256()
-        self.done = 0
-
-    def pass_by(self, source: Source, start: int, text: bytes) -> None:
-        """Take in what is new of `text`, which is at `start`, and the little that may be missing before it."""
-        if 0 < start - self.done <= STRETCH:
-            self._hash.update(source.read(self.done, start - self.done))
-            self.done = start
-        if start <= self.done < start + len(text):
-            self._hash.update(memoryview(text)[self.done - start :])
-            self.done = start + len(text)
-
-    def finish(self, source: Source) -> str:
-        """Take in what has not passed by and return the digest."""
-        while piece := source.read(self.done, STRETCH):
-            self._hash.update(piece)
-            self.done += len(piece)
-        return self._hash.hexdigest()
-
-
-Submit = Callable[..., "Future[Part]"]
+Submit = Callable[..., Future[Any]]
 
 
 def walk(
@@ -100,7 +75,7 @@ def walk(
     task: str,
     threads: int = 1,
     advance: Callable[[int], None] = lambda _: None,
-    meanwhile: Callable[[list[Part]], None] = lambda _: None,
+    meanwhile: Callable[[list[Columns]], None] = lambda _: None,
 ) -> tuple[Layout, Source]:
     """Read the whole document at `path` and return its layout and the opened source, which the caller closes.
 
@@ -127,8 +102,8 @@ def _workers(threads: int) -> Iterator[tuple[Submit, int]]:
         yield pool.submit, threads + AHEAD
 
 
-def _at_once(function: Callable[..., Part], *arguments: Any) -> "Future[Part]":
-    future: Future[Part] = Future()
+def _at_once(function: Callable[..., Columns], *arguments: Any) -> "Future[Columns]":
+    future: Future[Columns] = Future()
     future.set_result(function(*arguments))
     return future
 
@@ -141,7 +116,7 @@ class _Walk:
         submit: Submit,
         ahead: int,
         advance: Callable[[int], None],
-        meanwhile: Callable[[list[Part]], None],
+        meanwhile: Callable[[list[Columns]], None],
     ) -> None:
         self.source = source
         self.meanwhile = meanwhile
@@ -149,11 +124,11 @@ class _Walk:
         self.submit = submit
         self.ahead = ahead
         self.advance = advance
-        self.hasher = _Hasher()
         self.layout = Layout()
 
     def run(self) -> Layout:
         source, layout = self.source, self.layout
+        digest = self.submit(sha256_of_file, source.path)
         position = self._start()
         position = skip_space(source, position + 1)
         if byte_at(source, position) == b"}":
@@ -173,7 +148,7 @@ class _Walk:
         if position < source.size:
             hint = "COCO is one document: if each line is a record (JSON Lines), put them into lists under their keys"
             raise source.fail(position, "text follows the end of the document", hint)
-        layout.sha256 = self.hasher.finish(source)
+        layout.sha256 = digest.result()
         return layout
 
     def _cut(self, position: int) -> str:
@@ -236,7 +211,7 @@ class _Walk:
         layout.values[key] = (position, end - position)
         return end
 
-    def _records(self, kind: str, position: int, parts: list[Part]) -> int:
+    def _records(self, kind: str, position: int, parts: list[Columns]) -> int:
         """Read an array's records into `parts`; return the position after its "]"."""
         source = self.source
         cursor: int | None = skip_space(source, position)
@@ -244,33 +219,31 @@ class _Walk:
         if byte_at(source, cursor) == b"]":
             return cursor + 1
         boundary = self._boundary(cursor)
-        hints = kind == "image"  # where the annotations follow, starting on them as if they were images is wasted work
+        # Behind the images the annotations may follow: what is begun on them as if they were images is wasted work.
+        ahead = min(self.ahead, 2) if kind == "image" else self.ahead
         stop = cursor
-        pending: deque[tuple[int, Future[Part]]] = deque()
+        pending: deque[tuple[int, Future[Columns]]] = deque()
         while True:
-            while cursor is not None and len(pending) < self.ahead:
-                end, cursor_after = self._cut_stretch(cursor, boundary, hints)
+            while cursor is not None and len(pending) < ahead:
+                end, following = self._cut_stretch(cursor, boundary)
                 pending.append((end, self.submit(decode_stretch, source.path, kind, cursor, end, boundary)))
-                cursor = cursor_after
+                cursor = following
             if self.layout.images and kind != "image":
                 self.meanwhile(self.layout.images)
                 self.meanwhile = lambda _: None
             end, future = pending.popleft()
             part = future.result()
-            if part.error is not None:
-                raise CocomineError(*part.error)
             parts.append(part)
             self.advance(part.stop - stop)
             stop = part.stop
-            if part.stop == end and (pending or cursor is not None):
+            if stop == end and (pending or cursor is not None):
                 continue
             for _, surplus in pending:  # they started where no record starts
                 surplus.cancel()
             pending.clear()
-            hints = False
-            cursor = next_item(source, part.stop)
+            cursor = next_item(source, stop)
             if cursor is None:
-                return skip_space(source, part.stop) + 1
+                return skip_space(source, stop) + 1
 
     def _boundary(self, first: int) -> bytes:
         """Return the text between the first two records up to the second's first key, as a hint where records part."""
@@ -278,15 +251,10 @@ class _Walk:
         match = _BOUNDARY.match(self.source.read(end - 1, 400))
         return match.group() if match else b"}, {"
 
-    def _cut_stretch(self, start: int, boundary: bytes, hints: bool) -> tuple[int, int | None]:
+    def _cut_stretch(self, start: int, boundary: bytes) -> tuple[int, int | None]:
         """Return where a stretch from `start` ends and where the next one starts; None where that must be awaited."""
         text = self.source.read(start, STRETCH)
-        self.hasher.pass_by(self.source, start, text)
-        if hints and (key := text.find(b'"annotations"')) >= 0 and (close := text.rfind(b"}", 0, key)) >= 0:
-            return start + close + 1, None
-        if start + len(text) >= self.source.size:
-            return self.source.size, None
-        cut = text.rfind(boundary)
+        cut = text.rfind(boundary) if len(text) == STRETCH else -1
         if cut < 0:
             return start + len(text), None
         return start + cut + 1, start + cut + boundary.index(b"{", 1)

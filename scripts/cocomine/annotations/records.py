@@ -1,16 +1,16 @@
 """One record, two ways: the fast types that a well-formed record has, and the lenient reading of any other.
 
-`msgspec` decodes a chunk of records straight into the types below, and refuses the whole chunk when one of them has a
-value of another kind. Such records are read by `read_image`, `read_object`, … instead: with Python's own JSON reader,
-value by value, noting every oddity as a fact; what is the matter with one field hides nothing of another. Both give
-the same types, so that all later steps see one form.
+`msgspec` decodes a record straight into the types below, and refuses it when it has a value of another kind. Such a
+record is read by `read_image`, `read_object`, … instead: with Python's own JSON reader, value by value, noting every
+oddity as a fact; what is the matter with one field hides nothing of another. Both give the same types, so that all
+later steps see one form.
 """
 
 import hashlib
 import json
 import math
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from typing import Annotated, Any, Final, cast
 
@@ -108,6 +108,8 @@ class Facts:
 
     mask: int = 0
     id_text: str | None = None
+    keys: Iterable[str] = ()
+    """The record's keys."""
     segments: dict[int, "Facts"] = field(default_factory=dict)
     """Of a panoptic record: what was found of its segments, by their place, where anything was."""
 
@@ -417,6 +419,7 @@ def _as_object(text: bytes, facts: Facts) -> dict[str, Any]:
         if not facts.mask & mask_of(Reason.BAD_FIELD):
             facts.add(Reason.NOT_AN_OBJECT)
         return {}
+    facts.keys = value.keys()
     return value
 
 
@@ -581,26 +584,19 @@ def read_category(text: bytes) -> CategoryFacts:
 class Kind:
     """How one kind of record is decoded.
 
-    `decoder` decodes a JSON array of records to the fast type, `read` reads one record leniently; `known` are the keys
-    that the fast type takes in, and `required` is how many of them have no default.
+    `decoder` decodes a record to the fast type, `read` reads one leniently; `known` are the keys that the fast type
+    takes in.
     """
 
     name: str
     decoder: Any
     read: Callable[[bytes], tuple[Any, Facts]]
-    required: int
     known: frozenset[str]
 
 
 def _kind(name: str, record: Any, read: Callable[[bytes], tuple[Any, Facts]]) -> Kind:
-    fields = msgspec.structs.fields(record)
-    return Kind(
-        name,
-        msgspec.json.Decoder(list[record]),
-        read,
-        sum(f.required for f in fields),
-        frozenset(f.encode_name for f in fields),
-    )
+    known = frozenset(field.encode_name for field in msgspec.structs.fields(record))
+    return Kind(name, msgspec.json.Decoder(record), read, known)
 
 
 IMAGE: Final = _kind("image", ImageRecord, read_image)

@@ -406,6 +406,12 @@ def test_a_byte_order_mark_is_reported_and_spans_count_it(tmp_path: Path):
     assert json.loads(read.raw(read.annotations[0])) == thing()
 
 
+def test_unknown_keys_are_counted_of_records_that_are_read_leniently_and_of_no_others_twice(tmp_path: Path):
+    twice = LINE[:-1].replace('"id": 1', '"id": 2') + ', "x": 1, "x": 2}'
+    text = json.dumps(document(thing(1, x=1), thing(3, x=1, area="7"), "HERE")).replace('"HERE"', twice)
+    assert indexed(tmp_path, text).manifest["unknown_keys"]["annotation"] == {"x": 3}
+
+
 def test_missing_and_unknown_top_level_keys_are_reported(tmp_path: Path):
     content = document(thing(), extra={"a": [1]})
     del content["info"], content["licenses"]
