@@ -16,6 +16,8 @@ from pathlib import Path
 
 PEERS = Path(os.environ.get("COCOMINE_PEERS", Path(__file__).resolve().parents[2] / ".peers"))
 
+TORCH = "torch==2.13.0+cpu"
+
 # name -> what is installed, and a command that shows that it works
 WANTED: dict[str, tuple[list[str], list[str]]] = {
     "datumaro": (["datumaro==1.13.0"], ["python", "-c", "import datumaro; print(datumaro.__version__)"]),
@@ -68,10 +70,47 @@ WANTED: dict[str, tuple[list[str], list[str]]] = {
         ["onnx==1.23.2", "onnxscript==0.7.2", "onnxruntime==1.32.0"],
         ["python", "-c", "import onnx, onnxruntime; print(onnx.__version__, onnxruntime.__version__)"],
     ),
-    "supervision": (["supervision==0.29.1"], ["python", "-c", "import supervision; print(supervision.__version__)"]),
-    # With torch for CUDA, 5 GB: torchvision, which it needs, does not import beside torch for CPUs from elsewhere.
+    "supervision": (["supervision==0.28.0"], ["python", "-c", "import supervision; print(supervision.__version__)"]),
+    # Without its own needs: torch for CUDA, 5 GB, and torchvision, which does not import beside torch for CPUs
+    # from elsewhere (`without_torchvision`). The build for CPUs is pip's own choice of places, as for cocomine itself.
     "ultralytics": (
-        ["ultralytics==8.4.190", "pycocotools==2.0.11"],
+        [
+            "--no-deps",
+            "ultralytics==8.4.190",
+            TORCH,
+            "pycocotools==2.0.11",
+            "numpy==2.4.6",
+            "opencv-python-headless==5.0.0.93",
+            "matplotlib",
+            "contourpy",
+            "cycler",
+            "fonttools",
+            "kiwisolver",
+            "packaging",
+            "pillow",
+            "pyparsing",
+            "python-dateutil",
+            "six",
+            "pyyaml",
+            "requests",
+            "certifi",
+            "charset-normalizer",
+            "idna",
+            "urllib3",
+            "psutil",
+            "polars",
+            "polars-runtime-32",
+            "ultralytics-thop",
+            "filelock",
+            "typing-extensions",
+            "sympy",
+            "mpmath",
+            "networkx",
+            "jinja2",
+            "markupsafe",
+            "fsspec",
+            "setuptools",
+        ],
         ["python", "-c", "import ultralytics; print(ultralytics.__version__)"],
     ),
     "webdataset": (
@@ -79,6 +118,27 @@ WANTED: dict[str, tuple[list[str], list[str]]] = {
         ["python", "-c", "import webdataset; print(webdataset.__version__)"],
     ),
 }
+
+
+# What Ultralytics takes of torchvision where it trains and validates: its version, and suppression of doubled boxes,
+# for which Ultralytics has code of its own as well.
+STAND_IN = {
+    "torchvision/__init__.py": "from torchvision import ops\n\n__version__ = '0.28.0'\n",
+    "torchvision/ops.py": (
+        "def nms(boxes, scores, threshold):\n"
+        "    from ultralytics.utils.nms import TorchNMS\n\n"
+        "    return TorchNMS.nms(boxes, scores, threshold)\n"
+    ),
+    "torchvision-0.28.0.dist-info/METADATA": "Metadata-Version: 2.1\nName: torchvision\nVersion: 0.28.0\n",
+}
+
+
+def without_torchvision(folder: Path) -> None:
+    """Write STAND_IN into an environment."""
+    (packages,) = folder.glob("lib/python3*/site-packages")
+    for name, text in STAND_IN.items():
+        (packages / name).parent.mkdir(exist_ok=True)
+        (packages / name).write_text(text, "utf-8")
 
 
 def make(name: str) -> None:
@@ -89,6 +149,8 @@ def make(name: str) -> None:
     if not program.exists():
         venv.create(folder, with_pip=True, clear=True)
         subprocess.run([folder / "bin" / "pip", "install", "--quiet", *packages], check=True)
+        if name == "ultralytics":
+            without_torchvision(folder)
     done = subprocess.run([program, *probe[1:]], capture_output=True, text=True, check=False)
     lines = done.stdout.splitlines() or done.stderr.splitlines() or [""]
     print(f"{name}: {lines[0]}" if done.returncode == 0 else f"{name}: does not run: {lines[-1]}")
