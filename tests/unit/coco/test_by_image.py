@@ -34,6 +34,8 @@ def test_records_are_found_by_image_however_the_file_is_cut(
         expected = [record for record in content if record["image_id"] == image]
         assert [json.loads(text) for text in found.of_image(image)] == expected
     assert len(found) == len(content)
+    chosen = [json.loads(text) for text in found.texts_in_file_order(found.image_ids > 1)]
+    assert chosen == [record for record in content if record["image_id"] > 1]
     found.close()
 
 
