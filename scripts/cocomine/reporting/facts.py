@@ -120,8 +120,11 @@ def funnel_facts(funnel: Mapping[str, Any] | None, statistics: Mapping[str, Any]
 
 
 def conservation_facts(statistics: Mapping[str, Any] | None) -> Facts | None:
-    """How many records went in, and how many were kept, repaired, quarantined and left out by the query."""
-    sums = (statistics or {}).get("conservation") or {}
+    """How many records went in, and how many were kept, repaired, quarantined and left out by the query.
+
+    A row for each kind and task; below it, where there are several, one for each of the source's splits.
+    """
+    sums, parted = ((statistics or {}).get(key) or {} for key in ("conservation", "conservation_by_split"))
     keys = {
         "in": "In",
         "kept": "Kept as they are",
@@ -129,11 +132,14 @@ def conservation_facts(statistics: Mapping[str, Any] | None) -> Facts | None:
         "quarantined": "Quarantined",
         "left_out": "Left out by the query",
     }
-    rows = [
-        {"kind": kind if len(tasks) == 1 else f"{kind}, {task}", "cells": [counts.get(key, 0) for key in keys]}
-        for kind, tasks in sums.items()
-        for task, counts in tasks.items()
-    ]
+    rows = []
+    for kind, tasks in sums.items():
+        for task, counts in tasks.items():
+            named = {kind if len(tasks) == 1 else f"{kind}, {task}": counts}
+            splits = parted.get(kind, {}).get(task, {})
+            if len(splits) > 1:
+                named |= {f"… of {split}": counts for split, counts in splits.items()}
+            rows += [{"kind": name, "cells": [counts.get(key, 0) for key in keys]} for name, counts in named.items()]
     return {"columns": list(keys.values()), "rows": rows} if rows else None
 
 
