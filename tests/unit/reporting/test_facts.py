@@ -9,7 +9,10 @@ def counts(taken: int, kept: int, repaired: int = 0, quarantined: int = 0, left_
 
 def test_records_are_counted_in_all_and_by_split_where_there_are_several():
     statistics = {
-        "conservation": {"image": {"instances": counts(5, 4, left_out=1)}, "annotation": {"instances": counts(9, 8, 1)}},
+        "conservation": {
+            "image": {"instances": counts(5, 4, left_out=1)},
+            "annotation": {"instances": counts(9, 8, 1)},
+        },
         "conservation_by_split": {
             "image": {"instances": {"coco/train": counts(3, 3), "ours/all": counts(2, 1, left_out=1)}},
             "annotation": {"instances": {"coco/train": counts(9, 8, 1)}},
