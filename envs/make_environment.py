@@ -52,11 +52,11 @@ def make(home: Path, stamp_text: str) -> None:
     environment = home / ".venv"
     started = time.monotonic()
     print("cocomine: making the environment in .venv (about a minute, once)", flush=True)
-    # The stamp goes first: whoever comes while the old environment is being removed must not trust what is left of it.
-    (environment / "made_from").unlink(missing_ok=True)
     if environment.is_symlink():
-        environment.unlink()
+        environment.unlink()  # what it leads to belongs to another checkout
     elif environment.exists():
+        # The stamp goes first: whoever comes meanwhile must not trust what is left.
+        (environment / "made_from").unlink(missing_ok=True)
         shutil.rmtree(environment)
     venv.create(environment, with_pip=True)
     python, uv = str(environment / "bin" / "python"), str(environment / "bin" / "uv")

@@ -87,12 +87,17 @@ def started(project: Path) -> "subprocess.Popen[str]":
 @pytest.mark.timeout(600)
 def test_run_survives_being_killed_half_way_and_two_being_started_at_once(tmp_path: Path) -> None:
     project = project_with_run(tmp_path)
+    stamp = tmp_path / "another" / "made_from"
+    stamp.parent.mkdir()
+    stamp.write_text("by another checkout")
+    (project / ".venv").symlink_to(stamp.parent)
     killed = started(project)
     deadline = time.monotonic() + 120
     while not list((project / ".venv").glob("lib/python*/site-packages/msgspec")) and time.monotonic() < deadline:
         time.sleep(0.05)
     os.killpg(killed.pid, signal.SIGKILL)
     killed.communicate()
+    assert stamp.read_text() == "by another checkout"
     assert not (project / ".venv" / "made_from").exists(), "it was killed too late to prove anything"
     both = [started(project), started(project)]
     said = [process.communicate() for process in both]
