@@ -113,6 +113,11 @@ WANTED: dict[str, tuple[list[str], list[str]]] = {
         ],
         ["python", "-c", "import ultralytics; print(ultralytics.__version__)"],
     ),
+    # Brings torch for CUDA, 5 GB.
+    "torchvision": (
+        ["torchvision==0.28.0", "pycocotools==2.0.11"],
+        ["python", "-c", "import torchvision; print(torchvision.__version__)"],
+    ),
     "webdataset": (
         ["webdataset==1.0.2", "pillow"],
         ["python", "-c", "import webdataset; print(webdataset.__version__)"],

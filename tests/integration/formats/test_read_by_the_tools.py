@@ -156,7 +156,7 @@ print(json.dumps(found))
 """
     exported("voc")
     exported("coco")
-    read = told_by("ultralytics", program, tmp_path / "voc", tmp_path / "coco", home=tmp_path)
+    read = told_by("torchvision", program, tmp_path / "voc", tmp_path / "coco", home=tmp_path)
     assert_same_boxes(read["boxes"], truth_boxes([row for row in LABELLED if row[5][2] * row[5][3] > 0]), 1.0)
     assert {split: len(values) for split, values in read["values"].items()} == TRUTH["images"]
     assert {value for values in read["values"].values() for mask in values for value in mask} == {0, 1, 2, 255}
