@@ -63,7 +63,7 @@ def make_index(
         "subsets": subsets,
         "experiments": _experiments(read_json(comparison) if comparison is not None else None),
         "predictions": [_brief(one) for one in prediction_facts(sorted(predictions))],
-        "predictions_page": _relative(predictions[0].parent / "comparison.html", out) if predictions else "",
+        "compared": _compared_link(comparison, predictions, out),
         "comparison": _comparison_link(comparison, out),
         "build_lock": _relative(build_lock, out) if build_lock is not None else "",
         "build_lock_sha256": _sha256(build_lock) if build_lock is not None else "",
@@ -94,6 +94,14 @@ def _comparison_link(comparison: Path | None, out: Path) -> str:
         return ""
     page = comparison.with_suffix(".html")
     return _relative(page if page.is_file() else comparison.with_suffix(".tsv"), out)
+
+
+def _compared_link(comparison: Path | None, predictions: Sequence[Path], out: Path) -> str:
+    """The page that sets predictions and runs beside one another, where it was made; it lies with the predictions."""
+    if predictions:
+        return _relative(predictions[0].parent / "comparison.html", out)
+    page = comparison.parent.with_name("predictions") / "comparison.html" if comparison is not None else None
+    return _relative(page, out) if page is not None and page.is_file() else ""
 
 
 def _experiments(comparison: Any) -> list[dict[str, Any]]:

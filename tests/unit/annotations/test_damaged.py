@@ -69,6 +69,7 @@ def rows_expected(task: str, record: Any) -> int:
     return max(1, len(record["segments_info"]))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("task", list(BASES))
 @QUICK
 @given(data=st.data())

@@ -4,6 +4,7 @@ import json
 
 import msgspec
 import numpy as np
+import pytest
 from cocomine.annotations.outlines import FAR, screen, segmentation_columns
 from cocomine.annotations.records import as_polygons
 from cocomine.annotations.repairs import polygon_facts
@@ -40,6 +41,7 @@ def looked_at(columns, place, width=100, height=80):
     )
 
 
+@pytest.mark.slow
 @settings(max_examples=400, deadline=None)
 @given(st.lists(values, min_size=1, max_size=4), layouts)
 def test_nothing_that_reaches_out_is_missed_and_counts_agree(contents, layout):

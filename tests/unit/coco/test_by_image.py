@@ -21,6 +21,7 @@ RECORDS = st.lists(
 )
 
 
+@pytest.mark.slow
 @settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(RECORDS, st.integers(1, 60), st.sampled_from([None, 1]))
 def test_records_are_found_by_image_however_the_file_is_cut(

@@ -142,6 +142,7 @@ def test_folder_without_an_evaluation_is_named(tmp_path):
         comparison.read_evaluations([tmp_path])
 
 
+@pytest.mark.slow
 def test_two_kinds_of_labels_stand_two_by_two_with_their_intervals_and_boundaries(tmp_path):
     images = list(range(60))
     for trained, gain in (("coco", 0.0), ("sama", 0.05)):

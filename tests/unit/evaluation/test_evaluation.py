@@ -164,6 +164,7 @@ def test_images_that_were_trained_on_are_refused(trained, tmp_path):
         evaluation.evaluate(job(trained, tmp_path, tensors=seen))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("split", "count"), [("train", 40), ("all", 40), ("val", 0)])
 def test_images_that_were_trained_on_are_counted_and_said_in_other_splits(trained, tmp_path, caplog, split, count):
     made = job(trained, tmp_path)

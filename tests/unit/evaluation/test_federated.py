@@ -71,6 +71,7 @@ def write(folder, pictures, annotations, categories, results):
     return truth, found
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("seed", range(3))
 @pytest.mark.parametrize("task", ["boxes", "masks"])
 def test_figures_are_those_of_lvis_api_to_the_last_digit(tmp_path, task, seed):

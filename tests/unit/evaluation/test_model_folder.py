@@ -42,6 +42,7 @@ def trained(root: Path, **model: str) -> Path:
     return root / "try"
 
 
+@pytest.mark.slow
 def test_transformers_opens_the_folder_and_scores_as_the_run_does(tmp_path):
     run = trained(tmp_path, family="segformer", encoder="mit-b0")
     (tmp_path / "build.lock.json").write_text("{}")

@@ -75,6 +75,7 @@ def judged(path, task, results):
     return detections.judge(results, read_truth(ground_of_file(path, None, task)), task)
 
 
+@pytest.mark.slow
 def test_all_figures_are_those_of_pycocotools_to_the_last_digit(path, task):
     document = json.loads(path.read_text())
     results = degraded(document, task)
@@ -83,6 +84,7 @@ def test_all_figures_are_those_of_pycocotools_to_the_last_digit(path, task):
     assert 0.01 < own.figures()["AP"] < 0.6
 
 
+@pytest.mark.slow
 def test_a_bootstrap_draw_is_an_evaluation_of_the_drawn_images(path, task):
     document = json.loads(path.read_text())
     results = degraded(document, task, distinct=True)

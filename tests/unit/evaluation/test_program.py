@@ -102,6 +102,7 @@ def test_a_failure_shows_the_last_lines_and_leaves_no_result(work):
     assert not (work / "results/mine").exists()
 
 
+@pytest.mark.slow
 def test_a_program_is_ended_after_its_time_with_all_that_it_started(work):
     settings = ProgramSettings.from_mapping({"command": "echo begun; sleep 60 & echo $! > $COCOMINE_WORK/child; wait"})
     began = time.monotonic()

@@ -75,6 +75,7 @@ def test_z_is_the_mean_in_the_deviations_of_all_assignments():
     assert found["slices"][0]["z"] == pytest.approx(expected)
 
 
+@pytest.mark.slow
 def test_of_many_attributes_that_mean_nothing_one_is_named_as_rarely_as_chance_is_allowed():
     named = worst = 0
     for seed in range(200):

@@ -46,6 +46,7 @@ def test_a_whole_jpeg_is_ok(form: str, mode: str, size: tuple[int, int]) -> None
         assert examine(encoded(scene(seed, size, mode), **FORMS[form]))["status"] == "ok"
 
 
+@pytest.mark.slow
 @settings(max_examples=150, deadline=None)
 @given(st.sampled_from(list(FORMS)), st.sampled_from(["RGB", "L", "CMYK"]), st.floats(0.1, 0.9), st.integers(0, 9))
 def test_a_jpeg_that_was_cut_and_closed_with_an_end_marker_is_truncated(

@@ -12,6 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 
+@pytest.mark.slow
 @given(st.integers(0, 2**40), st.integers(1, 50), st.integers(1, 70))
 def test_consecutive_batches_show_every_image_once_an_epoch(seed, count, batch):
     steps = -(-3 * count // batch)

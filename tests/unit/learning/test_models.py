@@ -176,6 +176,7 @@ def test_file_of_weights_is_loaded_and_its_hash_recorded(tmp_path):
     assert model.encoder.source == "e.safetensors"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["resnet18", "resnet50"])
 def test_torchvisions_parameter_names_are_understood(tmp_path, name):
     ours = encoders.read_weights(write_encoder(tmp_path / "e.safetensors", name))

@@ -337,6 +337,7 @@ def logged(folder):
     return found
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("saved", [2, 4, 99])  # 99: stopped before anything was saved
 def test_tensorboard_shows_a_stopped_and_resumed_run_as_it_shows_a_whole_one(shapes, tmp_path, monkeypatch, saved):
     options = {"log_every": 1, "checkpoint_seconds": 0.0}
@@ -390,6 +391,7 @@ def test_diverging_run_stops_by_itself(shapes, tmp_path):
         training.train(job(shapes, tmp_path, learning_rate=1e30, iterations=20))
 
 
+@pytest.mark.slow
 def test_sigterm_saves_and_stops_and_the_next_run_goes_on(shapes, tmp_path, monkeypatch):
     training.train(job(shapes, tmp_path / "whole"))
     original = training.Feeder.training

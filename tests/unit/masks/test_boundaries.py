@@ -53,6 +53,7 @@ def test_any_polygon_equals_the_coco_api(polygon: list[float], height: int, widt
     assert np.array_equal(filled(ours, 0, height, width), ann_to_mask([polygon], height, width))
 
 
+@pytest.mark.slow
 @settings(max_examples=100, deadline=None)
 @given(st.lists(st.tuples(POLYGONS, SIDES, SIDES), min_size=2, max_size=6))
 def test_polygons_of_many_images_do_not_disturb_one_another(cases: list[tuple[list[float], int, int]]) -> None:

@@ -108,6 +108,7 @@ CHOICES = st.builds(
 )
 
 
+@pytest.mark.slow
 @settings(max_examples=120, deadline=None)
 @given(scenes(), CHOICES)
 def test_random_scenes_equal_the_composition_of_pycocotools_masks(
@@ -145,6 +146,7 @@ def test_random_scenes_equal_the_composition_of_pycocotools_masks(
                 assert int(counted["hidden"]) == hidden
 
 
+@pytest.mark.slow
 @settings(max_examples=25, deadline=None)
 @given(scenes(), CHOICES)
 def test_many_objects_parts_and_crossings_are_drawn_as_few_are(content: dict[str, Any], wanted: MaskSettings) -> None:
@@ -160,6 +162,7 @@ def test_many_objects_parts_and_crossings_are_drawn_as_few_are(content: dict[str
                 assert (many / path.relative_to(few)).read_bytes() == path.read_bytes(), path.name
 
 
+@pytest.mark.slow
 def test_twenty_thousand_objects_of_one_image_are_drawn_in_seconds(tmp_path: Path) -> None:
     annotations = [thing(n, 1, box(n % 90, n // 90 % 60, 8, 6)) for n in range(20_000)]
     started = time.monotonic()

@@ -2,6 +2,7 @@
 
 import json
 
+import pytest
 from helpers.planted_edits import KINDS, Editor, Planted
 from helpers.shared import coco_mini
 from helpers.two_sources import annotations, findings, matched
@@ -15,6 +16,7 @@ def differences(out):
     }
 
 
+@pytest.mark.slow
 def test_every_planted_edit_of_real_annotations_is_found_by_its_kind_and_nothing_else(tmp_path):
     originals, edited, planted = [], [], set()
     for seed, split in enumerate(("train2017", "val2017")):

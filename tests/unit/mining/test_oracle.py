@@ -32,6 +32,7 @@ def run_miner(source, query, index_dir=None):
     return sorted(by_role[WANTED]), sorted(by_role[NEGATIVE]), written
 
 
+@pytest.mark.slow
 @settings(max_examples=300, deadline=None, suppress_health_check=list(HealthCheck))
 @given(seed=st.integers(0, 10_000), query=queries(), data=st.data())
 def test_the_miner_selects_what_a_plain_reading_of_the_query_selects(seed, query, data):
@@ -66,6 +67,7 @@ def test_the_miner_selects_what_a_plain_reading_of_the_query_selects(seed, query
         assert found == expected
 
 
+@pytest.mark.slow
 @settings(max_examples=60, deadline=None, suppress_health_check=list(HealthCheck))
 @given(seed=st.integers(0, 10_000), query=queries(), shuffle=st.integers(0, 10_000))
 def test_the_order_of_the_file_does_not_change_what_is_drawn(seed, query, shuffle):
@@ -207,6 +209,7 @@ def expression(draw, depth=3):
     return f"({text}) or ({other})", lambda here: holds(here) or also(here)
 
 
+@pytest.mark.slow
 @settings(max_examples=80, deadline=None, suppress_health_check=list(HealthCheck))
 @given(seed=st.integers(0, 10_000), data=st.data())
 def test_any_expression_counts_the_images_for_which_it_is_true(seed, data):

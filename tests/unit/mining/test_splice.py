@@ -26,6 +26,7 @@ def test_a_spliced_record_is_one_that_was_parsed_changed_and_written(record, new
     }
 
 
+@pytest.mark.slow
 @given(items=st.lists(VALUES), indent=st.sampled_from([None, 1]))
 def test_the_items_of_an_array_are_those_that_a_parser_finds(items, indent):
     assert [json.loads(item) for item in items_of(json.dumps(items, indent=indent).encode())] == items

@@ -76,6 +76,7 @@ def test_reached_code_data_and_packages_change_it(project, file, old, new) -> No
     assert digest_now(project) != before
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("script", SCRIPTS, ids=lambda path: path.stem)
 def test_the_walk_reaches_every_module_that_is_loaded_at_run_time(script: Path) -> None:
     code = (

@@ -14,6 +14,7 @@ def run(monkeypatch, *arguments):
     return ended.value.code
 
 
+@pytest.mark.slow
 def test_a_report_and_then_the_index_by_hand(tmp_path, monkeypatch, capsys):
     subset = make_small_subset(tmp_path)
     evaluation = add_report_inputs(subset)

@@ -7,6 +7,7 @@ from cocomine.reporting.index import render_index
 from helpers.report_page import HOSTILE, Page, assert_page_and_json_agree, make_report
 
 
+@pytest.mark.slow
 def test_the_index_links_each_report_the_comparison_and_the_lock(tmp_path):
     _, _, subset = make_report(tmp_path, HOSTILE)
     results = subset.folder.parent
@@ -15,6 +16,8 @@ def test_the_index_links_each_report_the_comparison_and_the_lock(tmp_path):
     cells = [cell | {"arm": "mined", "seeds": [0, 1, 2], "figures": figures}]
     write_json(results / "experiments" / "comparison.json", {"cells": cells})
     (results / "experiments" / "comparison.html").write_text("x")
+    (results / "predictions").mkdir()
+    (results / "predictions" / "comparison.html").write_text("x")
     (results / "build.lock.json").write_text("{}")
     render_index(
         [subset.folder / "report.html"],
@@ -26,6 +29,7 @@ def test_the_index_links_each_report_the_comparison_and_the_lock(tmp_path):
     page = assert_page_and_json_agree(html, json.loads((results / "index.json").read_text("utf-8")))
     links = [values["href"] for tag, values in page.tags if tag == "a"]
     assert {"animals/report.html", "experiments/comparison.html", "build.lock.json"} <= set(links)
+    assert "predictions/comparison.html" in links
     assert sha256_of_file(results / "build.lock.json") in html
     seeds = [text for path, _, text in page.numbers if path.startswith("experiments.0.seeds.")]
     assert seeds == ["0", "1", "2"]

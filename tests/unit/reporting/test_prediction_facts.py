@@ -2,6 +2,7 @@
 
 import json
 
+import pytest
 from cocomine.evaluation import detections
 from cocomine.evaluation.ground import ground_of_subset
 from cocomine.evaluation.settings import JudgingSettings
@@ -25,6 +26,7 @@ def judged(subset, folder):
     return folder
 
 
+@pytest.mark.slow
 def test_predictions_stand_in_the_report_and_on_the_index_with_their_intervals(tmp_path):
     subset = make_small_subset(tmp_path, names=HOSTILE)
     add_report_inputs(subset, HOSTILE)

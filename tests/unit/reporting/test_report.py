@@ -87,6 +87,7 @@ def test_links_lead_to_files_beside_the_page_or_to_plain_web_addresses(made):
     assert not any("javascript:" in link for link in links)
 
 
+@pytest.mark.slow
 def test_hostile_names_and_captions_are_shown_as_text_and_never_run(tmp_path):
     html, facts, _ = make_report(tmp_path, HOSTILE)
     page = assert_page_and_json_agree(html, facts)
@@ -131,6 +132,7 @@ def test_a_run_that_equals_a_baseline_of_nothing_gets_the_warning(tmp_path):
     assert "so few" not in words(html)
 
 
+@pytest.mark.slow
 def test_a_ratio_below_one_has_two_digits_and_the_warning(tmp_path):
     html = judged(tmp_path, 20, 0.7391, 0.17, 0.23)
     assert "Its IoU is 0.74 times that of" in words(html)
@@ -138,6 +140,7 @@ def test_a_ratio_below_one_has_two_digits_and_the_warning(tmp_path):
     assert '<p class="warn">Its IoU is' in html
 
 
+@pytest.mark.slow
 def test_one_image_is_said_to_allow_no_judgement(tmp_path):
     html = judged(tmp_path, 1, None, 0.0, 0.0)
     assert "It is judged on 1 image that it was not trained on." in words(html)

@@ -226,6 +226,7 @@ def subsets(draw):
     ]
 
 
+@pytest.mark.slow
 @settings(max_examples=60, deadline=None)
 @given(subsets(), st.sampled_from(["hash", "stratified"]), st.integers(0, 3))
 def test_every_split_has_its_share_to_within_one_group_and_no_group_is_parted(images, strategy, seed):
@@ -239,6 +240,7 @@ def test_every_split_has_its_share_to_within_one_group_and_no_group_is_parted(im
     assert len(of_group) == len({image.group for image in images})
 
 
+@pytest.mark.slow
 @settings(max_examples=60, deadline=None)
 @given(
     subsets(),

@@ -58,6 +58,7 @@ def test_balance_without_any_label_still_gives_the_exact_number():
     assert int(balance(np.ones(50, dtype=np.int64), np.zeros((50, 1), dtype=np.int64), np.zeros(1), 10).sum()) == 10
 
 
+@pytest.mark.slow
 @settings(max_examples=300, deadline=None)
 @given(
     st.lists(st.tuples(st.integers(1, 7), st.integers(0, 7)), min_size=2, max_size=10),

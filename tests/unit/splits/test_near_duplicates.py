@@ -50,6 +50,7 @@ def test_no_pictures_make_no_pairs():
     assert len(find_pairs(np.zeros((0, 32, 32), dtype=np.uint8), 6, 0.9).first) == 0
 
 
+@pytest.mark.slow
 def test_a_film_of_frames_that_differ_by_noise_is_searched_in_linear_time():
     random = np.random.default_rng(0)
     noise = random.integers(-2, 3, (6_000, 32, 32))
@@ -59,6 +60,7 @@ def test_a_film_of_frames_that_differ_by_noise_is_searched_in_linear_time():
     assert len(set(pairs.first.tolist()) | set(pairs.second.tolist())) == len(frames)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("noise", [20, 40])
 def test_near_identical_frames_of_many_hashes_are_searched_without_pairing_each_with_each(noise):
     random = np.random.default_rng(noise)

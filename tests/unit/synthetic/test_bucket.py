@@ -216,6 +216,7 @@ def test_without_damage_it_is_plain_coco(tmp_path, capsys):
         assert all(coco.annToMask(annotation).any() for annotation in coco.anns.values())
 
 
+@pytest.mark.slow
 def test_outlines_draw_the_very_mask():
     random = np.random.default_rng(0)
     for number in range(150):
@@ -248,6 +249,7 @@ def test_what_cannot_be_drawn_is_refused_with_its_key(mapping, words):
     assert error.value.hint
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("images", [45, 60])
 def test_a_few_pictures_hold_the_usual_damage(tmp_path, images):
     settings = SyntheticSettings(images=images, width=96, height=96)

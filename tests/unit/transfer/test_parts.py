@@ -7,6 +7,7 @@ import time
 from email.utils import formatdate
 from pathlib import Path
 
+import pytest
 from cocomine.transfer.attempts import retry_after
 from cocomine.transfer.digests import Digester, base64_of_hex, hex_of_base64
 from cocomine.transfer.ledger import Entry, Ledger
@@ -68,6 +69,7 @@ def test_what_a_killed_run_left_is_swept_and_what_a_living_one_writes_is_not(tmp
     os.close(descriptor)
 
 
+@pytest.mark.slow
 @given(
     st.sets(
         st.text("ab./-é", min_size=1, max_size=6).filter(lambda n: "/" not in n and n not in (".", "..")), max_size=8
