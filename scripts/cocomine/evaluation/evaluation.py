@@ -27,6 +27,7 @@ from cocomine.coco.tasks import VOID
 from cocomine.evaluation import baselines, calibration, pictures, slices, verdict
 from cocomine.evaluation.attributes import Images, describe
 from cocomine.evaluation.coverage import coverage
+from cocomine.evaluation.ground import leaderboard
 from cocomine.evaluation.predicted import write_predicted
 from cocomine.evaluation.resampling import images_digest, write_draws
 from cocomine.images.opening import ImageError, opened, read_file
@@ -378,6 +379,7 @@ def write_evaluation(job: Job, rows: Rows, predicted: Predicted, origin: dict[st
         ),
         "coverage": coverage(described, settings.slice_images),
         "published": list(PUBLISHED),
+        "leaderboard": leaderboard(job.subset, whole=False),
     }
     result["baselines"]["ratio"] = _ratio_to_baseline(result)
     result["draws"] = _write_draws(job, ids, predicted)

@@ -21,6 +21,18 @@ NAMES = {
 }
 
 
+def leaderboard(name: str, whole: bool) -> dict[str, Any]:
+    """Say whether figures on `name`, a `whole` annotation file or else a subset, can be set beside published ones."""
+    return {
+        "comparable": whole,
+        "because": (
+            f"every image and class of {name} was judged as it is: comparable with figures on that file"
+            if whole
+            else f"{name} is a mined subset: not the images and classes of an official split"
+        ),
+    }
+
+
 @dataclass(frozen=True)
 class Ground:
     """The images and annotations that predictions of `task` are judged on.
@@ -65,14 +77,7 @@ class Ground:
                 "truth_sha256": sha256_of_file(self.annotations) if self.annotations.is_file() else None,
             },
             **({} if self.tags is None else {"tags": {"sha256": sha256_of_file(self.tags)}}),
-            "leaderboard": {
-                "comparable": whole,
-                "because": (
-                    f"every image and class of {self.name} was judged as it is: comparable with figures on that file"
-                    if whole
-                    else f"{self.name} is a mined subset: not the images and classes of an official split"
-                ),
-            },
+            "leaderboard": leaderboard(self.name, whole),
         }
 
     def pictured(self, image_ids: Sequence[int]) -> Images:

@@ -83,6 +83,7 @@ def test_evaluation_writes_its_files_the_same_each_time(trained, tmp_path):
         low, high = result[size]["intervals"]["per_class"]["disc"]
         assert low <= result[size]["iou"]["per_class"]["disc"] <= high
     assert [row["iou_percent"] for row in result["published"]] == [50.0, 37.1, 89.6]
+    assert not result["leaderboard"]["comparable"]
     assert result["baselines"]["all_background"]["training_resolution"]["iou"]["mean_foreground"] == 0.0
     assert str(tmp_path) not in (tmp_path / "a/metrics.json").read_text()
     table = pq.read_table(tmp_path / "a/per_image.parquet")
