@@ -122,7 +122,7 @@ def funnel_facts(funnel: Mapping[str, Any] | None, statistics: Mapping[str, Any]
 def conservation_facts(statistics: Mapping[str, Any] | None) -> Facts | None:
     """How many records went in, and how many were kept, repaired, quarantined and left out by the query.
 
-    A row for each kind and task; below it, where there are several, one for each of the source's splits.
+    A row for each kind and task; below it, in a subset of several sources, one for each of their splits.
     """
     sums, parted = ((statistics or {}).get(key) or {} for key in ("conservation", "conservation_by_split"))
     keys = {
@@ -137,7 +137,7 @@ def conservation_facts(statistics: Mapping[str, Any] | None) -> Facts | None:
         for task, counts in tasks.items():
             named = {kind if len(tasks) == 1 else f"{kind}, {task}": counts}
             splits = parted.get(kind, {}).get(task, {})
-            if len(splits) > 1:
+            if len({split.partition(".")[0] for split in splits if "." in split}) > 1:  # named {source}.{split}
                 named |= {f"… of {split}": counts for split, counts in splits.items()}
             rows += [{"kind": name, "cells": [counts.get(key, 0) for key in keys]} for name, counts in named.items()]
     return {"columns": list(keys.values()), "rows": rows} if rows else None

@@ -65,7 +65,7 @@ def _imbalance(classes: Mapping[str, Any]) -> Chart | None:
         for side, where in (("before", "in the source"), ("after", "in the subset"))
         if row[side]["objects"]
     ]  # fmt: skip
-    x = _field("objects", "quantitative", scale={"type": "log", "nice": False}, title="objects (each step: ten times)")
+    x = _field("objects", "quantitative", scale={"type": "log", "nice": False}, title="objects, on a logarithmic scale")
     x |= {"axis": {"tickCount": 3, "format": "~s"}}
     layers = [
         {"mark": {"type": "line", "color": "var(--rule)", "aria": False},
