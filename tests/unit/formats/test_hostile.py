@@ -44,6 +44,21 @@ def test_any_names_of_classes_are_carried_or_mapped_back_and_write_nothing_elsew
     assert totals["objects_in"] == len(OBJECTS) == totals["objects_out"] + dropped
 
 
+BY_NUMBER = {
+    "coco", "yolo-detect", "yolo-segment", "yolo-pose", "yolo-semantic", "masks", "masks-grey", "mmsegmentation",
+    "panoptic", "datumaro", "webdataset", "croissant",
+}  # fmt: skip
+"""Formats that write a class's number beside each object; any other writes its name, which must lead back to one."""
+
+
+@pytest.mark.parametrize("format_name", sorted(FORMATS.keys() - BY_NUMBER))
+def test_two_classes_of_one_name_are_told_apart_where_a_format_writes_names(format_name, tmp_path):
+    subset = make_small_subset(tmp_path / "small", names=("same", "same"))
+    written = export_dataset(format_name, subset.folder, subset.store, tmp_path / "out")["class_names"]
+    assert len(written) == 2
+    assert set(written.values()) == {"same"}
+
+
 def in_folders(subset):
     """The same subset with two images of one name in folders of their own, as cameras write them."""
     new = {"000000000007": "cam1/1", "000000000012": "cam2/1"}
