@@ -18,6 +18,23 @@ PEERS = Path(os.environ.get("COCOMINE_PEERS", Path(__file__).resolve().parents[2
 
 TORCH = "torch==2.13.0+cpu"
 
+# What lvis and Ultralytics draw with, listed because neither is installed with its own needs.
+DRAWING = [
+    "pycocotools==2.0.11",
+    "numpy==2.4.6",
+    "opencv-python-headless==5.0.0.93",
+    "matplotlib",
+    "contourpy",
+    "cycler",
+    "fonttools",
+    "kiwisolver",
+    "packaging",
+    "pillow",
+    "pyparsing",
+    "python-dateutil",
+    "six",
+]
+
 # name -> what is installed, and a command that shows that it works
 WANTED: dict[str, tuple[list[str], list[str]]] = {
     "datumaro": (["datumaro==1.13.0"], ["python", "-c", "import datumaro; print(datumaro.__version__)"]),
@@ -36,19 +53,7 @@ WANTED: dict[str, tuple[list[str], list[str]]] = {
         [
             "--no-deps",
             "lvis==0.5.3",
-            "pycocotools==2.0.11",
-            "numpy==2.4.6",
-            "opencv-python-headless==5.0.0.93",
-            "matplotlib",
-            "contourpy",
-            "cycler",
-            "fonttools",
-            "kiwisolver",
-            "packaging",
-            "pillow",
-            "pyparsing",
-            "python-dateutil",
-            "six",
+            *DRAWING,
         ],
         ["python", "-c", "import lvis, importlib.metadata as m; print(m.version('lvis'))"],
     ),
@@ -78,19 +83,7 @@ WANTED: dict[str, tuple[list[str], list[str]]] = {
             "--no-deps",
             "ultralytics==8.4.190",
             TORCH,
-            "pycocotools==2.0.11",
-            "numpy==2.4.6",
-            "opencv-python-headless==5.0.0.93",
-            "matplotlib",
-            "contourpy",
-            "cycler",
-            "fonttools",
-            "kiwisolver",
-            "packaging",
-            "pillow",
-            "pyparsing",
-            "python-dateutil",
-            "six",
+            *DRAWING,
             "pyyaml",
             "requests",
             "certifi",

@@ -52,6 +52,12 @@ def _linked(mark: str | Specification, **encoding: Any) -> Specification:
 CLASS: Final = _field("class", "nominal", sort=None, title=None)
 
 
+def _joined(x: Specification) -> Specification:
+    """Return the line that joins the points of each class."""
+    mark = {"type": "line", "color": "var(--rule)", "aria": False}
+    return {"mark": mark, "encoding": {"x": x, "y": CLASS, "detail": {"field": "class"}}}
+
+
 def _imbalance(classes: Mapping[str, Any]) -> Chart | None:
     """Objects of each class in the source and in the subset, on a scale of powers, the most frequent first."""
     order = sorted(enumerate(classes["rows"]), key=lambda row: (-row[1]["after"]["objects"], row[1]["name"]))
@@ -68,8 +74,7 @@ def _imbalance(classes: Mapping[str, Any]) -> Chart | None:
     x = _field("objects", "quantitative", scale={"type": "log", "nice": False}, title="objects, on a logarithmic scale")
     x |= {"axis": {"tickCount": 3, "format": "~s"}}
     layers = [
-        {"mark": {"type": "line", "color": "var(--rule)", "aria": False},
-         "encoding": {"x": x, "y": CLASS, "detail": {"field": "class"}}},
+        _joined(x),
         _linked("point", x=x, y=CLASS, color=_field("where", "nominal", sort=None)),
     ]  # fmt: skip
     return _chart("Objects of each class, before and after", "classes.rows", rows, {"layer": layers}, height=STEP)
@@ -150,8 +155,7 @@ def _shares(split: Mapping[str, Any]) -> Chart | None:
                 rows.append({"class": row["name"], "split": name, "share": count / part["objects"], "said": said})
     x = _field("share", "quantitative", title="share of the split's objects", axis={"format": "%", "tickCount": 5})
     layers = [
-        {"mark": {"type": "line", "color": "var(--rule)", "aria": False},
-         "encoding": {"x": x, "y": CLASS, "detail": {"field": "class"}}},
+        _joined(x),
         _marks("point", x=x, y=CLASS, color=_field("split", "nominal", sort=None)),
     ]  # fmt: skip
     return _chart("Share of each class in the splits", "split.classes", rows, {"layer": layers}, height=STEP)
