@@ -529,20 +529,20 @@ def drawn_area(segmentation: Any, width: int, height: int) -> int | None:
     return None if rle is None else int(coco_mask.area(rle))
 
 
-def drawn_facts(
+def drawn_fact(
     segmentation: Any, area: Any, width: int, height: int, tolerance: float = AREA_TOLERANCE
-) -> list[tuple[Reason, str]]:
-    """Return which of mask-empty and area-mismatch hold of an annotation, with details; none if it cannot be drawn.
+) -> tuple[Reason, str] | None:
+    """Return which of mask-empty and area-mismatch holds of an annotation, with a detail; None if neither does.
 
     `area` is the annotation's, None when absent; `tolerance` a share of the drawn area (AREA_TOLERANCE_PX holds in any
     case). This draws the mask, so it is for selected records only.
     """
     drawn = drawn_area(segmentation, width, height)
     if drawn is None:
-        return []
+        return None
     if drawn == 0:
-        return [(Reason.MASK_EMPTY, "no pixel is drawn")]
+        return Reason.MASK_EMPTY, "no pixel is drawn"
     difference = abs(as_number(area)[0] - drawn)
     if math.isfinite(difference) and difference > max(AREA_TOLERANCE_PX, tolerance * drawn):
-        return [(Reason.AREA_MISMATCH, f"area {area} stated, {drawn} drawn")]
-    return []
+        return Reason.AREA_MISMATCH, f"area {area} stated, {drawn} drawn"
+    return None

@@ -25,8 +25,8 @@ from cocomine.base.staging import INCOMPLETE, staging
 from cocomine.coco.tasks import TASK_OF
 from cocomine.mining import clauses, interference
 from cocomine.mining.arrays import Mask
+from cocomine.mining.bench import Bench, Spill
 from cocomine.mining.drawn import INSTANCES, Drawn, drawn_categories
-from cocomine.mining.examine import Spill
 from cocomine.mining.funnel import Funnel
 from cocomine.mining.images import Picked, find_rows, judge, refill, share_sizes
 from cocomine.mining.index import Source, licences_of, splits_of
@@ -41,7 +41,7 @@ from cocomine.mining.outputs import (
     write_images,
     write_labels,
 )
-from cocomine.mining.parts import Bench, Part, categories_of, images_in, objects_in
+from cocomine.mining.parts import Part, categories_of, images_in, objects_in
 from cocomine.mining.resolve import Wanted, pinned_labels, refuse_lost_labels, resolve
 from cocomine.mining.select import SPARE, WANTED
 from cocomine.mining.settings import SubsetSettings

@@ -8,9 +8,6 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from concurrent.futures import ProcessPoolExecutor
-from contextlib import ExitStack
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final
 
@@ -19,20 +16,17 @@ import numpy as np
 from cocomine.annotations.reasons import Reason, masks_by_policy, reasons_of
 from cocomine.annotations.repairs import made_category, repair
 from cocomine.base.files import canonical_json
-from cocomine.coco.compressed import unpacked
 from cocomine.mining import clauses
 from cocomine.mining.arrays import Array, Mask, Rows
+from cocomine.mining.bench import Bench
 from cocomine.mining.document import write_records
-from cocomine.mining.examine import Examined, Spill, examine, facts_of_records
+from cocomine.mining.examine import Examination, Examined, facts_of_records
 from cocomine.mining.index import Source
 from cocomine.mining.objects import lost_objects, quarantined_by_policy
 from cocomine.mining.outcomes import (
     ITS_IMAGE,
-    KEPT,
     QUARANTINED,
-    REPAIRED,
     Early,
-    Ledger,
     Outcomes,
     Quarantined,
     Renumbered,
@@ -40,48 +34,9 @@ from cocomine.mining.outcomes import (
     line_of,
 )
 from cocomine.mining.relabel import class_records, relabels_of
-from cocomine.mining.settings import SubsetSettings
-from cocomine.mining.spans import SpanFile
 
 KIND_OF_TASK: Final = {"captions": "caption", "panoptic": "segment"}
 DRAWN_TASKS: Final = ("instances", "person_keypoints", "stuff")
-
-
-@dataclass
-class Bench:
-    """What all tasks share while a subset is assembled: the query, the files, and the books that are kept."""
-
-    query: SubsetSettings
-    annotations_dir: Path
-    spill: Spill
-    ledger: Ledger
-    stack: ExitStack
-    threads: int = 1
-    pool: ProcessPoolExecutor | None = None
-    conservation: dict[str, dict[str, dict[str, int]]] = field(default_factory=dict)
-    by_split: dict[str, dict[str, dict[str, dict[str, int]]]] = field(default_factory=dict)
-
-    def files_of(self, task: str, source: Source) -> list[SpanFile]:
-        """Open the annotation files of a task, those of all splits."""
-        given = [self.annotations_dir / f"{task}_{split.name}.json" for split in source.splits]
-        paths = [self.stack.enter_context(unpacked(path, self.spill.path.parent)) for path in given]
-        return [
-            self.stack.enter_context(SpanFile(path, int(split.manifest["bytes"]), str(split.manifest["sha256"])))
-            for path, split in zip(paths, source.splits, strict=True)
-        ]
-
-    def spilled(self) -> SpanFile | None:
-        """The repaired records so far, opened for copying; None when there is none."""
-        self.spill.flush()
-        return self.stack.enter_context(SpanFile(self.spill.path, self.spill.size)) if self.spill.count else None
-
-    def conserve(self, outcomes: Outcomes, written: Rows, repaired: Mask, starts: Rows, splits: Sequence[str]) -> None:
-        """Decide the records that were written, and hold their sums, in all and by split; `starts` are the splits'."""
-        outcomes.decide(written[~repaired], KEPT)
-        outcomes.decide(written[repaired], REPAIRED)
-        lines = self.ledger.lines[outcomes.kind, outcomes.task]
-        self.conservation.setdefault(outcomes.kind, {})[outcomes.task] = outcomes.sums(len(written), lines)
-        self.by_split.setdefault(outcomes.kind, {})[outcomes.task] = outcomes.by_split(starts, splits)
 
 
 class Part:
@@ -137,9 +92,9 @@ class Part:
     def examine(self, on_repaired: Callable[[int, bytes], None] | None = None) -> None:
         """Repair the records that are left as policy asks, and check those that are drawn."""
         bench, source, query = self.bench, self.source, self.bench.query
-        shared = (self.files, query, bench.spill, bench.ledger)
+        at = (self.task, source, self.files)
         rows = self.image_rows
-        self.images = examine("image", self.task, source, rows, *shared, {"id": self.image_ids[rows]}, self.new_names)
+        self.images = Examination(bench, "image", *at, rows, {"id": self.image_ids[rows]}, self.new_names).run()
         self._note(self.image_outcomes, self.why_image, rows, self.images)
         self.label_rows = np.unique(self.lead[self.label_rows])
         rows = self.label_rows
@@ -150,9 +105,7 @@ class Part:
         draw = query.check_areas and self.task in DRAWN_TASKS
         if self.task != "instances":
             draw = draw and query.policies[Reason.AREA_MISMATCH] != "keep"
-        self.labels = examine(
-            self.kind, self.task, source, rows, *shared, ids, None, draw, bench.threads, on_repaired, bench.pool
-        )
+        self.labels = Examination(bench, self.kind, *at, rows, ids).run(draw, on_repaired)
         self._note(self.label_outcomes, self.why_label, rows, self.labels)
         self._set_siblings_aside(rows[~self.labels.keep])
         self.keep_images, self.keep_labels = self.images.keep, self.labels.keep

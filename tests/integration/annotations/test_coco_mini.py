@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 from cocomine.annotations.arrow import arrays
 from cocomine.annotations.build import build_index
-from cocomine.annotations.repairs import drawn_facts
+from cocomine.annotations.repairs import drawn_fact
 from cocomine.annotations.schema import Index, open_index
 from helpers.shared import coco_mini
 from pycocotools.coco import COCO
@@ -120,7 +120,7 @@ def test_only_crowds_disagree_with_their_drawn_area():
     found = [
         record["iscrowd"]
         for record in content["annotations"]
-        if drawn_facts(record["segmentation"], record["area"], *sizes[record["image_id"]])
+        if drawn_fact(record["segmentation"], record["area"], *sizes[record["image_id"]])
     ]
     assert len(found) == sum(found) <= 3
 

@@ -3,7 +3,7 @@ from typing import Any
 
 import pytest
 from cocomine.annotations.reasons import TABLE, Reason
-from cocomine.annotations.repairs import as_rle, drawn_area, drawn_facts, repair
+from cocomine.annotations.repairs import as_rle, drawn_area, drawn_fact, repair
 from helpers.coco_document import image, thing
 
 SIZE = (100, 80)
@@ -164,14 +164,14 @@ def test_a_record_that_is_no_object_is_never_repaired():
 def test_an_area_is_compared_with_the_drawn_mask_beyond_a_tolerance():
     square = thing()["segmentation"]
     assert drawn_area(square, *SIZE) == 100
-    assert drawn_facts(square, 109, *SIZE) == []
-    assert drawn_facts(square, 111, *SIZE) == [(Reason.AREA_MISMATCH, "area 111 stated, 100 drawn")]
-    assert drawn_facts(square, 111, *SIZE, 0.2) == []
-    assert drawn_facts(square, 109, *SIZE, 0.0) == [], "10 px are within every tolerance"
-    assert drawn_facts(square, None, *SIZE) == drawn_facts(square, float("nan"), *SIZE) == []
-    assert [reason for reason, _ in drawn_facts([[10, 10, 10, 10, 10, 10]], 0.1, *SIZE)] == [Reason.MASK_EMPTY]
-    assert drawn_facts({"size": [1, 1], "counts": "zzz"}, 1, *SIZE) == []
-    assert drawn_facts(None, 1, *SIZE) == []
+    assert drawn_fact(square, 109, *SIZE) is None
+    assert drawn_fact(square, 111, *SIZE) == (Reason.AREA_MISMATCH, "area 111 stated, 100 drawn")
+    assert drawn_fact(square, 111, *SIZE, 0.2) is None
+    assert drawn_fact(square, 109, *SIZE, 0.0) is None, "10 px are within every tolerance"
+    assert drawn_fact(square, None, *SIZE) == drawn_fact(square, float("nan"), *SIZE) is None
+    assert drawn_fact([[10, 10, 10, 10, 10, 10]], 0.1, *SIZE) == (Reason.MASK_EMPTY, "no pixel is drawn")
+    assert drawn_fact({"size": [1, 1], "counts": "zzz"}, 1, *SIZE) is None
+    assert drawn_fact(None, 1, *SIZE) is None
 
 
 @pytest.mark.timeout(20)
@@ -187,7 +187,7 @@ def test_an_area_is_compared_with_the_drawn_mask_beyond_a_tolerance():
 )
 def test_what_would_take_all_memory_is_not_drawn(segmentation, size):
     assert as_rle(segmentation, *size) is None
-    assert drawn_facts(segmentation, 5, *size) == []
+    assert drawn_fact(segmentation, 5, *size) is None
     record = json.dumps(thing(segmentation=segmentation, area=None)).encode()
     outcome = repair("annotation", record, [Reason.NO_AREA], size)
     assert (outcome.raw, outcome.failed) == (None, Reason.NO_AREA)
