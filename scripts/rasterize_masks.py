@@ -25,8 +25,9 @@ import sys
 from pathlib import Path
 
 from cocomine.base import command
-from cocomine.masks.draw import Sources, rasterize_masks
+from cocomine.masks.draw import rasterize_masks
 from cocomine.masks.settings import MaskSettings
+from cocomine.masks.subset import Sources
 
 
 def build_parser() -> argparse.ArgumentParser:

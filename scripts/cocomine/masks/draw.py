@@ -10,9 +10,9 @@ import hashlib
 import logging
 import tempfile
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 import msgspec
 import numpy as np
@@ -23,11 +23,9 @@ from cocomine.base.folder import replaced_folder
 from cocomine.base.pool import in_order
 from cocomine.base.progress import Progress
 from cocomine.base.space import require_space
-from cocomine.coco.by_image import RecordsByImage
 from cocomine.coco.labels import Labels, read_labels
 from cocomine.coco.tasks import VOID, WIDE_VOID
 from cocomine.coco.writer import write_document
-from cocomine.images.grid import nearest_indices, taken_before
 from cocomine.images.opening import GIANT
 from cocomine.masks import png
 from cocomine.masks.batch import (
@@ -35,23 +33,20 @@ from cocomine.masks.batch import (
     Batch,
     Refused,
     Task,
-    boxes,
     fill,
     instance_values,
-    may_have_outline,
-    owner_sums,
     panoptic_values,
     prepare,
     semantic_values,
     void_border,
 )
 from cocomine.masks.boundaries import Integers
-from cocomine.masks.compose import LOST, NOBODY, STUFF, UNWANTED
+from cocomine.masks.counts import count_rasters, count_runs
 from cocomine.masks.inputs import ImageRow, read_images
 from cocomine.masks.settings import MaskSettings
 from cocomine.masks.sheet import write_contact_sheet
+from cocomine.masks.subset import Records, Sources, batches
 from cocomine.masks.tables import (
-    FIELDS,
     IMAGE_COLUMNS,
     INSTANCE_COLUMNS,
     LABEL_COLUMNS,
@@ -62,35 +57,14 @@ from cocomine.masks.tables import (
     instance_lines,
     label_lines,
     panoptic_annotation,
-    state_numbers,
 )
 from cocomine.sources.selection import locked_images
 
 log = logging.getLogger("cocomine")
 
-IMAGES_IN_A_BATCH = 16
-PIXELS_IN_A_BATCH = 16 * 640 * 480
-OBJECTS_IN_A_BATCH = 1000
-"""An image of more annotations makes a batch by itself."""
-
 LARGEST_TRAINING_SIZE = 1 << 16
 BYTES_OF_A_MASK = 4096
 """What a mask of COCO takes on a disk: a block, since few are larger."""
-
-
-@dataclasses.dataclass(frozen=True)
-class Sources:
-    """The files that masks are drawn from; which of them are needed depends on `draw_from` of the settings."""
-
-    images: Path
-    labels: Path
-    subset: Path | None = None
-    stuff: Path | None = None
-    void: Path | None = None
-    panoptic: Path | None = None
-    panoptic_pngs: tuple[Path, ...] = ()
-    store: Path | None = None
-    images_lock: Path | None = None
 
 
 @dataclasses.dataclass(frozen=True)
@@ -141,10 +115,10 @@ class Drawer:
             }
             if self.settings.border:
                 rasters = {name: self._bordered(batch, values[name], self.output(name)) for name in values}
-                counts = _count_rasters(batch, rasters, self.training_size, self.labels.void)
+                counts = count_rasters(batch, rasters, self.training_size, self.labels.void)
             else:
                 rasters = {name: fill(batch, values[name], self.output(name).dtype) for name in self.outputs}
-                counts = _count_runs(batch, values, self.training_size, self.labels.void)
+                counts = count_runs(batch, values, self.training_size, self.labels.void)
             for image, row in enumerate(batch.rows):
                 largest = max(counts[image].by_label)
                 files = {
@@ -186,174 +160,6 @@ class Drawer:
         with file:
             file.write(content)
         return hashlib.sha256(content).hexdigest()
-
-
-def _count_runs(batch: Batch, values: Mapping[str, Integers], size: int, void: int) -> list[ImageCounts]:
-    """Count pixels by label and by object from the runs, at full size and at the training size."""
-    runs, objects = batch.runs, batch.objects
-    lengths, number = runs.lengths(), len(batch.objects)
-    heights, widths = batch.heights(), batch.widths()
-    owned = runs.owner != NOBODY
-    is_number = values["instance"] == np.append(objects.number, 0)[runs.owner]
-    is_segment = values["panoptic"] == np.append(objects.segment, 0)[runs.owner]
-    shown = owned & np.where(np.append(objects.layer == STUFF, False)[runs.owner], is_segment, is_number)
-    segments = owned & (values["panoptic"] != 0)
-    down_start, across_start = np.cumsum(heights + 1) - (heights + 1), np.cumsum(widths + 1) - (widths + 1)
-    down = np.concatenate([taken_before(height, size) for height in heights.tolist()])
-    across = np.concatenate([taken_before(width, size) for width in widths.tolist()])
-    top, left = down_start[runs.image] + runs.y, across_start[runs.image] + runs.x
-    sampled = (across[left + 1] - across[left]) * (down[top + lengths] - down[top])
-    places = runs.image * (void + 1) + values["semantic"]
-    by_label = np.bincount(places, weights=lengths, minlength=(void + 1) * len(batch.rows))
-    by_label = by_label.astype(np.int64).reshape(-1, void + 1)
-    by_label[:, 0] += heights * widths - by_label.sum(axis=1)
-    columns = {
-        "uncovered": owner_sums(runs.owner, lengths * (runs.rival == NOBODY), number),
-        "pixels": owner_sums(runs.owner, lengths * shown, number),
-        "training": owner_sums(runs.owner, sampled * shown, number),
-        "segment_pixels": owner_sums(runs.owner, lengths * segments, number),
-    }
-    return _by_image(batch, by_label, columns, boxes(batch, segments))
-
-
-def _count_rasters(batch: Batch, rasters: Mapping[str, list[png.Raster]], size: int, void: int) -> list[ImageCounts]:
-    """Count the same from filled rasters, whose void borders the runs do not know."""
-    runs, number = batch.runs, len(batch.objects)
-    columns = {
-        # Hidden means hidden by other objects, so a border plays no part in it.
-        "uncovered": owner_sums(runs.owner, runs.lengths() * (runs.rival == NOBODY), number),
-        **{name: np.zeros(number, np.int64) for name in ("pixels", "training", "segment_pixels")},
-    }
-    box = np.zeros((number, 4), np.int64)
-    by_label = np.zeros((len(batch.rows), void + 1), np.int64)
-    # Owner 0 is nobody here, and object i is i + 1.
-    numbers, ids = np.concatenate([[0], batch.objects.number]), np.concatenate([[0], batch.objects.segment])
-    stuff = np.concatenate([[False], batch.objects.layer == STUFF])
-    for image, (row, owner) in enumerate(zip(batch.rows, fill(batch, runs.owner + 1, np.uint32), strict=True)):
-        by_label[image] = np.bincount(rasters["semantic"][image].ravel(), minlength=void + 1)
-        is_number, is_segment = rasters["instance"][image] == numbers[owner], rasters["panoptic"][image] == ids[owner]
-        shown = np.where(np.where(stuff[owner], is_segment, is_number), owner, 0)
-        sampled = shown[np.ix_(nearest_indices(row.height, size), nearest_indices(row.width, size))]
-        segments = np.where(rasters["panoptic"][image] != 0, owner, 0)
-        for name, raster in (("pixels", shown), ("training", sampled), ("segment_pixels", segments)):
-            columns[name] += np.bincount(raster.ravel(), minlength=number + 1)[1:]
-        for who in np.unique(segments[segments > 0]).tolist():
-            ys, xs = np.nonzero(segments == who)
-            box[who - 1] = xs.min(), ys.min(), xs.max() - xs.min() + 1, ys.max() - ys.min() + 1
-    return _by_image(batch, by_label, columns, box)
-
-
-def _by_image(batch: Batch, by_label: Integers, columns: Mapping[str, Integers], box: Integers) -> list[ImageCounts]:
-    """Cut the counts of a batch into those of its images; unwanted and lost objects get no row."""
-    objects = batch.objects
-    known = dict(columns) | dict(zip(("x", "y", "width", "height"), box.T, strict=True))
-    known["state"] = state_numbers(objects.layer, objects.area, known["uncovered"], known["training"])
-    table = np.stack([known[name] if name in known else getattr(objects, name) for name in FIELDS], axis=1)
-    listed = (objects.layer < UNWANTED) & (objects.layer != LOST)
-    result = []
-    for image in range(len(batch.rows)):
-        first, last = np.searchsorted(objects.image, [image, image + 1])
-        present = np.flatnonzero(by_label[image]).tolist()
-        pixels = dict(zip(present, by_label[image][present].tolist(), strict=True))
-        result.append(ImageCounts(pixels, table[first:last][listed[first:last]]))
-    return result
-
-
-class Records:
-    """The annotations of a subset, as the settings draw them."""
-
-    def __init__(self, settings: MaskSettings, sources: Sources) -> None:
-        self._panoptic = self._objects = self._stuff = self._void = None
-        if settings.draw_from == "panoptic":
-            self._panoptic = _records(sources.panoptic, "--panoptic-json", settings)
-            if not sources.panoptic_pngs:
-                raise CocomineError("masks.draw_from: panoptic needs the folder of PNGs", "give --panoptic-png-dir")
-        else:
-            self._objects = _records(sources.subset, "--subset", settings)
-            self._void = None if sources.void is None else RecordsByImage(sources.void)
-        if settings.draw_from == "instances+stuff":
-            self._stuff = _records(sources.stuff, "--stuff-json", settings)
-        self._files = [part for part in (self._panoptic, self._objects, self._stuff) if part is not None]
-        self.names = [part.path.name for part in self._files]
-        self.category_ids = {
-            category["id"]
-            for part in self._files
-            for category in part.categories
-            if isinstance(category.get("id"), int)
-        }
-        self.isthing = {
-            category["id"]: _isthing(category, part is not self._stuff and settings.draw_from != "stuff")
-            for part in self._files
-            for category in part.categories
-            if isinstance(category.get("id"), int)
-        }
-
-    def check(self, labels: Labels) -> None:
-        """Raise CocomineError for a file none of whose categories has a label: nothing would be drawn."""
-        for part in self._files:
-            ids = {category.get("id") for category in part.categories}
-            if ids and not any(isinstance(one, int) and one in labels.category_to_label for one in ids):
-                raise CocomineError(
-                    f"{part.path}: none of its {len(ids)} categories has a label",
-                    "labels.json was made for other annotations: give assemble_subset the same --draw-from",
-                )
-
-    def has_outline(self, rows: Sequence[ImageRow], labels: Labels) -> bool:
-        """Tell whether any annotation of the images with a label has an outline; panoptic segments always have."""
-        if self._panoptic is not None:
-            return True
-        for row in rows:
-            task = self.task(row)
-            if any(may_have_outline(text, labels) for text in (*task.objects, *task.stuff)):
-                return True
-        return False
-
-    def __len__(self) -> int:
-        """Return the number of annotations, of every image."""
-        return sum(map(len, self._files))
-
-    def task(self, row: ImageRow) -> Task:
-        """Return the work of drawing one image."""
-        panoptic, objects, stuff = (
-            None if part is None else part.of_image(row.image_id)
-            for part in (self._panoptic, self._objects, self._stuff)
-        )
-        lost = [] if self._void is None else self._void.of_image(row.image_id)
-        return Task(row, objects or [], stuff or [], panoptic, lost)
-
-    def close(self) -> None:
-        """Close the files."""
-        for part in (*self._files, *([self._void] if self._void is not None else [])):
-            part.close()
-
-
-def _isthing(category: Mapping[str, Any], default: bool) -> int:
-    """Return 1 for a category of objects and 0 for one of stuff: what it says, if it says 0 or 1."""
-    stated = category.get("isthing")
-    return int(stated) if stated in (0, 1) else int(default)
-
-
-def _records(path: Path | None, option: str, settings: MaskSettings) -> RecordsByImage:
-    if path is None:
-        raise CocomineError(f"masks.draw_from: {settings.draw_from} needs a file that was not given", f"give {option}")
-    return RecordsByImage(path)
-
-
-def batches(rows: Sequence[ImageRow], records: Records) -> Iterator[list[Task]]:
-    """Yield the images' tasks in batches that do not depend on how many processes there are."""
-    batch: list[Task] = []
-    pixels = 0
-    for row in rows:
-        size = row.width * row.height
-        task = records.task(row)
-        alone = len(task.objects) + len(task.stuff) > OBJECTS_IN_A_BATCH
-        if batch and (alone or len(batch) == IMAGES_IN_A_BATCH or pixels + size > PIXELS_IN_A_BATCH):
-            yield batch
-            batch, pixels = [], 0
-        batch.append(task)
-        pixels += PIXELS_IN_A_BATCH if alone else size
-    if batch:
-        yield batch
 
 
 def rasterize_masks(
@@ -402,63 +208,65 @@ def rasterize_masks(
     return manifest
 
 
-def _draw_all(
-    drawer: Drawer, rows: Sequence[ImageRow], records: Records, label_table: Path, threads: int
-) -> tuple[dict[str, Any], list[ImageRow]]:
-    """Draw every image and write the tables as results come in; return the manifest and the rows of drawn images."""
-    settings, labels, folder = drawer.settings, drawer.labels, drawer.folder
-    for name in drawer.outputs:
-        (folder / name).mkdir()
-    totals = Totals(labels)
-    hashes: list[str] = []
-    drawn: list[ImageRow] = []
-    refused: list[Refused] = []
-    asked = 0
-    with contextlib.ExitStack() as open_files:
-        add_label = open_files.enter_context(open_table(label_table, LABEL_COLUMNS))
-        add_instance = open_files.enter_context(open_table(folder / "instances.tsv", INSTANCE_COLUMNS))
-        add_image = open_files.enter_context(open_table(folder / "images.tsv", IMAGE_COLUMNS))
-        add_refused = open_files.enter_context(open_table(folder / "refused.tsv", REFUSED_COLUMNS))
-        # The panoptic records are put by until the images, which stand before them in the file, are known.
-        segments = open_files.enter_context(tempfile.TemporaryFile(dir=folder))
-        progress = open_files.enter_context(Progress("rasterize_masks", len(rows), "image"))
-        waiting = iter(rows)
-        tasks = batches(rows if drawer.outputs else (), records)
-        for outcomes in in_order(
-            drawer, tasks, threads, lambda tasks: tasks[0].row.width * tasks[0].row.height > GIANT
-        ):
-            totals.add([outcome for outcome in outcomes if isinstance(outcome, ImageCounts)])
-            for outcome in outcomes:
-                row = next(waiting)
-                if isinstance(outcome, Refused):
-                    if settings.bad_images == "stop":
-                        hint = "repair or leave out this image, or set masks.bad_images: quarantine"
-                        raise CocomineError(f"{row.file_name} (image {row.image_id}): {outcome.detail}", hint)
-                    refused.append(outcome)
-                    add_refused((row.image_id, row.file_name, outcome.reason, outcome.detail))
-                    progress.count(f"refused: {outcome.reason}")
-                    continue
-                drawn.append(row)
-                # A panoptic annotation is one record for all segments of its image.
-                asked += 1 if settings.draw_from == "panoptic" else len(outcome.objects)
-                hashes += [f"{value}  {name}/{row.mask}\n" for name, value in outcome.files.items()]
-                add_image(image_line(row, outcome, labels.void))
-                for line in label_lines(row, outcome, labels):
-                    add_label(line)
-                for line in instance_lines(row, outcome):
-                    add_instance(line)
-                if "panoptic" in drawer.outputs:
-                    record = panoptic_annotation(row, outcome)
-                    segments.write(canonical_json(record).encode() + b"\n")
-                progress.count("drawn")
-            progress.advance(len(outcomes))
-        if rows and not drawn and drawer.outputs:
-            first = refused[0]
+class _Outputs:
+    """The tables of drawn images, written below `folder` as results come in, and the sums that the manifest states."""
+
+    def __init__(
+        self, drawer: Drawer, records: Records, label_table: Path, files: contextlib.ExitStack, segments: IO[bytes]
+    ) -> None:
+        """Open the files, which `files` closes; `label_table` is masks.tsv.
+
+        The panoptic records are put by in `segments`, a temporary file, until the images, which stand before them in
+        their document, are known.
+        """
+        self.drawer, self.records, folder = drawer, records, drawer.folder
+        self.totals = Totals(drawer.labels)
+        self.hashes: list[str] = []
+        self.drawn: list[ImageRow] = []
+        self.refused: list[Refused] = []
+        self.asked = 0
+        self._add_label = files.enter_context(open_table(label_table, LABEL_COLUMNS))
+        self._add_instance = files.enter_context(open_table(folder / "instances.tsv", INSTANCE_COLUMNS))
+        self._add_image = files.enter_context(open_table(folder / "images.tsv", IMAGE_COLUMNS))
+        self._add_refused = files.enter_context(open_table(folder / "refused.tsv", REFUSED_COLUMNS))
+        self._segments = segments
+
+    def add(self, row: ImageRow, outcome: ImageCounts | Refused) -> str:
+        """Write what became of an image, and return it in a word; raises CocomineError where refusal is to stop."""
+        if isinstance(outcome, Refused):
+            return self._refuse(row, outcome)
+        drawer = self.drawer
+        self.drawn.append(row)
+        # A panoptic annotation is one record for all segments of its image.
+        self.asked += 1 if drawer.settings.draw_from == "panoptic" else len(outcome.objects)
+        self.hashes += [f"{value}  {name}/{row.mask}\n" for name, value in outcome.files.items()]
+        self._add_image(image_line(row, outcome, drawer.labels.void))
+        for line in label_lines(row, outcome, drawer.labels):
+            self._add_label(line)
+        for line in instance_lines(row, outcome):
+            self._add_instance(line)
+        if "panoptic" in drawer.outputs:
+            self._segments.write(canonical_json(panoptic_annotation(row, outcome)).encode() + b"\n")
+        return "drawn"
+
+    def _refuse(self, row: ImageRow, outcome: Refused) -> str:
+        if self.drawer.settings.bad_images == "stop":
+            hint = "repair or leave out this image, or set masks.bad_images: quarantine"
+            raise CocomineError(f"{row.file_name} (image {row.image_id}): {outcome.detail}", hint)
+        self.refused.append(outcome)
+        self._add_refused((row.image_id, row.file_name, outcome.reason, outcome.detail))
+        return f"refused: {outcome.reason}"
+
+    def finish(self) -> None:
+        """Write the panoptic document; raise CocomineError if nothing was drawn, and warn if nothing was to be seen."""
+        drawer, records = self.drawer, self.records
+        if self.refused and not self.drawn:
+            first = self.refused[0]
             raise CocomineError(
-                f"none of {len(rows)} images could be drawn; the first: {first.row.file_name}: {first.detail}",
+                f"none of {len(self.refused)} images could be drawn; the first: {first.row.file_name}: {first.detail}",
                 "check that the annotations and images.tsv belong together",
             )
-        if drawn and not asked and len(records):
+        if self.drawn and not self.asked and len(records):
             log.warning(
                 "rasterize_masks: none of %d annotations of %s was drawn: none has a category with a label and an "
                 "image of the subset. Check masks.draw_from, masks.stuff_categories and the subset's categories",
@@ -466,22 +274,53 @@ def _draw_all(
                 ", ".join(records.names),
             )
         if "panoptic" in drawer.outputs:
-            segments.seek(0)
-            _write_panoptic(folder / "panoptic.json", drawn, segments, labels, records.isthing)
-    reasons = Counter(item.reason for item in refused)
-    manifest = {
-        "settings": settings.as_mapping(),
-        "counts": {
-            "images": {"in": len(rows), "drawn": len(drawn), "refused": len(refused),
-                       "without_masks": len(rows) if not drawer.outputs else 0},
-            "annotations": {"in": len(records), "drawn": asked, "not_drawn": len(records) - asked},
-        },
-        "refused": dict(sorted(reasons.items())),
-        "files": len(hashes),
-        "sha256": hashlib.sha256("".join(sorted(hashes, key=lambda line: line[66:])).encode()).hexdigest(),
-        **totals.summary(),
-    }  # fmt: skip
-    return manifest, drawn
+            self._segments.seek(0)
+            path = drawer.folder / "panoptic.json"
+            _write_panoptic(path, self.drawn, self._segments, drawer.labels, records.isthing)
+
+    def manifest(self, images: int) -> dict[str, Any]:
+        """Return what masks.json states of all `images`, the training size excepted."""
+        drawn, annotations = len(self.drawn), len(self.records)
+        without = 0 if self.drawer.outputs else images
+        lines = sorted(self.hashes, key=lambda line: line[66:])
+        return {
+            "settings": self.drawer.settings.as_mapping(),
+            "counts": {
+                "images": {"in": images, "drawn": drawn, "refused": len(self.refused), "without_masks": without},
+                "annotations": {"in": annotations, "drawn": self.asked, "not_drawn": annotations - self.asked},
+            },
+            "refused": dict(sorted(Counter(item.reason for item in self.refused).items())),
+            "files": len(self.hashes),
+            "sha256": hashlib.sha256("".join(lines).encode()).hexdigest(),
+            **self.totals.summary(),
+        }
+
+
+def _draw_all(
+    drawer: Drawer, rows: Sequence[ImageRow], records: Records, label_table: Path, threads: int
+) -> tuple[dict[str, Any], list[ImageRow]]:
+    """Draw every image and write the tables as results come in; return the manifest and the rows of drawn images."""
+    for name in drawer.outputs:
+        (drawer.folder / name).mkdir()
+    with (
+        contextlib.ExitStack() as files,
+        tempfile.TemporaryFile(dir=drawer.folder) as segments,
+        Progress("rasterize_masks", len(rows), "image") as progress,
+    ):
+        outputs = _Outputs(drawer, records, label_table, files, segments)
+        waiting = iter(rows)
+        tasks = batches(rows if drawer.outputs else (), records)
+        for outcomes in in_order(drawer, tasks, threads, _is_giant):
+            outputs.totals.add([outcome for outcome in outcomes if isinstance(outcome, ImageCounts)])
+            for outcome in outcomes:
+                progress.count(outputs.add(next(waiting), outcome))
+            progress.advance(len(outcomes))
+        outputs.finish()
+    return outputs.manifest(len(rows)), outputs.drawn
+
+
+def _is_giant(tasks: Sequence[Task]) -> bool:
+    return tasks[0].row.width * tasks[0].row.height > GIANT
 
 
 def _write_panoptic(

@@ -9,8 +9,9 @@ import numpy as np
 import pytest
 from cocomine.annotations.build import build_index
 from cocomine.base.files import read_json
-from cocomine.masks.draw import Sources, rasterize_masks
+from cocomine.masks.draw import rasterize_masks
 from cocomine.masks.settings import MaskSettings
+from cocomine.masks.subset import Sources
 from cocomine.mining import interference
 from cocomine.mining.assemble import assemble
 from cocomine.mining.drawn import Drawn

@@ -9,8 +9,9 @@ import pytest
 from cocomine.annotations.build import build_index
 from cocomine.base.errors import CocomineError
 from cocomine.base.files import read_json, read_table
-from cocomine.masks.draw import Sources, rasterize_masks
+from cocomine.masks.draw import rasterize_masks
 from cocomine.masks.settings import MaskSettings
+from cocomine.masks.subset import Sources
 from cocomine.mining.assemble import assemble
 from cocomine.mining.drawn import Drawn
 from cocomine.mining.mine import mine

@@ -10,8 +10,9 @@ import numpy as np
 import pytest
 from cocomine.base.files import read_json, read_table
 from cocomine.base.settings import choices
-from cocomine.masks.draw import Sources, rasterize_masks
+from cocomine.masks.draw import rasterize_masks
 from cocomine.masks.settings import MaskSettings
+from cocomine.masks.subset import Sources
 from helpers.mask_oracle import ann_to_mask, draw, labels_of, write_subset
 from helpers.shared import coco_mini
 from PIL import Image

@@ -13,8 +13,9 @@ import numpy as np
 import pytest
 from cocomine.base.errors import CocomineError
 from cocomine.base.files import read_json, read_table
-from cocomine.masks.draw import Sources, rasterize_masks
+from cocomine.masks.draw import rasterize_masks
 from cocomine.masks.settings import MaskSettings
+from cocomine.masks.subset import Sources
 from helpers.mask_oracle import draw, labels_of, write_subset
 from helpers.shared import ROOT
 from hypothesis import given, settings

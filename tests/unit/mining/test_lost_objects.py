@@ -9,8 +9,9 @@ from cocomine.annotations.reasons import TABLE
 from cocomine.base.errors import CocomineError
 from cocomine.base.files import read_json
 from cocomine.inquiry.trace import Trace, sentence
-from cocomine.masks.draw import Sources, rasterize_masks
+from cocomine.masks.draw import rasterize_masks
 from cocomine.masks.settings import MaskSettings
+from cocomine.masks.subset import Sources
 from cocomine.mining import interference
 from cocomine.mining.settings import SubsetSettings
 from helpers.mined import build, lines, subset
