@@ -5,6 +5,7 @@ stage is a rule file in workflow/rules, each rule a script of the same name in s
 """
 
 import atexit
+import gc
 import shlex
 import sys
 import time
@@ -33,6 +34,9 @@ from cocomine.configuration.plan import make_plan
 from cocomine.imports.folder import told as told_of_imports
 from cocomine.mining.losses import told
 from cocomine.configuration.settings_files import write_settings
+
+# What a plan is made of lives to its end: looking through thousands of jobs for garbage is a seventh of planning them.
+gc.set_threshold(100_000, 50, 100)
 
 STARTED = time.time()
 COMMANDS = remember(HOME, sys.argv[1:], Path(workflow.rundir))
