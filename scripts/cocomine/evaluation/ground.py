@@ -1,10 +1,11 @@
 """What predictions are judged on: images, their annotations, and what image and category ids stand for."""
 
-import json
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
+
+import msgspec
 
 from cocomine.base.errors import CocomineError
 from cocomine.base.files import sha256_of_file
@@ -133,7 +134,7 @@ def ground_of_subset(subset_dir: Path, settings: JudgingSettings, task: str, tag
             f"{path}: no such file", f"predictions of {task} are judged on it: build it, or name --annotations"
         )
     if task == "keypoints":
-        categories, of_source = _categories(path)
+        categories, of_source = _categories(_listed(path))
     else:
         labels = read_labels(subset_dir / "labels.json")
         ids = labels.category_ids
@@ -151,39 +152,44 @@ def ground_of_file(annotations: Path, pngs: Path | None, task: str, tags: Path |
         raise CocomineError("semantic masks are judged on a subset", "give --subset-dir")
     if task == "panoptic" and pngs is None:
         raise CocomineError("a panoptic --annotations without its PNGs", "name their folder with --annotation-pngs")
-    document = _document(annotations)
-    try:
-        images = sorted((int(image["id"]), str(image["file_name"])) for image in document["images"])
-    except (KeyError, TypeError, ValueError) as error:
-        raise _no_document(annotations, error) from error
+    listed = _listed(annotations)
+    images = sorted((image.id, image.file_name) for image in listed.images)
     split = Split(tuple(image for image, _ in images), tuple(name for _, name in images))
-    return Ground(task, None, split, annotations, pngs, *_categories(annotations, document), tags=tags)
+    return Ground(task, None, split, annotations, pngs, *_categories(listed), tags=tags)
 
 
-def _categories(path: Path, document: Mapping[str, Any] | None = None) -> tuple[tuple[int, ...], dict[int, int]]:
+class _Part(msgspec.Struct, gc=False):
+    id: int
+
+
+class _Category(_Part, gc=False):
+    source_categories: list[_Part] = []
+
+
+class _Image(_Part, gc=False):
+    file_name: str
+
+
+class _Listed(msgspec.Struct):
+    """What an annotation file lists beside its annotations, which are read once, by cocomine.evaluation.truth."""
+
+    images: list[_Image]
+    categories: list[_Category]
+
+
+def _listed(path: Path) -> _Listed:
+    try:
+        return msgspec.json.decode(path.read_bytes(), type=_Listed)
+    except (OSError, msgspec.DecodeError) as error:
+        raise CocomineError(
+            f"{path}: not an annotation file of COCO: {error}", "it holds images and categories"
+        ) from error
+
+
+def _categories(listed: _Listed) -> tuple[tuple[int, ...], dict[int, int]]:
     """Return the ids of the categories, and those to which the ids of the source's lead."""
-    document = _document(path) if document is None else document
-    try:
-        made_of = {
-            int(category["id"]): category.get("source_categories", [category]) for category in document["categories"]
-        }
-        return tuple(made_of), {int(one["id"]): identity for identity, ones in made_of.items() for one in ones}
-    except (KeyError, TypeError, ValueError) as error:
-        raise _no_document(path, error) from error
-
-
-def _document(path: Path) -> dict[str, Any]:
-    try:
-        document: dict[str, Any] = json.loads(path.read_bytes())
-    except (OSError, ValueError) as error:
-        raise _no_document(path, error) from error
-    return document
-
-
-def _no_document(path: Path, error: Exception) -> CocomineError:
-    return CocomineError(
-        f"{path}: not an annotation file of COCO: {type(error).__name__}: {error}", "it holds images and categories"
-    )
+    made_of = {category.id: category.source_categories or [category] for category in listed.categories}
+    return tuple(made_of), {one.id: identity for identity, ones in made_of.items() for one in ones}
 
 
 def check_categories(found: Iterable[int], ground: Ground, ids: str, where: Path) -> None:

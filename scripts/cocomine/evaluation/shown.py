@@ -12,7 +12,6 @@ from typing import Any
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.compute as pc
 import pyarrow.parquet as pq
 from PIL import Image
 
@@ -54,9 +53,7 @@ def kept(folder: Path, image_ids: Sequence[int]) -> dict[int, list[dict[str, Any
     """Return the rows of some images; empty where nothing was kept, as by a run of ours."""
     path, found = folder / NAME, {image: list[dict[str, Any]]() for image in image_ids}
     if path.is_file():
-        table = pq.read_table(path)
-        wanted = pc.is_in(table["image_id"], value_set=pa.array(list(image_ids), pa.int64()))
-        for row in table.filter(wanted).to_pylist():
+        for row in pq.read_table(path, filters=[("image_id", "in", set(image_ids))]).to_pylist():
             found[row["image_id"]].append(row)
     return found
 

@@ -2,7 +2,6 @@
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from itertools import pairwise
 from typing import Any
 
 import msgspec
@@ -190,29 +189,31 @@ def box_iou(found: Floats, true: Floats, crowd: Any) -> Floats:
 
 def _mask_iou(entries: Sequence[dict[str, Any]], truth: Truth, order: Ints, place: Ints, target: Ints) -> Floats:
     result = np.zeros(len(place))
+    # Lists, since a block holds few pairs: of arrays, each slice would take longer than its masks.
+    numbers, columns, crowd = order[place].tolist(), target.tolist(), truth.objects.crowd[target].tolist()
     with Progress("overlap of masks", len(np.unique(place)), "result") as progress:
-        for begin, end in _blocks(place, target):
+        for begin, end, width in _blocks(place, target):
             # Every result of the block beside every object, these in one order.
-            width = int(np.searchsorted(place[begin:end], place[begin], side="right"))
-            rows, columns = place[begin:end:width], target[begin : begin + width]
-            shapes = [mask_of(truth, number) for number in columns.tolist()]
-            crowd = truth.objects.crowd[columns].astype(np.uint8).tolist()
-            given = [entries[number]["segmentation"] for number in order[rows].tolist()]
-            result[begin:end] = np.asarray(coco_mask.iou(given, shapes, crowd)).ravel()
-            progress.advance(len(rows))
+            given = [entries[number]["segmentation"] for number in numbers[begin:end:width]]
+            shapes = [mask_of(truth, number) for number in columns[begin : begin + width]]
+            result[begin:end] = coco_mask.iou(given, shapes, crowd[begin : begin + width]).ravel()
+            progress.advance(len(given))
     return result
 
 
-def _blocks(place: Ints, target: Ints) -> Iterator[tuple[int, int]]:
-    """Yield where the pairs of each image and category begin and end: all of its results with all of its objects."""
+def _blocks(place: Ints, target: Ints) -> Iterator[tuple[int, int, int]]:
+    """Yield where the pairs of each image and category begin and end, all of its results with all of its objects.
+
+    The third number is how many objects these are.
+    """
     if not len(place):
         return
-    first = np.r_[True, place[1:] != place[:-1]]
-    starts = np.flatnonzero(first)
+    starts = np.flatnonzero(np.r_[True, place[1:] != place[:-1]])
     heads = target[starts]
     new = np.flatnonzero(np.r_[True, heads[1:] != heads[:-1]])
-    bounds = np.r_[starts[new], len(place)].tolist()
-    yield from pairwise(bounds)
+    begins = starts[new]
+    widths = np.diff(np.r_[starts, len(place)])[new]
+    yield from zip(begins.tolist(), [*begins[1:].tolist(), len(place)], widths.tolist(), strict=True)
 
 
 def mask_of(truth: Truth, number: int) -> Rle:
