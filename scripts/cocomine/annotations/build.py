@@ -3,7 +3,7 @@
 import json
 import logging
 import zlib
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from hashlib import blake2b
@@ -12,33 +12,23 @@ from typing import Any, Final
 
 import msgspec
 import numpy as np
-import numpy.typing as npt
 import pyarrow as pa
-import pyarrow.parquet as pq
 
 from cocomine.annotations import schema
-from cocomine.annotations.arrow import column, text_column
 from cocomine.annotations.chunks import Columns, Texts, no_records
+from cocomine.annotations.drawing import polygon_facts
 from cocomine.annotations.file_names import all_plain, names_here, store_paths
 from cocomine.annotations.layout import TASKS, Layout, parse_value, walk
+from cocomine.annotations.lenient import FIRST_WORD_ID, Facts, as_id, as_polygons, parse_leniently, replace_non_finite
 from cocomine.annotations.outlines import mark
 from cocomine.annotations.reasons import PIXEL_TOLERANCE, TABLE, Reason, mask_of, reasons_of
-from cocomine.annotations.records import (
-    BAD_SEGMENTATION,
-    FIRST_WORD_ID,
-    CategoryFacts,
-    Facts,
-    Rle,
-    as_id,
-    as_polygons,
-    parse_leniently,
-    read_category,
-    read_object,
-    replace_non_finite,
-)
-from cocomine.annotations.repairs import name_from_url, polygon_facts
+from cocomine.annotations.records import BAD_SEGMENTATION, CategoryFacts, Rle, read_category, read_object
+from cocomine.annotations.repairs import name_from_url
+from cocomine.annotations.values import later_of_equal, mixed, repeated_values, rows_of
+from cocomine.annotations.writing import table_of, write_index_table
+from cocomine.base.arrays import Array
 from cocomine.base.errors import CocomineError
-from cocomine.base.files import atomic_path, sha256_of_file, write_json
+from cocomine.base.files import sha256_of_file, write_json
 from cocomine.base.progress import Progress
 from cocomine.coco.compressed import unpacked
 from cocomine.coco.scan import Source
@@ -46,12 +36,9 @@ from cocomine.sources.proof import changed_annotations
 
 log = logging.getLogger("cocomine")
 
-Array = npt.NDArray[Any]
 
 KNOWN_KEYS: Final = ("info", "licenses", "images", "annotations", "categories")
 
-LARGEST_TABLE: Final = 1 << 24
-"""Ids below this are joined through a table of one entry an id; others by binary search."""
 
 CACHED_ROWS: Final = 1 << 15
 """Rows compared at a time, so that what is computed on the way stays in the processor's cache."""
@@ -109,13 +96,13 @@ def _build_index(
         with source, ThreadPoolExecutor(1) as beside:
             _hold(annotations, layout.sha256, locked)
             tables = _Tables(layout, source, task, split, checked[0] if checked else check_images(layout.images))
-            written = beside.submit(_write, folder / "images.parquet", tables.image_table())
+            written = beside.submit(write_index_table, folder / "images.parquet", tables.image_table())
             tables.check_annotations()
             manifest = tables.manifest()
             for kind in ("image", "annotation", "category"):
                 counted = {"image": "images", "annotation": "annotations", "category": "categories"}[kind]
                 progress.count(counted, manifest["counts"][counted])
-            _write(folder / "annotations.parquet", tables.annotation_table())
+            write_index_table(folder / "annotations.parquet", tables.annotation_table())
             written.result()
         write_json(folder / "index.json", manifest)
     for kind, found in manifest["reasons"].items():
@@ -310,14 +297,14 @@ class _Tables:
         values: dict[str, Any] = dict(self.images.arrays) | dict(self.images.texts)
         values["row"] = np.arange(self.images.rows)
         values["store_path"] = self.store_paths
-        return _table(schema.IMAGES, values, self.images.rows)
+        return table_of(schema.IMAGES, values, self.images.rows)
 
     def annotation_table(self) -> pa.Table:
         """Return annotations.parquet's content."""
         values: dict[str, Any] = dict(self.annotations.arrays) | dict(self.annotations.texts)
         values["row"] = np.arange(self.annotations.rows)
         values["image_row"] = self.image_rows
-        return _table(schema.ANNOTATIONS, values, self.annotations.rows)
+        return table_of(schema.ANNOTATIONS, values, self.annotations.rows)
 
     def manifest(self) -> dict[str, Any]:
         """Return index.json's content."""
@@ -475,112 +462,3 @@ def count_reasons(reasons: Array) -> dict[str, int]:
         for rule in TABLE
         if used >> rule.bit & 1
     }
-
-
-def later_of_equal(values: Array) -> Array:
-    """Return for each value (negative ones excepted) whether an earlier one is equal to it."""
-    result = np.zeros(len(values), bool)
-    if len(values) < 2 or (values[1:] > values[:-1]).all():
-        return result
-    repeated = repeated_values(values)
-    repeated = repeated[repeated >= 0]
-    if not len(repeated):
-        return result
-    places = np.flatnonzero(np.isin(values, repeated))
-    order = np.argsort(values[places], kind="stable")
-    ordered = values[places][order]
-    result[places[order[1:][ordered[1:] == ordered[:-1]]]] = True
-    return result
-
-
-def repeated_values(values: Array) -> Array:
-    """Return the values that come more than once (perhaps several times each), in ascending order."""
-    ordered = np.sort(values)
-    result: Array = ordered[1:][ordered[1:] == ordered[:-1]]
-    return result
-
-
-def rows_of(ids: Array, wanted: Array) -> Array:
-    """Return for each of `wanted` the first row of `ids` that has it, as int32; -1 for none and for negative ids."""
-    rows = np.arange(len(ids), dtype=np.int32)
-    usable = ids >= 0
-    ids, rows = ids[usable], rows[usable]
-    if not len(ids) or not len(wanted):
-        return np.full(len(wanted), -1, np.int32)
-    largest = int(ids.max())
-    if largest < LARGEST_TABLE:
-        table = np.full(largest + 2, -1, np.int32)
-        table[ids[::-1]] = rows[::-1]
-        found: Array = table[np.where((wanted < 0) | (wanted > largest), largest + 1, wanted)]
-        return found
-    order = np.argsort(ids, kind="stable")
-    places = np.searchsorted(ids, wanted, sorter=order)
-    candidates = order[np.minimum(places, len(ids) - 1)]
-    matched: Array = np.where((ids[candidates] == wanted) & (wanted >= 0), rows[candidates], -1).astype(np.int32)
-    return matched
-
-
-_MULTIPLIER = np.uint64(0x9E3779B97F4A7C15)
-
-
-def mixed(columns: Sequence[Array]) -> Array:
-    """Return 63-bit numbers (int64) that are equal where all columns are; unequal rows rarely have equal ones."""
-    result = np.zeros(len(columns[0]), np.uint64)
-    for values in columns:
-        bits = values.astype(np.int64) if values.dtype.kind in "iu" else np.ascontiguousarray(values, np.float64)
-        result = (result ^ bits.view(np.uint64)) * _MULTIPLIER
-        result ^= result >> np.uint64(29)
-    return (result >> np.uint64(1)).astype(np.int64)
-
-
-# Writing --------------------------------------------------------------------------------------------------------------
-
-
-def _table(form: pa.Schema, values: Mapping[str, Any], rows: int) -> pa.Table:
-    arrays = []
-    for name, kind in zip(form.names, form.types, strict=True):
-        value = values.get(name)
-        if isinstance(value, Texts) and len(value) == rows:
-            arrays.append(text_column(value.lengths, value.data))
-        elif value is not None and len(value) == rows:
-            arrays.append(column(value, kind))
-        elif name in _ABSENT:
-            arrays.append(column(np.full(rows, _ABSENT[name]), kind))
-        else:
-            arrays.append(pa.nulls(rows, kind))
-    return pa.Table.from_arrays(arrays, schema=form)
-
-
-_ABSENT: Final = {
-    "id": -1,
-    "category_id": -1,
-    "iscrowd": -1,
-    "area": float("nan"),
-    "bbox_x": float("nan"),
-    "bbox_y": float("nan"),
-    "bbox_w": float("nan"),
-    "bbox_h": float("nan"),
-    "segmentation": 0,
-    "polygons": 0,
-    "vertices": 0,
-    "num_keypoints": -1,
-}
-
-
-_REPETITIVE: Final = ("category_id", "iscrowd", "segmentation", "license", "reasons")
-_RISING: Final = ("row", "record", "id", "offset")
-
-
-def _write(path: Path, table: pa.Table) -> None:
-    """Write a table so that its bytes depend on its values alone, and few columns can be read fast."""
-    names = table.column_names
-    with atomic_path(path) as temporary:
-        pq.write_table(
-            table,
-            temporary,
-            compression="lz4",  # written as fast as zstd, and read in half its time
-            use_dictionary=[name for name in _REPETITIVE if name in names],
-            column_encoding={name: "DELTA_BINARY_PACKED" for name in _RISING if name in names},
-            write_statistics=False,
-            store_schema=False,
-        )

@@ -20,23 +20,15 @@ from typing import Any, Final
 
 import msgspec
 import numpy as np
-import numpy.typing as npt
 
+from cocomine.annotations.lenient import Facts, MalformedRecordError, parse_leniently
 from cocomine.annotations.outlines import SEGMENTATION, mark, segmentation_columns
 from cocomine.annotations.reasons import Reason, mask_of
-from cocomine.annotations.records import (
-    KINDS,
-    Facts,
-    Kind,
-    MalformedRecordError,
-    SegmentRecord,
-    parse_leniently,
-)
+from cocomine.annotations.records import KINDS, Kind, SegmentRecord
+from cocomine.base.arrays import Array
 from cocomine.coco.scan import Source, next_item, value_end
 
 CHUNK: Final = 1 << 18
-
-Array = npt.NDArray[Any]
 
 
 @dataclass

@@ -7,19 +7,17 @@ from pathlib import Path
 from typing import Any, Final
 
 import numpy as np
-import numpy.typing as npt
 
 from cocomine.annotations.arrow import arrays
-from cocomine.annotations.records import as_id
+from cocomine.annotations.lenient import as_id
 from cocomine.annotations.schema import NO_SEGMENTATION, POLYGONS, Index, open_index
+from cocomine.base.arrays import Array
 from cocomine.base.errors import CocomineError
 from cocomine.base.files import atomic_path, write_json, write_table, write_text
 from cocomine.base.words import cell_text
 from cocomine.coco.sizes import size_classes
 
 log = logging.getLogger("cocomine")
-
-Array = npt.NDArray[Any]
 
 
 @dataclass(frozen=True)

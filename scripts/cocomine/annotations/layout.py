@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from cocomine.annotations.chunks import Columns, decode_stretch
-from cocomine.annotations.records import MalformedRecordError
+from cocomine.annotations.lenient import MalformedRecordError
 from cocomine.base.files import sha256_of_file
 from cocomine.base.pool import worker_pool
 from cocomine.coco.scan import (

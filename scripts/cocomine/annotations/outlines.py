@@ -13,12 +13,11 @@ from typing import Any, Final
 
 import msgspec
 import numpy as np
-import numpy.typing as npt
 
+from cocomine.annotations.lenient import as_polygons
 from cocomine.annotations.reasons import Reason, mask_of
-from cocomine.annotations.records import BAD_SEGMENTATION, Rle, as_polygons
-
-Array = npt.NDArray[Any]
+from cocomine.annotations.records import BAD_SEGMENTATION, Rle
+from cocomine.base.arrays import Array
 
 NONE, POLYGONS, UNCOMPRESSED_RLE, COMPRESSED_RLE, OTHER = range(5)  # as in cocomine.annotations.schema, without pyarrow
 

@@ -16,7 +16,7 @@ from cocomine.configuration.sources import Source, merged_split
 from cocomine.imports.labels import Tally
 from cocomine.imports.load import open_labels
 from cocomine.inquiry.count import count_query
-from cocomine.mining.index import splits_of
+from cocomine.mining.tables import splits_of
 from cocomine.sources.annotations import annotation_folder, remote_names
 from cocomine.sources.images import image_folder
 from cocomine.sources.presets import preset

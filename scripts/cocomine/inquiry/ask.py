@@ -9,8 +9,9 @@ from cocomine.base.errors import CocomineError
 from cocomine.base.files import canonical_json
 from cocomine.base.yaml_file import read_config
 from cocomine.inquiry.count import Count, count_expression, count_query, document, table
-from cocomine.mining.index import nearest, splits_of
+from cocomine.mining.index import nearest
 from cocomine.mining.settings import OTHER_SECTIONS, SubsetSettings
+from cocomine.mining.tables import splits_of
 from cocomine.sources.settings import merged_name
 
 

@@ -11,10 +11,12 @@ from collections.abc import Callable, Iterable, Sequence
 
 import numpy as np
 
+from cocomine.base.arrays import Array
 from cocomine.mining import clauses
-from cocomine.mining.arrays import Array, Mask, Rows
+from cocomine.mining.arrays import Mask, Rows
 from cocomine.mining.funnel import Funnel, Step
-from cocomine.mining.index import Source, licences_of
+from cocomine.mining.index import Source
+from cocomine.mining.licences import licences_of
 from cocomine.mining.objects import (
     area_mask,
     crowd_mask,

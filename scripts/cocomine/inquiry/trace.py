@@ -25,11 +25,12 @@ from cocomine.base.files import canonical_json, read_json, row_of
 from cocomine.inquiry.explain import Explainer, TracedFunnel
 from cocomine.mining.arrays import Rows
 from cocomine.mining.assemble import OTHER_TASKS
-from cocomine.mining.index import Source, read_split, splits_of
+from cocomine.mining.index import Source
 from cocomine.mining.mine import query_values, read_source_of
 from cocomine.mining.parts import KIND_OF_TASK, objects_in
 from cocomine.mining.select import SPARE, select
 from cocomine.mining.settings import SubsetSettings
+from cocomine.mining.tables import read_split, splits_of
 
 log = logging.getLogger("cocomine")
 

@@ -11,13 +11,12 @@ import msgspec
 import numpy as np
 import numpy.typing as npt
 
+from cocomine.base.arrays import Floats, Ints
 from cocomine.coco.labels import Labels
 from cocomine.coco.tasks import VOID
 from cocomine.images.opening import MISSING, ImageError, opened, read_file
 from cocomine.masks.boundaries import (
     Boundaries,
-    Floats,
-    Integers,
     UnusableMaskError,
     columns_crossed,
     polygon_boundaries,
@@ -86,11 +85,11 @@ class Batch:
     objects: Objects
     runs: Runs
 
-    def heights(self) -> Integers:
+    def heights(self) -> Ints:
         """Return the images' heights in pixels."""
         return np.array([row.height for row in self.rows], np.int64)
 
-    def widths(self) -> Integers:
+    def widths(self) -> Ints:
         """Return the images' widths in pixels."""
         return np.array([row.width for row in self.rows], np.int64)
 
@@ -108,9 +107,9 @@ class _Gathered:
     points: list[Floats] = dataclasses.field(default_factory=list)
     polygon_sizes: list[int] = dataclasses.field(default_factory=list)
     polygon_object: list[int] = dataclasses.field(default_factory=list)
-    lengths: list[Integers] = dataclasses.field(default_factory=list)
+    lengths: list[Ints] = dataclasses.field(default_factory=list)
     lengths_object: list[int] = dataclasses.field(default_factory=list)
-    rasters: list[Integers] = dataclasses.field(default_factory=list)
+    rasters: list[Ints] = dataclasses.field(default_factory=list)
     first_object: list[int] = dataclasses.field(default_factory=list)
 
     def extend(self, other: "_Gathered") -> None:
@@ -294,7 +293,7 @@ def _gather_segments(labels: Labels, png_dirs: Sequence[Path], task: Task, image
     result.rasters.append(owner)
 
 
-def read_panoptic(png_dirs: Sequence[Path], name: str, row: ImageRow) -> Integers:
+def read_panoptic(png_dirs: Sequence[Path], name: str, row: ImageRow) -> Ints:
     """Return the h × w segment ids of a COCO panoptic PNG: R + 256 G + 65536 B; 0 is void.
 
     The folder of the image's own split is looked into first, since another split may have a PNG of that name too.
@@ -316,7 +315,7 @@ def read_panoptic(png_dirs: Sequence[Path], name: str, row: ImageRow) -> Integer
             raise UnusableMaskError("mask-undecodable", f"{name}: {error}") from error
         except (OSError, ValueError, SyntaxError) as error:
             raise UnusableMaskError("mask-undecodable", f"{name}: {error}") from error
-        ids: Integers = colors[..., 0] + (colors[..., 1] << 8) + (colors[..., 2] << 16)
+        ids: Ints = colors[..., 0] + (colors[..., 1] << 8) + (colors[..., 2] << 16)
         return ids
     raise UnusableMaskError("mask-missing", f"{name} is in none of the folders of panoptic PNGs")
 
@@ -355,14 +354,14 @@ def _compose(settings: MaskSettings, rows: tuple[ImageRow, ...], gathered: _Gath
     return Batch(rows, objects, overlay(merged, objects, left, rank, rivals))
 
 
-def _numbers(image: Integers, counted: Flags) -> Integers:
+def _numbers(image: Ints, counted: Flags) -> Ints:
     """Return 1, 2, 3, … for the objects of each image that are counted, 0 for the others."""
     wanted = np.cumsum(counted)
     before = np.append(0, wanted)[np.searchsorted(image, image)]
     return np.where(counted, wanted - before, 0)
 
 
-def _boundaries(gathered: _Gathered, heights: Integers, widths: Integers) -> tuple[Boundaries, Integers]:
+def _boundaries(gathered: _Gathered, heights: Ints, widths: Ints) -> tuple[Boundaries, Ints]:
     """Return the boundaries of all parts, and the object of each part, ascending; sizes are given by object."""
     polygon_object = np.array(gathered.polygon_object, np.int64)
     lengths_object = np.array(gathered.lengths_object, np.int64)
@@ -395,18 +394,18 @@ def _overlapping(batch: Batch) -> list[Refused]:
     return result
 
 
-def owner_sums(owner: Integers, amounts: Integers, objects: int) -> Integers:
+def owner_sums(owner: Ints, amounts: Ints, objects: int) -> Ints:
     """Return the sum of `amounts` for each object; what belongs to nobody is left out."""
     return np.bincount(owner + 1, weights=amounts, minlength=objects + 1)[1:].astype(np.int64)
 
 
-def semantic_values(settings: MaskSettings, batch: Batch, void: int = VOID) -> Integers:
+def semantic_values(settings: MaskSettings, batch: Batch, void: int = VOID) -> Ints:
     """Return the label that each run shows: 0 background, `void` void."""
     label = np.where(_is_void(settings, batch), void, batch.objects.label)
     return _shown(batch.runs, label, batch.runs.rival_label, void)
 
 
-def instance_values(settings: MaskSettings, batch: Batch) -> Integers:
+def instance_values(settings: MaskSettings, batch: Batch) -> Ints:
     """Return the instance number that each run shows: 0 none or stuff, 65535 void."""
     layer, number = batch.objects.layer, batch.objects.number
     value = np.where(_is_void(settings, batch), INSTANCE_VOID, number)
@@ -425,20 +424,20 @@ def _is_void(settings: MaskSettings, batch: Batch) -> Flags:
     return void
 
 
-def panoptic_values(batch: Batch) -> Integers:
+def panoptic_values(batch: Batch) -> Ints:
     """Return the segment id that each run shows; all void, background and unwanted objects are 0 in COCO's form."""
     layer = batch.objects.layer
     void = (layer >= UNWANTED) | (layer == UNCERTAIN) | (layer == LOST)
     return _shown(batch.runs, np.where(void, 0, batch.objects.segment), batch.runs.rival, 0)
 
 
-def _shown(runs: Runs, value: Integers, rival: Integers, void: int) -> Integers:
+def _shown(runs: Runs, value: Ints, rival: Ints, void: int) -> Ints:
     # NOBODY is -1, the last entry.
     shown = np.append(value, 0)[runs.owner]
     return np.where((rival != NOBODY) & (runs.owner != NOBODY), void, shown)
 
 
-def fill(batch: Batch, values: Integers, dtype: npt.DTypeLike) -> list[npt.NDArray[np.unsignedinteger]]:
+def fill(batch: Batch, values: Ints, dtype: npt.DTypeLike) -> list[npt.NDArray[np.unsignedinteger]]:
     """Return each image's filled h × w raster of the runs' values, row-major, of an unsigned `dtype`.
 
     The images stand side by side on one canvas that holds, for each pixel, the difference to the one above it; adding
@@ -489,13 +488,13 @@ def _within(steps: npt.NDArray[np.bool_], width: int, shape: tuple[int, ...], ax
     return inside > 0
 
 
-def _window(length: int, width: int, steps: int, after: int) -> tuple[Integers, Integers]:
+def _window(length: int, width: int, steps: int, after: int) -> tuple[Ints, Ints]:
     """Return, for each of `length` pixels, the first and one past the last step in reach, within 0..steps."""
     pixel = np.arange(length)
     return np.clip(pixel - width, 0, steps), np.clip(pixel + after + 1, 0, steps)
 
 
-def boxes(batch: Batch, shown: Flags) -> Integers:
+def boxes(batch: Batch, shown: Flags) -> Ints:
     """Return each object's bounding box [x, y, width, height] over its runs where `shown`; zeros where it has none."""
     runs = batch.runs
     kept = np.flatnonzero(shown & (runs.owner != NOBODY))

@@ -18,8 +18,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-Integers = npt.NDArray[np.int64]
-Floats = npt.NDArray[np.float64]
+from cocomine.base.arrays import Floats, Ints
 
 SCALE = 5
 FARTHEST = 1e7
@@ -44,9 +43,9 @@ class UnusableMaskError(Exception):
 class Boundaries:
     """Boundaries of many masks: `part` says whose each is, `x` its column, `y` its row. All of one length."""
 
-    part: Integers
-    x: Integers
-    y: Integers
+    part: Ints
+    x: Ints
+    y: Ints
 
 
 def polygon_coordinates(polygons: Sequence[Sequence[float]]) -> tuple[Floats, list[int]]:
@@ -69,7 +68,7 @@ def polygon_coordinates(polygons: Sequence[Sequence[float]]) -> tuple[Floats, li
     return flat, sizes
 
 
-def polygon_boundaries(points: Floats, numbers: Integers, heights: Integers, widths: Integers) -> Boundaries:
+def polygon_boundaries(points: Floats, numbers: Ints, heights: Ints, widths: Ints) -> Boundaries:
     """Return the boundaries of polygons; polygon i lies in an image of `heights[i]` by `widths[i]` pixels.
 
     `points` holds the coordinates of all of them, of which polygon i takes `numbers[i]`. The boundaries of one polygon
@@ -97,14 +96,14 @@ class _Crossings:
     `flat` edges and along y on others.
     """
 
-    part: Integers
-    first: Integers
-    counts: Integers
-    x0: Integers
-    y0: Integers
+    part: Ints
+    first: Ints
+    counts: Ints
+    x0: Ints
+    y0: Ints
     slope: Floats
     flat: npt.NDArray[np.bool_]
-    heights: Integers
+    heights: Ints
 
     def boundaries(self, edges: slice) -> Boundaries:
         """Return the boundaries at the crossings of some of the edges."""
@@ -128,7 +127,7 @@ class _Crossings:
         return Boundaries(whose, column, np.clip((v + 2) // SCALE, 0, self.heights[whose]))
 
 
-def _crossings(points: Floats, numbers: Integers, heights: Integers, widths: Integers) -> _Crossings:
+def _crossings(points: Floats, numbers: Ints, heights: Ints, widths: Ints) -> _Crossings:
     sizes = numbers >> 1
     # (int)(5 * x + .5) of the C code: towards zero, not down.
     scaled = (SCALE * points + 0.5).astype(np.int64)
@@ -163,7 +162,7 @@ def columns_crossed(points: Floats, width: int) -> float:
     return float(np.abs(np.diff(np.clip(points[0::2], 0, width))).sum())
 
 
-def unpaired(position: Integers) -> npt.NDArray[np.bool_]:
+def unpaired(position: Ints) -> npt.NDArray[np.bool_]:
     """Return which of the sorted positions are left when equal ones cancel in pairs."""
     last = last_of_equal(position)
     if last.all():
@@ -174,14 +173,14 @@ def unpaired(position: Integers) -> npt.NDArray[np.bool_]:
     return last
 
 
-def last_of_equal(position: Integers) -> npt.NDArray[np.bool_]:
+def last_of_equal(position: Ints) -> npt.NDArray[np.bool_]:
     """Return which of the sorted positions are the last of their value."""
     last = np.ones(len(position), bool)
     np.not_equal(position[1:], position[:-1], out=last[:-1])
     return last
 
 
-def _last_before(guess: Integers, x0: Integers, slope: Floats, step: Integers) -> Integers:
+def _last_before(guess: Ints, x0: Ints, slope: Floats, step: Ints) -> Ints:
     """Return the last t at which (int)(x0 + slope * t + .5) is still on the near side of step | step + 1.
 
     `guess` is at most one off. The sums are the C code's, in its order.
@@ -194,7 +193,7 @@ def _last_before(guess: Integers, x0: Integers, slope: Floats, step: Integers) -
     return result - 1
 
 
-def decode_counts(counts: str | bytes) -> Integers:
+def decode_counts(counts: str | bytes) -> Ints:
     """Return the run lengths of a compressed COCO RLE, as `rleFrString` of the COCO API reads them.
 
     Each number is written 5 bits a character from the low end, offset 48, with bit 5 set where more follow and bit 4
@@ -220,7 +219,7 @@ def decode_counts(counts: str | bytes) -> Integers:
     return numbers
 
 
-def run_lengths(segmentation: dict[str, Any], height: int, width: int) -> Integers:
+def run_lengths(segmentation: dict[str, Any], height: int, width: int) -> Ints:
     """Return the run lengths of an RLE, compressed or not, checked to fill height × width exactly."""
     size, counts = segmentation.get("size"), segmentation.get("counts")
     if not isinstance(size, list | tuple) or list(size) != [height, width]:
@@ -247,7 +246,7 @@ def run_lengths(segmentation: dict[str, Any], height: int, width: int) -> Intege
     return lengths
 
 
-def rle_boundaries(lengths: Sequence[Integers], heights: Integers) -> Boundaries:
+def rle_boundaries(lengths: Sequence[Ints], heights: Ints) -> Boundaries:
     """Return the boundaries of masks given by run lengths, first off, down the columns of `heights[i]` pixels."""
     parts, starts, stops = [np.zeros(0, np.int64)], [np.zeros(0, np.int64)], [np.zeros(0, np.int64)]
     for number, counts in enumerate(lengths):

@@ -11,7 +11,8 @@ from collections.abc import Sequence
 import numpy as np
 import numpy.typing as npt
 
-from cocomine.masks.boundaries import Boundaries, Integers, last_of_equal, unpaired
+from cocomine.base.arrays import Ints
+from cocomine.masks.boundaries import Boundaries, last_of_equal, unpaired
 
 Words = npt.NDArray[np.uint64]
 Flags = npt.NDArray[np.bool_]
@@ -41,14 +42,14 @@ class Objects:
     panoptic masks; `annotation_id` and `category_id` are the source's.
     """
 
-    image: Integers
-    label: Integers
-    layer: Integers
-    number: Integers
-    segment: Integers
-    annotation_id: Integers
-    category_id: Integers
-    area: Integers
+    image: Ints
+    label: Ints
+    layer: Ints
+    number: Ints
+    segment: Ints
+    annotation_id: Ints
+    category_id: Ints
+    area: Ints
     """Pixels of the object's own mask, whatever lies over it."""
 
     def __len__(self) -> int:
@@ -66,18 +67,18 @@ class Runs:
     those with another label.
     """
 
-    image: Integers
-    x: Integers
-    y: Integers
-    owner: Integers
-    rival: Integers
-    rival_label: Integers
+    image: Ints
+    x: Ints
+    y: Ints
+    owner: Ints
+    rival: Ints
+    rival_label: Ints
 
-    def lengths(self) -> Integers:
+    def lengths(self) -> Ints:
         """Return each run's pixels; 0 for free runs."""
         return np.where(self.owner == NOBODY, 0, self.ends() - self.y)
 
-    def ends(self) -> Integers:
+    def ends(self) -> Ints:
         """Return the row after each run's last; of no meaning for free runs."""
         return np.append(self.y[1:], 0)
 
@@ -85,7 +86,7 @@ class Runs:
 RUN_COLUMNS = tuple(field.name for field in dataclasses.fields(Runs))
 
 
-def merge_parts(parts: Boundaries, part_object: Integers) -> tuple[Boundaries, Integers]:
+def merge_parts(parts: Boundaries, part_object: Ints) -> tuple[Boundaries, Ints]:
     """Join the parts of each object: return the boundaries of the union, `part` now being the object, and its areas.
 
     `part_object[i]` is the object of part i, ascending. The result is sorted by object, column and row, so that every
@@ -125,7 +126,7 @@ def merge_parts(parts: Boundaries, part_object: Integers) -> tuple[Boundaries, I
     return Boundaries(whose, x, y), area
 
 
-def _cover(parts: Boundaries, part_object: Integers, column_bits: int, row_bits: int) -> tuple[Integers, Flags]:
+def _cover(parts: Boundaries, part_object: Ints, column_bits: int, row_bits: int) -> tuple[Ints, Flags]:
     """Return the sorted positions (object, column, row) of boundaries, and whether any part covers what follows each.
 
     Within a part boundaries turn on and off by turns, so adding up over an object's parts says how many cover a place.
@@ -143,7 +144,7 @@ def _cover(parts: Boundaries, part_object: Integers, column_bits: int, row_bits:
     return position[last], covering[last] > 0
 
 
-def rank_objects(objects: Objects, smaller_on_top: bool) -> Integers:
+def rank_objects(objects: Objects, smaller_on_top: bool) -> Ints:
     """Return each object's rank in its image: 0 is topmost.
 
     Layers come first; within a layer the smaller object if asked for; then the later annotation.
@@ -157,7 +158,7 @@ def rank_objects(objects: Objects, smaller_on_top: bool) -> Integers:
     return rank - first
 
 
-def overlay(boundaries: Boundaries, objects: Objects, left: Integers, rank: Integers, rivals: bool) -> Runs:
+def overlay(boundaries: Boundaries, objects: Objects, left: Ints, rank: Ints, rivals: bool) -> Runs:
     """Lay the objects over one another; the object of rank 0 is on top.
 
     `boundaries.part` is the object. `left[i]` is the first column of image i in the batch. `rivals` asks for the
@@ -192,7 +193,7 @@ def overlay(boundaries: Boundaries, objects: Objects, left: Integers, rank: Inte
 
 
 def overlay_many(
-    boundaries: Boundaries, objects: Objects, sizes: Sequence[tuple[int, int]], rank: Integers, rivals: bool
+    boundaries: Boundaries, objects: Objects, sizes: Sequence[tuple[int, int]], rank: Ints, rivals: bool
 ) -> Runs:
     """Do as `overlay` for images of many objects, by painting them from the bottom one on over a raster.
 
@@ -227,7 +228,7 @@ def overlay_many(
     return Runs(*(np.concatenate([getattr(part, name) for part in found]) for name in RUN_COLUMNS))
 
 
-def runs_of_rasters(rasters: Sequence[Integers], first_object: Sequence[int]) -> Runs:
+def runs_of_rasters(rasters: Sequence[Ints], first_object: Sequence[int]) -> Runs:
     """Return the runs of filled rasters (h × w) whose pixels number the objects of the image from 0, or are NOBODY."""
     images, xs, ys, owners = [], [], [], []
     for image, (raster, first) in enumerate(zip(rasters, first_object, strict=True)):
@@ -245,7 +246,7 @@ def runs_of_rasters(rasters: Sequence[Integers], first_object: Sequence[int]) ->
     return Runs(np.concatenate(images), np.concatenate(xs), np.concatenate(ys), owner, nobody, nobody)
 
 
-def _rival_bits(objects: Objects, rank: Integers, words: int) -> tuple[list[Words], list[Words]]:
+def _rival_bits(objects: Objects, rank: Ints, words: int) -> tuple[list[Words], list[Words]]:
     """Return, a word at a time, the bits of all other single objects (or stuff) of each object's image and layer.
 
     The second list leaves out those of the same label. Crowds and unwanted objects have no rivals and are none.
@@ -263,7 +264,7 @@ def _rival_bits(objects: Objects, rank: Integers, words: int) -> tuple[list[Word
     return same_layer, other_label
 
 
-def _bits_of_group(columns: Sequence[Integers], bits: Words) -> Words:
+def _bits_of_group(columns: Sequence[Ints], bits: Words) -> Words:
     """Return for each entry the union of `bits` over all entries that agree with it in every column."""
     if not len(bits):
         return bits
@@ -276,7 +277,7 @@ def _bits_of_group(columns: Sequence[Integers], bits: Words) -> Words:
     return result
 
 
-def _sorted_key(fields: tuple[Integers, Integers, Integers] | tuple[Integers, ...]) -> tuple[Integers, list[int]]:
+def _sorted_key(fields: tuple[Ints, Ints, Ints] | tuple[Ints, ...]) -> tuple[Ints, list[int]]:
     """Pack the fields, most significant first, into one number each and sort; return the bits of all but the first.
 
     Sorting whole numbers is several times as fast as sorting by several columns.
@@ -289,7 +290,7 @@ def _sorted_key(fields: tuple[Integers, Integers, Integers] | tuple[Integers, ..
     return np.sort(key), bits[1:]
 
 
-def _active(ranks: Integers, word: int) -> Words:
+def _active(ranks: Ints, word: int) -> Words:
     """Return, after each boundary, which of the 64 ranks of this word are on."""
     if word or (len(ranks) and int(ranks.max()) >= BITS):
         bits = np.where(ranks // BITS == word, np.uint64(1) << (ranks % BITS).astype(np.uint64), np.uint64(0))
@@ -298,7 +299,7 @@ def _active(ranks: Integers, word: int) -> Words:
     return np.bitwise_xor.accumulate(bits)
 
 
-def _lowest_bit(words: Sequence[Words]) -> Integers:
+def _lowest_bit(words: Sequence[Words]) -> Ints:
     """Return the number of the lowest set bit over several words, the first word lowest; NOBODY where none is set."""
     result = np.full(len(words[0]), NOBODY, np.int64)
     for number, word in reversed(list(enumerate(words))):

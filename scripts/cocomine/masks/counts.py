@@ -4,15 +4,15 @@ from collections.abc import Mapping
 
 import numpy as np
 
+from cocomine.base.arrays import Ints
 from cocomine.images.grid import nearest_indices, taken_before
 from cocomine.masks import png
 from cocomine.masks.batch import Batch, boxes, fill, owner_sums
-from cocomine.masks.boundaries import Integers
 from cocomine.masks.compose import LOST, NOBODY, STUFF, UNWANTED
 from cocomine.masks.tables import FIELDS, ImageCounts, state_numbers
 
 
-def count_runs(batch: Batch, values: Mapping[str, Integers], size: int, void: int) -> list[ImageCounts]:
+def count_runs(batch: Batch, values: Mapping[str, Ints], size: int, void: int) -> list[ImageCounts]:
     """Count pixels by label and by object from the runs, at full size and at the training size."""
     runs, objects = batch.runs, batch.objects
     lengths, number = runs.lengths(), len(batch.objects)
@@ -67,7 +67,7 @@ def count_rasters(batch: Batch, rasters: Mapping[str, list[png.Raster]], size: i
     return _by_image(batch, by_label, columns, box)
 
 
-def _by_image(batch: Batch, by_label: Integers, columns: Mapping[str, Integers], box: Integers) -> list[ImageCounts]:
+def _by_image(batch: Batch, by_label: Ints, columns: Mapping[str, Ints], box: Ints) -> list[ImageCounts]:
     """Cut the counts of a batch into those of its images; unwanted and lost objects get no row."""
     objects = batch.objects
     known = dict(columns) | dict(zip(("x", "y", "width", "height"), box.T, strict=True))

@@ -17,6 +17,7 @@ from typing import IO, Any
 import msgspec
 import numpy as np
 
+from cocomine.base.arrays import Ints
 from cocomine.base.errors import CocomineError
 from cocomine.base.files import canonical_json, open_table, write_json
 from cocomine.base.folder import replaced_folder
@@ -40,7 +41,6 @@ from cocomine.masks.batch import (
     semantic_values,
     void_border,
 )
-from cocomine.masks.boundaries import Integers
 from cocomine.masks.counts import count_rasters, count_runs
 from cocomine.masks.inputs import ImageRow, read_images
 from cocomine.masks.settings import MaskSettings
@@ -136,7 +136,7 @@ class Drawer:
         """Return how a kind of mask is written."""
         return OUTPUTS[WIDE if name == "semantic" and self.labels.void == WIDE_VOID else name]
 
-    def _bordered(self, batch: Batch, values: Integers, output: Output) -> list[png.Raster]:
+    def _bordered(self, batch: Batch, values: Ints, output: Output) -> list[png.Raster]:
         filled = fill(batch, values, output.dtype)
         return [void_border(raster, self.settings.border, output.void) for raster in filled]
 

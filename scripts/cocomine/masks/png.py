@@ -12,9 +12,8 @@ import zlib
 import numpy as np
 import numpy.typing as npt
 
-from cocomine.masks.boundaries import Integers
+from cocomine.base.arrays import Bytes, Ints
 
-Bytes = npt.NDArray[np.uint8]
 Raster = npt.NDArray[np.unsignedinteger]
 
 SIGNATURE = b"\x89PNG\r\n\x1a\n"
@@ -109,7 +108,7 @@ def _bytes_of(values: Raster, pixel: int) -> Bytes:
     return np.ascontiguousarray(colors[..., :3]).reshape(len(values), -1)
 
 
-def _runs(rows: Bytes) -> Integers:
+def _runs(rows: Bytes) -> Ints:
     """Return in how many places each row changes from one byte to the next."""
-    changes: Integers = np.bitwise_count(np.packbits(rows[:, 1:] != rows[:, :-1], axis=1)).sum(axis=1, dtype=np.int64)
+    changes: Ints = np.bitwise_count(np.packbits(rows[:, 1:] != rows[:, :-1], axis=1)).sum(axis=1, dtype=np.int64)
     return changes

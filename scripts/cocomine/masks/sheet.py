@@ -7,13 +7,13 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image, ImageDraw, ImageFont
 
+from cocomine.base.arrays import Bytes
 from cocomine.base.files import atomic_path
 from cocomine.coco.labels import Labels
 from cocomine.coco.tasks import VOID
 from cocomine.images.opening import ImageError, opened, read_file, read_locked, rgb_of
 from cocomine.masks.inputs import ImageRow
 
-Bytes = npt.NDArray[np.uint8]
 Color = tuple[int, int, int]
 
 CELL = (300, 225)

@@ -6,8 +6,8 @@ from typing import Any
 
 import numpy as np
 
+from cocomine.base.arrays import Ints
 from cocomine.coco.labels import Labels
-from cocomine.masks.boundaries import Integers
 from cocomine.masks.compose import CROWD, STUFF, UNCERTAIN
 from cocomine.masks.inputs import ImageRow
 
@@ -50,15 +50,15 @@ class ImageCounts:
     """
 
     by_label: dict[int, int]
-    objects: Integers
+    objects: Ints
     files: dict[str, str] = dataclasses.field(default_factory=dict)
 
-    def field(self, name: str) -> Integers:
+    def field(self, name: str) -> Ints:
         """Return one column of `objects`."""
         return self.objects[:, FIELDS.index(name)]
 
 
-def state_numbers(layer: Integers, area: Integers, uncovered: Integers, training: Integers) -> Integers:
+def state_numbers(layer: Ints, area: Ints, uncovered: Ints, training: Ints) -> Ints:
     """Return what became of each object, as places in STATES.
 
     crowd: it is a region of many. stuff: it is a region of stuff. box: all that is known of it is its box. empty: it
@@ -147,7 +147,7 @@ class Totals:
         }  # fmt: skip
 
     @staticmethod
-    def _objects(states: Integers) -> dict[str, int]:
+    def _objects(states: Ints) -> dict[str, int]:
         numbers = dict(zip(STATES, states.tolist(), strict=True))
         others = {"crowds": numbers.pop("crowd"), "stuff": numbers.pop("stuff"), "boxes": numbers.pop("box")}
         return {"instances": sum(numbers.values()), **numbers, **others}

@@ -8,8 +8,8 @@ import msgspec
 import numpy as np
 from pycocotools import mask as coco_mask
 
-from cocomine.annotations.records import Facts, MalformedRecordError, parse_leniently
-from cocomine.annotations.repairs import as_rle
+from cocomine.annotations.drawing import as_rle
+from cocomine.annotations.lenient import Facts, MalformedRecordError, parse_leniently
 from cocomine.coco.sizes import LARGE, SMALL
 from cocomine.matching.crosswalk import Crosswalk
 from cocomine.matching.outlines import Apart, apart

@@ -10,8 +10,9 @@ import numpy as np
 import numpy.typing as npt
 
 from cocomine.coco.compressed import unpacked
-from cocomine.mining.index import Source, read_split
+from cocomine.mining.index import Source
 from cocomine.mining.spans import SpanFile
+from cocomine.mining.tables import read_split
 
 Integers = npt.NDArray[np.int64]
 

@@ -3,7 +3,7 @@
 from collections.abc import Hashable, Mapping, Sequence
 from typing import Final
 
-from cocomine.annotations.records import FIRST_WORD_ID
+from cocomine.annotations.lenient import FIRST_WORD_ID
 
 MOST_COUNTED: Final = FIRST_WORD_ID
 """Ids from here on stand for words, and are not counted on from."""

@@ -16,7 +16,7 @@ from typing import Any, BinaryIO, Final
 
 import numpy as np
 
-from cocomine.annotations.records import LARGEST_SIDE, as_id, as_integer
+from cocomine.annotations.lenient import LARGEST_SIDE, as_id, as_integer
 from cocomine.annotations.schema import Index, open_index
 from cocomine.base.errors import CocomineError
 from cocomine.base.files import atomic_path, canonical_json, write_json, write_table

@@ -6,7 +6,7 @@ import re
 from collections.abc import Mapping
 from typing import Final
 
-from cocomine.annotations.records import Facts, as_id, parse_leniently
+from cocomine.annotations.lenient import Facts, as_id, parse_leniently
 from cocomine.mining.splice import items_of, spliced, values_of
 
 SOURCE: Final = "source_name"

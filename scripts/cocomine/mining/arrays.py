@@ -1,12 +1,8 @@
-"""What columns, masks and rows are to the miner."""
+"""What masks and rows are to the miner."""
 
-from typing import Any
+from cocomine.base.arrays import Bools, Ints
 
-import numpy as np
-import numpy.typing as npt
-
-Array = npt.NDArray[Any]
-Mask = npt.NDArray[np.bool_]
+Mask = Bools
 """A cell a row; True passes."""
-Rows = npt.NDArray[np.int64]
+Rows = Ints
 """Numbers of rows, those of all splits numbered through."""

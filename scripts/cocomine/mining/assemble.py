@@ -29,7 +29,8 @@ from cocomine.mining.bench import Bench, Spill
 from cocomine.mining.drawn import INSTANCES, Drawn, drawn_categories
 from cocomine.mining.funnel import Funnel
 from cocomine.mining.images import Picked, find_rows, judge, refill, share_sizes
-from cocomine.mining.index import Source, licences_of, splits_of
+from cocomine.mining.index import Source
+from cocomine.mining.licences import licences_of
 from cocomine.mining.losses import Loss, because, large, warn
 from cocomine.mining.mine import query_values, read_source_of
 from cocomine.mining.objects import Objects, images_of, judge_objects, labelled_objects
@@ -46,6 +47,7 @@ from cocomine.mining.resolve import Wanted, pinned_labels, refuse_lost_labels, r
 from cocomine.mining.select import SPARE, WANTED
 from cocomine.mining.settings import SubsetSettings
 from cocomine.mining.statistics import Values, subset_statistics
+from cocomine.mining.tables import splits_of
 from cocomine.mining.voids import region_of, write_voids
 
 log = logging.getLogger("cocomine")

@@ -13,7 +13,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
-from cocomine.annotations.records import as_id
+from cocomine.annotations.lenient import as_id
 
 
 @dataclass(frozen=True)

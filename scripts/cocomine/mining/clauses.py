@@ -15,9 +15,10 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from cocomine.annotations.arrow import flags
+from cocomine.base.arrays import Array
 from cocomine.base.errors import CocomineError
 from cocomine.base.files import rank
-from cocomine.mining.arrays import Array, Mask, Rows
+from cocomine.mining.arrays import Mask, Rows
 from cocomine.mining.settings import Range
 
 # Up to this many cells (images x classes, a byte each) a dense table is faster than sorting.

@@ -11,7 +11,7 @@ from typing import Any
 import msgspec
 import numpy as np
 
-from cocomine.annotations.records import Facts, parse_leniently, replace_non_finite
+from cocomine.annotations.lenient import Facts, parse_leniently, replace_non_finite
 from cocomine.base.files import canonical_json
 from cocomine.coco.writer import write_document
 from cocomine.mining.examine import Spans

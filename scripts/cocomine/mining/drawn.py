@@ -10,7 +10,8 @@ from typing import Final
 from cocomine.base.errors import CocomineError
 from cocomine.coco.tasks import TASK_OF
 from cocomine.mining.categories import Category
-from cocomine.mining.index import Source, nearest, splits_of
+from cocomine.mining.index import Source, nearest
+from cocomine.mining.tables import splits_of
 
 
 @dataclass(frozen=True)

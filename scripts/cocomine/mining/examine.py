@@ -19,14 +19,16 @@ import msgspec
 import numpy as np
 
 from cocomine.annotations.build import facts_beside_image
+from cocomine.annotations.drawing import drawn_fact
+from cocomine.annotations.lenient import Facts, parse_leniently, replace_non_finite
 from cocomine.annotations.reasons import Reason, mask_of, masks_by_policy, reasons_of
-from cocomine.annotations.records import Facts, parse_leniently, replace_non_finite
-from cocomine.annotations.repairs import drawn_fact, repair
+from cocomine.annotations.repairs import repair
+from cocomine.base.arrays import Array
 from cocomine.base.errors import CocomineError
 from cocomine.base.files import canonical_json
 from cocomine.base.pool import in_order
 from cocomine.base.progress import Progress
-from cocomine.mining.arrays import Array, Mask, Rows
+from cocomine.mining.arrays import Mask, Rows
 from cocomine.mining.bench import Bench
 from cocomine.mining.index import Source
 from cocomine.mining.outcomes import Repaired, line_of

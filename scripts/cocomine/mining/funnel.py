@@ -8,7 +8,8 @@ from typing import Any
 
 import numpy as np
 
-from cocomine.mining.arrays import Array, Mask, Rows
+from cocomine.base.arrays import Array
+from cocomine.mining.arrays import Mask, Rows
 from cocomine.mining.clauses import Pairs, pairs_of
 
 

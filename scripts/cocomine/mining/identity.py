@@ -25,8 +25,9 @@ from itertools import pairwise
 
 import numpy as np
 
-from cocomine.annotations.records import FIRST_WORD_ID, as_id
-from cocomine.mining.arrays import Array, Mask, Rows
+from cocomine.annotations.lenient import FIRST_WORD_ID, as_id
+from cocomine.base.arrays import Array
+from cocomine.mining.arrays import Mask, Rows
 
 
 @dataclass(frozen=True)

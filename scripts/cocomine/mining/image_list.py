@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-from cocomine.annotations.records import LARGEST_ID, as_id
+from cocomine.annotations.lenient import LARGEST_ID, as_id
 from cocomine.base.errors import CocomineError
 
 COLUMNS: Final = ("image_id", "file_name")

@@ -13,8 +13,9 @@ from typing import Any
 
 import numpy as np
 
+from cocomine.base.arrays import Array
 from cocomine.base.files import atomic_path
-from cocomine.mining.arrays import Array, Mask
+from cocomine.mining.arrays import Mask
 from cocomine.mining.clauses import Pairs
 
 # The figure shows the wanted classes against at most this many others: more cannot be read.

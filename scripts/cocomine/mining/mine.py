@@ -12,12 +12,13 @@ import numpy as np
 from cocomine.base.errors import CocomineError
 from cocomine.base.files import write_json, write_table
 from cocomine.coco.tasks import MOST_CLASSES
-from cocomine.mining.index import Source, bad_categories_under, read_source, splits_of
+from cocomine.mining.index import Source, bad_categories_under, read_source
 from cocomine.mining.losses import warn
 from cocomine.mining.outputs import too_many_labels
 from cocomine.mining.resolve import crosswalk_of, pinned_labels, refuse_lost_labels
 from cocomine.mining.select import NEGATIVE, SPARE, WANTED, Selection, select
 from cocomine.mining.settings import SubsetSettings
+from cocomine.mining.tables import splits_of
 
 log = logging.getLogger("cocomine")
 

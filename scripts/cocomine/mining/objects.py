@@ -7,10 +7,11 @@ from dataclasses import dataclass
 import numpy as np
 
 from cocomine.annotations.reasons import Reason, mask_of, masks_by_policy, reasons_of
+from cocomine.base.arrays import Array
 from cocomine.base.errors import CocomineError
 from cocomine.base.words import plural
 from cocomine.mining import clauses
-from cocomine.mining.arrays import Array, Mask, Rows
+from cocomine.mining.arrays import Mask, Rows
 from cocomine.mining.identity import repeated
 from cocomine.mining.index import Source
 from cocomine.mining.resolve import Wanted

@@ -12,9 +12,10 @@ from pathlib import Path
 import numpy as np
 
 from cocomine.annotations.reasons import Reason, masks_by_policy, reasons_of
+from cocomine.base.arrays import Array
 from cocomine.base.files import write_table
 from cocomine.base.words import plural
-from cocomine.mining.arrays import Array, Mask, Rows
+from cocomine.mining.arrays import Mask, Rows
 from cocomine.mining.index import Source
 from cocomine.mining.losses import Loss
 from cocomine.mining.settings import SubsetSettings

@@ -10,13 +10,15 @@ from typing import Any
 import msgspec
 import numpy as np
 
+from cocomine.base.arrays import Array
 from cocomine.base.errors import CocomineError
 from cocomine.base.files import atomic_path, write_json, write_table
 from cocomine.coco.names import mask_name
 from cocomine.coco.tasks import MOST_CLASSES, void_of
-from cocomine.mining.arrays import Array, Rows
+from cocomine.mining.arrays import Rows
 from cocomine.mining.categories import Category, in_label_order, source_values
-from cocomine.mining.index import Licence, Source
+from cocomine.mining.index import Source
+from cocomine.mining.licences import Licence
 
 IMAGE_COLUMNS = ("image_id", "source_split", "file_name", "store_path", "width", "height", "license", "role")
 GOLDEN_RATIO = 0.6180339887498949

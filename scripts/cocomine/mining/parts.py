@@ -15,9 +15,10 @@ import numpy as np
 
 from cocomine.annotations.reasons import Reason, masks_by_policy, reasons_of
 from cocomine.annotations.repairs import made_category, repair
+from cocomine.base.arrays import Array
 from cocomine.base.files import canonical_json
 from cocomine.mining import clauses
-from cocomine.mining.arrays import Array, Mask, Rows
+from cocomine.mining.arrays import Mask, Rows
 from cocomine.mining.bench import Bench
 from cocomine.mining.document import write_records
 from cocomine.mining.examine import Examination, Examined, facts_of_records

@@ -12,7 +12,7 @@ import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, Final
 
-from cocomine.annotations.records import Facts, as_id, parse_leniently, replace_non_finite
+from cocomine.annotations.lenient import Facts, as_id, parse_leniently, replace_non_finite
 from cocomine.mining.categories import Category, source_values
 from cocomine.mining.index import Source
 from cocomine.mining.splice import items_of, spliced, values_of

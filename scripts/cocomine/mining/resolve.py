@@ -11,13 +11,14 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from cocomine.annotations.arrow import flags
-from cocomine.annotations.records import FIRST_WORD_ID, as_id
+from cocomine.annotations.lenient import FIRST_WORD_ID, as_id
 from cocomine.base.errors import CocomineError
 from cocomine.coco.labels import read_labels
 from cocomine.mining.arrays import Mask
 from cocomine.mining.categories import Crosswalk
 from cocomine.mining.image_list import image_list, plain_name
-from cocomine.mining.index import Source, licences_of_split, nearest
+from cocomine.mining.index import Source, nearest
+from cocomine.mining.licences import licences_of_split
 from cocomine.mining.settings import (
     ONE_OF_TWO,
     Category,

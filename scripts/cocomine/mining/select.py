@@ -22,14 +22,15 @@ from typing import Any
 import numpy as np
 
 from cocomine.annotations.reasons import Reason, mask_of
+from cocomine.base.arrays import Array
 from cocomine.base.errors import CocomineError
 from cocomine.base.files import read_table
 from cocomine.base.words import counted
 from cocomine.mining import clauses
-from cocomine.mining.arrays import Array, Mask, Rows
+from cocomine.mining.arrays import Mask, Rows
 from cocomine.mining.clauses import Pairs
 from cocomine.mining.funnel import Funnel
-from cocomine.mining.index import Source, read_split, splits_of
+from cocomine.mining.index import Source
 from cocomine.mining.losses import LOST_OBJECT, Loss, because, large
 from cocomine.mining.objects import (
     Objects,
@@ -48,6 +49,7 @@ from cocomine.mining.objects import (
 from cocomine.mining.outcomes import Early
 from cocomine.mining.resolve import Wanted, image_list_mask, licence_mask, resolve
 from cocomine.mining.settings import Category, SubsetSettings, category_words
+from cocomine.mining.tables import read_split, splits_of
 
 log = logging.getLogger("cocomine")
 

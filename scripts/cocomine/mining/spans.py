@@ -12,9 +12,10 @@ from typing import BinaryIO, Self
 
 import numpy as np
 
+from cocomine.base.arrays import Array
 from cocomine.base.errors import CocomineError
 from cocomine.coco.writer import SEPARATOR
-from cocomine.mining.arrays import Array, Rows
+from cocomine.mining.arrays import Rows
 from cocomine.sources.proof import changed_annotations
 
 # Blocks shorter than this are joined before they are written; longer ones are written piece by piece.

@@ -16,11 +16,13 @@ from typing import Any, Self
 import numpy as np
 
 from cocomine.annotations.records import read_object
+from cocomine.base.arrays import Array
 from cocomine.coco.sizes import size_classes
 from cocomine.mining import clauses, interference
-from cocomine.mining.arrays import Array, Mask, Rows
+from cocomine.mining.arrays import Mask, Rows
 from cocomine.mining.clauses import Pairs
-from cocomine.mining.index import Source, licence_names
+from cocomine.mining.index import Source
+from cocomine.mining.licences import licence_names
 from cocomine.mining.resolve import Wanted
 
 

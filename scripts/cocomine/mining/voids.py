@@ -10,8 +10,8 @@ from typing import Any
 import numpy as np
 from pycocotools import mask as coco_mask
 
-from cocomine.annotations.records import Facts, MalformedRecordError, as_numbers, parse_leniently
-from cocomine.annotations.repairs import as_rle
+from cocomine.annotations.drawing import as_rle
+from cocomine.annotations.lenient import Facts, MalformedRecordError, as_numbers, parse_leniently
 from cocomine.base.files import canonical_json
 from cocomine.coco.writer import write_document
 

@@ -20,6 +20,7 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image
 
+from cocomine.base.arrays import Bytes
 from cocomine.base.errors import CocomineError
 from cocomine.base.files import atomic_path, read_table, sha256_of_file, write_json, write_table
 from cocomine.base.pool import in_order
@@ -32,8 +33,6 @@ from cocomine.images.opening import GIANT, MISSING, ImageError, opened, read_fil
 from cocomine.masks.inputs import ImageRow, read_images
 from cocomine.sources.selection import read_lock
 from cocomine.tensors.settings import TensorSettings
-
-Bytes = npt.NDArray[np.uint8]
 
 IMAGES_IN_A_PIECE = 16
 BYTES_COPIED_AT_ONCE = 1 << 22

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 from cocomine.annotations.arrow import arrays
 from cocomine.annotations.build import build_index
-from cocomine.annotations.repairs import drawn_fact
+from cocomine.annotations.drawing import drawn_fact
 from cocomine.annotations.schema import Index, open_index
 from helpers.shared import coco_mini
 from pycocotools.coco import COCO

@@ -9,8 +9,8 @@ from typing import Any
 
 import pytest
 from cocomine.annotations import build, chunks, layout
+from cocomine.annotations.lenient import as_id
 from cocomine.annotations.reasons import TABLE
-from cocomine.annotations.records import as_id
 from cocomine.base.errors import CocomineError
 from helpers.coco_document import document, image, indexed, thing
 

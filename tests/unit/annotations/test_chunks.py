@@ -1,7 +1,7 @@
 import numpy as np
-from cocomine.annotations.build import later_of_equal, mixed, rows_of
 from cocomine.annotations.outlines import decode_counts, rle_is_sound
 from cocomine.annotations.records import Rle
+from cocomine.annotations.values import later_of_equal, mixed, rows_of
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from pycocotools import mask as coco_mask

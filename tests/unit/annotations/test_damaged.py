@@ -5,8 +5,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from cocomine.annotations.lenient import Facts, parse_leniently
 from cocomine.annotations.reasons import RULES, Reason, reasons_of
-from cocomine.annotations.records import Facts, parse_leniently
 from cocomine.annotations.repairs import repair
 from cocomine.base.errors import CocomineError
 from helpers.coco_document import Read, document, image, indexed, thing

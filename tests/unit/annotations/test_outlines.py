@@ -5,9 +5,9 @@ import json
 import msgspec
 import numpy as np
 import pytest
+from cocomine.annotations.drawing import polygon_facts
+from cocomine.annotations.lenient import as_polygons
 from cocomine.annotations.outlines import FAR, screen, segmentation_columns
-from cocomine.annotations.records import as_polygons
-from cocomine.annotations.repairs import polygon_facts
 from hypothesis import given, settings
 from hypothesis import strategies as st
 

@@ -2,8 +2,9 @@ import json
 from typing import Any
 
 import pytest
+from cocomine.annotations.drawing import as_rle, drawn_area, drawn_fact
 from cocomine.annotations.reasons import TABLE, Reason
-from cocomine.annotations.repairs import as_rle, drawn_area, drawn_fact, repair
+from cocomine.annotations.repairs import repair
 from helpers.coco_document import image, thing
 
 SIZE = (100, 80)

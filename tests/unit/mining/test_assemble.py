@@ -9,8 +9,8 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from cocomine.annotations.lenient import as_id
 from cocomine.annotations.reasons import NEVER_KEPT, TABLE
-from cocomine.annotations.records import as_id
 from cocomine.base.errors import CocomineError
 from cocomine.coco.reader import load_document
 from cocomine.mining import interference

@@ -6,7 +6,7 @@ import tempfile
 from pathlib import Path
 
 import pytest
-from cocomine.annotations.records import as_id
+from cocomine.annotations.lenient import as_id
 from cocomine.base.errors import CocomineError
 from cocomine.base.files import read_json, read_table
 from cocomine.inquiry.trace import Trace

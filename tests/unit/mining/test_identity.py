@@ -5,7 +5,7 @@ import tempfile
 from pathlib import Path
 
 import pytest
-from cocomine.annotations.records import as_id
+from cocomine.annotations.lenient import as_id
 from cocomine.base.files import read_json
 from cocomine.inquiry.trace import Trace
 from cocomine.mining import interference

@@ -4,7 +4,7 @@ import gzip
 import json
 
 import pytest
-from cocomine.annotations.records import as_id
+from cocomine.annotations.lenient import as_id
 from cocomine.base.errors import CocomineError
 from cocomine.mining import interference
 from helpers.mined import build, lines, subset

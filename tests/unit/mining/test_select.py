@@ -8,7 +8,8 @@ from cocomine.base.errors import CocomineError
 from cocomine.inquiry.count import count_expression, table
 from cocomine.mining import clauses, interference
 from cocomine.mining.clauses import Pairs
-from cocomine.mining.index import licence_names, licences_of, read_source
+from cocomine.mining.index import read_source
+from cocomine.mining.licences import licence_names, licences_of
 from cocomine.mining.select import select
 from cocomine.mining.settings import SubsetSettings
 from helpers.fake_index import make_index
