@@ -31,8 +31,7 @@ class Coco(Writer):
     def write_split(self, split: str, items: Iterable[Item], tally: Tally, out: Output) -> None:
         """Place the images in {split}/ and copy the documents to annotations/."""
         for item in items:
-            tally.images += 1
-            tally.images_without_objects += not item.objects
+            tally.image(item, empty=not item.objects)
             for annotation in item.objects:
                 tally.take(annotation)
                 tally.carry()

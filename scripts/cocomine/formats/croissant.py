@@ -125,8 +125,7 @@ class Croissant(Writer):
                 self._tables["objects"].add(row)
             for record in captions.annotations(image.id) if captions else ():
                 self._tables["captions"].add((record.id, image.id, record.caption or ""))
-            tally.images += 1
-            tally.images_without_objects += tally.objects_out == carried
+            tally.image(item, empty=tally.objects_out == carried)
 
     def _objects(self, item: Item, tally: Tally) -> Iterator[tuple[object, ...]]:
         for annotation in item.objects:

@@ -62,8 +62,7 @@ class Datumaro(Writer):
                 tally.drop("other-class")
             else:
                 marks += self._object(annotation, index, item, tally)
-        tally.images += 1
-        tally.images_without_objects += not marks
+        tally.image(item, empty=not marks)
         tally.note("only-uncarried", int(bool(item.objects) and not marks))
         captions = self.subset.other_tasks(split).get("captions")
         for caption in captions.annotations(item.image.id) if captions is not None else ():

@@ -6,12 +6,15 @@ lists every file with its hash, so that a copy of the folder on another machine 
 
 from collections import Counter
 from collections.abc import Iterable, Iterator
+from concurrent.futures import ProcessPoolExecutor
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
 from cocomine.base.errors import CocomineError
 from cocomine.base.files import read_json, write_json
 from cocomine.base.folder import replaced_folder
+from cocomine.base.pool import started_pool
 from cocomine.base.progress import Progress
 from cocomine.base.space import require_space
 from cocomine.formats.format import Format, Writer
@@ -44,7 +47,15 @@ def export_dataset(
             f"images: none: readers of {format_name} look for the image files beside its labels",
             "use hardlink, symlink or copy",
         )
-    subset = open_subset(subset_dir, store_dir)
+    spread = chosen.spread and options.threads > 1
+    # Before the subset is read: a worker holds what this process holds when it forks.
+    with started_pool(options.threads) if spread else nullcontext() as pool:
+        return _export(chosen, open_subset(subset_dir, store_dir), out_dir, options, pool)
+
+
+def _export(
+    chosen: Format, subset: Subset, out_dir: Path, options: Options, pool: ProcessPoolExecutor | None
+) -> dict[str, Any]:
     _check_masks(chosen, subset)
     writer = chosen.writer(subset, options)
     writer.check()
@@ -52,13 +63,13 @@ def export_dataset(
     for splits in [] if chosen.images in ("embedded", "named") else groups:
         names = (image.file_name for split in splits for image in subset.images(split))
         check_names(", ".join(splits), names, chosen.by_stem)
-    require_space(out_dir, room_needed(chosen, subset, options), f"the export {format_name}")
+    require_space(out_dir, room_needed(chosen, subset, options), f"the export {chosen.name}")
     tallies: dict[str, Tally] = {}
-    with replaced_folder(out_dir, MANIFEST) as folder, Output(folder, out_dir, options) as out:
+    with replaced_folder(out_dir, MANIFEST) as folder, Output(folder, out_dir, options, pool) as out:
         for split in subset.splits:
             tally = tallies[split] = Tally()
-            with Progress(f"export {format_name} {split}", None, "image") as progress:
-                writer.write_split(split, _watched(subset.items(split), tally, progress), tally, out)
+            with Progress(f"export {chosen.name} {split}", None, "image") as progress:
+                writer.write_split(split, _watched(subset.items(split), progress), tally, out)
             _note_other_tasks(writer, subset, split, tally)
         writer.finish(out)
         out.flush()
@@ -110,15 +121,11 @@ def much_lost(manifest: dict[str, Any]) -> list[str]:
     ]
 
 
-def _watched(items: Iterable[Item], tally: Tally, progress: Progress) -> Iterator[Item]:
-    """Pass the images on, counting what concerns an image in every format."""
+def _watched(items: Iterable[Item], progress: Progress) -> Iterator[Item]:
+    """Pass the images on, and tell of them."""
     for item in items:
-        before = tally.images
         yield item
         progress.advance()
-        if tally.images > before:
-            tally.note("exif-rotated", int(item.exif_rotated))
-            tally.note("near-duplicate", int(item.grouped))
 
 
 def _note_other_tasks(writer: Writer, subset: Subset, split: str, tally: Tally) -> None:

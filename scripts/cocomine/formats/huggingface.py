@@ -108,8 +108,7 @@ class HuggingFace(Writer):
             else:
                 tally.carry()
                 kept.append(annotation)
-        tally.images += 1
-        tally.images_without_objects += not kept
+        tally.image(item, empty=not kept)
         tally.note("only-uncarried", int(bool(item.objects) and not kept))
         row = {
             "image_id": image.id,

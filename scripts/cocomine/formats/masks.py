@@ -85,8 +85,7 @@ class Masks(Writer):
 
 def tally_mask(item: Item, subset: Subset, drawn: Drawn, tally: Tally) -> None:
     """Count an image of which a semantic mask is written, and what the mask does not tell of its objects."""
-    tally.images += 1
-    tally.images_without_objects += not item.objects
+    tally.image(item, empty=not item.objects)
     for annotation in item.objects:
         tally.take(annotation)
         why = why_unseen(annotation, subset, drawn)

@@ -4,7 +4,7 @@ import hashlib
 import os
 from collections import deque
 from collections.abc import Iterable
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import Future, ProcessPoolExecutor, ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from types import TracebackType
@@ -50,13 +50,17 @@ class Placed:
 class Output:
     """The folder of an export. `files` lists what is in it. A context manager.
 
-    `final` is where the folder will lie when it is complete, which relative links need to know.
+    `final` is where the folder will lie when it is complete, which relative links need to know. `pool` is one of
+    `options.threads` processes, for formats that spread their work.
     """
 
-    def __init__(self, folder: Path, final: Path, options: Options = DEFAULT) -> None:
+    def __init__(
+        self, folder: Path, final: Path, options: Options = DEFAULT, pool: ProcessPoolExecutor | None = None
+    ) -> None:
         self.folder = folder
         self.final = final
         self.options = options
+        self.pool = pool
         self.files: list[Placed] = []
         self.counts: dict[str, int] = {}
         self._made: set[str] = set()

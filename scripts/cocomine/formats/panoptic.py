@@ -56,8 +56,7 @@ class Panoptic(Writer):
         out.written(path)
 
     def _tally(self, item: Item, drawn: Drawn, tally: Tally) -> None:
-        tally.images += 1
-        tally.images_without_objects += not item.objects
+        tally.image(item, empty=not item.objects)
         for annotation in item.objects:
             tally.take(annotation)
             why = why_unseen(annotation, self.subset, drawn)

@@ -6,6 +6,7 @@ from typing import Any
 
 from cocomine.coco.reader import Annotation
 from cocomine.formats.losses import LOSSES
+from cocomine.formats.subset import Item
 
 
 @dataclass
@@ -29,6 +30,13 @@ class Tally:
     joined: list[float] = field(default_factory=list)
     _category: int = -1
 
+    def image(self, item: Item, empty: bool) -> None:
+        """Count an image that is in the export; `empty` when none of its objects is."""
+        self.images += 1
+        self.images_without_objects += empty
+        self.note("exif-rotated", int(item.exif_rotated))
+        self.note("near-duplicate", int(item.grouped))
+
     def take(self, annotation: Annotation) -> None:
         """Count an object that goes in; `drop` or `carry` says what became of it."""
         self.objects_in += 1
@@ -49,6 +57,18 @@ class Tally:
         """Count `amount` things that lost a part of what was known of them."""
         assert not _is_dropped_object(code)
         self.losses[code] += amount
+
+    def add(self, other: "Tally") -> None:
+        """Count what another tally counted of the images that come next."""
+        self.images += other.images
+        self.images_without_objects += other.images_without_objects
+        self.objects_in += other.objects_in
+        self.objects_out += other.objects_out
+        self.losses.update(other.losses)
+        self.taken.update(other.taken)
+        self.lost.update(other.lost)
+        self.traced.update(other.traced)
+        self.joined += other.joined
 
     def summary(self) -> dict[str, Any]:
         """Return the counts as they stand in the manifest, having checked that none is missing."""

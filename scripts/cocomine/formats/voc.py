@@ -65,8 +65,7 @@ class Voc(Writer):
             shown.append(_shown(objects))
             out.image(item, f"{ROOT}/JPEGImages/{item.name}")
             out.write(f"{ROOT}/Annotations/{stem}.xml", self._xml(item, objects, drawn))
-            tally.images += 1
-            tally.images_without_objects += not objects
+            tally.image(item, empty=not objects)
             tally.note("only-uncarried", int(bool(item.objects) and not objects))
             tally.note("suffix", int(item.name.suffix != ".jpg"))
             tally.note("image-id")

@@ -50,8 +50,7 @@ class WebDataset(Writer):
                 continue
             tally.carry()
             kept.append(self._object(annotation))
-        tally.images += 1
-        tally.images_without_objects += not kept
+        tally.image(item, empty=not kept)
         record = {
             "image_id": image.id,
             "file_name": image.file_name,

@@ -8,21 +8,31 @@ since a line holds only one.
 
 import re
 from abc import abstractmethod
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import replace
+from functools import partial
+from itertools import islice, tee
 from operator import mul
-from pathlib import PurePosixPath
-from typing import Any, ClassVar
+from pathlib import Path, PurePosixPath
+from typing import TYPE_CHECKING, Any, ClassVar
 
+import msgspec
 import yaml
 
 from cocomine.base.errors import CocomineError
+from cocomine.base.pool import in_order
 from cocomine.coco.reader import Annotation
 from cocomine.formats.boxes import cut_box
 from cocomine.formats.format import Format, Writer
 from cocomine.formats.masks import Masks, check_narrow
-from cocomine.formats.output import Output
+from cocomine.formats.output import Output, Placed
 from cocomine.formats.subset import Item
 from cocomine.formats.tally import Tally
+
+if TYPE_CHECKING:  # it brings NumPy, and most exports do without
+    from cocomine.coco.by_image import RecordsByImage
+
+ITEMS_IN_A_BATCH = 64
 
 JOINING_CHANGES_BELOW = 0.99
 """IoU of the parts' union and the joined outline under which an object is counted as changed."""
@@ -31,54 +41,32 @@ SURELY_AN_AREA = 1e-3
 """Square pixels above which rounding cannot have made the area that an outline goes round."""
 
 
+Line = Callable[[Annotation, int, int, int, Tally], str | None]
+"""Makes an object's line of its class index and its image's width and height; None when the tally says why not."""
+
+
 class _Yolo(Writer):
     """Writes images/{split}/, labels/{split}/ with a text file an image, and data.yaml."""
 
     def write_split(self, split: str, items: Iterable[Item], tally: Tally, out: Output) -> None:
-        """Write the label file of each image and place the image."""
+        """Write the label file of each image, by several processes, and place the image."""
         (out.folder / "labels" / split).mkdir(parents=True)
-        for item in items:
-            name = written_name(item.name)
-            out.write(f"labels/{split}/{name.with_suffix('.txt')}", self.label_text(item, tally))
-            out.image(item, f"images/{split}/{name}")
-
-    def label_text(self, item: Item, tally: Tally) -> str:
-        """Return the label file of one image: a line for each object that the format can carry."""
-        lines: list[str] = []
-        seen: set[str] = set()
-        for annotation in item.objects:
-            tally.take(annotation)
-            index = self.index_of(annotation)
-            if annotation.iscrowd:
-                tally.drop("crowd")
-            elif index is None:
-                tally.drop("other-class")
-            else:
-                line = self.line(annotation, index, item, tally)
-                if line is not None:
-                    tally.carry()
-                    tally.note("object-id")
-                    if annotation.area is not None:
-                        tally.note("area")
-                    if line in seen:
-                        tally.note("identical-row")
-                    seen.add(line)
-                    lines.append(line)
-        tally.images += 1
-        tally.note("image-id")
-        if not lines:
-            tally.images_without_objects += 1
-            if item.objects:
-                tally.note("only-uncarried")
-        return "".join(line + "\n" for line in lines)
-
-    def index_of(self, annotation: Annotation) -> int | None:
-        """Return the class index of an object, None when its class is not one of the labels."""
-        return self.subset.index_of.get(annotation.category_id)
+        write = partial(write_labels, self.line(), self.index_of(), out.folder, split)
+        along, ahead = tee(_batches(items))
+        written = in_order(write, ahead, out.options.threads, pool=out.pool)
+        for batch, (files, counts) in zip(along, written, strict=True):
+            out.files += files
+            tally.add(counts)
+            for item in batch:
+                out.image(item, f"images/{split}/{written_name(item.name)}")
 
     @abstractmethod
-    def line(self, annotation: Annotation, index: int, item: Item, tally: Tally) -> str | None:
-        """Return an object's line, or None when the tally says why there is none."""
+    def line(self) -> Line:
+        """Return what makes an object's line."""
+
+    def index_of(self) -> Mapping[int, int]:
+        """Return the class index of each category that is one of the labels."""
+        return self.subset.index_of
 
     def finish(self, out: Output) -> None:
         """Write data.yaml; without `path`, which Ultralytics would resolve against a folder of its own."""
@@ -98,17 +86,62 @@ class _Yolo(Writer):
 class Detect(_Yolo):
     """A box a line."""
 
-    def line(self, annotation: Annotation, index: int, item: Item, tally: Tally) -> str | None:
-        """Return `class cx cy w h`."""
-        return detect_line(annotation, index, item.image.width, item.image.height, tally)
+    def line(self) -> Line:
+        """Return what makes `class cx cy w h`."""
+        return detect_line
 
 
 class Segment(_Yolo):
     """An outline a line."""
 
-    def line(self, annotation: Annotation, index: int, item: Item, tally: Tally) -> str | None:
-        """Return `class x1 y1 x2 y2 …`."""
-        return segment_line(annotation, index, item.image.width, item.image.height, tally)
+    def line(self) -> Line:
+        """Return what makes `class x1 y1 x2 y2 …`."""
+        return segment_line
+
+
+def _batches(items: Iterable[Item]) -> Iterator[list[Item]]:
+    every = iter(items)
+    while batch := list(islice(every, ITEMS_IN_A_BATCH)):
+        yield batch
+
+
+def write_labels(
+    line: Line, index_of: Mapping[int, int], folder: Path, split: str, items: Sequence[Item]
+) -> tuple[list[Placed], Tally]:
+    """Write the label file of each image below the export's `folder`; return the files, and what was counted."""
+    out, tally = Output(folder, folder), Tally()
+    for item in items:
+        name = written_name(item.name).with_suffix(".txt")
+        out.write(f"labels/{split}/{name}", label_text(line, index_of, item, tally))
+    return out.files, tally
+
+
+def label_text(line_of: Line, index_of: Mapping[int, int], item: Item, tally: Tally) -> str:
+    """Return the label file of one image: a line for each object that the format can carry."""
+    lines: list[str] = []
+    seen: set[str] = set()
+    for annotation in item.objects:
+        tally.take(annotation)
+        index = index_of.get(annotation.category_id)
+        if annotation.iscrowd:
+            tally.drop("crowd")
+        elif index is None:
+            tally.drop("other-class")
+        else:
+            line = line_of(annotation, index, item.image.width, item.image.height, tally)
+            if line is not None:
+                tally.carry()
+                tally.note("object-id")
+                if annotation.area is not None:
+                    tally.note("area")
+                if line in seen:
+                    tally.note("identical-row")
+                seen.add(line)
+                lines.append(line)
+    tally.image(item, empty=not lines)
+    tally.note("image-id")
+    tally.note("only-uncarried", int(bool(item.objects) and not lines))
+    return "".join(line + "\n" for line in lines)
 
 
 def detect_line(annotation: Annotation, index: int, width: int, height: int, tally: Tally) -> str | None:
@@ -240,38 +273,17 @@ class Pose(_Yolo):
         return found
 
     def write_split(self, split: str, items: Iterable[Item], tally: Tally, out: Output) -> None:
-        """Look up the split's keypoints, then write as every YOLO does."""
-        self._document = self.subset.other_tasks(split).get("person_keypoints")
-        super().write_split(split, items, tally, out)
+        """Give the objects their keypoints, by annotation id, then write as every YOLO does."""
+        document = self.subset.other_tasks(split).get("person_keypoints")
+        super().write_split(split, (_with_keypoints(item, document) for item in items), tally, out)
 
-    def label_text(self, item: Item, tally: Tally) -> str:
-        """Look up the image's keypoints, by annotation id."""
-        records = self._document.annotations(item.image.id) if self._document else []
-        self._points = {record.id: record.keypoints for record in records}
-        return super().label_text(item, tally)
-
-    def index_of(self, annotation: Annotation) -> int | None:
+    def index_of(self) -> Mapping[int, int]:
         """Return the class index among those that have keypoints."""
-        return self._index_of.get(self.subset.index_of.get(annotation.category_id, -1))
+        return {category: self._index_of[self.subset.index_of[category]] for category in self._names}
 
-    def line(self, annotation: Annotation, index: int, item: Item, tally: Tally) -> str | None:
-        """Return `class cx cy w h x1 y1 v1 …`; visibility is COCO's: 0 not labelled, 1 hidden, 2 visible."""
-        width, height = item.image.width, item.image.height
-        box = detect_line(annotation, index, width, height, tally)
-        if box is None:
-            return None
-        count = len(self._names[annotation.category_id])
-        points = self._points.get(annotation.id)
-        if points is None or len(points) != 3 * count:
-            tally.note("no-keypoints")
-            points = [0.0] * (3 * count)
-        words = []
-        for x, y, seen in zip(points[0::3], points[1::3], points[2::3], strict=True):
-            inside = 0 <= x <= width and 0 <= y <= height and seen > 0
-            if seen > 0 and not inside:
-                tally.note("keypoint-outside")
-            words.append(f"{x / width:.6f} {y / height:.6f} {seen:.0f}" if inside else "0.000000 0.000000 0")
-        return f"{box} {' '.join(words)}"
+    def line(self) -> Line:
+        """Return what makes `class cx cy w h x1 y1 v1 …`."""
+        return partial(pose_line, len(next(iter(self._names.values()))))
 
     def names(self) -> Iterable[str]:
         """Return the names of the classes that have keypoints."""
@@ -282,6 +294,33 @@ class Pose(_Yolo):
         names = next(iter(self._names.values()))
         named = dict.fromkeys(self._index_of.values(), names)
         return {"kpt_shape": [len(names), 3], "flip_idx": mirrored(names), "kpt_names": named}
+
+
+def _with_keypoints(item: Item, document: "RecordsByImage | None") -> Item:
+    points = {record.id: record.keypoints for record in (document.annotations(item.image.id) if document else ())}
+    objects = (msgspec.structs.replace(one, keypoints=points.get(one.id)) for one in item.objects)
+    return replace(item, objects=tuple(objects))
+
+
+def pose_line(count: int, annotation: Annotation, index: int, width: int, height: int, tally: Tally) -> str | None:
+    """Return `class cx cy w h x1 y1 v1 …` with `count` keypoints.
+
+    Visibility is COCO's: 0 not labelled, 1 hidden, 2 visible.
+    """
+    box = detect_line(annotation, index, width, height, tally)
+    if box is None:
+        return None
+    points = annotation.keypoints
+    if points is None or len(points) != 3 * count:
+        tally.note("no-keypoints")
+        points = [0.0] * (3 * count)
+    words = []
+    for x, y, seen in zip(points[0::3], points[1::3], points[2::3], strict=True):
+        inside = 0 <= x <= width and 0 <= y <= height and seen > 0
+        if seen > 0 and not inside:
+            tally.note("keypoint-outside")
+        words.append(f"{x / width:.6f} {y / height:.6f} {seen:.0f}" if inside else "0.000000 0.000000 0")
+    return f"{box} {' '.join(words)}"
 
 
 def mirrored(names: Sequence[str]) -> list[int]:
@@ -330,6 +369,7 @@ FORMATS = (
         read_by="Ultralytics, supervision",
         load='ultralytics.YOLO("yolo26n.pt").train(data="{folder}/data.yaml")',
         by_stem=True,
+        spread=True,
     ),
     Format(
         name="yolo-segment",
@@ -338,6 +378,7 @@ FORMATS = (
         read_by="Ultralytics, supervision",
         load='ultralytics.YOLO("yolo26n-seg.pt").train(data="{folder}/data.yaml")',
         by_stem=True,
+        spread=True,
     ),
     Format(
         name="yolo-pose",
@@ -348,6 +389,7 @@ FORMATS = (
         load='ultralytics.YOLO("yolo26n-pose.pt").train(data="{folder}/data.yaml")',
         tasks=("person_keypoints",),
         by_stem=True,
+        spread=True,
     ),
     Format(
         name="yolo-semantic",

@@ -3,7 +3,7 @@ from types import SimpleNamespace
 import pytest
 from cocomine.coco.reader import Annotation
 from cocomine.formats.tally import Tally
-from cocomine.formats.yolo import segment_line
+from cocomine.formats.yolo import label_text, segment_line
 from hypothesis import given
 from hypothesis import strategies as st
 from pycocotools import mask as coco_mask
@@ -52,18 +52,11 @@ def test_parts_are_counted_as_joined_and_their_overlap_as_a_change():
     assert (tally.losses["parts-joined"], tally.losses["changed-by-joining"]) == (1, 1)
 
 
-def test_fifty_thousand_equal_objects_of_an_image_are_written_in_a_time_that_grows_with_their_number(small_yolo):
+def test_fifty_thousand_equal_objects_of_an_image_are_written_in_a_time_that_grows_with_their_number():
     square = [[1.0, 1.0, 9.0, 1.0, 9.0, 9.0, 1.0, 9.0]]
     objects = tuple(Annotation(image_id=1, id=n, category_id=3, segmentation=square) for n in range(50_000))
-    item = SimpleNamespace(objects=objects, image=SimpleNamespace(width=64, height=48))
+    image = SimpleNamespace(width=64, height=48)
+    item = SimpleNamespace(objects=objects, image=image, exif_rotated=False, grouped=False)
     tally = Tally()
-    assert small_yolo.label_text(item, tally).count("\n") == 50_000
+    assert label_text(segment_line, {3: 0}, item, tally).count("\n") == 50_000
     assert tally.losses["identical-row"] == 49_999
-
-
-@pytest.fixture
-def small_yolo():
-    from cocomine.formats.output import Options
-    from cocomine.formats.yolo import Segment
-
-    return Segment(SimpleNamespace(index_of={3: 0}), Options())
