@@ -5,8 +5,10 @@ import os
 from collections import deque
 from collections.abc import Iterable
 from concurrent.futures import Future, ProcessPoolExecutor, ThreadPoolExecutor
+from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
+from threading import get_ident
 from types import TracebackType
 from typing import Self
 
@@ -65,10 +67,14 @@ class Output:
         self.counts: dict[str, int] = {}
         self._made: set[str] = set()
         self._left: list[str] = []
+        self._stack = ExitStack()
+        self._staged: Path | None = None
         self._pool = ThreadPoolExecutor(options.threads) if options.threads > 1 else None
         self._waiting: deque[Future[tuple[Placed, str]]] = deque()
 
     def __enter__(self) -> Self:
+        if self.options.copies is not None:
+            self._staged = self._stack.enter_context(staging(self.options.copies / INCOMPLETE))
         return self
 
     def __exit__(
@@ -76,6 +82,7 @@ class Output:
     ) -> None:
         if self._pool is not None:
             self._pool.shutdown(cancel_futures=True)
+        self._stack.close()
 
     def flush(self) -> None:
         """Wait until every file is placed; raise what went wrong."""
@@ -172,8 +179,10 @@ class Output:
                 target.symlink_to(os.path.relpath(real, (self.final / path).parent.resolve()))
                 size, digest, done = real.stat().st_size, sha256_of_file(real), "linked by name"
             elif how == "hardlink":
-                shared = None if own or self.options.copies is None else self.options.copies
-                size, digest, done = _linked(real, target) if shared is None else _shared(real, target, shared, sha256)
+                if own or self.options.copies is None or self._staged is None:
+                    size, digest, done = _linked(real, target)
+                else:
+                    size, digest, done = _shared(real, target, self.options.copies, self._staged, sha256)
             else:
                 size, digest = copy_hashed(real, target)
                 done = "copied"
@@ -197,38 +206,45 @@ def _check_digest(source: Path, found: str, wanted: str) -> None:
 
 
 def _linked(source: Path, target: Path) -> tuple[int, str, str]:
-    """Hard-link, or copy where the file system, its borders or its owner forbid a link."""
+    """Hard-link, or copy where that cannot be done."""
+    if _link(source, target):
+        return target.stat().st_size, sha256_of_file(target), "linked"
+    return (*copy_hashed(source, target), "copied")
+
+
+def _link(source: Path, target: Path) -> bool:
+    """Hard-link; return False where the file system, its borders or its owner forbid a link."""
     try:
         os.link(source, target)
     except FileNotFoundError:
         raise
     except OSError:
-        return (*copy_hashed(source, target), "copied")
-    return target.stat().st_size, sha256_of_file(target), "linked"
+        return False
+    return True
 
 
-def _shared(source: Path, target: Path, copies: Path, sha256: str) -> tuple[int, str, str]:
-    """Hard-link to the copy of `source` below `copies`, making it first where it is absent or not `sha256`.
+def _shared(source: Path, target: Path, copies: Path, staged: Path, sha256: str) -> tuple[int, str, str]:
+    """Hard-link to the copy of `source` below `copies`, making it first, in `staged`, where it is absent or damaged.
 
     A copy is named by its content, so that whoever makes it first serves all, and two that do so at once agree.
     """
     digest = sha256 or sha256_of_file(source)
     shared = shared_copy(copies, digest, source)
-    for _ in range(2):
-        if not shared.exists():
-            shared.parent.mkdir(parents=True, exist_ok=True)
-            with staging(copies / INCOMPLETE) as own:
-                size, found = copy_hashed(source, own / shared.name)
-                if found != digest:
-                    return size, found, "copied"
-                (own / shared.name).replace(shared)
+    if shared.exists():
         size, found, done = _linked(shared, target)
         if found == digest:
-            break
+            return size, found, done
         # Somebody wrote into an export, and so into the copy that it shared.
         target.unlink()
-        shared.unlink(missing_ok=True)
-    return size, found, done
+    own = staged / str(get_ident())
+    size, found = copy_hashed(source, own)
+    if found != digest:
+        return size, found, "copied"
+    shared.parent.mkdir(parents=True, exist_ok=True)
+    own.replace(shared)
+    if _link(shared, target):
+        return size, found, "linked"
+    return (*copy_hashed(shared, target), "copied")
 
 
 def shared_copy(copies: Path, sha256: str, source: Path) -> Path:

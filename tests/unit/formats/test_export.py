@@ -7,6 +7,7 @@ import pytest
 import yaml
 from cocomine.base.errors import CocomineError
 from cocomine.base.files import read_json, sha256_of_file
+from cocomine.base.staging import INCOMPLETE, staging
 from cocomine.formats import output
 from cocomine.formats.export import export_dataset, much_lost, room_needed
 from cocomine.formats.losses import LOSSES
@@ -48,6 +49,14 @@ def read_yolo(root):
 
 def tree(folder):
     return {str(path.relative_to(folder)): path.read_bytes() for path in sorted(folder.rglob("*")) if path.is_file()}
+
+
+@pytest.mark.parametrize("format_name", ["yolo-detect", "yolo-segment", "yolo-pose"])
+def test_labels_that_several_processes_write_in_turn_are_those_of_one(format_name, subset, tmp_path, monkeypatch):
+    export(format_name, subset, tmp_path / "one")
+    monkeypatch.setattr("cocomine.formats.yolo.ITEMS_IN_A_BATCH", 1)
+    export(format_name, subset, tmp_path / "several", threads=2)
+    assert tree(tmp_path / "one") == tree(tmp_path / "several")
 
 
 @pytest.mark.parametrize("format_name", FORMATS)
@@ -220,6 +229,14 @@ def test_copies_that_an_earlier_export_made_ask_for_no_room_again(subset, tmp_pa
     before = needed()
     export("coco", subset, tmp_path / "coco", copies=options.copies)
     assert before - needed() == sum((subset.store / "train2017" / name).stat().st_size for _, name, *_ in IMAGES) > 0
+
+
+def test_an_export_makes_one_folder_for_what_it_copies_and_leaves_none(subset, tmp_path, monkeypatch):
+    places = []
+    monkeypatch.setattr(output, "staging", lambda place: places.append(place) or staging(place))
+    export("coco", subset, tmp_path / "coco", copies=tmp_path / "copies")
+    assert places == [tmp_path / "copies" / INCOMPLETE]
+    assert not places[0].exists()
 
 
 def test_a_shared_copy_that_somebody_wrote_into_is_made_anew(subset, tmp_path):
