@@ -36,7 +36,7 @@ def scripts_of(environment: str) -> set[str]:
         name
         for rule in rules
         if f"envs/{environment}.yaml" in rule
-        for name in re.findall(r'ancient\(script\("(\w+)"\)\)', rule)
+        for name in re.findall(r'script=script\("(\w+)"\)', rule)
     }
 
 

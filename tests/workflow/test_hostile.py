@@ -144,7 +144,7 @@ def test_another_password_runs_nothing_again_and_another_folder_does(tmp_path: P
     first, rotated, moved = (plan.settings("store", "own") for plan in plans)
     assert first == rotated != moved
     for plan in plans[:2]:
-        write_settings(plan.settings_files.values(), sweep=True)
+        write_settings(plan.settings_files.values(), tmp_path, sweep=True)
     assert "n3w" in Path(first).read_text(encoding="utf-8")
     assert len(list(Path("data/settings/store").iterdir())) == 1
 

@@ -9,7 +9,6 @@ writes  data/annotations/{source}/index/{task}_{split}/: every record's facts, r
 rule index_annotations:
     input:
         lock="data/annotations/{source}/sync.lock.json",
-        script=ancient(script("index_annotations")),
     output:
         manifest="data/annotations/{source}/index/{task}_{split}/index.json",
         images="data/annotations/{source}/index/{task}_{split}/images.parquet",
@@ -27,6 +26,7 @@ rule index_annotations:
         mem_mb=memory_for("index_annotations"),
         runtime=time_for("index_annotations"),
     params:
+        script=script("index_annotations"),
         code=code("index_annotations"),
         file="data/annotations/{source}/{task}_{split}.json",
         folder=lambda wildcards, output: str(Path(output.manifest).parent),
@@ -36,14 +36,13 @@ rule index_annotations:
     message:
         "Index {wildcards.task} of {wildcards.source}'s {wildcards.split}"
     shell:
-        "python {input.script:q} --task {wildcards.task:q} --split {wildcards.split:q} --annotations {params.file:q} "
+        "python {params.script:q} --task {wildcards.task:q} --split {wildcards.split:q} --annotations {params.file:q} "
         "--lock {input.lock:q} --out-dir {params.folder:q} {params.names:q} --threads {threads} --log {log:q}"
 
 
 rule compare_sources:
     input:
         indexes=lambda wildcards: plan.comparisons[wildcards.comparison].indexes,
-        script=ancient(script("compare_sources")),
     output:
         page="results/comparisons/{comparison}/comparison.md",
         json="results/comparisons/{comparison}/comparison.json",
@@ -66,6 +65,7 @@ rule compare_sources:
         mem_mb=need(1000, 1.5),
         runtime=minutes(30),
     params:
+        script=script("compare_sources"),
         code=code("compare_sources"),
         first=lambda wildcards: plan.comparisons[
             wildcards.comparison
@@ -86,7 +86,7 @@ rule compare_sources:
     message:
         "Set {params.first_name} and {params.second_name} side by side"
     shell:
-        "python {input.script:q} --first {params.first:q} --first-name {params.first_name:q} "
+        "python {params.script:q} --first {params.first:q} --first-name {params.first_name:q} "
         "--second {params.second:q} --second-name {params.second_name:q} "
         "--first-splits {params.first_splits:q} --second-splits {params.second_splits:q} "
         "--task {params.task:q} --out-dir {params.folder:q} --log {log:q}"

@@ -6,6 +6,7 @@ writes  nothing
 """
 
 import re
+from functools import partial
 
 from cocomine.configuration.needs import NEEDS, images_of
 from cocomine.configuration.targets import left_over, outputs_of
@@ -15,11 +16,19 @@ LOCK = "results/build.lock.json"
 
 
 def script(rule):
-    return str(HOME / "scripts" / f"{rule}.py")
+    """The words that start the script of a rule. They hold places, which must not make a job run again: Snakemake
+    compares no parameter whose function asks for an output.
+    """
+    return partial(start_of, rule)
+
+
+def start_of(rule, wildcards, output):
+    into = ["--work-dir", WORK_DIR] if WORK_DIR else []
+    return [str(HOME / "scripts" / f"{rule}.py"), *into]
 
 
 def code(rule):
-    return code_digest(Path(script(rule)))
+    return code_digest(HOME / "scripts" / f"{rule}.py")
 
 
 def pins(kind, source):
@@ -40,8 +49,11 @@ def settings(section, wildcard):
 def patterns():
     """The outputs of every rule so far, wildcards and all but what constrains these."""
     return {
-        one.name: [re.sub(r"{(\w+),[^{}]*}", r"{\1}", output) for output in one.output]
-        for one in workflow.rules
+        name: [
+            re.sub(r"{(\w+),[^{}]*}", r"{\1}", output).removeprefix(WORK_DIR)
+            for output in one.rule.output
+        ]
+        for name, one in rules._rules.items()
     }
 
 
@@ -58,7 +70,11 @@ def results():
 
 def locked():
     """The results that the lock holds: all but itself, and what is made of it."""
-    reads_lock = [one.name for one in workflow.rules if LOCK in map(str, one.input)]
+    reads_lock = [
+        name
+        for name, one in rules._rules.items()
+        if f"{WORK_DIR}{LOCK}" in map(str, one.rule.input)
+    ]
     later = outputs_of(plan, {name: patterns()[name] for name in reads_lock})
     return [path for path in results() if path not in {LOCK, *sum(later.values(), [])}]
 
@@ -68,9 +84,9 @@ def scripts_that_run():
     taking_part = outputs_of(plan, patterns())
     return sorted(
         {
-            Path(str(one.input.script)).stem
-            for one in workflow.rules
-            if one.name in taking_part
+            one.rule.params.script.args[0]
+            for name, one in rules._rules.items()
+            if name in taking_part
         }
     )
 

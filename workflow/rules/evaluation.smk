@@ -12,7 +12,6 @@ rule run_program:
     input:
         export=lambda wildcards: plan.programs[wildcards.program].export,
         reads=lambda wildcards: plan.programs[wildcards.program].reads,
-        script=ancient(script("run_program")),
     output:
         facts="results/experiments/{program}/program.json",
         folder=directory("results/experiments/{program}/output"),
@@ -28,6 +27,7 @@ rule run_program:
         runtime=lambda wildcards: plan.programs[wildcards.program].minutes,
         gpu=lambda wildcards: plan.programs[wildcards.program].experiment.gpus,
     params:
+        script=script("run_program"),
         code=code("run_program"),
         settings=settings("program", "program"),
         subset=lambda wildcards: plan.programs[wildcards.program].subset,
@@ -37,7 +37,7 @@ rule run_program:
     message:
         "Run the program of {wildcards.program}"
     shell:
-        "python {input.script:q} --settings {params.settings:q} --export {input.export:q} "
+        "python {params.script:q} --settings {params.settings:q} --export {input.export:q} "
         "--subset-dir {params.subset:q} --reads {input.reads:q} --checkpoint-dir {params.checkpoints:q} "
         "--printed {params.printed:q} --out-dir {params.folder:q} --log {log:q}"
 
@@ -46,7 +46,6 @@ rule evaluate_predictions:
     input:
         given=lambda wildcards: plan.predictions[wildcards.prediction].given,
         truth=lambda wildcards: plan.predictions[wildcards.prediction].truth,
-        script=ancient(script("evaluate_predictions")),
     output:
         folder=directory("results/predictions/{prediction}"),
     log:
@@ -60,13 +59,14 @@ rule evaluate_predictions:
         mem_mb=need(2000, 4),
         runtime=minutes(60),
     params:
+        script=script("evaluate_predictions"),
         code=code("evaluate_predictions"),
         settings=settings("predictions", "prediction"),
         options=lambda wildcards: plan.predictions[wildcards.prediction].options,
     message:
         "Judge the predictions {wildcards.prediction}"
     shell:
-        "python {input.script:q} --settings {params.settings:q} {params.options:q} --out-dir {output.folder:q} "
+        "python {params.script:q} --settings {params.settings:q} {params.options:q} --out-dir {output.folder:q} "
         "--log {log:q}"
 
 
@@ -75,7 +75,6 @@ if plan.compared:
     rule compare_predictions:
         input:
             judged=plan.compared,
-            script=ancient(script("compare_predictions")),
         output:
             facts="results/predictions/comparison.json",
             page=report(
@@ -94,10 +93,11 @@ if plan.compared:
             mem_mb=need(800, 1),
             runtime=minutes(10),
         params:
+            script=script("compare_predictions"),
             code=code("compare_predictions"),
             folder=lambda wildcards, output: str(Path(output.facts).parent),
             places=plan.compared_on,
         message:
             "Compare all predictions and runs"
         shell:
-            "python {input.script:q} --judged {input.judged:q} {params.places:q} --out-dir {params.folder:q} --log {log:q}"
+            "python {params.script:q} --judged {input.judged:q} {params.places:q} --out-dir {params.folder:q} --log {log:q}"

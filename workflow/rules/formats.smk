@@ -18,7 +18,6 @@ rule export_dataset:
         split="results/{subset}/split.tsv",
         lock="results/{subset}/images.lock.tsv",
         splits="results/{subset}/splits",
-        script=ancient(script("export_dataset")),
     output:
         folder=directory("results/{subset}/exports/{format}"),
     log:
@@ -34,6 +33,7 @@ rule export_dataset:
         mem_mb=memory_for("export_dataset"),
         runtime=time_for("export_dataset"),
     params:
+        script=script("export_dataset"),
         code=code("export_dataset"),
         store=lambda wildcards: plan.subsets[wildcards.subset].source.store.folder,
         folder=lambda wildcards, input: str(Path(input.split).parent),
@@ -44,6 +44,6 @@ rule export_dataset:
     message:
         "Export {wildcards.subset} as {wildcards.format}"
     shell:
-        "python {input.script:q} --format {wildcards.format:q} --subset-dir {params.folder:q} "
+        "python {params.script:q} --format {wildcards.format:q} --subset-dir {params.folder:q} "
         "--store-dir {params.store:q} --out-dir {output.folder:q} {params.panoptic:q} {params.place:q} "
         "--threads {threads} --log {log:q}"

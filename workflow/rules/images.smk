@@ -9,7 +9,6 @@ rule measure_images:
     input:
         selection="results/{subset}/selection.tsv",
         lock="results/{subset}/images.lock.tsv",
-        script=ancient(script("measure_images")),
     output:
         measures="results/{subset}/images.parquet",
     log:
@@ -23,11 +22,12 @@ rule measure_images:
         mem_mb=memory_for("measure_images"),
         runtime=time_for("measure_images"),
     params:
+        script=script("measure_images"),
         code=code("measure_images"),
         settings=settings("images", "subset"),
         store=lambda wildcards: plan.subsets[wildcards.subset].source.store.folder,
     message:
         "Measure the images of {wildcards.subset}"
     shell:
-        "python {input.script:q} --settings {params.settings:q} --selection {input.selection:q} "
+        "python {params.script:q} --settings {params.settings:q} --selection {input.selection:q} "
         "--images-lock {input.lock:q} --store-dir {params.store:q} --out {output.measures:q} --threads {threads} --log {log:q}"

@@ -11,8 +11,6 @@ from cocomine.imports.folder import state_of
 
 
 rule import_labels:
-    input:
-        script=ancient(script("import_labels")),
     output:
         manifest="data/imports/{source}/import.json",
         documents=directory("data/imports/{source}/annotations"),
@@ -29,6 +27,7 @@ rule import_labels:
         mem_mb=need(2000, 0),
         runtime=minutes(60),
     params:
+        script=script("import_labels"),
         code=code("import_labels"),
         settings=settings("import", "source"),
         folder=lambda wildcards, output: str(Path(output.manifest).parent),
@@ -36,4 +35,4 @@ rule import_labels:
     message:
         "Import the labels of {wildcards.source}"
     shell:
-        "python {input.script:q} --settings {params.settings:q} --out-dir {params.folder:q} --log {log:q}"
+        "python {params.script:q} --settings {params.settings:q} --out-dir {params.folder:q} --log {log:q}"

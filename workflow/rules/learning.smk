@@ -14,7 +14,6 @@ rule train_model:
         labels=lambda wildcards: plan.runs[wildcards.run].labels,
         evaluated=lambda wildcards: plan.runs[wildcards.run].withheld,
         encoder=lambda wildcards: plan.runs[wildcards.run].run.weights_file or [],
-        script=ancient(script("train_model")),
     output:
         weights="results/experiments/{run}/model.safetensors",
         training="results/experiments/{run}/training.json",
@@ -38,6 +37,7 @@ rule train_model:
         runtime=lambda wildcards, attempt: attempt * plan.runs[wildcards.run].minutes,
         gpu=lambda wildcards: plan.runs[wildcards.run].gpus,
     params:
+        script=script("train_model"),
         code=code("train_model"),
         settings=settings("training", "run"),
         folder=lambda wildcards, output: str(Path(output.weights).parent),
@@ -55,7 +55,7 @@ rule train_model:
     message:
         "Train {wildcards.run}"
     shell:
-        "python {input.script:q} --settings {params.settings:q} --tensors {input.tensors:q} "
+        "python {params.script:q} --settings {params.settings:q} --tensors {input.tensors:q} "
         "--labels {input.labels:q} {params.withheld:q} --out-dir {params.folder:q} "
         "--checkpoint-dir {params.checkpoints:q} --tensorboard {params.logs:q} --log {log:q}"
 
@@ -73,7 +73,6 @@ rule evaluate_model:
         masks="results/{subset}/masks",
         table="results/{subset}/masks.tsv",
         tags=lambda wildcards: plan.subsets[wildcards.subset].tagged[1:],
-        script=ancient(script("evaluate_model")),
     output:
         folder=directory("results/experiments/{run}/on-{subset}"),
     log:
@@ -88,6 +87,7 @@ rule evaluate_model:
         runtime=minutes(60),
         gpu=lambda wildcards: plan.runs[wildcards.run].gpus,
     params:
+        script=script("evaluate_model"),
         code=code("evaluate_model"),
         settings=settings("run", "run"),
         run=lambda wildcards, input: str(Path(input.weights).parent),
@@ -97,7 +97,7 @@ rule evaluate_model:
     message:
         "Evaluate {wildcards.run} on {wildcards.subset}"
     shell:
-        "python {input.script:q} --settings {params.settings:q} --run-dir {params.run:q} --tensors {input.tensors:q} "
+        "python {params.script:q} --settings {params.settings:q} --run-dir {params.run:q} --tensors {input.tensors:q} "
         "--labels {input.labels:q} --subset-dir {params.subset:q} --store-dir {params.store:q} {params.tagged:q} "
         "--out-dir {output.folder:q} --log {log:q}"
 
@@ -105,7 +105,6 @@ rule evaluate_model:
 rule compare_experiments:
     input:
         evaluations=plan.evaluations,
-        script=ancient(script("compare_experiments")),
     output:
         table="results/experiments/comparison.tsv",
         facts="results/experiments/comparison.json",
@@ -121,9 +120,10 @@ rule compare_experiments:
         mem_mb=memory_for("compare_experiments"),
         runtime=time_for("compare_experiments"),
     params:
+        script=script("compare_experiments"),
         code=code("compare_experiments"),
         folder=lambda wildcards, output: str(Path(output.table).parent),
     message:
         "Compare the experiments"
     shell:
-        "python {input.script:q} --runs {input.evaluations:q} --out-dir {params.folder:q} --log {log:q}"
+        "python {params.script:q} --runs {input.evaluations:q} --out-dir {params.folder:q} --log {log:q}"

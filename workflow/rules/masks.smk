@@ -14,7 +14,6 @@ rule rasterize_masks:
         tasks="results/{subset}/tasks",
         measures="results/{subset}/images.parquet",
         lock="results/{subset}/images.lock.tsv",
-        script=ancient(script("rasterize_masks")),
     output:
         masks=directory("results/{subset}/masks"),
         table="results/{subset}/masks.tsv",
@@ -36,6 +35,7 @@ rule rasterize_masks:
         mem_mb=memory_for("rasterize_masks"),
         runtime=time_for("rasterize_masks"),
     params:
+        script=script("rasterize_masks"),
         code=code("rasterize_masks"),
         settings=settings("masks", "subset"),
         store=lambda wildcards: plan.subsets[wildcards.subset].source.store.folder,
@@ -45,6 +45,6 @@ rule rasterize_masks:
     message:
         "Draw the masks of {wildcards.subset}"
     shell:
-        "python {input.script:q} --settings {params.settings:q} {params.drawn:q} --images {input.images:q} "
+        "python {params.script:q} --settings {params.settings:q} {params.drawn:q} --images {input.images:q} "
         "--labels {input.labels:q} --void {input.void:q} --store-dir {params.store:q} --images-lock {input.lock:q} --training-size {params.size} "
         "--out-dir {params.folder:q} --threads {threads} --log {log:q}"

@@ -10,7 +10,6 @@ rule match_sources:
     input:
         indexes=lambda wildcards: plan.comparisons[wildcards.comparison].indexes,
         crosswalk=lambda wildcards: plan.comparisons[wildcards.comparison].crosswalk,
-        script=ancient(script("match_sources")),
     output:
         matches="results/comparisons/{comparison}/matches.parquet",
         images="results/comparisons/{comparison}/images.tsv",
@@ -28,6 +27,7 @@ rule match_sources:
         mem_mb=need(2000, 2),
         runtime=minutes(60),
     params:
+        script=script("match_sources"),
         code=code("match_sources"),
         settings=settings("comparison", "comparison"),
         first=lambda wildcards: plan.comparisons[wildcards.comparison].first.folder,
@@ -42,7 +42,7 @@ rule match_sources:
     message:
         "Match the objects of {wildcards.comparison}"
     shell:
-        "python {input.script:q} --settings {params.settings:q} --first {params.first:q} "
+        "python {params.script:q} --settings {params.settings:q} --first {params.first:q} "
         "--first-splits {params.first_splits:q} --second {params.second:q} "
         "--second-splits {params.second_splits:q} --out-dir {params.folder:q} --threads {threads} --log {log:q}"
 
@@ -53,7 +53,6 @@ if plan.reviews:
         input:
             given=lambda wildcards: plan.reviews[wildcards.review].given,
             truth=lambda wildcards: plan.reviews[wildcards.review].truth,
-            script=ancient(script("find_label_errors")),
         output:
             table=report(
                 "results/label_errors/{review}/label_errors.tsv",
@@ -72,6 +71,7 @@ if plan.reviews:
             mem_mb=need(1500, 8),
             runtime=minutes(60),
         params:
+            script=script("find_label_errors"),
             code=code("find_label_errors"),
             settings=settings("predictions", "review"),
             options=lambda wildcards: plan.reviews[wildcards.review].review_options,
@@ -79,5 +79,5 @@ if plan.reviews:
         message:
             "List the labels that {wildcards.review} contradicts"
         shell:
-            "python {input.script:q} --settings {params.settings:q} {params.options:q} --out-dir {params.folder:q} "
+            "python {params.script:q} --settings {params.settings:q} {params.options:q} --out-dir {params.folder:q} "
             "--log {log:q}"

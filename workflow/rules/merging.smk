@@ -8,7 +8,6 @@ writes  data/merged/{source}/: annotations/{task}_{of}.{split}.json, categories.
 rule merge_sources:
     input:
         indexes=lambda wildcards: plan.sources[wildcards.source].indexes_of_parts,
-        script=ancient(script("merge_sources")),
     output:
         manifest="data/merged/{source}/merge.json",
         documents=directory("data/merged/{source}/annotations"),
@@ -25,9 +24,10 @@ rule merge_sources:
         mem_mb=need(1000, 2),
         runtime=minutes(60),
     params:
+        script=script("merge_sources"),
         code=code("merge_sources"),
         folder=lambda wildcards, output: str(Path(output.manifest).parent),
     message:
         "Merge the sources of {wildcards.source}"
     shell:
-        "python {input.script:q} --indexes {input.indexes:q} --out-dir {params.folder:q} --log {log:q}"
+        "python {params.script:q} --indexes {input.indexes:q} --out-dir {params.folder:q} --log {log:q}"

@@ -14,7 +14,6 @@ rule mine_subset:
         parent=lambda wildcards: plan.subsets[wildcards.subset].parent("images.tsv"),
         lists=lambda wildcards: plan.subsets[wildcards.subset].lists,
         pinned=lambda wildcards: plan.subsets[wildcards.subset].pinned,
-        script=ancient(script("mine_subset")),
     output:
         selection="results/{subset}/selection.tsv",
         funnel="results/{subset}/funnel.json",
@@ -29,6 +28,7 @@ rule mine_subset:
         mem_mb=memory_for("mine_subset"),
         runtime=time_for("mine_subset"),
     params:
+        script=script("mine_subset"),
         code=code("mine_subset"),
         settings=settings("query", "subset"),
         index=lambda wildcards: plan.subsets[wildcards.subset].source.index_folder,
@@ -39,7 +39,7 @@ rule mine_subset:
     message:
         "Mine {wildcards.subset}"
     shell:
-        "python {input.script:q} --settings {params.settings:q} --index-dir {params.index:q} "
+        "python {params.script:q} --settings {params.settings:q} --index-dir {params.index:q} "
         "--splits {params.splits:q} {params.parent:q} --selection {output.selection:q} --funnel {output.funnel:q} "
         "--log {log:q}"
 
@@ -51,7 +51,6 @@ rule assemble_subset:
         funnel="results/{subset}/funnel.json",
         measures="results/{subset}/images.parquet",
         pinned=lambda wildcards: plan.subsets[wildcards.subset].pinned,
-        script=ancient(script("assemble_subset")),
     output:
         subset=report(
             "results/{subset}/subset.json",
@@ -86,6 +85,7 @@ rule assemble_subset:
         mem_mb=memory_for("assemble_subset"),
         runtime=time_for("assemble_subset"),
     params:
+        script=script("assemble_subset"),
         code=code("assemble_subset"),
         settings=settings("query", "subset"),
         index=lambda wildcards: plan.subsets[wildcards.subset].source.index_folder,
@@ -95,7 +95,7 @@ rule assemble_subset:
     message:
         "Assemble {wildcards.subset} from what survived"
     shell:
-        "python {input.script:q} --settings {params.settings:q} --index-dir {params.index:q} "
+        "python {params.script:q} --settings {params.settings:q} --index-dir {params.index:q} "
         "--annotations-dir {params.annotations:q} --selection {input.selection:q} --funnel {input.funnel:q} "
         "--measures {input.measures:q} --out-dir {params.folder:q} {params.labels:q} --threads {threads} "
         "--log {log:q}"

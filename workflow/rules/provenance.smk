@@ -8,7 +8,6 @@ writes  results/build.lock.json
 rule lock_build:
     input:
         outputs=locked(),
-        script=ancient(script("lock_build")),
     output:
         lock=report(
             "results/build.lock.json",
@@ -27,6 +26,7 @@ rule lock_build:
         mem_mb=memory_for("lock_build"),
         runtime=time_for("lock_build"),
     params:
+        script=script("lock_build"),
         code=code("lock_build"),
         config=plan.settings("build", "all"),
         rules=lambda wildcards: scripts_that_run(),
@@ -43,6 +43,6 @@ rule lock_build:
     message:
         "Lock the build"
     shell:
-        "python {input.script:q} --config {params.config:q} --rules {params.rules:q} --inputs {params.inputs:q} "
+        "python {params.script:q} --config {params.config:q} --rules {params.rules:q} --inputs {params.inputs:q} "
         "--outputs {input.outputs:q} --history {params.history:q} {params.not_ours:q} --made-by {params.made_by:q} "
         "--threads {threads} --lock {output.lock:q} --log {log:q}"

@@ -21,7 +21,6 @@ rule render_report:
             for folder in plan.reviews_of(wildcards.subset)
         ],
         annotations=lambda wildcards: plan.subsets[wildcards.subset].source.lock,
-        script=ancient(script("render_report")),
     output:
         page=report(
             "results/{subset}/report.html",
@@ -41,6 +40,7 @@ rule render_report:
         mem_mb=memory_for("render_report"),
         runtime=time_for("render_report"),
     params:
+        script=script("render_report"),
         code=code("render_report"),
         folder=lambda wildcards, output: str(Path(output.page).parent),
         settings=settings("query", "subset"),
@@ -48,7 +48,7 @@ rule render_report:
     message:
         "Report on {wildcards.subset}"
     shell:
-        "python {input.script:q} --settings {params.settings:q} --subset-dir {params.folder:q} "
+        "python {params.script:q} --settings {params.settings:q} --subset-dir {params.folder:q} "
         "--store-dir {params.store:q} --sources-lock {input.annotations:q} --runs {input.evaluations:q} "
         "--predictions {input.predictions:q} --reviews {input.reviews:q} --out {output.page:q} --json-out {output.facts:q} --log {log:q}"
 
@@ -62,7 +62,6 @@ rule render_explorer:
         measures="results/{subset}/images.parquet",
         lock="results/{subset}/images.lock.tsv",
         evaluations=lambda wildcards: plan.evaluations_on(wildcards.subset),
-        script=ancient(script("render_explorer")),
     output:
         page="results/{subset}/explorer.html",
         folder=directory("results/{subset}/explorer"),
@@ -77,13 +76,14 @@ rule render_explorer:
         mem_mb=memory_for("render_explorer"),
         runtime=time_for("render_explorer"),
     params:
+        script=script("render_explorer"),
         code=code("render_explorer"),
         subset=lambda wildcards, output: str(Path(output.page).parent),
         store=lambda wildcards: plan.subsets[wildcards.subset].source.store.folder,
     message:
         "Show all images of {wildcards.subset}"
     shell:
-        "python {input.script:q} --subset-dir {params.subset:q} --store-dir {params.store:q} "
+        "python {params.script:q} --subset-dir {params.subset:q} --store-dir {params.store:q} "
         "--runs {input.evaluations:q} --out {output.page:q} --threads {threads} --log {log:q}"
 
 
@@ -95,7 +95,6 @@ rule render_differences:
         photographs=lambda wildcards: plan.comparisons[
             wildcards.comparison
         ].photographs(plan.subsets.values()),
-        script=ancient(script("render_differences")),
     output:
         page="results/comparisons/{comparison}/differences.html",
         folder=directory("results/comparisons/{comparison}/differences"),
@@ -110,6 +109,7 @@ rule render_differences:
         mem_mb=need(1500, 2),
         runtime=minutes(30),
     params:
+        script=script("render_differences"),
         code=code("render_differences"),
         settings=settings("comparison", "comparison"),
         matching=lambda wildcards, output: str(Path(output.page).parent),
@@ -127,7 +127,7 @@ rule render_differences:
     message:
         "Show where the sources of {wildcards.comparison} disagree most"
     shell:
-        "python {input.script:q} --settings {params.settings:q} --matching-dir {params.matching:q} "
+        "python {params.script:q} --settings {params.settings:q} --matching-dir {params.matching:q} "
         "--first {params.first:q} --first-splits {params.first_splits:q} --second {params.second:q} "
         "--second-splits {params.second_splits:q} --store-dir {params.store:q} --out {output.page:q} --log {log:q}"
 
@@ -140,7 +140,6 @@ rule render_index:
         comparison="results/experiments/comparison.json" if plan.runs else [],
         predictions=[one.folder for one in plan.predictions.values()],
         lock="results/build.lock.json",
-        script=ancient(script("render_report")),
     output:
         page=report(
             "results/index.html",
@@ -160,6 +159,7 @@ rule render_index:
         mem_mb=memory_for("render_index"),
         runtime=time_for("render_index"),
     params:
+        script=script("render_report"),
         code=code("render_report"),
         comparison=lambda wildcards, input: (
             ["--comparison", input.comparison] if input.comparison else []
@@ -167,4 +167,4 @@ rule render_index:
     message:
         "Lead to all reports"
     shell:
-        "python {input.script:q} --index {input.pages:q} {params.comparison:q} --predictions {input.predictions:q} --build-lock {input.lock:q} --out {output.page:q} --log {log:q}"
+        "python {params.script:q} --index {input.pages:q} {params.comparison:q} --predictions {input.predictions:q} --build-lock {input.lock:q} --out {output.page:q} --log {log:q}"

@@ -27,7 +27,6 @@ localrules:
 rule sync_annotations:
     input:
         bucket=lambda wildcards: plan.sources[wildcards.source].bucket,
-        script=ancient(script("sync_annotations")),
     output:
         lock="data/annotations/{source}/sync.lock.json",
     log:
@@ -41,17 +40,18 @@ rule sync_annotations:
         mem_mb=1000,
         runtime=240,
     params:
+        script=script("sync_annotations"),
         code=code("sync_annotations"),
         settings=settings("source", "source"),
         folder=lambda wildcards, output: str(Path(output.lock).parent),
         pins=lambda wildcards: pins("annotations", plan.sources[wildcards.source]),
         changed=lambda wildcards: annotations_unlike(
-            Path(plan.sources[wildcards.source].lock)
+            Path(WORK_DIR, plan.sources[wildcards.source].lock)
         ),
     message:
         "Sync the annotation files of {wildcards.source}"
     shell:
-        "python {input.script:q} --settings {params.settings:q} --out-dir {params.folder:q} "
+        "python {params.script:q} --settings {params.settings:q} --out-dir {params.folder:q} "
         "--lock {output.lock:q} {params.pins:q} --log {log:q}"
 
 
@@ -59,7 +59,6 @@ rule sync_images:
     input:
         selection="results/{subset}/selection.tsv",
         annotations=lambda wildcards: plan.subsets[wildcards.subset].source.lock,
-        script=ancient(script("sync_images")),
     output:
         lock="results/{subset}/images.lock.tsv",
     log:
@@ -73,6 +72,7 @@ rule sync_images:
         mem_mb=1000,
         runtime=1440,
     params:
+        script=script("sync_images"),
         code=code("sync_images"),
         settings=lambda wildcards: plan.settings(
             "store", plan.subsets[wildcards.subset].source.store.name
@@ -83,12 +83,12 @@ rule sync_images:
         missing=lambda wildcards: plan.subsets[wildcards.subset].missing,
         splits=lambda wildcards: plan.subsets[wildcards.subset].source.splits,
         changed=lambda wildcards: images_unlike(
-            Path(f"results/{wildcards.subset}/images.lock.tsv"),
-            Path(plan.subsets[wildcards.subset].source.store.folder),
+            Path(WORK_DIR, f"results/{wildcards.subset}/images.lock.tsv"),
+            Path(WORK_DIR, plan.subsets[wildcards.subset].source.store.folder),
         ),
     message:
         "Sync the images that {wildcards.subset} needs"
     shell:
-        "python {input.script:q} --settings {params.settings:q} --selection {input.selection:q} "
+        "python {params.script:q} --settings {params.settings:q} --selection {input.selection:q} "
         "--store-dir {params.store:q} --lock {output.lock:q} {params.pins:q} --missing {params.missing:q} "
         "{params.parts:q} --splits {params.splits:q} --log {log:q}"

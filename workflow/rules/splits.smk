@@ -14,7 +14,6 @@ rule split_dataset:
         measures="results/{subset}/images.parquet",
         parent=lambda wildcards: plan.subsets[wildcards.subset].parent("split.tsv"),
         lists=lambda wildcards: plan.subsets[wildcards.subset].split_lists,
-        script=ancient(script("split_dataset")),
     output:
         split="results/{subset}/split.tsv",
         documents=directory("results/{subset}/splits"),
@@ -30,6 +29,7 @@ rule split_dataset:
         mem_mb=memory_for("split_dataset"),
         runtime=time_for("split_dataset"),
     params:
+        script=script("split_dataset"),
         code=code("split_dataset"),
         settings=settings("split", "subset"),
         folder=lambda wildcards, output: str(Path(output.split).parent),
@@ -39,5 +39,5 @@ rule split_dataset:
     message:
         "Split {wildcards.subset}"
     shell:
-        "python {input.script:q} --settings {params.settings:q} --subset-dir {params.folder:q} "
+        "python {params.script:q} --settings {params.settings:q} --subset-dir {params.folder:q} "
         "--measures {input.measures:q} {params.parent:q} --out-dir {params.folder:q} --log {log:q}"

@@ -6,8 +6,6 @@ writes  data/demo/{source}/ with a bucket.json that lists its files
 
 
 rule make_demo_bucket:
-    input:
-        script=ancient(script("make_demo_bucket")),
     output:
         manifest="data/demo/{source}/bucket.json",
     log:
@@ -21,11 +19,12 @@ rule make_demo_bucket:
         mem_mb=memory_for("make_demo_bucket"),
         runtime=time_for("make_demo_bucket"),
     params:
+        script=script("make_demo_bucket"),
         code=code("make_demo_bucket"),
         settings=settings("synthetic", "source"),
         folder=lambda wildcards, output: str(Path(output.manifest).parent),
     message:
         "Draw the synthetic bucket {wildcards.source}"
     shell:
-        "python {input.script:q} --settings {params.settings:q} --out-dir {params.folder:q} "
+        "python {params.script:q} --settings {params.settings:q} --out-dir {params.folder:q} "
         "--manifest {output.manifest:q} --threads {threads} --log {log:q}"

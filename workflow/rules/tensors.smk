@@ -12,7 +12,6 @@ rule pack_tensors:
         masks="results/{subset}/masks",
         split="results/{subset}/split.tsv",
         lock="results/{subset}/images.lock.tsv",
-        script=ancient(script("pack_tensors")),
     output:
         folder=directory("results/{subset}/tensors/{size}"),
     log:
@@ -28,13 +27,14 @@ rule pack_tensors:
         mem_mb=memory_for("pack_tensors"),
         runtime=time_for("pack_tensors"),
     params:
+        script=script("pack_tensors"),
         code=code("pack_tensors"),
         settings=settings("tensors", "subset"),
         store=lambda wildcards: plan.subsets[wildcards.subset].source.store.folder,
     message:
         "Pack the tensors of {wildcards.subset} at {wildcards.size} pixels"
     shell:
-        "python {input.script:q} --settings {params.settings:q} --images {input.images:q} "
+        "python {params.script:q} --settings {params.settings:q} --images {input.images:q} "
         "--store-dir {params.store:q} --masks-dir {input.masks:q} --split {input.split:q} "
         "--labels {input.labels:q} --images-lock {input.lock:q} "
         "--out-dir {output.folder:q} --threads {threads} --log {log:q}"

@@ -19,6 +19,8 @@ from cocomine.base.space import FULL_BELOW, GOES_ON, advice, free_bytes, size
 
 log = logging.getLogger("cocomine")
 
+WORK_DIR = "--work-dir"
+
 MOST_ADVICE = 4
 """Failures that are shown in full at the end; a screen holds about twenty lines."""
 
@@ -77,8 +79,10 @@ def run(
 
     A CocomineError is printed as its message and hint (exit 1). Any other exception is a fault of cocomine: its
     traceback goes to the log file, or to the terminal when there is none, and the exit code is 3.
+
+    Arguments that begin with `--work-dir DIR` are those of a job whose build lies in DIR: see `in_work_dir`.
     """
-    options = command_line.parse_args(arguments)
+    options = command_line.parse_args(in_work_dir(sys.argv[1:] if arguments is None else arguments))
     handlers = _set_up_logging(options.log)
     try:
         if (section := vars(options).pop("section", None)) is not None:
@@ -101,6 +105,20 @@ def run(
         for handler in handlers:
             log.removeHandler(handler)
             handler.close()
+
+
+def in_work_dir(arguments: Sequence[str]) -> Sequence[str]:
+    """Go into the folder that a leading `--work-dir DIR` names, and return the other arguments as seen from there.
+
+    Where a build lies below a prefix, Snakemake names its files from outside. Seen from inside they are what they are
+    without a prefix: so no script knows of one, and none gets into a lock.
+    """
+    if arguments[:1] != [WORK_DIR]:
+        return arguments
+    folder = arguments[1].rstrip(os.sep) + os.sep
+    Path(folder).mkdir(parents=True, exist_ok=True)
+    os.chdir(folder)
+    return [word.removeprefix(folder) for word in arguments[2:]]
 
 
 def _advise(error: CocomineError) -> int:

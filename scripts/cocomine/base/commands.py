@@ -12,7 +12,7 @@ import shlex
 import sys
 from collections.abc import Sequence
 from contextlib import suppress
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
 from cocomine.base.errors import without_secrets
@@ -40,17 +40,19 @@ KEPT: dict[str, tuple[tuple[str, ...], str | None]] = {
 class Commands:
     """How to call Snakemake with the user's config and folder, and how to call a script, from where they stood.
 
-    `directory` is the folder of the build as the user gave it, or the empty text where it is the one they stood in.
+    `directory` is the folder of the build as the user gave it, or the empty text where it is the one they stood in;
+    `rules` what the rules are called where another workflow has ours as a module: `coco_{}`.
     """
 
     snakemake: str = "./run snakemake --cores 8"
     scripts: str = "./run python scripts/"
     directory: str = ""
+    rules: str = "{}"
 
     def again(self, *rules: str, until: str = "") -> str:
         """Return the command that runs `rules` anew and builds what is missing; with none, the plain command."""
-        forced = f" --forcerun {' '.join(rules)}" if rules else ""
-        return f"{self.snakemake}{forced}{f' --until {until}' if until else ''}"
+        forced = f" --forcerun {' '.join(map(self.rules.format, rules))}" if rules else ""
+        return f"{self.snakemake}{forced}{f' --until {self.rules.format(until)}' if until else ''}"
 
     def script(self, name: str, *arguments: str) -> str:
         """Return the command that runs a script."""
@@ -103,14 +105,14 @@ def sync_images_again() -> str:
     return commands().again("sync_images", until="sync_images")
 
 
-def remember(home: Path, arguments: Sequence[str], stood_in: Path) -> Commands:
+def remember(home: Path, arguments: Sequence[str], stood_in: Path, rules: str = "{}") -> Commands:
     """Put the commands of a Snakemake that was called with `arguments` into the environment of the jobs it starts.
 
-    `home` is the folder of the project, `stood_in` the folder in which the user typed. A Snakemake that runs a single
-    job for another one, on a node of a cluster, keeps what that one remembered.
+    `home` is the folder of the project, `stood_in` the folder in which the user typed, `rules` as in `Commands`. A
+    Snakemake that runs a single job for another one, on a node of a cluster, keeps what that one remembered.
     """
     if VARIABLE not in os.environ or "--mode" not in arguments:
-        os.environ[VARIABLE] = json.dumps(asdict(typed(home, arguments, stood_in)))
+        os.environ[VARIABLE] = json.dumps(asdict(replace(typed(home, arguments, stood_in), rules=rules)))
     return commands()
 
 

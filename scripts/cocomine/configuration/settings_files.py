@@ -31,9 +31,9 @@ class SettingsFile:
         digest = hashlib.sha256(canonical_json(_public(self.content)).encode()).hexdigest()
         return (FOLDER / self.section / f"{self.name}-{digest[:16]}.json").as_posix()
 
-    def write(self) -> None:
+    def write(self, work_dir: Path) -> None:
         """Write the file unless it is there with this content; only its owner may read one that holds secrets."""
-        path, text = Path(self.path), canonical_json(self.content) + "\n"
+        path, text = work_dir / self.path, canonical_json(self.content) + "\n"
         if path.is_file() and path.read_text(encoding="utf-8") == text:
             return
         mode = 0o666 if text == canonical_json(_public(self.content)) + "\n" else 0o600
@@ -42,13 +42,13 @@ class SettingsFile:
             out.write(text)
 
 
-def write_settings(files: Iterable[SettingsFile], sweep: bool) -> None:
-    """Write `files`; with `sweep`, remove those of earlier configs."""
+def write_settings(files: Iterable[SettingsFile], work_dir: Path, sweep: bool) -> None:
+    """Write `files` below `work_dir`; with `sweep`, remove those of earlier configs."""
     listed = list(files)
     for file in listed:
-        file.write()
+        file.write(work_dir)
     if sweep:
-        for path in set(FOLDER.glob("*/*.json")) - {Path(file.path) for file in listed}:
+        for path in set((work_dir / FOLDER).glob("*/*.json")) - {work_dir / file.path for file in listed}:
             path.unlink(missing_ok=True)
 
 

@@ -99,3 +99,10 @@ def test_a_secret_that_was_typed_is_not_written_down() -> None:
     assert "hunter2" not in made
     assert "s3cret" not in made
     assert "host.test/x" in made
+
+
+def test_a_rule_of_a_module_is_called_what_the_other_workflow_calls_it() -> None:
+    made = commands.Commands("snakemake -c 8", rules="coco_{}")
+    assert made.again("mine_subset", until="sync_images") == (
+        "snakemake -c 8 --forcerun coco_mine_subset --until coco_sync_images"
+    )
