@@ -2,12 +2,15 @@
 
 import errno
 import fcntl
+import logging
 import os
 import secrets
 import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
+
+log = logging.getLogger("cocomine")
 
 INCOMPLETE = ".incomplete"
 """The folder, beside what is being written, that holds whatever is not complete; never an output."""
@@ -34,6 +37,25 @@ def staging(place: Path) -> Iterator[Path]:
         shutil.rmtree(folder, ignore_errors=True)
         os.close(lock)
         _remove_if_empty(place)
+
+
+@contextmanager
+def alone(lock: Path, what: str) -> Iterator[None]:
+    """Work while no other run does that holds `lock`, a file; `what` says in a message what is waited for.
+
+    On a file system without locks nobody waits.
+    """
+    lock.parent.mkdir(parents=True, exist_ok=True)
+    descriptor = os.open(lock, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o666)
+    try:
+        try:
+            _lock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            log.info("waiting: another run %s", what)
+            _lock(descriptor, fcntl.LOCK_EX)
+        yield
+    finally:
+        os.close(descriptor)
 
 
 def sweep(place: Path) -> None:

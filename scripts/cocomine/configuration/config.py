@@ -95,6 +95,14 @@ class Config(Section, frozen=True, kw_only=True):
             "A section may set its own."
         ),
     ] = 0
+    shared: Annotated[
+        str,
+        says(
+            "A folder for what is fetched, where builds of several work folders and users find each other's "
+            "photographs and annotation files: nothing is fetched twice. Who may not write there uses what is there. "
+            "Without it each work folder keeps its own, in data/."
+        ),
+    ] = ""
     stores: Annotated[
         dict[FolderName, StoreSettings],
         says(

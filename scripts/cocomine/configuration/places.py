@@ -1,6 +1,7 @@
 """What a config names that must be there before a build: folders, annotation files, lists. A dry run asks it too."""
 
 import difflib
+import shlex
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -25,6 +26,8 @@ class Mistake:
 def mistakes_on_disk(plan: Plan) -> list[Mistake]:
     """Return what the config names that is not there: folders, annotation files, lists, files of a preset."""
     result: list[Mistake] = []
+    if plan.shared and not Path(plan.shared).is_dir():
+        result.append(Mistake(f"shared: {plan.shared} is no folder", f"make it: mkdir -p {shlex.quote(plan.shared)}"))
     for source in plan.used_sources:
         if source.labels is not None:
             result += _of_labels(source, source.labels)

@@ -261,6 +261,7 @@ class Plan:
     comparisons: Mapping[str, Comparison]
     predictions: Mapping[str, Prediction]
     programs: Mapping[str, Program]
+    shared: str = ""
 
     @staticmethod
     def pattern(names: Iterable[str]) -> str:
@@ -415,7 +416,8 @@ def make_plan(config: Mapping[str, Any]) -> Plan:
     stores = {source.store.name: source.store for source in sources.values()}
     stores = {**stores_of(config), **stores}
     resolved = _resolved(stores_of(config), sources, subsets, runs, compared, judged, programs)
-    return Plan(resolved, stores, sources, subsets, runs, compared, judged, programs)
+    shared = config.get("shared", "")
+    return Plan(resolved, stores, sources, subsets, runs, compared, judged, programs, shared)
 
 
 def _resolved(

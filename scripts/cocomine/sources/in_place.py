@@ -4,17 +4,17 @@ Where all files of a split lie as they are named, the store's folder of that spl
 of the store's own, with a link for each file.
 """
 
-import fcntl
 import logging
 import os
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager, suppress
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
 
 from cocomine.base.errors import CocomineError
 from cocomine.base.files import atomic_path
 from cocomine.base.progress import Progress
 from cocomine.base.space import free_bytes
+from cocomine.base.staging import alone
 from cocomine.sources.store import Options, Plan, entry_of, outcome_of
 from cocomine.transfer.finding import Folder, Found
 from cocomine.transfer.folder import digests_in_place
@@ -27,6 +27,7 @@ from cocomine.transfer.records import Outcome
 log = logging.getLogger("cocomine")
 
 FEW = 5
+LINKS_LOCK = "links.lock"
 
 
 class InPlace:
@@ -126,7 +127,7 @@ class InPlace:
         for name, item in found.items():
             if item.path is not None:
                 groups.setdefault(name.partition("/")[0], {})[name] = item
-        with alone(self.root / FOLDER):
+        with alone(self.root / FOLDER / LINKS_LOCK, f"makes links in {self.root}"):
             for split, group in sorted(groups.items()):
                 link = self.root / split
                 whole = self.folder.whole_split(split)
@@ -166,15 +167,3 @@ def point(link: Path, destination: Path) -> None:
         )
     with atomic_path(link) as temporary:
         temporary.symlink_to(relative)
-
-
-@contextmanager
-def alone(folder: Path) -> Iterator[None]:
-    """Make links in a store while no other run does; `folder` is the store's own."""
-    folder.mkdir(parents=True, exist_ok=True)
-    lock = os.open(folder / "links.lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o666)
-    try:
-        fcntl.flock(lock, fcntl.LOCK_EX)
-        yield
-    finally:
-        os.close(lock)

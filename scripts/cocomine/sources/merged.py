@@ -8,7 +8,8 @@ from msgspec import Struct, convert, structs
 
 from cocomine.base.errors import CocomineError
 from cocomine.base.files import read_json
-from cocomine.sources.in_place import InPlace, alone, point
+from cocomine.base.staging import alone
+from cocomine.sources.in_place import LINKS_LOCK, InPlace, point
 from cocomine.sources.proof import LEDGER, doubt
 from cocomine.sources.settings import StoreSettings
 from cocomine.sources.store import Plan, Store, entry_of
@@ -74,7 +75,7 @@ class MergedStore:
             self.hints += [hint for hint in store.hints if hint not in self.hints]
             outcomes |= {name: structs.replace(found[path], name=name) for name, path in paths.items()}
         arrived = [outcome for outcome in outcomes.values() if outcome.status == "ok"]
-        with alone(self.root / FOLDER):
+        with alone(self.root / FOLDER / LINKS_LOCK, f"makes links in {self.root}"):
             self._link([outcome.name for outcome in arrived], list(remembered))
         ledger = Ledger(self.root / LEDGER)
         ledger.append([entry_of(one) for one in arrived if remembered.get(one.name) != entry_of(one)])

@@ -56,8 +56,11 @@ def locked_sha256(lock: Path, name: str) -> str:
 def doubt(ledger: Path, names: Sequence[str]) -> None:
     """Let the next sync read these files, whatever their size and time say.
 
-    A copy that is not as locked is then fetched anew, and a changed file of a folder used in place is refused.
+    A copy that is not as locked is then fetched anew, and a changed file of a folder used in place is refused. Of a
+    store that is somebody else's the owner's next sync decides.
     """
+    if ledger.exists() and not os.access(ledger, os.W_OK):
+        return
     known = Ledger(ledger).read() if ledger.exists() else {}
     memory = Ledger(ledger)
     memory.append([structs.replace(known[name], bytes=-1, mtime_ns=0) for name in names if name in known])

@@ -11,6 +11,7 @@ from pathlib import Path
 from cocomine.base.errors import CocomineError, without_secrets
 from cocomine.base.progress import Progress
 from cocomine.base.space import free_bytes, size
+from cocomine.base.staging import alone
 from cocomine.sources.settings import StoreSettings
 from cocomine.transfer.behaviour import Behaviour
 from cocomine.transfer.folder import FolderOrigin, digests_in_place
@@ -99,8 +100,34 @@ class Store:
         """Bring the named files and return an outcome for each, in the order of `names`.
 
         `pins` are the outcomes of an earlier lock: a file whose bytes are not those pinned is a failure that says so.
+        Runs at the same time take turns, so that no file is fetched twice. A store that this user may only read is
+        read; raises CocomineError where it lacks a file.
         """
-        self.root.mkdir(parents=True, exist_ok=True)
+        if self._is_of_others():
+            outcomes = self._found(names, pins)
+        else:
+            with alone(self.root / FOLDER / "sync.lock", f"brings {self.what} into {self.root}"):
+                outcomes = self._bring(names, pins)
+        if self.options.verify_origin:
+            self._verify(outcomes)
+        return {name: outcomes[name] for name in names}
+
+    def _is_of_others(self) -> bool:
+        """Say whether the store is there and this user may not add to it."""
+        ledger = self.ledger.path
+        return self.root.is_dir() and not os.access(ledger if ledger.exists() else self.root, os.W_OK)
+
+    def _found(self, names: Sequence[str], pins: Mapping[str, Outcome]) -> dict[str, Outcome]:
+        outcomes, wants = self._look(names, pins, planning=True)
+        if wants:
+            raise CocomineError(
+                f"{self.root}: {len(wants)} of {len(names)} {self.what} are not there as wanted, and only its owner "
+                f"may bring them: {shown(want.name for want in wants)}",
+                "ask its owner to build this once, or leave `shared` out of the config",
+            )
+        return outcomes
+
+    def _bring(self, names: Sequence[str], pins: Mapping[str, Outcome]) -> dict[str, Outcome]:
         outcomes, wants = self._look(names, pins)
         if wants:
             with staging(self.root) as folder:
@@ -109,9 +136,7 @@ class Store:
         else:
             sweep(self.root)
         self.ledger.close()
-        if self.options.verify_origin:
-            self._verify(outcomes)
-        return {name: outcomes[name] for name in names}
+        return outcomes
 
     def plan(self, names: Sequence[str], pins: Mapping[str, Outcome]) -> Plan:
         """Say what `sync` would do. Asks origins for sizes, fetches and writes nothing."""
