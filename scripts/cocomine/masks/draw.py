@@ -113,18 +113,17 @@ class Drawer:
                 "instance": instance_values(self.settings, batch),
                 "panoptic": panoptic_values(batch),
             }
+            bordered = {}
             if self.settings.border:
-                rasters = {name: self._bordered(batch, values[name], self.output(name)) for name in values}
-                counts = count_rasters(batch, rasters, self.training_size, self.labels.void)
+                bordered = {name: self._bordered(batch, values[name], self.output(name)) for name in values}
+                counts = count_rasters(batch, bordered, self.training_size, self.labels.void)
             else:
-                rasters = {name: fill(batch, values[name], self.output(name).dtype) for name in self.outputs}
                 counts = count_runs(batch, values, self.training_size, self.labels.void)
-            for image, row in enumerate(batch.rows):
-                largest = max(counts[image].by_label)
-                files = {
-                    name: self._write(row, rasters[name][image], self.output(name), largest) for name in self.outputs
-                }
-                outcome[row.image_id] = dataclasses.replace(counts[image], files=files)
+            for name in self.outputs:  # one after another, since those of a giant are large
+                rasters = bordered.pop(name, None) or fill(batch, values[name], self.output(name).dtype)
+                for row, raster, counted in zip(batch.rows, rasters, counts, strict=True):
+                    counted.files[name] = self._write(row, raster, self.output(name), max(counted.by_label))
+            outcome |= {row.image_id: counted for row, counted in zip(batch.rows, counts, strict=True)}
         return [outcome[task.row.image_id] for task in tasks]
 
     @property

@@ -8,6 +8,7 @@ the default and no larger, if each row is written in the form that breaks into f
 
 import struct
 import zlib
+from collections.abc import Iterable, Iterator
 
 import numpy as np
 import numpy.typing as npt
@@ -19,6 +20,9 @@ Raster = npt.NDArray[np.unsignedinteger]
 SIGNATURE = b"\x89PNG\r\n\x1a\n"
 MEMORY = 6
 """zlib's memory level. Below its default of 8 for speed: the tables stay in the cache, and the files are no larger."""
+
+VALUES_AT_ONCE = 1 << 20
+"""Values whose rows are filtered together: all of a usual image, and of a giant as many as the caches hold."""
 
 NONE, UP = 0, 2
 GREY, RGB, PALETTE = 0, 2, 3
@@ -32,7 +36,7 @@ def indexed(indices: Bytes, largest: int, palette: bytes) -> bytes:
     """
     depth = next(bits for bits in (1, 2, 4, 8) if largest < 1 << bits)
     height, width = indices.shape
-    return encode(filter_rows(packed(indices, depth), 1), width, height, PALETTE, depth, palette[: 3 << depth])
+    return encode(filter_rows(indices, 1, depth), width, height, PALETTE, depth, palette[: 3 << depth])
 
 
 def packed(indices: Bytes, bits: int) -> Bytes:
@@ -56,13 +60,13 @@ def packed(indices: Bytes, bits: int) -> Bytes:
     return result
 
 
-def encode(filtered: Bytes, width: int, height: int, color: int, depth: int, palette: bytes = b"") -> bytes:
-    """Return the PNG file whose filtered rows (filter byte included) are `filtered` (h rows of bytes).
+def encode(filtered: Iterable[Bytes], width: int, height: int, color: int, depth: int, palette: bytes = b"") -> bytes:
+    """Return the PNG file whose filtered rows (filter byte included), some at a time, are `filtered`.
 
     `color` and `depth` are PNG's colour type and bits a sample; `palette` its RGB triples, for indexed colour.
     """
     packer = zlib.compressobj(1, zlib.DEFLATED, zlib.MAX_WBITS, MEMORY, zlib.Z_RLE)
-    packed = packer.compress(filtered.data) + packer.flush()
+    packed = b"".join([*(packer.compress(rows.data) for rows in filtered), packer.flush()])
     chunks = [_chunk(b"IHDR", struct.pack(">IIBBBBB", width, height, depth, color, 0, 0, 0))]
     if palette:
         chunks.append(_chunk(b"PLTE", palette))
@@ -75,17 +79,28 @@ def _chunk(kind: bytes, content: bytes) -> bytes:
     )
 
 
-def filter_rows(values: Raster, pixel: int) -> Bytes:
-    """Return the h × w raster as PNG's filtered rows, each begun by its filter; a value takes `pixel` bytes.
+def filter_rows(values: Raster, pixel: int, bits: int = 8) -> Iterator[Bytes]:
+    """Yield the h × w raster as PNG's filtered rows, each begun by its filter, about VALUES_AT_ONCE at a time.
 
-    One and two bytes are PNG's samples (the high byte first); three are COCO's panoptic colours (the low byte first).
+    A value takes `pixel` bytes: one and two are PNG's samples (the high byte first); three are COCO's panoptic colours
+    (the low byte first). Values of one byte are `packed` to so many `bits`.
     """
     height, width = values.shape
-    plain = _bytes_of(values, pixel)
+    step = max(1, VALUES_AT_ONCE // max(1, width))
+    above: Bytes | None = None
+    for top in range(0, height, step):
+        some = values[top : top + step]
+        plain = _bytes_of(some, pixel) if bits == 8 else packed(some.astype(np.uint8, copy=False), bits)
+        yield _filtered(plain, above, pixel)
+        above = plain[-1]
+
+
+def _filtered(plain: Bytes, above: Bytes | None, pixel: int) -> Bytes:
+    """Return rows of bytes with their filters; `above` is the row before them."""
     up = np.empty(plain.shape, np.uint8)
-    up[0] = plain[0]
+    np.subtract(plain[0], np.uint8(0) if above is None else above, out=up[0])
     np.subtract(plain[1:], plain[:-1], out=up[1:])
-    rows = np.empty((height, 1 + width * pixel), np.uint8)
+    rows = np.empty((len(plain), 1 + plain.shape[1]), np.uint8)
     if pixel == 1:
         better = _runs(up) < _runs(plain)
         rows[:, 0] = np.where(better, UP, NONE)

@@ -56,6 +56,24 @@ def test_indices_read_back_are_the_same_in_as_few_bits_as_they_need(
     assert bytes(colors) == (bytes(range(256)) * 3)[: 3 << depth]
 
 
+@settings(max_examples=100, deadline=None)
+@given(st.integers(0, 2**32), st.integers(1, 40), st.integers(1, 40), st.integers(0, 255), st.integers(1, 400))
+def test_a_file_does_not_depend_on_how_many_values_are_filtered_together(
+    seed: int, height: int, width: int, largest: int, at_once: int
+) -> None:
+    areas = np.random.default_rng(seed).integers(0, largest + 1, (height // 4 + 1, width // 4 + 1))
+    drawn = np.kron(areas, np.ones((4, 4))).astype(np.uint8)[:height, :width]
+
+    def files() -> list[bytes]:
+        wide = png.filter_rows(drawn.astype(np.uint16), 2)
+        return [png.indexed(drawn, largest, bytes(768)), png.encode(wide, width, height, png.GREY, 16)]
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(png, "VALUES_AT_ONCE", at_once)
+        in_pieces = files()
+    assert in_pieces == files()
+
+
 @pytest.mark.parametrize("bits", [1, 2, 4, 8])
 def test_packed_indices_lie_with_the_first_in_the_highest_bits(bits: int) -> None:
     values = np.arange(2 * 19).reshape(2, 19) % (1 << bits)
