@@ -52,28 +52,10 @@ def segmentation_columns(segmentations: Sequence[Any], iscrowd: Array, reasons: 
     where there are no run lengths), and `reach_x`, `reach_y`, `near_x`, `near_y` of `Rings`. Raises
     msgspec.ValidationError when a text is neither polygons nor run lengths.
     """
-    n = len(segmentations)
-    values: list[Any] = list(segmentations)
-    rings: Rings | None = None
-    others: Sequence[int] = range(n)
-    if all(type(value) is msgspec.Raw for value in values):
-        rings, others = _rings_of_texts(values)
-    for place in others:
-        if type(values[place]) is msgspec.Raw:
-            values[place] = SEGMENTATION.decode(values[place]) if len(values[place]) else None
-    if rings is None:
-        rings = _rings_of_values(values)
-
-    first = np.concatenate([[0], np.cumsum(rings.polygons)])
-    if (points := rings.numbers == 2).any():
-        values = [SEGMENTATION.decode(value) if type(value) is msgspec.Raw else value for value in values]
-        for place in np.flatnonzero(_any_of(points, first)).tolist():
-            joined = as_polygons(values[place])
-            if joined is not None and joined is not values[place]:
-                values[place] = joined
-                reasons[place] |= np.uint64(mask_of(Reason.POLYGON_NESTING))
-        rings = _rings_of_values(values)
-        first = np.concatenate([[0], np.cumsum(rings.polygons)])
+    values, rings = _read(segmentations)
+    if (rings.numbers == 2).any():
+        values, rings = _with_points_joined(values, rings, reasons)
+    first = _first_ring(rings)
     odd = rings.numbers % 2 == 1
     if odd.any():
         mark(reasons, _any_of(odd, first), Reason.POLYGON_ODD)
@@ -82,17 +64,7 @@ def segmentation_columns(segmentations: Sequence[Any], iscrowd: Array, reasons: 
         mark(reasons, _any_of(short, first), Reason.POLYGON_TOO_SHORT)
     vertices = np.diff(np.concatenate([[0], np.cumsum(rings.numbers // 2)])[first])
 
-    kinds = np.where(rings.polygons > 0, POLYGONS, NONE).astype(np.int8)
-    sizes = np.full((n, 2), -1, np.int32)
-    for place in np.flatnonzero(rings.polygons == 0).tolist():
-        rle = values[place]
-        if rle is BAD_SEGMENTATION:
-            kinds[place] = OTHER
-        elif type(rle) is Rle:
-            kinds[place] = COMPRESSED_RLE if isinstance(rle.counts, str) else UNCOMPRESSED_RLE
-            sizes[place] = [min(max(side, -1), 2**31 - 1) for side in rle.size]
-            if not rle_is_sound(rle):
-                reasons[place] |= np.uint64(mask_of(Reason.RLE_SUM))
+    kinds, sizes = _forms(values, rings, reasons)
     known = reasons & np.uint64(mask_of(Reason.NOT_AN_OBJECT, Reason.BAD_SEGMENTATION)) != 0
     mark(reasons, (kinds == NONE) & ~known, Reason.NO_SEGMENTATION)
     is_rle = (kinds == UNCOMPRESSED_RLE) | (kinds == COMPRESSED_RLE)
@@ -109,6 +81,51 @@ def segmentation_columns(segmentations: Sequence[Any], iscrowd: Array, reasons: 
         "near_x": rings.near[:, 0],
         "near_y": rings.near[:, 1],
     }
+
+
+def _read(segmentations: Sequence[Any]) -> tuple[list[Any], Rings]:
+    """Return the values, those that are no plain polygons decoded, and their rings."""
+    values: list[Any] = list(segmentations)
+    rings: Rings | None = None
+    others: Sequence[int] = range(len(values))
+    if all(type(value) is msgspec.Raw for value in values):
+        rings, others = _rings_of_texts(values)
+    for place in others:
+        if type(values[place]) is msgspec.Raw:
+            values[place] = SEGMENTATION.decode(values[place]) if len(values[place]) else None
+    return values, _rings_of_values(values) if rings is None else rings
+
+
+def _with_points_joined(values: Sequence[Any], rings: Rings, reasons: Array) -> tuple[list[Any], Rings]:
+    """Join polygons that are written as lists of points, and mark them."""
+    decoded = [SEGMENTATION.decode(value) if type(value) is msgspec.Raw else value for value in values]
+    for place in np.flatnonzero(_any_of(rings.numbers == 2, _first_ring(rings))).tolist():
+        joined = as_polygons(decoded[place])
+        if joined is not None and joined is not decoded[place]:
+            decoded[place] = joined
+            reasons[place] |= np.uint64(mask_of(Reason.POLYGON_NESTING))
+    return decoded, _rings_of_values(decoded)
+
+
+def _first_ring(rings: Rings) -> Array:
+    """The number of each segmentation's first ring; one more is where the last ends."""
+    return np.concatenate([[0], np.cumsum(rings.polygons)])
+
+
+def _forms(values: Sequence[Any], rings: Rings, reasons: Array) -> tuple[Array, Array]:
+    """Return the form of each segmentation and the (height, width) of its run lengths; mark those of a wrong sum."""
+    kinds = np.where(rings.polygons > 0, POLYGONS, NONE).astype(np.int8)
+    sizes = np.full((len(values), 2), -1, np.int32)
+    for place in np.flatnonzero(rings.polygons == 0).tolist():
+        rle = values[place]
+        if rle is BAD_SEGMENTATION:
+            kinds[place] = OTHER
+        elif type(rle) is Rle:
+            kinds[place] = COMPRESSED_RLE if isinstance(rle.counts, str) else UNCOMPRESSED_RLE
+            sizes[place] = [min(max(side, -1), 2**31 - 1) for side in rle.size]
+            if not rle_is_sound(rle):
+                reasons[place] |= np.uint64(mask_of(Reason.RLE_SUM))
+    return kinds, sizes
 
 
 def mark(reasons: Array, where: Array, reason: Reason) -> None:

@@ -123,6 +123,9 @@ SKIN: list[Colour] = [(241, 204, 177), (224, 172, 125), (198, 134, 90), (141, 85
 HAIR: list[Colour] = [(30, 24, 22), (70, 45, 30), (150, 110, 60), (190, 190, 190), (120, 60, 35)]
 
 
+SHOULDER_Y = -0.80
+
+
 def person(random: Random) -> Shape:
     """Draw a standing or walking person, height 1, seen from the front, the back or the side."""
     shape = Shape(grain=0.05)
@@ -131,7 +134,7 @@ def person(random: Random) -> Shape:
         any_colour(random) if random.random() < 0.5 else pick(random, [(40, 50, 90), (60, 60, 60), (120, 100, 70)])
     )
     wide = random.uniform(0.085, 0.12)
-    hip_y, shoulder_y, head_y = -0.5, -0.80, -0.925
+    hip_y, shoulder_y = -0.5, SHOULDER_Y
     lean = random.uniform(-0.03, 0.03)
     shoulder = [(lean + side * wide, shoulder_y) for side in (1, -1)]  # the person's left is the viewer's right
     hip = [(side * wide * 0.62, hip_y) for side in (1, -1)]
@@ -174,8 +177,17 @@ def person(random: Random) -> Shape:
         shape.part(limb(shoulder[k], elbows[k], 0.075, 0.06), shirt)
         shape.part(limb(elbows[k], wrists[k], 0.058, 0.045), skin if bare_arms else mix(shirt, DARK, 0.1))
         shape.part(ellipse(wrists[k][0], wrists[k][1], 0.026, 0.026, 12), skin)
-    head_x = lean * 1.6
-    shape.part(limb((lean, shoulder_y), (head_x, head_y), 0.06), skin)
+    joints = _head(shape, random, lean, skin, hair)
+    for pair in (shoulder, elbows, wrists, hip, knees, ankles):
+        joints += pair
+    shape.keypoints = np.array(joints, dtype=float)
+    return shape
+
+
+def _head(shape: Shape, random: Random, lean: float, skin: Colour, hair: Colour) -> list[tuple[float, float]]:
+    """Draw the head, and now and then a stripe across the shirt; return where nose, eyes and ears are."""
+    head_x, head_y = lean * 1.6, -0.925
+    shape.part(limb((lean, SHOULDER_Y), (head_x, head_y), 0.06), skin)
     shape.part(ellipse(head_x, head_y, 0.062, 0.078), skin)
     facing = random.random() < 0.7
     shape.mark(
@@ -193,11 +205,7 @@ def person(random: Random) -> Shape:
         shape.mark(ellipse(head_x, head_y + 0.042, 0.02, 0.006, 8), (150, 70, 65))
     ears = [(head_x + side * 0.058, head_y + 0.004) for side in (1, -1)]
     nose = (head_x, head_y + 0.02)
-    joints = [nose, *eyes, *ears]
-    for pair in (shoulder, elbows, wrists, hip, knees, ankles):
-        joints += pair
-    shape.keypoints = np.array(joints, dtype=float)
-    return shape
+    return [nose, *eyes, *ears]
 
 
 def _wheel(shape: Shape, x: float, radius: float, hub: Colour) -> None:
