@@ -1,12 +1,14 @@
 """Which groups go to which split: exactly as many images as asked for, in the order of a hash."""
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 import numpy as np
-from numpy.typing import NDArray
+
+from cocomine.base.arrays import Bools, Floats, Ints
 
 
-def deal(sizes: Sequence[int], weights: Sequence[float], labels: NDArray[np.int64] | None = None) -> list[int]:
+def deal(sizes: Sequence[int], weights: Sequence[float], labels: Ints | None = None) -> list[int]:
     """Deal groups out to parts, to each as many images as its weight asks for; return the part of each group.
 
     `sizes` stand in the order of preference: part 0 is drawn first, then the others in turn, and the last takes what is
@@ -133,9 +135,7 @@ def _joined(sums: int, size: int, number: int) -> int:
     return sums
 
 
-def balance(
-    sizes: NDArray[np.int64], labels: NDArray[np.int64], wanted: NDArray[np.float64], target: int, rounds: int = 400
-) -> NDArray[np.bool_]:
+def balance(sizes: Ints, labels: Ints, wanted: Floats, target: int, rounds: int = 400) -> Bools:
     """Choose groups that hold about `wanted` (c,) images of each label, and `target` images in all.
 
     `sizes` (g,) and `labels` (g, c), the number of images of each group that hold each label, stand in the order of a
@@ -145,91 +145,93 @@ def balance(
     the shares nearer: the sum over labels of the squared deviation of the share. Sums are in a fixed order, so threads
     do not matter.
     """
-    chosen = _deal_out(sizes, labels, wanted, target)
-    weight = 1.0 / np.maximum(labels.sum(axis=0), 1) ** 2
-    squares = np.einsum("gc,c->g", (labels * labels).astype(np.float64), weight)
-    counts = labels.astype(np.float64)
-    excess = labels[chosen].sum(axis=0) - wanted
-    missing = target - int(sizes[chosen].sum())
-    barred = np.zeros(len(sizes), dtype=bool)
-    while missing != 0:
-        # Move the group that fits and harms the balance least; where none fits, several have to change at once.
-        into = missing > 0
-        change = _change(counts, squares, excess * weight, 1.0 if into else -1.0)
-        fits = (chosen != into) & (sizes <= abs(missing)) & ~barred
-        if not fits.any():
-            break
-        best = int(np.argmin(np.where(fits, change, np.inf)))
-        chosen[best], barred[best] = into, True
-        excess += labels[best] * (1 if into else -1)
-        missing += -int(sizes[best]) if into else int(sizes[best])
-    _reach(chosen, sizes, labels, counts, squares, excess, weight, target)
+    choice = _Choice(sizes, labels, wanted, _deal_out(sizes, labels, wanted, target))
+    choice.approach(target)
+    choice.reach(target)
     for _ in range(rounds):
-        if not _exchange(chosen, sizes, labels, counts, squares, excess, weight):
+        if not choice.exchange():
             break
-    return chosen
+    return choice.chosen
 
 
-def _reach(
-    chosen: NDArray[np.bool_],
-    sizes: NDArray[np.int64],
-    labels: NDArray[np.int64],
-    counts: NDArray[np.float64],
-    squares: NDArray[np.float64],
-    excess: NDArray[np.float64],
-    weight: NDArray[np.float64],
-    target: int,
-) -> None:
-    """Bring the choice to the reachable number nearest to `target`, moving of each size the groups that harm least."""
-    values, numbers = np.unique(sizes, return_counts=True)
-    have = dict(zip(values.tolist(), numbers.tolist(), strict=True))
-    wanted = nearest(list(have.items()), target, part=True)
-    if int(sizes[chosen].sum()) == wanted:
-        return
-    usual = {size: int((chosen & (sizes == size)).sum()) for size in have}
-    for size, number in _counts_for(wanted, have, usual).items():
-        into = number > usual[size]
-        for _ in range(abs(number - usual[size])):
-            change = _change(counts, squares, excess * weight, 1.0 if into else -1.0)
-            best = int(np.argmin(np.where((chosen != into) & (sizes == size), change, np.inf)))
-            chosen[best] = into
-            excess += labels[best] * (1 if into else -1)
+@dataclass
+class _Choice:
+    """Which groups are chosen, and what it would cost or gain to choose others."""
+
+    sizes: Ints
+    labels: Ints
+    wanted: Floats
+    chosen: Bools
+
+    def __post_init__(self) -> None:
+        self.weight = 1.0 / np.maximum(self.labels.sum(axis=0), 1) ** 2
+        self.counts = self.labels.astype(np.float64)
+        self.squares = np.einsum("gc,c->g", (self.labels * self.labels).astype(np.float64), self.weight)
+        self.excess = self.labels[self.chosen].sum(axis=0) - self.wanted
+
+    def approach(self, target: int) -> None:
+        """Move the group that fits and harms the balance least, until the number is met or none fits."""
+        missing = target - int(self.sizes[self.chosen].sum())
+        barred = np.zeros(len(self.sizes), dtype=bool)
+        while missing != 0:
+            into = missing > 0
+            best = self._least_harm(into, (self.sizes <= abs(missing)) & ~barred)
+            if best is None:
+                return
+            self._move(best, into)
+            barred[best] = True
+            missing += -int(self.sizes[best]) if into else int(self.sizes[best])
+
+    def reach(self, target: int) -> None:
+        """Bring the choice to the reachable number nearest to `target`, several groups at once if need be."""
+        sizes, chosen = self.sizes, self.chosen
+        values, numbers = np.unique(sizes, return_counts=True)
+        have = dict(zip(values.tolist(), numbers.tolist(), strict=True))
+        wanted = nearest(list(have.items()), target, part=True)
+        if int(sizes[chosen].sum()) == wanted:
+            return
+        usual = {size: int((chosen & (sizes == size)).sum()) for size in have}
+        for size, number in _counts_for(wanted, have, usual).items():
+            into = number > usual[size]
+            for _ in range(abs(number - usual[size])):
+                best = self._least_harm(into, sizes == size)
+                assert best is not None  # no more of a size are asked for than there are
+                self._move(best, into)
+
+    def exchange(self) -> bool:
+        """Exchange the chosen group whose leaving helps most for the best one of the same size.
+
+        Returns False if nothing helps.
+        """
+        leave = np.where(self.chosen, self._change(False, self.excess), np.inf)
+        for out in np.argsort(leave, kind="stable")[:8].tolist():
+            if not self.chosen[out]:
+                break
+            entering = self._change(True, self.excess - self.labels[out])
+            enter = np.where(~self.chosen & (self.sizes == self.sizes[out]), entering, np.inf)
+            best = int(np.argmin(enter))
+            if leave[out] + enter[best] < -1e-12:
+                self.chosen[out], self.chosen[best] = False, True
+                self.excess += self.labels[best] - self.labels[out]
+                return True
+        return False
+
+    def _change(self, into: bool, excess: Floats) -> Floats:
+        """By how much the cost changes when a group is chosen or let go, at an excess of labels."""
+        sign = 1.0 if into else -1.0
+        return np.asarray(2 * sign * np.einsum("gc,c->g", self.counts, excess * self.weight) + self.squares)
+
+    def _least_harm(self, into: bool, allowed: Bools) -> int | None:
+        """The allowed group whose move costs least; None if there is none."""
+        fits = (self.chosen != into) & allowed
+        return int(np.argmin(np.where(fits, self._change(into, self.excess), np.inf))) if fits.any() else None
+
+    def _move(self, group: int, into: bool) -> None:
+        self.chosen[group] = into
+        self.excess += self.labels[group] * (1 if into else -1)
 
 
-def _change(
-    counts: NDArray[np.float64], squares: NDArray[np.float64], pull: NDArray[np.float64], sign: float
-) -> NDArray[np.float64]:
-    """Return by how much the cost changes when a group is chosen (sign 1) or let go (-1)."""
-    return np.asarray(2 * sign * np.einsum("gc,c->g", counts, pull) + squares)
-
-
-def _exchange(
-    chosen: NDArray[np.bool_],
-    sizes: NDArray[np.int64],
-    labels: NDArray[np.int64],
-    counts: NDArray[np.float64],
-    squares: NDArray[np.float64],
-    excess: NDArray[np.float64],
-    weight: NDArray[np.float64],
-) -> bool:
-    """Exchange the chosen group whose leaving helps most for the best one of the same size; False if nothing helps."""
-    leave = np.where(chosen, _change(counts, squares, excess * weight, -1.0), np.inf)
-    for out in np.argsort(leave, kind="stable")[:8].tolist():
-        if not chosen[out]:
-            break
-        after = excess - labels[out]
-        enter = np.where(~chosen & (sizes == sizes[out]), _change(counts, squares, after * weight, 1.0), np.inf)
-        best = int(np.argmin(enter))
-        if leave[out] + enter[best] < -1e-12:
-            chosen[out], chosen[best] = False, True
-            excess += labels[best] - labels[out]
-            return True
-    return False
-
-
-def _deal_out(
-    sizes: NDArray[np.int64], labels: NDArray[np.int64], wanted: NDArray[np.float64], target: int
-) -> NDArray[np.bool_]:
+def _deal_out(sizes: Ints, labels: Ints, wanted: Floats, target: int) -> Bools:
     groups, classes = labels.shape
     need = [wanted.tolist(), (labels.sum(axis=0) - wanted).tolist()]
     room = [float(target), float(sizes.sum() - target)]

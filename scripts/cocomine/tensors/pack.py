@@ -35,7 +35,6 @@ from cocomine.sources.selection import read_lock
 from cocomine.tensors.settings import TensorSettings
 
 IMAGES_IN_A_PIECE = 16
-BYTES_COPIED_AT_ONCE = 1 << 22
 FILTERS = {
     "bilinear": Image.Resampling.BILINEAR,
     "bicubic": Image.Resampling.BICUBIC,
