@@ -32,7 +32,7 @@ from cocomine.base.files import sha256_of_file, write_json
 from cocomine.base.progress import Progress
 from cocomine.coco.compressed import unpacked
 from cocomine.coco.scan import Source
-from cocomine.sources.proof import changed_annotations
+from cocomine.sources.proof import CHANGED_MEANWHILE, changed_annotations
 
 log = logging.getLogger("cocomine")
 
@@ -104,6 +104,8 @@ def _build_index(
                 progress.count(counted, manifest["counts"][counted])
             write_index_table(folder / "annotations.parquet", tables.annotation_table())
             written.result()
+            if source.changed():
+                raise changed_annotations(annotations, CHANGED_MEANWHILE)
         write_json(folder / "index.json", manifest)
     for kind, found in manifest["reasons"].items():
         for code, number in found.items():

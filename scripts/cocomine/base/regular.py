@@ -33,6 +33,19 @@ def refuse_others(mode: int) -> None:
         raise NotRegularError(_kind(mode))
 
 
+def changed_between(before: os.stat_result, after: os.stat_result) -> bool:
+    """Tell whether a file was written, or another put in its place, between two looks at it."""
+    return (before.st_size, before.st_mtime_ns, before.st_ino) != (after.st_size, after.st_mtime_ns, after.st_ino)
+
+
+def changed_since(before: os.stat_result, path: Path) -> bool:
+    """Tell whether the file at `path` was written, exchanged or removed since that look at it."""
+    try:
+        return changed_between(before, path.stat())
+    except FileNotFoundError:
+        return True
+
+
 def why_not(error: OSError) -> str:
     """Return in a word or two why a file could not be read: "a FIFO", "a link that loops", "permission denied"."""
     if isinstance(error, NotRegularError):

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Final, Self
 
 from cocomine.base.errors import CocomineError
+from cocomine.base.regular import changed_since
 
 WINDOW: Final = 1 << 12
 """Bytes looked at first when a value's end is sought."""
@@ -38,7 +39,8 @@ class Source:
             raise CocomineError(f"{path}: no such file", "sync the annotations first, or correct the path") from error
         except OSError as error:
             raise CocomineError(f"{path}: cannot be read: {error.strerror}", "give the path of a JSON file") from error
-        self.size = os.fstat(self._descriptor).st_size
+        self._state = os.fstat(self._descriptor)
+        self.size = self._state.st_size
         self._block = b""
         self._block_start = 0
 
@@ -51,6 +53,10 @@ class Source:
     def close(self) -> None:
         """Close the file."""
         os.close(self._descriptor)
+
+    def changed(self) -> bool:
+        """Tell whether the file was written, exchanged or removed since it was opened."""
+        return changed_since(self._state, self.path)
 
     def read(self, start: int, length: int) -> bytes:
         """Return up to `length` bytes from `start`; fewer only at the end of the file."""

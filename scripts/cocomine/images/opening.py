@@ -18,7 +18,7 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image, ImageCms, UnidentifiedImageError
 
-from cocomine.base.regular import NotRegularError, open_regular, why_not
+from cocomine.base.regular import NotRegularError, changed_between, open_regular, why_not
 from cocomine.coco.orientation import SWAPPING, fits_turned
 
 FORMATS = ("AVIF", "BMP", "GIF", "JPEG", "JPEG2000", "PNG", "PPM", "TIFF", "WEBP")
@@ -78,7 +78,7 @@ def read_file(path: Path, most_bytes: int = MOST_BYTES) -> bytes:
         raise ImageError(MISSING, "no such file") from error
     except OSError as error:
         raise ImageError(UNREADABLE, why_not(error)) from error
-    if len(content) != before.st_size or before.st_mtime_ns != after.st_mtime_ns:
+    if len(content) != before.st_size or changed_between(before, after):
         raise ImageError(UNREADABLE, "it changed while it was read")
     return content
 

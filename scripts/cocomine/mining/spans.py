@@ -14,9 +14,10 @@ import numpy as np
 
 from cocomine.base.arrays import Array
 from cocomine.base.errors import CocomineError
+from cocomine.base.regular import changed_since
 from cocomine.coco.writer import SEPARATOR
 from cocomine.mining.arrays import Rows
-from cocomine.sources.proof import changed_annotations
+from cocomine.sources.proof import CHANGED_MEANWHILE, changed_annotations
 
 # Blocks shorter than this are joined before they are written; longer ones are written piece by piece.
 LONG_BLOCK = 1 << 14
@@ -36,7 +37,8 @@ class SpanFile:
     def __init__(self, path: Path, size: int, sha256: str = "") -> None:
         """Open `path`.
 
-        Raises CocomineError when it is not there, has not `size` bytes, or where `sha256` is given not that hash.
+        Raises CocomineError when it is not there, has not `size` bytes, or where `sha256` is given not that hash. With
+        `sha256` it is raised on leaving too, where the file has changed meanwhile.
         """
         self.path = path
         try:
@@ -45,6 +47,7 @@ class SpanFile:
             raise CocomineError(f"{path}: {error.strerror or error}", "run sync_annotations first") from error
         self.number = self._file.fileno()
         self.size = size
+        self._held = os.fstat(self.number) if sha256 else None
         found = os.fstat(self.number).st_size
         try:
             if found != size:
@@ -62,11 +65,14 @@ class SpanFile:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self._file.close()
+        if kind is None and self._held is not None and changed_since(self._held, self.path):
+            raise changed_annotations(self.path, CHANGED_MEANWHILE)
 
     def raw(self, offset: int, length: int) -> bytes:
         """Return the bytes of one record."""
         content = os.pread(self.number, length, offset)
-        assert len(content) == length, f"{self.path}: cut short at byte {offset}"
+        if len(content) != length:
+            raise changed_annotations(self.path, CHANGED_MEANWHILE)
         return content
 
 

@@ -20,6 +20,8 @@ LEDGER = Path(FOLDER) / "ledger.jsonl"
 KEPT = Path(FOLDER) / "kept"
 """Where a source's fetched annotation files stay, below the folder in which they are used."""
 
+CHANGED_MEANWHILE = "it changed while it was read"
+
 NAMES_SHOWN = 5
 THREADS, ASKED_AT_ONCE = 8, 1024
 """Asking for a file's size and time is waiting, on a disk of the network above all."""

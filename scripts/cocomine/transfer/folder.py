@@ -5,7 +5,7 @@ import os
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 
-from cocomine.base.regular import NotRegularError, why_not
+from cocomine.base.regular import NotRegularError, changed_between, why_not
 from cocomine.transfer.attempts import ChangedError, CorruptedError, LocalError
 from cocomine.transfer.digests import Digester
 from cocomine.transfer.finding import Folder, Found
@@ -100,11 +100,6 @@ def is_the_file_s(error: OSError) -> bool:
     return isinstance(error, NotRegularError) or error.errno in (
         errno.EACCES, errno.EPERM, errno.ELOOP, errno.ENAMETOOLONG, errno.ENOENT, errno.ENOTDIR, errno.ENXIO,
     )  # fmt: skip
-
-
-def changed_between(before: os.stat_result, after: os.stat_result) -> bool:
-    """Tell whether a file was written between two looks at it."""
-    return (before.st_size, before.st_mtime_ns, before.st_ino) != (after.st_size, after.st_mtime_ns, after.st_ino)
 
 
 def digests_in_place(files: Iterable[tuple[str, Path]]) -> Iterator[Outcome]:

@@ -5,7 +5,10 @@ import json
 import os
 import socket
 import tempfile
+import threading
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -72,6 +75,54 @@ def lay_what_is_no_image(disk: Path, outside: Path) -> dict[str, str]:
         "train/up.jpg": "link", "train/loop.jpg": "loops", "train/nothing.jpg": "link to nothing",
         "train/s.jpg": "socket", "train/away/secret.jpg": "link", f"train/{'n' * 230}.jpg": "longer than",
     }  # fmt: skip
+
+
+@contextmanager
+def written_all_the_time(path: Path) -> Iterator[None]:
+    """Make a file that takes a while to be read, and write into it without end."""
+    done = threading.Event()
+
+    def write() -> None:
+        with open(path, "r+b") as file:
+            while not done.wait(0.001):
+                file.write(b".")
+                file.flush()
+
+    with open(path, "wb") as file:
+        file.truncate(200_000_000)
+    writing = threading.Thread(target=write)
+    writing.start()
+    try:
+        yield
+    finally:
+        done.set()
+        writing.join()
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("use", ["in-place", "hardlink", "copy"])
+def test_a_photograph_that_changes_while_it_is_read_is_a_reason_of_its_own(tmp_path: Path, use: str) -> None:
+    disk = folder(tmp_path / "disk", "train/1.jpg", "train/2.jpg")
+    with written_all_the_time(disk / "train" / "2.jpg"):
+        result, rows = sync(tmp_path, {"folder": str(disk), "use": use}, ["train/1.jpg", "train/2.jpg"])
+    result.ok()
+    assert {name: row["status"] for name, row in rows.items()} == {"train/1.jpg": "ok", "train/2.jpg": "unreadable"}
+    assert "changed while it was read" in rows["train/2.jpg"]["reason"]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("use", ["in-place", "hardlink", "copy"])
+def test_an_annotation_file_that_changes_while_it_is_read_is_refused(tmp_path: Path, use: str) -> None:
+    place = tmp_path / "disk" / "annotations"
+    place.mkdir(parents=True)
+    settings = json.dumps({"folder": str(tmp_path / "disk"), "splits": ["a"], "use": use})
+    with written_all_the_time(place / "instances_a.json"):
+        result = script(
+            "sync_annotations.py", "--settings", settings, "--out-dir", tmp_path / "out", "--lock",
+            tmp_path / "lock.json", timeout=20,
+        )  # fmt: skip
+    assert result.code == 1
+    assert "changed while it was read" in result.err
 
 
 @pytest.mark.parametrize("use", ["in-place", "hardlink", "copy"])

@@ -504,3 +504,17 @@ def test_a_file_that_is_not_the_one_locked_is_not_indexed(tmp_path: Path) -> Non
     with pytest.raises(CocomineError, match="not as locked"):
         build.build_index(path, "instances", "val", tmp_path / "other", locked=locked)
     assert not (tmp_path / "other").exists()
+
+
+def test_a_file_that_changes_while_it_is_indexed_is_named_and_leaves_no_index(tmp_path: Path, monkeypatch) -> None:
+    path, write = tmp_path / "instances_val.json", build.write_index_table
+    path.write_text(json.dumps(document(thing())))
+
+    def change_and_write(*arguments: Any) -> None:
+        path.write_text(json.dumps(document(thing())).replace("100.5", "100.6"))
+        write(*arguments)
+
+    monkeypatch.setattr(build, "write_index_table", change_and_write)
+    with pytest.raises(CocomineError, match="changed while it was read"):
+        build.build_index(path, "instances", "val", tmp_path / "index")
+    assert not (tmp_path / "index" / "index.json").exists()
