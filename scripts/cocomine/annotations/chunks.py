@@ -28,7 +28,7 @@ from cocomine.annotations.records import KINDS, Kind, SegmentRecord
 from cocomine.base.arrays import Array
 from cocomine.coco.scan import Source, next_item, value_end
 
-CHUNK: Final = 1 << 18
+CHUNK: Final = 1 << 19
 
 
 @dataclass
