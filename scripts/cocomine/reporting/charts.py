@@ -1,19 +1,8 @@
-"""Small drawings as inline SVG that stand in a table's cell or beside a line of a list. Charts are drawn by vega.py."""
+"""Small drawings as inline SVG that stand in a table's cell. Charts are drawn by vega.py."""
 
 from typing import Any
 
 from markupsafe import Markup
-
-
-def funnel_step(before: float, after: float, widest: float) -> Markup:
-    """Draw one step of a funnel: a trapezoid from the share before to the share after, of the widest step."""
-    top, bottom = (max(0.4, 100 * part / widest) if widest else 0.4 for part in (before, after))
-    points = [(50 - top / 2, 0), (50 + top / 2, 0), (50 + bottom / 2, 10), (50 - bottom / 2, 10)]
-    shape = " ".join(f"{x:.2f},{y:g}" for x, y in points)
-    return Markup(
-        '<svg class="step" viewBox="0 0 100 10" preserveAspectRatio="none" aria-hidden="true">'
-        '<polygon points="{}"/></svg>'
-    ).format(shape)
 
 
 def bar(value: Any, highest: float = 1.0, low: Any = None, high: Any = None, style: str = "") -> Markup:

@@ -6,7 +6,7 @@ functions select, sum and name.
 
 import json
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -157,13 +157,15 @@ def _most_touched(by_class: Mapping[str, Mapping[str, int]], most: int = 6) -> l
     ]
 
 
-def reason_rows(rows: Iterable[Mapping[str, str]]) -> list[Facts]:
+def reason_rows(rows: Iterable[Mapping[str, str]], images: Collection[str] = ()) -> list[Facts]:
     """Rows of quarantine.tsv or repairs.tsv, counted by kind and reason, the most frequent first.
 
-    A repair for several reasons (their codes joined by commas) counts for each. An image and a category count once,
-    though every task's file of their split has a row of them.
+    `in_explorer` says whether some of them lie on one of `images`, the subset's image ids. A repair for several reasons
+    (their codes joined by commas) counts for each. An image and a category count once, though every task's file of
+    their split has a row of them.
     """
     counts: Counter[tuple[str, str]] = Counter()
+    on_images: set[tuple[str, str]] = set()
     seen: set[tuple[str, ...]] = set()
     for row in rows:
         for reason in row["reason"].split(","):
@@ -173,9 +175,17 @@ def reason_rows(rows: Iterable[Mapping[str, str]]) -> list[Facts]:
                     continue
                 seen.add(key)
             counts[row["kind"], reason] += 1
+            if row["kind"] != "image" and row.get("image_id") in images:
+                on_images.add((row["kind"], reason))
     ordered = sorted(counts.items(), key=lambda item: (-item[1], item[0]))
     return [
-        {"kind": kind, "reason": code, "count": count, "meaning": _meaning(kind, code)}
+        {
+            "kind": kind,
+            "reason": code,
+            "count": count,
+            "meaning": _meaning(kind, code),
+            "in_explorer": (kind, code) in on_images,
+        }
         for (kind, code), count in ordered
     ]
 

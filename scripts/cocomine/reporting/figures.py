@@ -18,6 +18,9 @@ def charts(content: Mapping[str, Any]) -> dict[str, list[Chart]]:
     """Return the charts of each section of a report's facts; a chart without a mark is left out."""
     classes, split, look = content["classes"], content["split"], content["look"]
     made: dict[str, list[Chart | None]] = {
+        "funnel": [_funnel(content["funnel"])],
+        "interference": _interference(content["interference"], classes["rows"]),
+        "records": [_quarantine(content["quarantine"])],
         "classes": [_imbalance(classes), _sizes(classes), _per_image(content["per_image"])],
         "split": [_shares(split), _deviation(split)] if split else [],
         "images": [_positions(look["positions"]), _bins("aspect", look), _bins("brightness", look)],
@@ -41,12 +44,13 @@ def _field(name: str, kind: str, **more: Any) -> Specification:
 
 
 def _marks(mark: str | Specification, **encoding: Any) -> Specification:
-    """Return a mark of the rows: what it says is their `said`, where it leads to their `href`."""
+    """Return a mark of the rows: what it says is their `said`."""
     return {"mark": mark, "encoding": {"description": {"field": "said"}, **encoding}}
 
 
 def _linked(mark: str | Specification, **encoding: Any) -> Specification:
-    return _marks(mark, href={"field": "href"}, **encoding)
+    """Return a mark that leads to the rows' `href`, where they have one."""
+    return _marks(mark, href={"condition": {"test": "datum.href", "field": "href"}, "value": None}, **encoding)
 
 
 CLASS: Final = _field("class", "nominal", sort=None, title=None)
@@ -122,6 +126,77 @@ def _bins(name: str, look: Mapping[str, Any]) -> Chart | None:
     return _histogram(title, f"look.{name}", name, look[name])
 
 
+def _funnel(funnel: Mapping[str, Any] | None) -> Chart | None:
+    """The images that each clause leaves, below those of the source; what the last one leaves are the explorer's."""
+    if not funnel:
+        return None
+    source = funnel["source_images"]
+    steps = [("the source", source), *((step["words"], step["images"]["after"]) for step in funnel["steps"])]
+    rows = [
+        {
+            "step": f"{number} {words}" if number else words, "images": left,
+            "said": f"{words}: {left:,} of {source:,} images",
+            "href": EXPLORER if number == len(steps) - 1 else None,
+        }
+        for number, (words, left) in enumerate(steps)
+    ]  # fmt: skip
+    marks = _linked(
+        "bar", x=_field("images", "quantitative", title="images", axis=COUNTS),
+        y=_field("step", "nominal", sort=None, title=None),
+    )  # fmt: skip
+    return _chart("Images that each clause leaves", "funnel", rows, marks, height=STEP)
+
+
+def _interference(facts: Mapping[str, Any] | None, classes: Sequence[Mapping[str, Any]]) -> list[Chart | None]:
+    """How often classes meet in an image, in the source and in the subset; a pair of the subset leads to its images."""
+    if not facts:
+        return []
+    number = {row["name"]: at for at, row in enumerate(classes)}
+    return [
+        _pairs(shown, f"interference.matrices.{at}", facts["classes"], facts["columns"], number if at else {})
+        for at, shown in enumerate(facts["matrices"])
+    ]
+
+
+def _pairs(
+    shown: Mapping[str, Any], series: str, names: Sequence[str], columns: Sequence[str], number: Mapping[str, int]
+) -> Chart | None:
+    rows = [
+        {
+            "row": row, "column": column, "share": share, "said": f"{row}, also {column}: {100 * share:.1f} %",
+            "href": f"{EXPLORER}classes={number[row]},{number[column]}&match=all"
+            if share and {row, column} <= number.keys() else None,
+        }
+        for row, cells in zip(names, shown["shares"], strict=True)
+        for column, share in zip(columns, cells, strict=True)
+        if share is not None
+    ]  # fmt: skip
+    x = _field("column", "nominal", sort=None, title="also shows", scale={"domain": list(columns)})
+    y = _field("row", "nominal", sort=None, title=None)
+    mark = {"type": "rect", "color": "var(--s0)", "stroke": "var(--rule)"}
+    # Opacity, and not a scale of colours: the colour is the page's, which changes by night.
+    opacity = _field("share", "quantitative", scale={"domain": [0, 1], "range": [0, 1]}, legend=None)
+    layers = _linked(mark, x=x | {"axis": {"labelAngle": -40}}, y=y, fillOpacity=opacity)
+    return _chart(shown["label"], series, rows, layers, height=STEP)
+
+
+def _quarantine(found: Sequence[Mapping[str, Any]]) -> Chart | None:
+    """Records left out by reason; a reason whose records lie on images of the subset leads to these."""
+    rows = [
+        {
+            "reason": row["reason"], "of": row["kind"], "records": row["count"],
+            "said": f"{row['reason']}, of {row['kind']}: {row['count']:,}",
+            "href": f"{EXPLORER}lost={row['reason']}" if row["in_explorer"] else None,
+        }
+        for row in found
+    ]  # fmt: skip
+    marks = _linked(
+        "bar", x=_field("records", "quantitative", title="records", axis=COUNTS),
+        y=_field("reason", "nominal", sort=None, title=None), color=_field("of", "nominal", sort=None),
+    )  # fmt: skip
+    return _chart("Records left out, by reason", "quarantine", rows, marks, height=STEP)
+
+
 def _positions(cells: Sequence[Sequence[int]]) -> Chart | None:
     rows = [
         {"x": x, "y": y, "objects": count, "said": f"column {x + 1}, row {y + 1}: {count:,} objects"}
@@ -129,7 +204,6 @@ def _positions(cells: Sequence[Sequence[int]]) -> Chart | None:
         for x, count in enumerate(row)
     ]
     axis = {"title": None, "axis": None}
-    # Opacity, and not a scale of colours: the colour is the page's, which changes by night.
     opacity = _field("objects", "quantitative", scale={"range": [0, 1]}, legend=None)
     marks = _marks({"type": "rect", "color": "var(--s0)"}, x=_field("x", "ordinal", **axis),
                    y=_field("y", "ordinal", **axis), opacity=opacity)  # fmt: skip

@@ -73,7 +73,6 @@ def render_report(inputs: Inputs, html: Path, json: Path) -> None:
         json_name=json.name,
         swatch=charts.swatch,
         bar=charts.bar,
-        funnel_step=charts.funnel_step,
     )
     write_json(json, content)
     write_text(html, page)
@@ -112,7 +111,9 @@ def gather(inputs: Inputs) -> tuple[dict[str, Any], list[Drawn], list[Run]]:
         "funnel": facts.funnel_facts(funnel, statistics),
         "classes": facts.class_facts(statistics, classes),
         "interference": facts.interference_facts(statistics, classes),
-        "quarantine": facts.reason_rows(facts.optional_table(folder / "quarantine.tsv")),
+        "quarantine": facts.reason_rows(
+            facts.optional_table(folder / "quarantine.tsv"), {row["image_id"] for row in images}
+        ),
         "repairs": facts.reason_rows(facts.optional_table(folder / "repairs.tsv")),
         "conservation": facts.conservation_facts(statistics),
         "split": split_facts(folder, objects, split_of, classes),

@@ -26,6 +26,25 @@ def content(first="dog", second="cat"):
                 {"name": second, "cells": [1, 1, 0, 2], "deviation": None, "best": None},
             ],
         },
+        "funnel": {
+            "source_images": 9000,
+            "steps": [
+                {"words": f"any of {first}", "images": {"after": 50}},
+                {"words": "at most 42", "images": {"after": 42}},
+            ],
+        },
+        "interference": {
+            "classes": [first, second],
+            "columns": [first, second, "person"],
+            "matrices": [
+                {"label": "Before", "shares": [[None, 0.01, 0.5], [0.03, None, 0.0]]},
+                {"label": "After", "shares": [[None, 0.05, 0.4], [0.0, None, 0.0]]},
+            ],
+        },
+        "quarantine": [
+            {"kind": "annotation", "reason": "box-zero-side", "count": 1200, "in_explorer": True},
+            {"kind": "image", "reason": "image-truncated", "count": 3, "in_explorer": False},
+        ],
         "per_image": [{"name": "5 to 9", "filter": "min=5&max=9", "images": 1234}],
         "look": {"positions": [[0, 3], [1, 0]], "aspect": [], "brightness": []},
     }
@@ -65,6 +84,31 @@ def test_bins_lead_to_their_images_and_cells_of_the_frame_say_where_they_are():
     assert len(charts(content())["images"]) == 1, "what was not measured has no chart"
 
 
+def test_each_clause_has_a_bar_and_what_the_last_one_leaves_is_in_the_explorer():
+    assert said("funnel", 0) == [
+        ("the source: 9,000 of 9,000 images", None),
+        ("any of dog: 50 of 9,000 images", None),
+        ("at most 42: 42 of 9,000 images", "explorer.html#"),
+    ]
+
+
+def test_classes_that_meet_in_the_subset_lead_to_their_images_if_both_are_its_own():
+    assert [link for _, link in said("interference", 0)] == [None] * 4, "of the source there are no images"
+    assert said("interference", 1) == [
+        ("dog, also cat: 5.0 %", "explorer.html#classes=0,1&match=all"),
+        ("dog, also person: 40.0 %", None),
+        ("cat, also dog: 0.0 %", None),
+        ("cat, also person: 0.0 %", None),
+    ]
+
+
+def test_a_reason_leads_to_the_images_that_lost_a_record_by_it():
+    assert said("records", 0) == [
+        ("box-zero-side, of annotation: 1,200", "explorer.html#lost=box-zero-side"),
+        ("image-truncated, of image: 3", None),
+    ]
+
+
 def test_the_splits_are_held_against_one_another_and_classes_without_an_audit_have_no_bar():
     assert [words for words, _ in said("split", 0)] == [
         "dog in train: 30 of 30 objects", "dog in val: 10 of 12 objects",
@@ -76,11 +120,15 @@ def test_the_splits_are_held_against_one_another_and_classes_without_an_audit_ha
 def test_a_subset_without_split_objects_or_measures_has_no_chart():
     bare = content() | {
         "split": None,
+        "funnel": None,
+        "interference": None,
+        "quarantine": [],
         "per_image": [],
         "look": dict.fromkeys(("positions", "aspect", "brightness"), ()),
     }
     bare["classes"] = {"rows": [], "detail_columns": [], "details": []}
-    assert charts(bare) == {"classes": [], "split": [], "images": []}
+    assert set(charts(bare)) == set(charts(content()))
+    assert not any(charts(bare).values())
 
 
 @pytest.mark.parametrize("points", [[[1, 0.5]], [[1, 0.0], [2, 0.0]]])
