@@ -1,8 +1,8 @@
 r"""Write a subset's explorer: a page that filters, sorts and enlarges all its images, offline and without a server.
 
 Writes the page and, beside it, a folder of the same name with thumbnails and data. Enlarged images and masks are shown
-from where they lie, by relative path: keep the page in its results folder. With --single-file the page holds all that
-it shows, photographs of at most 512 pixels, and can be mailed.
+from where they lie, by relative path: keep the page in its results folder. With --single-file there is another page,
+which holds all that it shows, photographs of at most 512 pixels, and can be mailed.
 
 Example:
   scripts/render_explorer.py --subset-dir results/animals --store-dir data/images/coco \
@@ -26,7 +26,9 @@ def build_parser() -> argparse.ArgumentParser:
     parser.add_argument("--runs", nargs="*", default=[], type=Path, metavar="DIR", help="evaluations on it, for scores")
     parser.add_argument("--out", type=Path, required=True, metavar="HTML", help="the page to write")
     parser.add_argument("--threads", type=int, default=1, metavar="N", help="processes for thumbnails (default 1)")
-    parser.add_argument("--single-file", action="store_true", help="put all into the page, to be mailed")
+    parser.add_argument(
+        "--single-file", type=Path, metavar="HTML", help="a page of one file to write too, to be mailed"
+    )
     return parser
 
 
@@ -34,7 +36,9 @@ def main(options: argparse.Namespace) -> None:
     """Render the explorer."""
     name = options.name or options.subset_dir.resolve().name
     inputs = Inputs(options.subset_dir, name, options.store_dir, tuple(options.runs))
-    render_explorer(inputs, options.out, options.threads, options.single_file)
+    render_explorer(inputs, options.out, options.threads)
+    if options.single_file:
+        render_explorer(inputs, options.single_file, options.threads, single_file=True)
 
 
 if __name__ == "__main__":

@@ -5,7 +5,7 @@ from pathlib import Path
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
-from cocomine.base.files import write_json
+from cocomine.base.files import read_json, write_json
 from cocomine.reporting.explorer import Inputs, render_explorer
 from PIL import Image
 
@@ -33,6 +33,9 @@ def make_explored(root: Path) -> SmallSubset:
     nobody = {"id": 6, "image_id": 12, "category_id": 1, "keypoints": [0] * 6, "num_keypoints": 0}
     document = {"images": [], "annotations": [person, nobody], "categories": joints}
     write_json(small.folder / "tasks" / "person_keypoints.json", document)
+    captions = read_json(small.folder / "tasks" / "captions.json")
+    captions["annotations"].append({"id": 9, "image_id": 44, "caption": "They Play."})
+    write_json(small.folder / "tasks" / "captions.json", captions)
     inputs = Inputs(small.folder, "animals", small.store, (run,))
     render_explorer(inputs, small.folder / "explorer.html", 1)
     return small

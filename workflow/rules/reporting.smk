@@ -80,11 +80,13 @@ rule render_explorer:
         code=code("render_explorer"),
         subset=lambda wildcards, output: str(Path(output.page).parent),
         store=lambda wildcards: plan.subsets[wildcards.subset].source.store.folder,
+        mailed=lambda wildcards: plan.subsets[wildcards.subset].mailed,
     message:
         "Show all images of {wildcards.subset}"
     shell:
         "python {params.script:q} --subset-dir {params.subset:q} --store-dir {params.store:q} "
-        "--runs {input.evaluations:q} --out {output.page:q} --threads {threads} --log {log:q}"
+        "--runs {input.evaluations:q} --out {output.page:q} --threads {threads} {params.mailed:q} "
+        "--log {log:q}"
 
 
 rule render_differences:

@@ -65,6 +65,13 @@ class SubsetEntry(SubsetSettings, frozen=True):
         ExportImages, says("How image files come into this subset's exports, instead of the top-level `export_images`.")
     ] = "hardlink"
     tags: Annotated[Text | None, says(TAGS)] = None
+    single_file: Annotated[
+        bool,
+        says(
+            "Also write results/{subset}/explorer/single.html, an explorer with all that it shows in one file, to be "
+            "mailed: some 60 kB an image."
+        ),
+    ] = False
 
 
 class ExperimentEntry(ExperimentSettings, frozen=True, kw_only=True):

@@ -47,6 +47,7 @@ class Subset:
     formats: tuple[str, ...]
     export_images: str = "hardlink"
     tags: str | None = None
+    single_file: bool = False
 
     @property
     def folder(self) -> str:
@@ -72,6 +73,11 @@ class Subset:
     def pinned(self) -> list[str]:
         """The labels of an earlier build that its own follow, if any."""
         return [Path(self.query.labels_from).as_posix()] if self.query.labels_from else []
+
+    @property
+    def mailed(self) -> list[str]:
+        """The option of the explorer that asks for a page of one file too."""
+        return ["--single-file", f"{self.folder}/explorer/single.html"] if self.single_file else []
 
     @property
     def tagged(self) -> list[str]:
@@ -564,7 +570,19 @@ def _subset(name: str, config: Mapping[str, Any], sources: Mapping[str, Source])
     drawn = ("semantic",) if masks.outputs is None else masks.outputs
     for lacking in export_problems(formats, placed, drawn, tasks):
         raise CocomineError(f"{where}.{lacking.key}: {lacking.message}", lacking.hint)
-    return Subset(name, source, query, images, masks, split, tensors, tuple(formats), placed, given.get("tags"))
+    return Subset(
+        name,
+        source,
+        query,
+        images,
+        masks,
+        split,
+        tensors,
+        tuple(formats),
+        placed,
+        given.get("tags"),
+        given.get("single_file", False),
+    )
 
 
 def _check_instances(where: str, source: Source, splits: Iterable[str]) -> None:

@@ -10,7 +10,7 @@ from cocomine.base.errors import CocomineError
 from cocomine.base.settings import FolderName, Natural, Positive, Problem, Section, Text, braces, says, twice
 from cocomine.sources.settings import merged_name
 
-OTHER_SECTIONS = ("images", "masks", "split", "tensors", "exports", "export_images", "tags")
+OTHER_SECTIONS = ("images", "masks", "split", "tensors", "exports", "export_images", "tags", "single_file")
 """Keys of a subset that are settings of other stages."""
 
 Policy = Literal["keep", "repair", "quarantine", "stop"]

@@ -13,7 +13,6 @@ const defaults = {...state};
 let shown = all;
 
 const nameOf = i => data.name[i] || data.path[i].split("/").pop();
-const captionOf = i => (data.caption ? data.caption[i] : "") || "";
 
 // -- the state and the address
 
@@ -64,7 +63,8 @@ function passes(i) {
     if (!(state.match === "all" ? state.classes.every(has) : state.classes.some(has))) return false;
   }
   const text = state.text.trim().toLowerCase();
-  return !text || String(data.id[i]) === text || nameOf(i).toLowerCase().includes(text) || captionOf(i).toLowerCase().includes(text);
+  return !text || String(data.id[i]) === text || nameOf(i).toLowerCase().includes(text)
+    || (data.captions || []).length > i && data.captions[i].some(said => said.toLowerCase().includes(text));
 }
 
 function key(name) {
@@ -96,7 +96,9 @@ function cell(i) {
   return button;
 }
 
+// Captions are many, and only a search reads them all: they come once something is searched for.
 function draw() {
+  if (state.text && !data.captions) load("captions").catch(() => { data.captions = []; }).then(draw);
   select();
   write();
   const first = (state.page - 1) * PAGE, part = shown.slice(first, first + PAGE);
@@ -129,14 +131,16 @@ function controls() {
 // -- one image
 
 const loaded = {};
+function load(name) {
+  return loaded[name] ||= new Promise((resolve, reject) => {
+    document.head.append(element("script", undefined, {src: `explorer/${name}.js`, onload: resolve, onerror: reject}));
+  });
+}
+
 function objectsOf(i) {
   const block = Math.floor(i / data.block);
   if (data.details[block]) return Promise.resolve(data.details[block][i % data.block]);
-  loaded[block] ||= new Promise((resolve, reject) => {
-    const script = element("script", undefined, {src: `explorer/objects-${block}.js`, onload: resolve, onerror: reject});
-    document.head.append(script);
-  });
-  return loaded[block].then(() => data.details[block][i % data.block]);
+  return load(`objects-${block}`).then(() => data.details[block][i % data.block]);
 }
 
 const address = (folder, path) => folder + path.split("/").map(encodeURIComponent).join("/");
@@ -157,7 +161,7 @@ async function open(i) {
   $("title").textContent = nameOf(i);
   const [photograph, drawn] = data.pictures ? data.pictures[i] : [address(data.store, data.path[i]), data.masks && address(data.masks, data.mask[i])];
   $("photo").src = photograph;
-  $("photo").alt = captionOf(i) || `Image ${data.id[i]}`;
+  $("photo").alt = `Image ${data.id[i]}`;
   $("photo").width = data.width[i]; $("photo").height = data.height[i];
   $("stack").style.maxWidth = `${(78 * data.width[i] / data.height[i]).toFixed(1)}vh`;
   const segments = data.panoptic && address(data.panoptic, data.mask[i]);
@@ -182,6 +186,7 @@ async function open(i) {
   if (state.image !== String(data.id[i])) return;
   for (const name of ["boxes", "points"]) $("show-" + name).closest("label").hidden = !(name === "boxes" ? objects : people).length;
   $("show-captions").closest("label").hidden = !captions.length;
+  if (captions.length) $("photo").alt = captions[0];
   $("captions").replaceChildren(...captions.map(text => element("li", text)));
   $("objects").replaceChildren(...objects.map(o => element("li", `${data.classes[o[0]] ? data.classes[o[0]].name : "other"}${o[5] ? ", crowd" : ""}, annotation ${o[6]}`)));
   people.forEach(draw_points);

@@ -81,7 +81,6 @@ def render_explorer(inputs: Inputs, html: Path, threads: int, single_file: bool 
     details = list(zip(boxes, _keypoints(folder, images), captions, strict=True))
     columns = _columns(inputs, images, labels, boxes, html.parent)
     columns["licences"] = _licence_names(document, columns["licences"])
-    columns["caption"] = [said[0] if said else "" for said in captions]
     columns["sized"] = list(_sized(document, images, labels))
     sha256_of = locked_images(folder / "images.lock.tsv", [row["store_path"] for row in images])
     sheets = _sheets(inputs.store_dir, images, sha256_of, threads)
@@ -90,13 +89,14 @@ def render_explorer(inputs: Inputs, html: Path, threads: int, single_file: bool 
         columns["sheets"] = [data_uri(content, "image/jpeg") for content in sheets]
         columns["details"] = dict(enumerate(blocks))
         columns["pictures"] = [_pictures(inputs, row, sha256_of[row["store_path"]]) for row in images]
-        columns |= {"panoptic": "", "predicted": {}}
+        columns |= {"panoptic": "", "predicted": {}, "captions": captions}
         write_text(html, render_explorer_page({"name": inputs.name}, f"window.cocomine = {script_text(columns)};"))
         return
     with replaced_folder(html.with_suffix(""), "data.js") as out:
         for number, block in enumerate(blocks):
             text = f"window.cocomine.details[{number}] = {script_text(block)};\n"
             write_text(out / f"objects-{number}.js", text)
+        write_text(out / "captions.js", f"window.cocomine.captions = {script_text(captions)};\n")
         for number, content in enumerate(sheets):
             (out / f"sheet-{number}.jpg").write_bytes(content)
             columns["sheets"].append(f"{html.stem}/sheet-{number}.jpg")

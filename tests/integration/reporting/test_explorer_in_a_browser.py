@@ -54,6 +54,17 @@ def test_all_images_are_shown_and_nothing_is_asked_or_said(made: SmallSubset, tm
     assert len(cells(seen.document)) == 5
 
 
+def test_a_search_reads_every_caption_and_only_a_search_loads_them(made: SmallSubset, tmp_path: Path) -> None:
+    assert "captions.js" not in after(made, tmp_path / "still", "")
+    searched = after(
+        made,
+        tmp_path / "text",
+        '$("text").value = "they play"; $("text").dispatchEvent(new Event("input", {bubbles: true}));',
+    )
+    assert "captions.js" in searched
+    assert cells(searched) == [44]
+
+
 def test_filters_and_sorting_choose_and_order_the_images(made: SmallSubset, tmp_path: Path) -> None:
     everything = cells(after(made, tmp_path / "all", ""))
     set_value = '$("{0}").value = "{1}"; $("{0}").dispatchEvent(new Event("input", {{bubbles: true}}));'
@@ -132,6 +143,7 @@ def test_each_filter_and_order_of_an_address_shows_its_images_and_counts_them(
         made,
         tmp_path / "filters",
         f"""
+      await load("captions");
       return {json.dumps(list(FILTERS))}.map(address => {{
         history.replaceState(null, "", "#" + address); read(); draw();
         const images = [...document.querySelectorAll(".cell")].map(cell => Number(cell.dataset.image));

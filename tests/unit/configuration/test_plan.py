@@ -51,6 +51,12 @@ def test_tensors_are_built_where_the_config_says_so_or_a_run_needs_them() -> Non
         make_plan({"sources": OWN, "subsets": {"leaves": {"tensors": {"pack": True}, "masks": {"outputs": []}}}})
 
 
+def test_an_explorer_of_one_file_is_written_where_it_is_asked_for() -> None:
+    plan = make_plan({"sources": OWN, "subsets": {"plain": {}, "mailed": {"single_file": True}}})
+    assert plan.subsets["mailed"].mailed == ["--single-file", "results/mailed/explorer/single.html"]
+    assert plan.subsets["plain"].mailed == []
+
+
 def test_tags_of_a_subset_reach_its_evaluations_unless_predictions_have_their_own() -> None:
     given = {"subset": "leaves", "task": "boxes", "file": "r.json"}
     plan = make_plan(

@@ -20,7 +20,7 @@ from helpers.small_subset import make_small_subset
 from PIL import Image
 
 COLUMNS = ("id", "path", "name", "mask", "width", "height", "objects", "labels", "group", "grouped", "brightness",
-           "split", "role", "licence", "source", "aspect", "sized", "caption")  # fmt: skip
+           "split", "role", "licence", "source", "aspect", "sized")  # fmt: skip
 
 
 @pytest.fixture(scope="module")
