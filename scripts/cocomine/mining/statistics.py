@@ -148,10 +148,12 @@ class Values:
     @classmethod
     def read(cls, source: Source, rows: Rows) -> Self:
         """Read the index's values of the annotations at global `rows`."""
-        table = source.annotations
-        table.load("bbox_x", "bbox_y", "bbox_w", "bbox_h", "area", "iscrowd", "polygons", "vertices")
-        box = np.stack([table[name][rows] for name in ("bbox_x", "bbox_y", "bbox_w", "bbox_h")], axis=1)
-        return cls(box, *(table[name][rows] for name in ("area", "iscrowd", "polygons", "vertices")))
+        table, box = source.annotations, ("bbox_x", "bbox_y", "bbox_w", "bbox_h")
+        others = ("area", "iscrowd", "polygons", "vertices")
+        table.load(*box, *others)
+        values = np.stack([table[name][rows] for name in box], axis=1), *(table[name][rows] for name in others)
+        table.forget(*box, *others)  # the statistics ask for some once more, when much else is done with
+        return cls(*values)
 
     def replace(self, at: int, text: bytes) -> None:
         """Take the values of the repaired record at position `at`, read as the index reads records."""

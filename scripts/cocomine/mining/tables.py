@@ -46,6 +46,11 @@ class Columns:
             table = self._file.read(columns=wanted, use_threads=True)
             self._columns.update({name: table.column(name) for name in wanted})
 
+    def forget(self, names: Sequence[str]) -> None:
+        """Let go of columns: who asks for one reads it again."""
+        for name in names:
+            self._columns.pop(name, None)
+
     def arrow(self, name: str) -> Any:
         """Return a column as an Arrow chunked array."""
         if name not in self.names:
@@ -107,11 +112,19 @@ class Table:
         self.starts: Rows = np.concatenate([[0], np.cumsum([part.rows for part in parts])]).astype(np.int64)
         self.rows = int(self.starts[-1])
         self._joined: dict[str, Array] = {}
+        self._updated: set[str] = set()
 
     def load(self, *names: str) -> None:
         """Read several columns in one go."""
         for part in self.parts:
             part.load(names)
+
+    def forget(self, *names: str) -> None:
+        """Let go of columns that are not asked for soon; those that were put other values into are kept."""
+        for part in self.parts:
+            part.forget(names)
+        for name in set(names) - self._updated:
+            self._joined.pop(name, None)
 
     def __getitem__(self, name: str) -> Array:
         """Return a numeric column of all splits."""
@@ -125,6 +138,7 @@ class Table:
         column = self[name].copy()
         column[rows] = values
         self._joined[name] = column
+        self._updated.add(name)
 
     def texts(self, name: str, rows: Rows) -> list[str | None]:
         """Return a text column's values at global `rows`, in their order."""
