@@ -15,6 +15,7 @@ import sys
 from pathlib import Path
 
 from cocomine.base import command
+from cocomine.learning import launch
 from cocomine.learning.settings import RunSettings
 
 
@@ -45,6 +46,9 @@ def build_parser() -> argparse.ArgumentParser:
 
 def main(options: argparse.Namespace) -> int:
     """Evaluate."""
+    if options.settings.train.device != "cpu":
+        launch.take_gpus(1)
+
     from cocomine.evaluation import evaluation
     from cocomine.learning import data
 

@@ -12,11 +12,13 @@ Example:
 """
 
 import argparse
+import logging
 import os
 import sys
 from pathlib import Path
 
 from cocomine.base import command
+from cocomine.learning import launch
 from cocomine.learning.settings import RunSettings
 
 # Threads of a batch that wait for one another sleep instead of spinning: on a machine with other work, where spinning
@@ -57,6 +59,14 @@ def build_parser() -> argparse.ArgumentParser:
 
 def main(options: argparse.Namespace) -> int:
     """Train and say what was written."""
+    train = options.settings.train
+    if launch.rank():
+        logging.getLogger("cocomine").setLevel(logging.ERROR)
+        sys.stderr = open(os.devnull, "w")  # noqa: SIM115 - no second bar on the terminal; errors have their handler
+    elif train.device != "cpu":
+        launch.take_gpus(train.processes)
+    launch.spread(train.processes, train.threads)
+
     from cocomine.learning import data, training
     from cocomine.provenance.digests import code_digest
 
@@ -78,4 +88,4 @@ def main(options: argparse.Namespace) -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(command.run(main, build_parser()))
+    sys.exit(command.run(main, build_parser(), launch.arguments()))

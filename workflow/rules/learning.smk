@@ -31,11 +31,11 @@ rule train_model:
         "benchmarks/train_model/{run}.tsv"
     conda:
         "../../envs/learning.yaml"
-    threads: lambda wildcards: plan.runs[wildcards.run].threads
+    threads: lambda wildcards: plan.runs[wildcards.run].training_threads
     resources:
         mem_mb=need(4000, 1),
         runtime=lambda wildcards, attempt: attempt * plan.runs[wildcards.run].minutes,
-        gpu=lambda wildcards: plan.runs[wildcards.run].gpus,
+        gpu=lambda wildcards: plan.runs[wildcards.run].training_gpus,
     params:
         script=script("train_model"),
         code=code("train_model"),

@@ -193,6 +193,16 @@ class PlannedRun:
         return self.run.settings.train.threads
 
     @property
+    def training_threads(self) -> int:
+        """The threads of all processes that it is spread over."""
+        return self.threads * self.run.settings.train.processes
+
+    @property
+    def training_gpus(self) -> int:
+        """The GPUs to ask a cluster for while it is trained: one for each process."""
+        return self.gpus * self.run.settings.train.processes
+
+    @property
     def gpus(self) -> int:
         """The GPUs to ask a cluster for: one when the config asks for CUDA by name."""
         return 1 if self.run.settings.train.device == "cuda" else 0

@@ -1,6 +1,7 @@
 """Random changes of a batch, drawn from one generator per iteration so that a resumed run draws the same."""
 
 import math
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor
@@ -10,36 +11,51 @@ from cocomine.coco.tasks import VOID
 from cocomine.learning.settings import AugmentSettings
 
 
-def augmented(
-    images: Tensor, masks: Tensor, settings: AugmentSettings, generator: torch.Generator
-) -> tuple[Tensor, Tensor]:
+@dataclass(frozen=True)
+class Draws:
+    """Random numbers for a batch of `batch` images, of which this process has the `part`."""
+
+    generator: torch.Generator
+    batch: int
+    part: slice
+
+    def rows(self, rows: int) -> Tensor:
+        """Return numbers in [0, 1), so many rows with a number for each image of the part."""
+        return torch.rand(rows, self.batch, generator=self.generator)[:, self.part]
+
+    def pairs(self) -> Tensor:
+        """Return two numbers in [0, 1) for each image of the part, a row each."""
+        return torch.rand(self.batch, 2, generator=self.generator)[self.part]
+
+
+def augmented(images: Tensor, masks: Tensor, settings: AugmentSettings, draws: Draws) -> tuple[Tensor, Tensor]:
     """Return the changed batch.
 
     `images` (b, 3, h, w) float32 in 0..255, `masks` (b, h, w) uint8. Geometry is sampled bilinearly for images and by
     the nearest pixel for masks; what comes from outside the picture is black, and void in the mask.
     """
     count = len(images)
-    flip = torch.rand(count, generator=generator) < 0.5 if settings.flip else torch.zeros(count, dtype=torch.bool)
+    flip = draws.rows(1)[0] < 0.5 if settings.flip else torch.zeros(count, dtype=torch.bool)
     if settings.scale or settings.shift:
-        images, masks = _moved(images, masks, settings, flip, generator)
+        images, masks = _moved(images, masks, settings, flip, draws)
     elif bool(flip.any()):
         chosen = flip.to(images.device)
         images = torch.where(chosen[:, None, None, None], images.flip(3), images)
         masks = torch.where(chosen[:, None, None], masks.flip(2), masks)
     if settings.crop is not None:
-        images, masks = _cropped(images, masks, settings.crop, generator)
+        images, masks = _cropped(images, masks, settings.crop, draws)
     if settings.brightness or settings.contrast:
-        gain = _factors(count, settings.brightness, generator).to(images.device)
-        slope = _factors(count, settings.contrast, generator).to(images.device)
+        gain = _factors(settings.brightness, draws).to(images.device)
+        slope = _factors(settings.contrast, draws).to(images.device)
         middle = images.mean(dim=(1, 2, 3), keepdim=True)
         images = ((images - middle) * slope + middle).mul_(gain).clamp_(0.0, 255.0)
     return images, masks
 
 
-def _cropped(images: Tensor, masks: Tensor, side: int, generator: torch.Generator) -> tuple[Tensor, Tensor]:
+def _cropped(images: Tensor, masks: Tensor, side: int, draws: Draws) -> tuple[Tensor, Tensor]:
     """Return a square of `side` pixels of each image and mask, every place as likely as another."""
     free = torch.tensor([extent - side + 1 for extent in images.shape[2:]])
-    corners = (torch.rand(len(images), 2, generator=generator) * free).long().tolist()
+    corners = (draws.pairs() * free).long().tolist()
     places = [(i, slice(top, top + side), slice(left, left + side)) for i, (top, left) in enumerate(corners)]
     cut = torch.stack([images[i, :, rows, columns] for i, rows, columns in places])
     if images.is_contiguous(memory_format=torch.channels_last):
@@ -47,15 +63,15 @@ def _cropped(images: Tensor, masks: Tensor, side: int, generator: torch.Generato
     return cut, torch.stack([masks[place] for place in places])
 
 
-def _factors(count: int, spread: float, generator: torch.Generator) -> Tensor:
-    return (1.0 + spread * (2.0 * torch.rand(count, generator=generator) - 1.0))[:, None, None, None]
+def _factors(spread: float, draws: Draws) -> Tensor:
+    return (1.0 + spread * (2.0 * draws.rows(1)[0] - 1.0))[:, None, None, None]
 
 
 def _moved(
-    images: Tensor, masks: Tensor, settings: AugmentSettings, flip: Tensor, generator: torch.Generator
+    images: Tensor, masks: Tensor, settings: AugmentSettings, flip: Tensor, draws: Draws
 ) -> tuple[Tensor, Tensor]:
     count = len(images)
-    drawn = 2.0 * torch.rand(3, count, generator=generator) - 1.0
+    drawn = 2.0 * draws.rows(3) - 1.0
     zoom = torch.exp(-math.log1p(settings.scale) * drawn[0])  # source pixels per target pixel
     theta = torch.zeros(count, 2, 3)
     theta[:, 0, 0] = torch.where(flip, -zoom, zoom)

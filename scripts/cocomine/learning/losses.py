@@ -10,6 +10,7 @@ from torch.nn import functional
 
 from cocomine.base.errors import CocomineError
 from cocomine.coco.tasks import VOID
+from cocomine.learning.processes import total
 
 
 def class_weights(
@@ -45,17 +46,20 @@ class Loss:
         self.dice_weight = dice_weight
 
     def __call__(self, scores: Tensor, masks: Tensor) -> Tensor:
-        """Return the loss of scores (b, n, h, w) for masks (b, h, w) int64; a batch of void alone has loss 0."""
-        total = functional.cross_entropy(scores, masks, self.weights, ignore_index=VOID, reduction="sum")
+        """Return the loss of scores (b, n, h, w) for masks (b, h, w) int64; a batch of void alone has loss 0.
+
+        Of a run's processes each gives its part of the batch, and gets the loss of the whole.
+        """
+        entropy = functional.cross_entropy(scores, masks, self.weights, ignore_index=VOID, reduction="sum")
         valid = masks != VOID
         share = valid if self.weights is None else self.weights[masks.masked_fill(~valid, 0)] * valid
-        loss = total / share.sum().clamp_min(1e-12 if self.weights is not None else 1)
+        loss = total(entropy) / total(share.sum().to(entropy.dtype)).clamp_min(1e-12 if self.weights is not None else 1)
         if self.dice_weight:
             truth = functional.one_hot(masks.masked_fill(~valid, 0), scores.shape[1]).permute(0, 3, 1, 2)
             truth = truth * valid[:, None]
             found = scores.softmax(1) * valid[:, None]
-            sums = (truth + found).sum((0, 2, 3))
-            dice = 2 * (truth * found).sum((0, 2, 3)) / sums.clamp_min(1e-6)
-            shown = truth.sum((0, 2, 3)) > 0
+            sums = total((truth + found).sum((0, 2, 3)))
+            dice = 2 * total((truth * found).sum((0, 2, 3))) / sums.clamp_min(1e-6)
+            shown = total(truth.sum((0, 2, 3)).float()) > 0
             loss = loss + self.dice_weight * (1 - dice[shown].mean() if bool(shown.any()) else dice.sum() * 0)
         return loss

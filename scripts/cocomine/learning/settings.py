@@ -213,6 +213,14 @@ class TrainSettings(Section, frozen=True):
             "--cores says."
         ),
     ] = 2
+    processes: Annotated[
+        Positive,
+        says(
+            "Processes that each run is spread over, each on a GPU or on `threads` of its own, by torchrun. The batch "
+            "is parted among them; the weights are those of one process but for the rounding of sums, and "
+            "training.json says so. Not for maskformer."
+        ),
+    ] = 1
     log_every: Annotated[Positive, says("Iterations between two rows of history.csv.")] = 20
     validate_every: Annotated[Positive, says("Iterations between two validations while training.")] = 200
     validate_images: Annotated[
@@ -237,7 +245,9 @@ class TrainSettings(Section, frozen=True):
     ] = 60.0
 
     def problems(self) -> Iterator[Problem]:
-        """A warm-up that never ends."""
+        """A warm-up that never ends; more processes than images."""
+        if self.processes > self.batch:
+            yield Problem("processes", f"{self.processes} for a batch of {self.batch}", "each needs an image of it")
         if self.warmup >= self.iterations:
             yield Problem(
                 "warmup",
@@ -344,6 +354,15 @@ class RunSettings(Section, frozen=True):
     model: ModelSettings = ModelSettings()
     train: TrainSettings = TrainSettings()
     evaluation: EvaluationSettings = EvaluationSettings()
+
+    def problems(self) -> Iterator[Problem]:
+        """A model whose loss cannot be parted."""
+        if self.train.processes > 1 and self.model.family == "maskformer":
+            yield Problem(
+                "train.processes",
+                f"{self.train.processes}, and maskformer's loss matches over the whole batch",
+                "set it to 1, and give each run a GPU",
+            )
 
     @classmethod
     def from_mapping(cls, mapping: Any, where: str | None = None) -> Self:

@@ -29,8 +29,8 @@ from cocomine.base.errors import CocomineError
 from cocomine.base.files import rank, write_bytes, write_json, write_table, write_text
 from cocomine.base.progress import Progress
 from cocomine.coco.labels import Labels
-from cocomine.learning import checkpoint, hardware, metrics
-from cocomine.learning.augment import augmented
+from cocomine.learning import checkpoint, hardware, launch, metrics, processes
+from cocomine.learning.augment import Draws, augmented
 from cocomine.learning.curves import draw_curves
 from cocomine.learning.data import Rows, TensorSet, batch_of, digest_of, pixel_counts, sampled_rows, training_rows
 from cocomine.learning.losses import Loss, class_weights
@@ -94,11 +94,12 @@ class Feeder:
         return self.normalised(images), masks
 
     def training(self, settings: TrainSettings, seed: int, step: int) -> tuple[Tensor, Tensor]:
-        """Return iteration `step`'s batch, augmented and normalised; masks int64."""
-        here, following = (batch_of(seed, number, settings.batch, len(self.rows)) for number in (step, step + 1))
+        """Return this process's part of iteration `step`'s batch, augmented and normalised; masks int64."""
+        part = processes.part(settings.batch)
+        here, following = (batch_of(seed, number, settings.batch, len(self.rows))[part] for number in (step, step + 1))
         images, masks = self.raw(here, following)
         generator = torch.Generator().manual_seed(rank(f"augment:{seed}", step) >> 1)
-        images, masks = augmented(images, masks, settings.augment, generator)
+        images, masks = augmented(images, masks, settings.augment, Draws(generator, settings.batch, part))
         return self.normalised(images), masks.long()
 
 
@@ -152,6 +153,7 @@ def training_step(
         value = network.loss(*batch, loss)
     optimiser.zero_grad(set_to_none=True)
     value.backward()  # type: ignore[no-untyped-call]
+    processes.mean_gradients(network)
     if clip is not None:
         torch.nn.utils.clip_grad_norm_([p for p in network.parameters() if p.grad is not None], clip)
     optimiser.step()
@@ -216,12 +218,19 @@ class Job:
 def train(job: Job) -> dict[str, Any]:
     """Train and write the run's five files (see train_model); return what training.json holds.
 
-    Goes on from the checkpoint of this very run if there is one, and removes it when all outputs stand. Raises
-    CocomineError for input that cannot be learnt from, for a loss that is not finite, a full disk, and SIGTERM.
+    In each of the processes that a run is spread over; the first of them writes. Goes on from the checkpoint of this
+    very run if there is one, and removes it when all outputs stand. Raises CocomineError for input that cannot be
+    learnt from, for a loss that is not finite, a full disk, and SIGTERM.
     """
     settings = job.settings
     machine = hardware.resolve(settings.train)
     hardware.apply(machine)
+    with processes.joined(settings.train.processes, machine.device):
+        return _train(job, machine)
+
+
+def _train(job: Job, machine: hardware.Hardware) -> dict[str, Any]:
+    settings = job.settings
     rows = training_rows(job.tensors, job.held_out, settings.train.images, f"train:{settings.seed}")
     counts = pixel_counts(job.tensors, rows, job.labels)
     _check_classes(job, counts)
@@ -239,13 +248,14 @@ def train(job: Job) -> dict[str, Any]:
     network = model.network.to(machine.device)
     if machine.channels_last:
         network = network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+    processes.normalise_together(network)
     run = _Run(job, facts, machine, model, network, checkpoint.Store(job.checkpoint_dir, key))
     run.feeder = Feeder(job.tensors, rows, model.encoder.normalisation, machine.device)
     run.validation = Feeder(job.tensors, validated, model.encoder.normalisation, machine.device)
     weights = class_weights(settings.train.class_weights, counts, job.labels.names)
     run.loss = Loss(weights, settings.train.dice_weight, machine.device)
     run.loop()
-    return run.finish(rows)
+    return facts if launch.rank() else run.finish(rows)
 
 
 def _check_classes(job: Job, counts: Rows) -> None:
@@ -311,9 +321,11 @@ def _facts(
     settings["model"].pop("weights_folder")  # a place on this machine; the weights are known by their hash
     if model.encoder.sha256 is not None and settings["model"]["weights"] not in ("none", "imagenet"):
         settings["model"]["weights"] = Path(settings["model"]["weights"]).name
+    spread = job.settings.train.processes
     return {
         "settings": settings,
         "resolved": asdict(machine),
+        **({"reproducibility": processes.REPRODUCIBILITY.format(spread)} if spread > 1 else {}),
         "encoder_weights": {"source": model.encoder.source, "sha256": model.encoder.sha256},
         "normalisation": {"mean": list(model.encoder.normalisation.mean), "std": list(model.encoder.normalisation.std)},
         "parameters": {"all": model.parameters, "trained": model.trainable},
@@ -367,7 +379,7 @@ class _Run:
             while state.step < settings.iterations and not self._early():
                 for group in self.optimiser.param_groups:
                     group["lr"] = learning_rate(settings, state.step)
-                torch.manual_seed(rank(f"dropout:{seed}", state.step) >> 1)
+                torch.manual_seed(rank(f"dropout:{seed + launch.rank()}", state.step) >> 1)
                 batch = self.feeder.training(settings, seed, state.step)
                 loss_sum += training_step(
                     self.network, self.optimiser, batch, self.loss, self.machine, settings.gradient_clip
@@ -379,6 +391,7 @@ class _Run:
                 last = state.step == settings.iterations
                 if state.step % settings.log_every == 0 or state.step % settings.validate_every == 0 or last:
                     note = self._log(loss_sum, writer, last)
+                self.stopping = processes.any_of(self.stopping, self.machine.device)
                 if self.stopping or time.monotonic() - last_save >= settings.checkpoint_seconds:
                     self._save(loss_sum)
                     last_save = time.monotonic()
@@ -435,7 +448,7 @@ class _Run:
         return note
 
     def _event_log(self) -> "EventLog | None":
-        if self.job.tensorboard is None:
+        if self.job.tensorboard is None or launch.rank():
             return None
         from cocomine.learning.events import EventLog
 
@@ -458,6 +471,8 @@ class _Run:
     def _save(self, loss_sum: Tensor) -> None:
         state = self.state
         self._check_finite(float(loss_sum) / max(state.loss_count, 1))
+        if launch.rank():
+            return
         self.store.save(
             {
                 "state": {**asdict_shallow(state), "loss_sum": float(loss_sum)},

@@ -2,7 +2,7 @@
 
 import pytest
 import torch
-from cocomine.learning.augment import augmented
+from cocomine.learning.augment import Draws, augmented
 from cocomine.learning.settings import AugmentSettings
 
 
@@ -13,8 +13,12 @@ def batch(count=64, size=32):
     return images, masks
 
 
+def draws(count, seed=0, part=slice(None)):
+    return Draws(torch.Generator().manual_seed(seed), count, part)
+
+
 def run(settings, seed=0):
-    return augmented(*batch(), settings, torch.Generator().manual_seed(seed))
+    return augmented(*batch(), settings, draws(64, seed))
 
 
 def test_flip_mirrors_image_and_mask_alike_about_half_of_the_time():
@@ -29,7 +33,7 @@ def test_flip_mirrors_image_and_mask_alike_about_half_of_the_time():
 def test_crops_are_squares_of_image_and_mask_at_one_place_and_every_place_is_met():
     masks = batch(count=400, size=8)[1]
     numbered = torch.arange(64.0).view(1, 1, 8, 8).expand(400, 3, 8, 8)
-    cut, labels = augmented(numbered, masks, AugmentSettings(flip=False, crop=6), torch.Generator().manual_seed(0))
+    cut, labels = augmented(numbered, masks, AugmentSettings(flip=False, crop=6), draws(len(masks)))
     assert cut.shape == (400, 3, 6, 6)
     corners = cut[:, 0, 0, 0].long()
     assert set(corners.tolist()) == {8 * top + left for top in range(3) for left in range(3)}
@@ -60,7 +64,7 @@ def test_moved_masks_stay_with_their_images_and_gain_only_void(settings):
 
 
 def test_zoomed_in_pictures_have_no_outside():
-    _, masks = augmented(*batch(), AugmentSettings(flip=False, scale=1e-9), torch.Generator().manual_seed(0))
+    _, masks = augmented(*batch(), AugmentSettings(flip=False, scale=1e-9), draws(64))
     assert torch.equal(masks, batch()[1])
 
 
@@ -76,3 +80,13 @@ def test_generator_decides_all():
     settings = AugmentSettings(scale=0.5, shift=0.1, brightness=0.2, contrast=0.2)
     assert torch.equal(run(settings, 5)[0], run(settings, 5)[0])
     assert not torch.equal(run(settings, 5)[0], run(settings, 6)[0])
+
+
+def test_a_part_of_a_batch_is_changed_as_it_is_within_the_whole():
+    images, masks = batch(count=10)
+    settings = AugmentSettings(flip=True, scale=0.3, shift=0.1, crop=16, brightness=0.2, contrast=0.2)
+    whole = augmented(images, masks, settings, draws(10))
+    for part in (slice(0, 6), slice(6, 10)):
+        parted = augmented(images[part], masks[part], settings, draws(10, part=part))
+        for found, wanted in zip(parted, whole, strict=True):
+            assert torch.equal(found, wanted[part])
