@@ -14,16 +14,27 @@ import sys
 from pathlib import Path
 
 from cocomine.base import command
+from cocomine.base.files import read_table
+from cocomine.inquiry.left_out import LeftOut, left_out
+from cocomine.inquiry.trace import Trace
+from cocomine.mining.settings import SubsetSettings
 from cocomine.reporting.explorer import Inputs, render_explorer
 
 
 def build_parser() -> argparse.ArgumentParser:
     """Return the command line."""
-    parser = command.parser(__doc__)
+    parser = command.parser(__doc__, settings=SubsetSettings)
     parser.add_argument("--subset-dir", type=Path, required=True, metavar="DIR", help="the subset: results/{subset}")
     parser.add_argument("--name", metavar="TEXT", help="its name (default: that of the folder)")
     parser.add_argument("--store-dir", type=Path, required=True, metavar="DIR", help="its images: data/images/{store}")
     parser.add_argument("--runs", nargs="*", default=[], type=Path, metavar="DIR", help="evaluations on it, for scores")
+    parser.add_argument(
+        "--index-dir",
+        type=Path,
+        metavar="DIR",
+        help="its source's index, to show with --settings, the query, which objects it left out of the images",
+    )
+    parser.add_argument("--images-from", type=Path, metavar="TSV", help="images.tsv of the subset that the query names")
     parser.add_argument("--out", type=Path, required=True, metavar="HTML", help="the page to write")
     parser.add_argument("--threads", type=int, default=1, metavar="N", help="processes for thumbnails (default 1)")
     parser.add_argument(
@@ -35,7 +46,12 @@ def build_parser() -> argparse.ArgumentParser:
 def main(options: argparse.Namespace) -> None:
     """Render the explorer."""
     name = options.name or options.subset_dir.resolve().name
-    inputs = Inputs(options.subset_dir, name, options.store_dir, tuple(options.runs))
+    gone = LeftOut()
+    if options.index_dir:
+        traced = Trace(options.settings, options.index_dir, options.subset_dir, options.images_from)
+        images = {int(row["image_id"]) for row in read_table(options.subset_dir / "images.tsv")}
+        gone = left_out(traced, images)
+    inputs = Inputs(options.subset_dir, name, options.store_dir, tuple(options.runs), gone)
     render_explorer(inputs, options.out, options.threads)
     if options.single_file:
         render_explorer(inputs, options.single_file, options.threads, single_file=True)

@@ -6,12 +6,14 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 from cocomine.base.files import read_json, write_json
+from cocomine.inquiry.left_out import LeftOut
 from cocomine.reporting.explorer import Inputs, render_explorer
 from PIL import Image
 
 from helpers.small_report import add_report_inputs
 from helpers.small_subset import IMAGES, SmallSubset, make_small_subset
 
+GONE = LeftOut([("other_annotations", "annotations of other categories left out")], {12: [(77, "person", 0)]})
 SCORES = {44: 0.25, 58: None}
 """The images of val, as the run was judged: 58 shows no class."""
 
@@ -36,6 +38,6 @@ def make_explored(root: Path) -> SmallSubset:
     captions = read_json(small.folder / "tasks" / "captions.json")
     captions["annotations"].append({"id": 9, "image_id": 44, "caption": "They Play."})
     write_json(small.folder / "tasks" / "captions.json", captions)
-    inputs = Inputs(small.folder, "animals", small.store, (run,))
+    inputs = Inputs(small.folder, "animals", small.store, (run,), GONE)
     render_explorer(inputs, small.folder / "explorer.html", 1)
     return small

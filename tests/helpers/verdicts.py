@@ -4,6 +4,8 @@ from collections import Counter
 from typing import Any
 
 import numpy as np
+from cocomine.base.files import read_table
+from cocomine.inquiry.left_out import left_out
 from cocomine.inquiry.trace import LEFT_OUT, Trace
 from cocomine.mining.objects import quarantined_by_policy
 
@@ -13,6 +15,12 @@ def assert_agreement(trace: Trace, statistics: dict[str, Any]) -> None:
 
     A record that a clause took back in counts as removed by the clause that had left it out before as well.
     """
+    kept = {int(row["image_id"]) for row in read_table(trace.subset_dir / "images.tsv")}
+    here = np.isin(trace.source.image_ids, list(kept))[trace.source.image_row] & (trace.source.image_row >= 0)
+    away = [trace.annotation_at(row) for row in np.flatnonzero(here).tolist()]
+    told = left_out(trace, kept)
+    listed = Counter(told.clauses[number][0] for objects in told.objects.values() for *_, number in objects)
+    assert listed == Counter(verdict.clause for verdict in away if verdict.outcome == LEFT_OUT)
     for kind, table, at in (
         ("image", trace.source.images, trace.image_at),
         ("annotation", trace.source.annotations, trace.annotation_at),

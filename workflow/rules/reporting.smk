@@ -55,6 +55,11 @@ rule render_report:
 
 rule render_explorer:
     input:
+        index=lambda wildcards: plan.subsets[wildcards.subset].indexes,
+        parent=lambda wildcards: plan.subsets[wildcards.subset].parent("images.tsv"),
+        lists=lambda wildcards: plan.subsets[wildcards.subset].lists,
+        pinned=lambda wildcards: plan.subsets[wildcards.subset].pinned,
+        funnel="results/{subset}/funnel.json",
         subset="results/{subset}/subset.json",
         split="results/{subset}/split.tsv",
         masks="results/{subset}/masks",
@@ -78,6 +83,11 @@ rule render_explorer:
     params:
         script=script("render_explorer"),
         code=code("render_explorer"),
+        settings=settings("query", "subset"),
+        index=lambda wildcards: plan.subsets[wildcards.subset].source.index_folder,
+        parent=lambda wildcards, input: (
+            ["--images-from", input.parent] if input.parent else []
+        ),
         subset=lambda wildcards, output: str(Path(output.page).parent),
         store=lambda wildcards: plan.subsets[wildcards.subset].source.store.folder,
         mailed=lambda wildcards: plan.subsets[wildcards.subset].mailed,
@@ -85,7 +95,8 @@ rule render_explorer:
         "Show all images of {wildcards.subset}"
     shell:
         "python {params.script:q} --subset-dir {params.subset:q} --store-dir {params.store:q} "
-        "--runs {input.evaluations:q} --out {output.page:q} --threads {threads} {params.mailed:q} "
+        "--runs {input.evaluations:q} --settings {params.settings:q} --index-dir {params.index:q} {params.parent:q} "
+        "--out {output.page:q} --threads {threads} {params.mailed:q} "
         "--log {log:q}"
 
 

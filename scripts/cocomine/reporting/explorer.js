@@ -49,7 +49,8 @@ function passes(i) {
   if (state.source && data.sources[data.source[i]] !== state.source) return false;
   if (state.group && !data.grouped[i]) return false;
   if (state.near && data.group[i] !== state.near) return false;
-  if (state.lost && !(data.lost[data.id[i]] || []).some(row => state.lost === "any" || row[2] === state.lost)) return false;
+  if (state.lost && !(data.lost[data.id[i]] || []).some(row => state.lost === "any" || row[2] === state.lost)
+    && !data.gone[i].some(n => data.clauses[n][0] === state.lost)) return false;
   if (state.min !== "" || state.max !== "") {
     const value = key(state.of)(i);
     if (value === null || (state.min !== "" && value < Number(state.min)) || (state.max !== "" && value > Number(state.max))) return false;
@@ -182,13 +183,14 @@ async function open(i) {
   went("repaired", data.repaired[data.id[i]] || [], row => `${row[0]} ${row[1]}: ${row[2]}`);
   $("trace").textContent = traced(i);
   if (!$("view").open) $("view").showModal();
-  const [objects, people, captions] = await objectsOf(i).catch(() => [[], [], []]);
+  const [objects, people, captions, gone] = await objectsOf(i).catch(() => [[], [], [], []]);
   if (state.image !== String(data.id[i])) return;
   for (const name of ["boxes", "points"]) $("show-" + name).closest("label").hidden = !(name === "boxes" ? objects : people).length;
   $("show-captions").closest("label").hidden = !captions.length;
   if (captions.length) $("photo").alt = captions[0];
   $("captions").replaceChildren(...captions.map(text => element("li", text)));
   $("objects").replaceChildren(...objects.map(o => element("li", `${data.classes[o[0]] ? data.classes[o[0]].name : "other"}${o[5] ? ", crowd" : ""}, annotation ${o[6]}`)));
+  went("gone", gone, row => `${row[1] || "of no class"}, annotation ${row[0]}: ${data.clauses[row[2]][1]}`);
   people.forEach(draw_points);
   for (const o of objects) {
     if (o[3] === null) continue;
@@ -249,7 +251,10 @@ function start() {
   $("fold").open = !window.matchMedia("(max-width: 900px)").matches;
   fill("split", data.splits, "any split"); fill("role", data.roles, "any role");
   fill("licence", data.licences, "any licence"); fill("source", data.sources, "any source split");
-  fill("lost", ["any", ...data.reasons], "whatever became of them"); fill("run", Object.keys(data.predicted), "no run");
+  fill("lost", ["any", ...data.reasons], "whatever became of them");
+  $("lost").append(...data.clauses.map(([value, text]) => element("option", text, {value})));
+  $("lost").closest("label").hidden = $("lost").options.length < 3 && !data.clauses.length;
+  fill("run", Object.keys(data.predicted), "no run");
   const names = {objects: "number of objects", pixels: "size in pixels", aspect: "aspect, width by height"};
   if (data.brightness.some(value => value !== null)) names.brightness = "brightness, 0 to 1";
   for (const run of Object.keys(data.scores)) names["score:" + run] = `mean IoU, ${run}`;

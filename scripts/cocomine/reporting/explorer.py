@@ -12,7 +12,7 @@ import math
 import os
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import partial
 from io import BytesIO
 from pathlib import Path
@@ -33,6 +33,7 @@ from cocomine.coco.names import mask_name
 from cocomine.coco.reader import Annotation
 from cocomine.coco.sizes import SIZES, size_classes
 from cocomine.images.opening import ImageError, read_locked, rgb_of
+from cocomine.inquiry.left_out import LeftOut
 from cocomine.reporting.page import hex_colour, render_explorer_page, script_text
 from cocomine.reporting.pictures import data_uri
 from cocomine.sources.selection import locked_images
@@ -55,12 +56,13 @@ Column = list[Any]
 
 @dataclass(frozen=True)
 class Inputs:
-    """What the explorer shows: a subset's folder, the store of its images, and the evaluations on it."""
+    """What the explorer shows: a subset's folder, the store of its images, the evaluations on it, what was left out."""
 
     subset_dir: Path
     name: str
     store_dir: Path
     runs: tuple[Path, ...] = ()
+    left_out: LeftOut = field(default_factory=LeftOut)
 
 
 def render_explorer(inputs: Inputs, html: Path, threads: int, single_file: bool = False) -> None:
@@ -78,7 +80,8 @@ def render_explorer(inputs: Inputs, html: Path, threads: int, single_file: bool 
     document = RecordsByImage(folder / "subset.json")
     boxes = list(_boxes(document, images, labels))
     captions = list(_captions(folder, images))
-    details = list(zip(boxes, _keypoints(folder, images), captions, strict=True))
+    gone = [inputs.left_out.objects.get(int(row["image_id"]), []) for row in images]
+    details = list(zip(boxes, _keypoints(folder, images), captions, gone, strict=True))
     columns = _columns(inputs, images, labels, boxes, html.parent)
     columns["licences"] = _licence_names(document, columns["licences"])
     columns["sized"] = list(_sized(document, images, labels))
@@ -182,6 +185,10 @@ def _columns(
             run.parent.name: relative(run / "predicted", beside) for run in inputs.runs if (run / "predicted").is_dir()
         },
         "lost": lost,
+        "clauses": inputs.left_out.clauses,
+        "gone": [
+            sorted({number for *_, number in inputs.left_out.objects.get(int(row["image_id"]), [])}) for row in images
+        ],
         "reasons": sorted({row[2] for rows in lost.values() for row in rows}),
         "repaired": _repaired(folder, images, boxes),
         "skeleton": _skeleton(folder),

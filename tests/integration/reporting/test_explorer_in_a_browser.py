@@ -126,6 +126,7 @@ FILTERS = {
     "lost=1": [7],
     "lost=box-zero-side": [7],
     "lost=image-truncated": [],
+    "lost=other_annotations": [12],
     "text=run": [7],
     "text=000000000012": [12],
     "text=58": [58],
@@ -172,7 +173,8 @@ LOOK = """
     return {there, on: there.filter(name => $(name).style.visibility === "visible"),
       lines: $("points").querySelectorAll("line").length, joints: $("points").querySelectorAll("circle").length,
       boxes: $("boxes").children.length, captions: [...$("captions").children].map(one => one.textContent),
-      lost: $("lost-list").children.length, repaired: [...$("repaired-list").children].map(one => one.textContent),
+      lost: $("lost-list").children.length, gone: [...$("gone-list").children].map(one => one.textContent),
+      repaired: [...$("repaired-list").children].map(one => one.textContent),
       trace: $("trace").textContent, facts: $("facts").textContent,
       broken: [...document.querySelectorAll("#stack img")].filter(i => i.src && !i.naturalWidth).length};
   };
@@ -193,6 +195,7 @@ def test_an_enlarged_image_has_every_layer_that_is_there_and_says_what_became_of
     assert "Mean IoU, linknet0.250" in judged["facts"]
     assert (first["broken"], judged["broken"]) == (0, 0)
     (repaired,) = told(made, tmp_path / "repaired", LOOK + "return [await look(12)];")
+    assert repaired["gone"] == ["person, annotation 77: annotations of other categories left out"]
     assert repaired["repaired"] == ["annotation 104: text-id,not-finite"]
 
 

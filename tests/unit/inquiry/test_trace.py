@@ -9,6 +9,7 @@ import pytest
 from cocomine.annotations.build import build_index
 from cocomine.base.errors import CocomineError
 from cocomine.base.files import read_json
+from cocomine.inquiry.left_out import left_out
 from cocomine.inquiry.trace import LEFT_OUT, Trace, answer_annotation, answer_image, document, sentence
 from cocomine.mining import interference
 from cocomine.mining.assemble import assemble
@@ -61,6 +62,19 @@ def test_verdicts_on_every_record_add_up_to_what_the_build_counted(seed, query, 
                 raise
             return
         assert_agreement(trace, read_json(Path(folder) / "out" / "statistics.json"))
+
+
+def test_what_the_query_left_out_of_the_images_that_stay_is_listed_with_its_clause(tmp_path):
+    content = small_document(
+        [
+            annotation(1), annotation(2, area=9.0), annotation(3, category_id=1), annotation(4, image_id=2),
+            annotation(5, bbox=[10, 10, 0, 0]), annotation(6, image_id=2, category_id=1),
+        ]
+    )  # fmt: skip
+    query = {"categories": ["giraffe"], "area": {"min": 100}, "exclude_images": [2], "lost_objects": "void"}
+    found = left_out(traced(tmp_path, {"instances_a": content}, query), {1})
+    assert [clause for clause, _ in found.clauses] == ["area", "other_annotations"]
+    assert found.objects == {1: [(2, "giraffe", 0), (3, "person", 1)]}, "of a quarantined one its reason is told"
 
 
 def verdict(trace, identity):

@@ -14,7 +14,7 @@ from cocomine.masks.sheet import write_contact_sheet
 from cocomine.reporting.explorer import Inputs, render_explorer
 from cocomine.reporting.pictures import thumbnail
 from cocomine.sources.selection import locked_images
-from helpers.explored import make_explored
+from helpers.explored import GONE, make_explored
 from helpers.small_report import add_report_inputs
 from helpers.small_subset import make_small_subset
 from PIL import Image
@@ -45,7 +45,7 @@ def test_objects_and_classes_are_those_of_the_subset(made):
     document = load_document(made.folder / "subset.json")
     text = (made.folder / "explorer" / "objects-0.js").read_text(encoding="utf-8")
     details = json.loads(text.removeprefix("window.cocomine.details[0] = ").removesuffix(";\n"))
-    boxes = [objects for objects, _, _ in details]
+    boxes = [objects for objects, *_ in details]
     assert sum(data["objects"]) == len(document.annotations)
     assert sorted(one[6] for of_image in boxes for one in of_image) == sorted(a.id for a in document.annotations)
     names = {category.id: category.name for category in document.categories}
@@ -66,7 +66,7 @@ def test_a_sheet_shows_each_image_in_its_cell(made):
 def test_the_same_inputs_give_the_same_bytes(made, tmp_path):
     before = {path.name: path.read_bytes() for path in (made.folder / "explorer").iterdir()}
     run = made.folder.parent / "experiments" / "linknet" / "on-animals"
-    render_explorer(Inputs(made.folder, "animals", made.store, (run,)), made.folder / "explorer.html", 2)
+    render_explorer(Inputs(made.folder, "animals", made.store, (run,), GONE), made.folder / "explorer.html", 2)
     assert {path.name: path.read_bytes() for path in (made.folder / "explorer").iterdir()} == before
 
 
