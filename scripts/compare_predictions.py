@@ -18,6 +18,7 @@ from cocomine.base.files import write_json, write_text
 from cocomine.base.words import counted
 from cocomine.evaluation.contrast import compare
 from cocomine.evaluation.side_by_side import Where, pictures
+from cocomine.reporting.figures import compared_charts
 from cocomine.reporting.page import render
 
 
@@ -50,7 +51,14 @@ def main(options: argparse.Namespace) -> None:
     write_json(options.out_dir / "comparison.json", facts)
     places = {name: Where(Path(path), Path(store)) for name, path, store in options.judged_on}
     drawn = pictures(options.judged, places)
-    page = render("predictions.html.j2", facts, json_name="comparison.json", pictures=_by_row(facts, drawn))
+    page = render(
+        "predictions.html.j2",
+        facts,
+        json_name="comparison.json",
+        pictures=_by_row(facts, drawn),
+        on_grey=_without_photographs(facts, places),
+        charts=[compared_charts(group, number) for number, group in enumerate(facts["groups"])],
+    )
     write_text(options.out_dir / "comparison.html", page)
     clear = sum(pair["clear"] for group in facts["groups"] for pair in group["pairs"])
     pairs = sum(len(group["pairs"]) for group in facts["groups"])
@@ -65,6 +73,12 @@ def _by_row(facts: dict[str, Any], drawn: list[list[dict[str, Any]]]) -> list[li
         places = {tuple(row[key] for key in keys): place for place, row in enumerate(group["differ_most"])}
         result.append([(places[tuple(one[key] for key in keys)], one["picture"]) for one in of_group])
     return result
+
+
+def _without_photographs(facts: dict[str, Any], places: dict[str, Where]) -> list[bool]:
+    """Whether each group's pictures stand on grey: of a source's own file no photographs are fetched."""
+    judged_on = (group["judged_on"].rpartition(", ")[0] for group in facts["groups"])
+    return [name in places and not places[name].truth.is_dir() for name in judged_on]
 
 
 if __name__ == "__main__":

@@ -43,6 +43,8 @@ class Entry:
     draws: Draws
     errors: dict[int, float]
     slices: dict[str, Any]
+    calibration: dict[str, Any]
+    coverage: dict[str, Any]
 
     @property
     def group(self) -> tuple[str, str, str]:
@@ -85,6 +87,8 @@ def read_entry(folder: Path) -> Entry:
         read_draws(folder / "draws.tsv"),
         _errors(folder),
         metrics["slices"],
+        metrics.get("calibration") or metrics.get("training_resolution", {}).get("calibration") or {},
+        metrics.get("coverage") or {},
     )
 
 
@@ -142,6 +146,7 @@ def _compared(members: Sequence[Entry]) -> dict[str, Any]:
         "kind": members[0].kind,
         "judged_on": members[0].judged_on,
         "entries": [_row(entry) for entry in members],
+        "coverage": next((entry.coverage for entry in members if entry.coverage), {}),
         "pairs": [pair for two in pairs for pair in _pairs(*two)],
         "slices": _slices(members),
         "differ_most": [one for two in pairs for one in differ_most(*two)],
@@ -153,7 +158,12 @@ def _row(entry: Entry) -> dict[str, Any]:
     for column, name in entry.figures.items():
         low, high = (interval(entry.draws[column], CONFIDENCE) if column in entry.draws else None) or (None, None)
         figures.append({"name": name, "value": entry.values[column], "low": low, "high": high})
-    return {"name": entry.name, "figures": figures}
+    return {
+        "name": entry.name,
+        "figures": figures,
+        "calibration": {key: entry.calibration.get(key) for key in ("ece", "finding")},
+        "bins": entry.calibration.get("bins", []),
+    }
 
 
 def _pairs(first: Entry, second: Entry) -> Iterator[dict[str, Any]]:

@@ -8,6 +8,7 @@ from cocomine.reporting.vega import Chart, draw
 EXPLORER: Final = "explorer.html#"
 WIDTH: Final = 300
 STEP: Final = {"step": 16}
+MOST_GAPS: Final = 20
 COUNTS: Final = {"tickMinStep": 1, "tickCount": 5, "format": "~s"}
 
 Specification = dict[str, Any]
@@ -33,6 +34,54 @@ def run_charts(facts: Mapping[str, Any], number: int) -> list[Chart]:
     here = f"runs.{number}."
     made = [_per_class(facts, here), *_curves(facts["charts"], here), _slices(facts["slices"], here)]
     return [chart for chart in made if chart]
+
+
+def compared_charts(group: Mapping[str, Any], number: int) -> list[Chart]:
+    """Return the charts of what was judged on the same images, the `number`-th group of a comparison."""
+    here = f"groups.{number}."
+    made = [_reliability(group["entries"], f"{here}entries"), _gaps(group["coverage"], f"{here}coverage")]
+    return [chart for chart in made if chart]
+
+
+def _reliability(entries: Sequence[Mapping[str, Any]], series: str) -> Chart | None:
+    """Of what is scored so, the share that is right (a reliability diagram); on the diagonal scores tell the truth."""
+    rows = [
+        {
+            "name": entry["name"], "score": one["mean_score"], "right": one["right"],
+            "said": f"{entry['name']}, scored {one['mean_score']:.3f}: {one['right']:.3f} right of {one['scored']:,}",
+        }
+        for entry in entries
+        for one in entry["bins"]
+    ]  # fmt: skip
+    x = _field("score", "quantitative", title="mean score", scale={"domain": [0, 1]}, axis={"tickCount": 5})
+    y = _field("right", "quantitative", title="share that is right", scale={"domain": [0, 1]}, axis={"tickCount": 5})
+    color = _field("name", "nominal", sort=None)
+    true = {"values": [{"score": end, "right": end} for end in (0, 1)]}
+    quiet = {"type": "line", "aria": False}
+    layers = [
+        {"data": true, "mark": quiet | {"color": "var(--soft)", "strokeDash": [4, 4]}, "encoding": {"x": x, "y": y}},
+        {"mark": quiet | {"strokeWidth": 2}, "encoding": {"x": x, "y": y, "color": color}},
+        _marks("point", x=x, y=y, color=color),
+    ]
+    return _chart("Scores and how often they are right", series, rows, {"layer": layers}, height=WIDTH)
+
+
+def _gaps(coverage: Mapping[str, Any], series: str) -> Chart | None:
+    """The classes and slices that are judged and hardly trained on, those with most judged images first."""
+    rows = [
+        {
+            "gap": f"{gap['attribute']} {gap['cell']}", "where": where, "images": gap[key],
+            "said": f"{gap['attribute']} {gap['cell']}, {where}: {gap[key]:,} images",
+        }
+        for gap in coverage.get("gaps", [])[:MOST_GAPS]
+        for key, where in (("judged_images", "judged"), ("training_images", "for training"))
+    ]  # fmt: skip
+    x = _field("images", "quantitative", title="images", axis=COUNTS)
+    y = _field("gap", "nominal", sort=None, title=None)
+    joined = {"mark": {"type": "line", "color": "var(--rule)", "aria": False},
+              "encoding": {"x": x, "y": y, "detail": {"field": "gap"}}}  # fmt: skip
+    layers = [joined, _marks("point", x=x, y=y, color=_field("where", "nominal", sort=None))]
+    return _chart("Coverage gaps: judged, and hardly trained on", series, rows, {"layer": layers}, height=STEP)
 
 
 def _chart(title: str, series: str, rows: Rows, layers: Specification, **more: Any) -> Chart | None:

@@ -81,6 +81,15 @@ def test_what_was_judged_on_other_images_is_not_compared(three, tmp_path):
     assert [group["pairs"] for group in groups] == [[], []]
 
 
+def test_pictures_of_a_source_s_own_file_are_said_to_stand_on_grey(three, tmp_path):
+    place = ["--judged-on", "truth_40.json", str(tmp_path / "truth_40.json"), str(tmp_path / "store")]
+    options = ["--judged", *map(str, three[:2]), *place, "--out-dir", str(tmp_path / "out")]
+    compare_predictions.main(compare_predictions.build_parser().parse_args(options))
+    html = (tmp_path / "out/comparison.html").read_text()
+    assert html.count("data:image/jpeg;base64,") == 4
+    assert "on grey: of a source's own annotation file no photograph is fetched" in html
+
+
 def test_every_number_of_the_page_is_in_the_json(three, tmp_path):
     options = ["--judged", *map(str, three), "--out-dir", str(tmp_path / "out")]
     compare_predictions.main(compare_predictions.build_parser().parse_args(options))

@@ -3,7 +3,7 @@
 import re
 
 import pytest
-from cocomine.reporting.figures import charts, run_charts
+from cocomine.reporting.figures import charts, compared_charts, run_charts
 from cocomine.reporting.vega import draw
 from helpers.report_page import Page
 
@@ -107,6 +107,17 @@ def test_a_reason_leads_to_the_images_that_lost_a_record_by_it():
         ("box-zero-side, of annotation: 1,200", "explorer.html#lost=box-zero-side"),
         ("image-truncated, of image: 3", None),
     ]
+
+
+def test_scores_stand_against_the_share_that_is_right_and_judged_images_against_those_for_training():
+    entries = [{"name": "a", "bins": [{"mean_score": 0.85, "right": 0.5, "scored": 1200}]}, {"name": "b", "bins": []}]
+    gaps = [{"attribute": "class", "cell": "dog", "judged_images": 40, "training_images": 3}]
+    reliability, gap = compared_charts({"entries": entries, "coverage": {"gaps": gaps}}, 0)
+    assert [words for words, *_ in marks(reliability)] == ["a, scored 0.850: 0.500 right of 1,200"]
+    assert [words for words, *_ in marks(gap)] == [
+        "class dog, judged: 40 images", "class dog, for training: 3 images",
+    ]  # fmt: skip
+    assert compared_charts({"entries": entries[1:], "coverage": {}}, 0) == []
 
 
 def test_the_splits_are_held_against_one_another_and_classes_without_an_audit_have_no_bar():
