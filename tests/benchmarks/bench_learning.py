@@ -4,10 +4,11 @@
 
 Training: iterations from packed tensors (read, augment, normalise, step) against the same model stepping on one random
 batch, in turn A B A B …; `ratio_vs_bare` is images/s of ours over bare, the median of the pairs. On a GPU nvidia-smi
-says how busy it was meanwhile. Evaluation at training size: everything that evaluate_model does of its own (reading,
-measuring, mapping of classes, baselines, bootstrap, slices, writing) as a share of the forward pass alone; at full
-resolution against torchmetrics. The last line is one JSON. Needs a quiet machine: two compute threads wait for each
-other when something else runs.
+says how busy it was meanwhile. Reading ahead: how long a step waits for its batch with and without, where a step is a
+sleep of a device's time and the device PyTorch's `meta`, on which nothing takes any time. Evaluation at training size:
+everything that evaluate_model does of its own (reading, measuring, mapping of classes, baselines, bootstrap, slices,
+writing) as a share of the forward pass alone; at full resolution against torchmetrics. The last line is one JSON. Needs
+a quiet machine: two compute threads wait for each other when something else runs.
 """
 
 import argparse
@@ -44,14 +45,16 @@ from cocomine.learning.models import encoders, registry  # noqa: E402
 from cocomine.learning.settings import EvaluationSettings, RunSettings  # noqa: E402
 
 SIZE, BATCH, CLASSES, FULL_IMAGES = 128, 32, 9, 16
+STEP_S, READ_SIZE, READ_STEPS = 0.05, 512, 40
+"""What a device needs for a step, and the size and number of the batches that are read for it."""
 
 
-def write_tensors(folder: Path, images: int) -> Path:
+def write_tensors(folder: Path, images: int, size: int = SIZE) -> Path:
     """Random photographs and masks of 9 labels, as pack_tensors would write them."""
     generator = np.random.default_rng(0)
     folder.mkdir()
-    np.save(folder / "images.npy", generator.integers(0, 256, (images, SIZE, SIZE, 3), dtype=np.uint8))
-    np.save(folder / "masks.npy", generator.integers(0, CLASSES, (images, SIZE, SIZE), dtype=np.uint8))
+    np.save(folder / "images.npy", generator.integers(0, 256, (images, size, size, 3), dtype=np.uint8))
+    np.save(folder / "masks.npy", generator.integers(0, CLASSES, (images, size, size), dtype=np.uint8))
     rows = "".join(f"{i}\t{i}\t{i:012d}.jpg\ttrain\t0\n" for i in range(images))
     (folder / "index.tsv").write_text("row\timage_id\tfile_name\tsplit\tfold\n" + rows)
     return folder
@@ -107,6 +110,24 @@ def compare_training(trainer: Trainer, pairs: int, steps: int) -> dict:
         "ratio": statistics.median(ratios),
         "spread": [min(ratios), max(ratios)],
     }
+
+
+def compare_reading(folder: Path, steps: int) -> dict:
+    """The median wait of a step for its batch in ms, without and with reading ahead, step by step in turn."""
+    tensors = data.read_tensors(folder)
+    normalisation = registry.build_model(RunSettings().model, CLASSES, 0).encoder.normalisation
+    rows = tensors.rows_of("train")
+    feeders = [training.Feeder(tensors, rows, normalisation, "meta", ahead) for ahead in (False, True)]
+    waits: tuple[list[float], list[float]] = ([], [])
+    for step in range(steps):
+        here, following = (data.batch_of(0, number, BATCH, len(rows)) for number in (step, step + 1))
+        for feeder, waited in zip(feeders, waits, strict=True):
+            started = time.perf_counter()
+            feeder.raw(here, following)
+            waited.append(time.perf_counter() - started)
+            time.sleep(STEP_S)
+    without, ahead = (1e3 * statistics.median(waited[1:]) for waited in waits)
+    return {"without_ms": without, "ahead_ms": ahead}
 
 
 def gpu_busy(trainer: Trainer, steps: int) -> float | None:
@@ -254,6 +275,7 @@ def main() -> None:
                 busy = gpu_busy(trainer, 10 * steps)
                 small = compare_small_evaluation(trainer, folder, pairs)
                 machine = trainer.machine
+        reading = compare_reading(write_tensors(Path(temporary) / "large", 4 * BATCH, READ_SIZE), READ_STEPS)
         full = compare_full_evaluation(Path(temporary) / "full", machine.threads, pairs, machine.device)
     device = torch.cuda.get_device_name() if machine.device == "cuda" else f"{platform.machine()} CPU"
     print(f"{device}, {machine.threads} threads, batch {BATCH} at {SIZE} × {SIZE}, {pairs} pairs of {steps} iterations")
@@ -265,6 +287,10 @@ def main() -> None:
     print(
         f"evaluation at {SIZE} × {SIZE}, an image: forward {small['forward_s'] * 1e3:.2f} ms, "
         f"all the rest {small['rest_s'] * 1e3:.2f} ms ({small['share']:.0%} of it)"
+    )
+    print(
+        f"a step of {STEP_S * 1e3:.0f} ms waits for its batch at {READ_SIZE} × {READ_SIZE}: "
+        f"{reading['without_ms']:.1f} ms, reading ahead {reading['ahead_ms']:.1f} ms"
     )
     if busy is not None:
         print(f"GPU busy while training: {busy:.0f} %")
@@ -288,6 +314,8 @@ def main() -> None:
                 "images_per_second_bare": round(first["bare"], 1),
                 "ratio_vs_bare": round(first["ratio"], 4),
                 "gpu_busy_percent": None if busy is None else round(busy, 1),
+                "wait_ms": round(reading["without_ms"], 2),
+                "wait_ms_reading_ahead": round(reading["ahead_ms"], 2),
                 "evaluation_share_of_forward": round(small["share"], 3),
                 "full_resolution_ratio_vs_torchmetrics": round(full["ratio"], 2),
                 "full_resolution_cpu_ratio_vs_torchmetrics": round(full["cpu_ratio"], 2),
