@@ -5,6 +5,7 @@ import hashlib
 import io
 import logging
 import pickle
+import time
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +14,7 @@ import torch
 from cocomine.base.errors import CocomineError
 from cocomine.base.files import atomic_path, canonical_json
 from cocomine.base.staging import INCOMPLETE, sweep
+from cocomine.learning.away import Away
 
 log = logging.getLogger("cocomine")
 
@@ -30,12 +32,20 @@ def first_line(error: BaseException) -> str:
 
 
 class Store:
-    """The one checkpoint of a run in `folder`, in a file that is named by the run's key."""
+    """The one checkpoint of a run in `folder`, in a file that is named by the run's key; its copy is in `copied_to`."""
 
-    def __init__(self, folder: Path, key: str) -> None:
+    def __init__(self, folder: Path, key: str, copied_to: str = "", every: float = 0.0) -> None:
         self.folder = folder
         self.key = key
         self.path = folder / f"{key[:32]}.pt"
+        self.away = Away(copied_to, self.path) if copied_to else None
+        self.every = every  # seconds between two copies
+        self._copied = time.monotonic()
+
+    def fetch(self) -> None:
+        """Bring the copy of the checkpoint where this machine has none."""
+        if self.away is not None:
+            self.away.fetch()
 
     def load(self) -> dict[str, Any] | None:
         """Return the last state saved under this very key, or None.
@@ -60,17 +70,25 @@ class Store:
             raise CocomineError(f"checkpoint {self.path} belongs to another run", "delete it; training starts again")
         return state
 
-    def save(self, state: dict[str, Any]) -> None:
-        """Replace the checkpoint atomically. Raises CocomineError when the disk is full; the last one stays."""
+    def save(self, state: dict[str, Any], stopping: bool = False) -> None:
+        """Replace the checkpoint atomically, and its copy when it is time or the run stops.
+
+        Raises CocomineError when the disk is full; the last one stays.
+        """
         # Through memory, since torch's own zip writer turns a full disk into a RuntimeError without a reason.
         buffer = io.BytesIO()
         torch.save({**state, "key": self.key}, buffer)
         with saying_when_full(self.path, self.path, len(buffer.getbuffer())), atomic_path(self.path) as temporary:
             temporary.write_bytes(buffer.getbuffer())
+        if self.away is not None and (stopping or time.monotonic() - self._copied >= self.every):
+            self.away.send()
+            self._copied = time.monotonic()
 
     def remove(self) -> None:
-        """Remove the checkpoint, once the run's outputs stand."""
+        """Remove the checkpoint and its copy, once the run's outputs stand."""
         self.path.unlink(missing_ok=True)
+        if self.away is not None:
+            self.away.send()
 
 
 class saying_when_full:  # noqa: N801 - used like a function

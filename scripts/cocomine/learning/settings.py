@@ -154,6 +154,7 @@ class TrainSettings(Section, frozen=True):
     """How the network is trained. Thread count and precision change its weights, so they are settings."""
 
     SECTION: ClassVar[str] = "train"
+    PLACES: ClassVar[frozenset[str]] = frozenset({"checkpoint_copy", "checkpoint_copy_seconds"})
 
     iterations: Annotated[Positive, says("Number of batches to train on.")] = 1000
     batch: Annotated[Positive, says("Images in a batch.")] = 32
@@ -243,9 +244,23 @@ class TrainSettings(Section, frozen=True):
     checkpoint_seconds: Annotated[
         float, says("Seconds between two checkpoints; 0 writes one after every iteration.", ge=0)
     ] = 60.0
+    checkpoint_copy: Annotated[
+        str,
+        says(
+            "A folder, gs://bucket/prefix or s3://bucket/prefix to which the checkpoint is copied now and then, so "
+            "that a run whose machine is taken away goes on from it on another, to the same weights."
+        ),
+    ] = ""
+    checkpoint_copy_seconds: Annotated[
+        float, says("Seconds between two such copies; one is made at a stop by SIGTERM too.", ge=0)
+    ] = 600.0
 
     def problems(self) -> Iterator[Problem]:
-        """A warm-up that never ends; more processes than images."""
+        """A warm-up that never ends; more processes than images; a place that nothing here speaks to."""
+        if self.checkpoint_copy:
+            scheme = self.checkpoint_copy.partition("://")[0] if "://" in self.checkpoint_copy else "gs"
+            if scheme not in ("gs", "s3"):
+                yield Problem("checkpoint_copy", f"unknown scheme {scheme}://", "use gs://, s3://, or a folder")
         if self.processes > self.batch:
             yield Problem("processes", f"{self.processes} for a batch of {self.batch}", "each needs an image of it")
         if self.warmup >= self.iterations:

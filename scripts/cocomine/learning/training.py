@@ -249,13 +249,18 @@ def _train(job: Job, machine: hardware.Hardware) -> dict[str, Any]:
     if machine.channels_last:
         network = network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
     processes.normalise_together(network)
-    run = _Run(job, facts, machine, model, network, checkpoint.Store(job.checkpoint_dir, key))
+    run = _Run(job, facts, machine, model, network, _store(job, key))
     run.feeder = Feeder(job.tensors, rows, model.encoder.normalisation, machine.device)
     run.validation = Feeder(job.tensors, validated, model.encoder.normalisation, machine.device)
     weights = class_weights(settings.train.class_weights, counts, job.labels.names)
     run.loss = Loss(weights, settings.train.dice_weight, machine.device)
     run.loop()
     return facts if launch.rank() else run.finish(rows)
+
+
+def _store(job: Job, key: str) -> checkpoint.Store:
+    train = job.settings.train
+    return checkpoint.Store(job.checkpoint_dir, key, train.checkpoint_copy, train.checkpoint_copy_seconds)
 
 
 def _check_classes(job: Job, counts: Rows) -> None:
@@ -319,6 +324,8 @@ def _facts(
     settings = job.settings.as_mapping()
     del settings["evaluation"]  # says nothing of what is trained
     settings["model"].pop("weights_folder")  # a place on this machine; the weights are known by their hash
+    for key in TrainSettings.PLACES:
+        del settings["train"][key]
     if model.encoder.sha256 is not None and settings["model"]["weights"] not in ("none", "imagenet"):
         settings["model"]["weights"] = Path(settings["model"]["weights"]).name
     spread = job.settings.train.processes
@@ -479,7 +486,8 @@ class _Run:
                 "network": self.network.state_dict(),
                 "optimiser": self.optimiser.state_dict(),
                 **({} if self.averaged is None else {"averaged": self.averaged.network.state_dict()}),
-            }
+            },
+            self.stopping,
         )
         self._write_history()
 
@@ -489,6 +497,9 @@ class _Run:
             write_text(path, history_csv(self.state.history))
 
     def _resume(self) -> None:
+        if not launch.rank():
+            self.store.fetch()
+        processes.any_of(False, self.machine.device)  # the others read what the first has fetched
         saved = self.store.load()
         if saved is None:
             return

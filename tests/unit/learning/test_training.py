@@ -5,6 +5,7 @@ import hashlib
 import json
 import os
 import resource
+import shutil
 import signal
 import struct
 from dataclasses import replace
@@ -154,6 +155,32 @@ def test_resumed_run_ends_with_the_same_bytes(shapes, tmp_path, monkeypatch, mod
     whole, cut = all_files(tmp_path / "whole/out"), all_files(tmp_path / "cut/out")
     assert whole.pop("training.json") != cut.pop("training.json")  # checkpoint_seconds is recorded
     assert whole == cut
+
+
+@pytest.mark.slow
+def test_a_run_goes_on_from_the_copy_of_its_checkpoint_in_another_folder(shapes, tmp_path, monkeypatch, caplog):
+    copies = tmp_path / "copies"
+    training.train(job(shapes, tmp_path / "whole"))
+    away = {"checkpoint_copy": str(copies), "checkpoint_copy_seconds": 0, "checkpoint_seconds": 0}
+    with monkeypatch.context() as patch:
+        stop_at(patch, 4)
+        with pytest.raises(StopError):
+            training.train(job(shapes, tmp_path / "first", **away))
+    shutil.rmtree(tmp_path / "first")
+    caplog.set_level("INFO")
+    training.train(job(shapes, tmp_path / "second", **away))
+    assert "going on from the checkpoint of iteration 4" in caplog.text
+    assert not list(copies.iterdir())
+    for name in ("model.safetensors", "history.csv", "train_images.tsv"):
+        assert sha(tmp_path / "second/out" / name) == sha(tmp_path / "whole/out" / name), name
+
+
+def test_a_place_for_copies_that_cannot_be_reached_is_a_warning_and_stops_no_training(tmp_path, caplog):
+    (tmp_path / "file").write_text("no folder")
+    store = checkpoint.Store(tmp_path / "checkpoints", "k", str(tmp_path / "file"))
+    store.save({"step": 1}, stopping=True)
+    assert "the checkpoint could not be copied to" in caplog.text
+    assert store.load() == {"step": 1, "key": "k"}
 
 
 def test_the_average_of_the_weights_is_written_as_the_recurrence_of_its_definition_has_it(
