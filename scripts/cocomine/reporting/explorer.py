@@ -10,10 +10,11 @@ import itertools
 import logging
 import math
 import os
+import sys
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass, field
-from functools import partial
 from io import BytesIO
 from pathlib import Path
 from typing import Any
@@ -25,8 +26,7 @@ from PIL import Image
 from cocomine.base.errors import CocomineError
 from cocomine.base.files import read_table, write_text
 from cocomine.base.folder import replaced_folder
-from cocomine.base.pool import in_order
-from cocomine.base.progress import Progress
+from cocomine.base.pool import started_pool
 from cocomine.coco.by_image import RecordsByImage
 from cocomine.coco.labels import Labels, read_labels
 from cocomine.coco.names import mask_name
@@ -36,12 +36,10 @@ from cocomine.images.opening import ImageError, read_locked, rgb_of
 from cocomine.inquiry.left_out import LeftOut
 from cocomine.reporting.page import hex_colour, render_explorer_page, script_text
 from cocomine.reporting.pictures import data_uri
+from cocomine.reporting.thumbnails import COLUMNS, ROWS, draw_sheets
 from cocomine.sources.selection import locked_images
 
 log = logging.getLogger("cocomine")
-
-WIDTH, HEIGHT, COLUMNS, ROWS = 160, 120, 10, 10
-"""Pixels of a thumbnail's cell, and cells of a sheet."""
 
 BLOCK = 500
 """Images whose boxes, keypoints and captions share a file."""
@@ -49,7 +47,8 @@ BLOCK = 500
 MAILED = 512
 """Longest side in pixels of a photograph in a page of a single file."""
 
-PAPER = (226, 229, 233)
+FEW = frozenset({"source_split", "license", "role", "width", "height"})
+"""Columns of images.tsv of few values."""
 
 Column = list[Any]
 
@@ -75,36 +74,96 @@ def render_explorer(inputs: Inputs, html: Path, threads: int, single_file: bool 
     folder = inputs.subset_dir
     if not (folder / "images.tsv").is_file():
         raise CocomineError(f"{folder / 'images.tsv'}: no such file", "run the rule assemble_subset first")
-    images = list(read_table(folder / "images.tsv"))
-    labels = read_labels(folder / "labels.json")
-    document = RecordsByImage(folder / "subset.json")
-    boxes = list(_boxes(document, images, labels))
-    captions = list(_captions(folder, images))
-    gone = [inputs.left_out.objects.get(int(row["image_id"]), []) for row in images]
-    details = list(zip(boxes, _keypoints(folder, images), captions, gone, strict=True))
-    columns = _columns(inputs, images, labels, boxes, html.parent)
-    columns["licences"] = _licence_names(document, columns["licences"])
-    columns["sized"] = list(_sized(document, images, labels))
-    sha256_of = locked_images(folder / "images.lock.tsv", [row["store_path"] for row in images])
-    sheets = _sheets(inputs.store_dir, images, sha256_of, threads)
-    blocks = [details[begin : begin + BLOCK] for begin in range(0, len(details), BLOCK)]
-    if single_file:
-        columns["sheets"] = [data_uri(content, "image/jpeg") for content in sheets]
-        columns["details"] = dict(enumerate(blocks))
-        columns["pictures"] = [_pictures(inputs, row, sha256_of[row["store_path"]]) for row in images]
-        columns |= {"panoptic": "", "predicted": {}, "captions": captions}
-        write_text(html, render_explorer_page({"name": inputs.name}, f"window.cocomine = {script_text(columns)};"))
-        return
-    with replaced_folder(html.with_suffix(""), "data.js") as out:
-        for number, block in enumerate(blocks):
-            text = f"window.cocomine.details[{number}] = {script_text(block)};\n"
-            write_text(out / f"objects-{number}.js", text)
-        write_text(out / "captions.js", f"window.cocomine.captions = {script_text(captions)};\n")
-        for number, content in enumerate(sheets):
-            (out / f"sheet-{number}.jpg").write_bytes(content)
-            columns["sheets"].append(f"{html.stem}/sheet-{number}.jpg")
-        write_text(out / "data.js", f"window.cocomine = {script_text(columns)};\n")
-    write_text(html, render_explorer_page({"name": inputs.name}))
+    # Before anything is read: a worker holds what this process holds when it forks.
+    with started_pool(threads) if threads > 1 else nullcontext() as pool:
+        images = list(map(_shown, read_table(folder / "images.tsv")))
+        gathered = _Gathered(read_labels(folder / "labels.json"), _repairs(folder))
+        captions = list(_captions(folder, images))
+        document = RecordsByImage(folder / "subset.json")
+        blocks = _blocks(inputs, document, images, captions, gathered)
+        if single_file:
+            details = dict(enumerate(blocks))
+            columns = _columns(inputs, document, images, gathered, html.parent)
+            sha256_of = locked_images(folder / "images.lock.tsv", [row["store_path"] for row in images])
+            sheets = draw_sheets(inputs.store_dir, images, sha256_of, threads, pool)
+            columns["sheets"] = [data_uri(content, "image/jpeg") for content in sheets]
+            columns["pictures"] = [_pictures(inputs, row, sha256_of[row["store_path"]]) for row in images]
+            columns |= {"panoptic": "", "predicted": {}, "captions": captions, "details": details}
+            write_text(html, render_explorer_page({"name": inputs.name}, f"window.cocomine = {script_text(columns)};"))
+            return
+        with replaced_folder(html.with_suffix(""), "data.js") as out:
+            for number, block in enumerate(blocks):
+                text = f"window.cocomine.details[{number}] = {script_text(block)};\n"
+                (out / f"objects-{number}.js").write_text(text, encoding="utf-8")
+            write_text(out / "captions.js", f"window.cocomine.captions = {script_text(captions)};\n")
+            columns = _columns(inputs, document, images, gathered, html.parent)
+            sha256_of = locked_images(folder / "images.lock.tsv", [row["store_path"] for row in images])
+            for number, content in enumerate(draw_sheets(inputs.store_dir, images, sha256_of, threads, pool)):
+                (out / f"sheet-{number}.jpg").write_bytes(content)
+                columns["sheets"].append(f"{html.stem}/sheet-{number}.jpg")
+            write_text(out / "data.js", f"window.cocomine = {script_text(columns)};\n")
+        write_text(html, render_explorer_page({"name": inputs.name}))
+
+
+def _shown(row: dict[str, str]) -> dict[str, str]:
+    """Return a row of images.tsv whose values that many rows have are held once."""
+    return {key: sys.intern(value) if key in FEW else value for key, value in row.items()}
+
+
+class _Gathered:
+    """What the page says of the objects of each image, gathered as they pass: a cell an image."""
+
+    def __init__(self, labels: Labels, repairs: Sequence[Mapping[str, str]]) -> None:
+        self.labels = labels
+        self.repairs = repairs
+        self.objects: list[int] = []
+        self.classes: list[list[int]] = []
+        self.sized: list[list[int]] = []
+        """Which classes in which size: three times the class, and 0, 1, 2 from small on."""
+        self.image_of: dict[str, str] = {}
+        """The image of each repaired object, by the object's id."""
+        self._repaired = {row["id"] for row in repairs if row["task"] == "instances"}
+
+    def boxes(self, image: str, records: Sequence[Annotation]) -> list[list[Any]]:
+        """Return the objects of an image: label (-1 for none), x, y, width, height (None without a box), crowd, id."""
+        found: list[list[Any]] = []
+        for one in records:
+            box = [round(number, 1) for number in one.bbox] if one.bbox and len(one.bbox) == 4 else [None] * 4
+            label = self.labels.category_to_label.get(one.category_id, 0) - 1
+            found.append([label, *box, int(bool(one.iscrowd)), one.id])
+            if str(one.id) in self._repaired:
+                self.image_of[str(one.id)] = image
+        labels = [one[0] for one in found]
+        sizes = size_classes(np.array([math.nan if one.area is None else one.area for one in records]))
+        sized = {
+            3 * label + at for at, size in enumerate(SIZES[1:]) for label in itertools.compress(labels, sizes[size])
+        }
+        self.objects.append(len(found))
+        self.classes.append(sorted({label for label in labels if label >= 0}))
+        self.sized.append(sorted(sized - {-3, -2, -1}))
+        return found
+
+
+def _blocks(
+    inputs: Inputs,
+    document: RecordsByImage,
+    images: Sequence[Mapping[str, str]],
+    captions: Sequence[list[str]],
+    gathered: _Gathered,
+) -> Iterator[list[Any]]:
+    """Yield what enlarged images show, BLOCK of them at a time: boxes, keypoints, captions, what was left out."""
+    keypoints = _keypoints(inputs.subset_dir, images)
+    details = (
+        (
+            gathered.boxes(row["image_id"], document.annotations(int(row["image_id"]))),
+            points,
+            said,
+            inputs.left_out.objects.get(int(row["image_id"]), []),
+        )
+        for row, points, said in zip(images, keypoints, captions, strict=True)
+    )
+    while block := list(itertools.islice(details, BLOCK)):
+        yield block
 
 
 def _pictures(inputs: Inputs, row: Mapping[str, str], sha256: str) -> list[str]:
@@ -130,27 +189,21 @@ def _licence_names(document: RecordsByImage, numbers: Sequence[str]) -> list[str
     return ["" if number in ("", "-1") else names.get(number) or f"licence {number}" for number in numbers]
 
 
-def _boxes(document: RecordsByImage, images: Sequence[Mapping[str, str]], labels: Labels) -> Iterator[list[list[Any]]]:
-    """Yield of each image its objects: label (-1 for none), x, y, width, height (None without a box), crowd, id."""
-    for row in images:
-        found: list[list[Any]] = []
-        for one in document.annotations(int(row["image_id"])):
-            box = [round(number, 1) for number in one.bbox] if one.bbox and len(one.bbox) == 4 else [None] * 4
-            found.append([labels.category_to_label.get(one.category_id, 0) - 1, *box, int(bool(one.iscrowd)), one.id])
-        yield found
-
-
 def _columns(
-    inputs: Inputs, images: Sequence[Mapping[str, str]], labels: Labels, boxes: Sequence[Sequence[Any]], beside: Path
+    inputs: Inputs,
+    document: RecordsByImage,
+    images: Sequence[Mapping[str, str]],
+    gathered: _Gathered,
+    beside: Path,
 ) -> dict[str, Any]:
-    folder = inputs.subset_dir
+    folder, labels = inputs.subset_dir, gathered.labels
     masks = folder / "masks" / "semantic"
-    present = _labels_of_images(folder, boxes, images)
-    split = {row["image_id"]: row for row in _table(folder / "split.tsv")}
-    groups = [split.get(row["image_id"], {}).get("group", "") for row in images]
+    present = _labels_of_images(folder, gathered, images)
+    split = {row["image_id"]: (sys.intern(row["split"]), row["group"]) for row in _table(folder / "split.tsv")}
+    groups = [split.get(row["image_id"], ("", ""))[1] for row in images]
     paths = [row["store_path"] for row in images]
     numbered = {
-        "split": [split.get(row["image_id"], {}).get("split", "") for row in images],
+        "split": [split.get(row["image_id"], ("", ""))[0] for row in images],
         "role": [row["role"] for row in images],
         "licence": [row["license"] for row in images],
         "source": [row["source_split"] for row in images],
@@ -164,6 +217,7 @@ def _columns(
             for number, (name, color) in enumerate(zip(labels.names[1:], labels.colors[1:], strict=True))
         ],
         **{plural[name]: values[name] for name in numbered},
+        "licences": _licence_names(document, values["licence"]),
         **{name: [values[name].index(value) for value in column] for name, column in numbered.items()},
         "id": [int(row["image_id"]) for row in images],
         "path": paths,
@@ -174,8 +228,9 @@ def _columns(
         "mask": [mask_name(row["file_name"]) for row in images],
         "width": [int(row["width"]) for row in images],
         "height": [int(row["height"]) for row in images],
-        "objects": [len(of_image) for of_image in boxes],
+        "objects": gathered.objects,
         "labels": present,
+        "sized": gathered.sized,
         "group": groups,
         "grouped": _shared(groups),
         "aspect": [aspect(row) for row in images],
@@ -190,7 +245,7 @@ def _columns(
             sorted({number for *_, number in inputs.left_out.objects.get(int(row["image_id"]), [])}) for row in images
         ],
         "reasons": sorted({row[2] for rows in lost.values() for row in rows}),
-        "repaired": _repaired(folder, images, boxes),
+        "repaired": _repaired(images, gathered),
         "skeleton": _skeleton(folder),
         "subset": inputs.name,
         "details": {},
@@ -217,12 +272,10 @@ def relative(folder: Path, beside: Path) -> str:
     return Path(os.path.relpath(folder, beside)).as_posix() + "/"
 
 
-def _labels_of_images(
-    folder: Path, boxes: Sequence[Sequence[Any]], images: Sequence[Mapping[str, str]]
-) -> list[list[int]]:
+def _labels_of_images(folder: Path, gathered: _Gathered, images: Sequence[Mapping[str, str]]) -> list[list[int]]:
     """Which classes an image shows: those with a pixel in its mask, or of its objects where no masks are drawn."""
     if not (folder / "masks.tsv").is_file():
-        return [sorted({one[0] for one in of_image if one[0] >= 0}) for of_image in boxes]
+        return gathered.classes
     found: dict[str, set[int]] = {}
     for row in read_table(folder / "masks.tsv"):
         if int(row["pixels"] or 0) and int(row["label"]):
@@ -262,33 +315,21 @@ def _skeleton(folder: Path) -> list[list[int]]:
     return [pair for one in records.categories for pair in one.get("skeleton") or []]
 
 
-def _sized(document: RecordsByImage, images: Sequence[Mapping[str, str]], labels: Labels) -> Iterator[list[int]]:
-    """Yield of each image which classes it shows in which size: three times the class, and 0, 1, 2 from small on."""
-    for row in images:
-        found = document.annotations(int(row["image_id"]))
-        sizes = size_classes(np.array([math.nan if one.area is None else one.area for one in found]))
-        classes = [labels.category_to_label.get(one.category_id, 0) - 1 for one in found]
-        yield sorted(
-            {3 * label + at for at, size in enumerate(SIZES[1:]) for label in itertools.compress(classes, sizes[size])}
-            - {-3, -2, -1}
-        )
-
-
 def aspect(row: Mapping[str, str]) -> float:
     """Return an image's width by its height, with four digits."""
     return round(int(row["width"]) / int(row["height"]), 4)
 
 
-def _repaired(
-    folder: Path, images: Sequence[Mapping[str, str]], boxes: Sequence[Sequence[Any]]
-) -> dict[str, list[list[str]]]:
+def _repairs(folder: Path) -> list[dict[str, str]]:
+    return list(_table(folder / "repairs.tsv"))
+
+
+def _repaired(images: Sequence[Mapping[str, str]], gathered: _Gathered) -> dict[str, list[list[str]]]:
     """What was repaired of each image that is shown and of its objects: kind, id, reasons."""
-    image_of = {one[6]: row["image_id"] for row, of_image in zip(images, boxes, strict=True) for one in of_image}
     known = {row["image_id"] for row in images}
     repaired: dict[str, list[list[str]]] = {}
-    for row in _table(folder / "repairs.tsv"):
-        number = int(row["id"]) if row["id"].lstrip("-").isdigit() else None
-        image = row["id"] if row["kind"] == "image" else image_of.get(number) if row["task"] == "instances" else None
+    for row in gathered.repairs:
+        image = gathered.image_of.get(row["id"]) if row["kind"] != "image" else row["id"]
         if image in known:
             repaired.setdefault(str(image), []).append([row["kind"], row["id"], row["reason"]])
     return repaired
@@ -323,37 +364,3 @@ def _lost(folder: Path, images: set[str]) -> dict[str, list[list[str]]]:
         if row["image_id"] in images and row["kind"] != "image":
             lost.setdefault(row["image_id"], []).append([row["kind"], row["id"], row["reason"], row["detail"]])
     return lost
-
-
-def _sheets(
-    store: Path, images: Sequence[Mapping[str, str]], sha256_of: Mapping[str, str], threads: int
-) -> Iterator[bytes]:
-    """Yield the sheets of thumbnails as JPEGs."""
-    size = COLUMNS * ROWS
-    pieces = [
-        [
-            (row["store_path"], int(row["width"]), int(row["height"]), sha256_of[row["store_path"]])
-            for row in images[begin : begin + size]
-        ]
-        for begin in range(0, len(images), size)
-    ]
-    with Progress("draw thumbnails", len(images), "image") as progress:
-        for number, content in enumerate(in_order(partial(_sheet, store), pieces, threads)):
-            yield content
-            progress.advance(len(pieces[number]))
-
-
-def _sheet(store: Path, rows: Sequence[tuple[str, int, int, str]]) -> bytes:
-    sheet = Image.new("RGB", (WIDTH * COLUMNS, HEIGHT * ROWS), PAPER)
-    for place, (path, width, height, sha256) in enumerate(rows):
-        try:
-            small = rgb_of(read_locked(store, path, sha256), (width, height))
-        except ImageError:
-            continue
-        small.thumbnail((WIDTH, HEIGHT), Image.Resampling.LANCZOS, reducing_gap=2.0)
-        x = place % COLUMNS * WIDTH + (WIDTH - small.width) // 2
-        y = place // COLUMNS * HEIGHT + (HEIGHT - small.height) // 2
-        sheet.paste(small, (x, y))
-    buffer = BytesIO()
-    sheet.save(buffer, "JPEG", quality=76, optimize=True)
-    return buffer.getvalue()
