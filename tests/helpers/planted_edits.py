@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+from cocomine.evaluation.run_lengths import rle_of
 from pycocotools import mask as coco_mask
 
 KINDS = ("only-first", "only-second", "split", "merged", "crowd", "relabelled", "outline")
@@ -25,9 +26,8 @@ class Planted:
 
 def pixels(record: dict[str, Any], image: dict[str, Any]) -> np.ndarray:
     """Return the mask of a record, bool (h, w)."""
-    height, width = image["height"], image["width"]
-    shape = coco_mask.frPyObjects(record["segmentation"], height, width)
-    return np.asarray(coco_mask.decode(coco_mask.merge(shape) if isinstance(shape, list) else shape), dtype=bool)
+    shape = rle_of(record["segmentation"], image["height"], image["width"])
+    return np.asarray(coco_mask.decode(shape), dtype=bool)
 
 
 def as_segmentation(mask: np.ndarray) -> dict[str, Any]:
