@@ -2,13 +2,16 @@
 
 import html
 import json
+import os
 import re
+import shlex
 import shutil
 import subprocess
 import tempfile
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
+from typing import IO
 
 import pytest
 
@@ -95,3 +98,64 @@ def probed(page: Path, scratch: Path, width: int = 1400, dark: bool = False) -> 
     found = re.search(r'<pre id="probe">(.+?)</pre>', _open(scratch / "frame.html", scratch, 1500, dark)[0], re.DOTALL)
     assert found, "the probe did not run"
     return json.loads(html.unescape(found[1]))
+
+
+def accessibility_tree(page: Path, scratch: Path) -> list[dict]:
+    """Return what a screen reader is given of a page: of each node its role, its name and, of headings, its level.
+
+    Chromium is spoken to by its DevTools protocol over two pipes, which it expects as file descriptors 3 and 4.
+    """
+    scratch.mkdir(parents=True, exist_ok=True)
+    (reads, asks), (answers, writes) = os.pipe(), os.pipe()
+    flags = " ".join(map(shlex.quote, [*FLAGS, f"--user-data-dir={scratch / 'reader'}", "--remote-debugging-pipe"]))
+    command = f"exec {shlex.quote(chromium())} {flags} 3<&{reads} 4>&{writes}"
+    with subprocess.Popen(["bash", "-c", command], pass_fds=(reads, writes), stderr=subprocess.DEVNULL) as browser:
+        os.close(reads)
+        os.close(writes)
+        with open(asks, "wb", buffering=0) as questions, open(answers, "rb") as replies:
+            session = _Session(questions, replies)
+            target = session.ask("Target.createTarget", url="about:blank")["targetId"]
+            session.of = session.ask("Target.attachToTarget", targetId=target, flatten=True)["sessionId"]
+            session.ask("Page.enable")
+            session.ask("Page.navigate", url=page.as_uri())
+            session.wait_for("Page.loadEventFired")
+            nodes = session.ask("Accessibility.getFullAXTree")["nodes"]
+            browser.terminate()
+    return [_node(node) for node in nodes if not node["ignored"]]
+
+
+class _Session:
+    """Questions and answers, each a JSON text that a zero byte ends; `of` is the page that they are about."""
+
+    def __init__(self, questions: IO[bytes], replies: IO[bytes]) -> None:
+        self.questions, self.replies = questions, replies
+        self.of = ""
+        self.number = 0
+
+    def ask(self, method: str, **parameters: object) -> dict:
+        self.number += 1
+        asked = {"id": self.number, "method": method, "params": parameters}
+        self.questions.write(json.dumps(asked | ({"sessionId": self.of} if self.of else {})).encode() + b"\0")
+        while (heard := self._hear()).get("id") != self.number:
+            pass
+        return heard["result"]
+
+    def wait_for(self, event: str) -> None:
+        while self._hear().get("method") != event:
+            pass
+
+    def _hear(self) -> dict:
+        text = bytearray()
+        while (byte := self.replies.read(1)) != b"\0":
+            assert byte, "the browser ended"
+            text += byte
+        return json.loads(text)
+
+
+def _node(node: dict) -> dict:
+    levels = [one["value"]["value"] for one in node.get("properties", []) if one["name"] == "level"]
+    return {
+        "role": node["role"]["value"],
+        "name": node.get("name", {}).get("value", ""),
+        "level": (levels or [None])[0],
+    }

@@ -32,7 +32,10 @@ def s3(monkeypatch):
         monkeypatch.setenv(name, value)
     client = boto3.client("s3")
     client.create_bucket(Bucket="runs")
-    yield "s3://runs/runs/one", lambda: [row["Key"] for row in client.list_objects_v2(Bucket="runs").get("Contents", [])]
+    yield (
+        "s3://runs/runs/one",
+        lambda: [row["Key"] for row in client.list_objects_v2(Bucket="runs").get("Contents", [])],
+    )
     server.stop()
 
 
