@@ -151,11 +151,12 @@ def read_locked(store_dir: Path, name: str, sha256: str) -> bytes:
     return content
 
 
-def rgb_of(content: bytes, size: tuple[int, int]) -> Image.Image:
+def rgb_of(content: bytes, size: tuple[int, int], box: tuple[int, int] | None = None) -> Image.Image:
     """Return the image of a file's bytes in RGB, as records of that width and height in pixels see it.
 
     It is turned where its EXIF orientation alone makes it fit. A JPEG of more than GIANT pixels may come at half its
-    width and height. Raises ImageError with the reason for one that is damaged or of another size.
+    width and height, and one that is to be shown in a `box` of pixels no larger than twice that needs. Raises
+    ImageError with the reason for one that is damaged or of another size.
     """
     try:
         with opened(content) as image:
@@ -165,6 +166,9 @@ def rgb_of(content: bytes, size: tuple[int, int]) -> Image.Image:
                 raise ImageError(SIZE_DIFFERS, differs)
             if stored[0] * stored[1] > GIANT:
                 image.draft(image.mode, (stored[0] // 2, stored[1] // 2))
+            elif box is not None:
+                times = max(size[0] / box[0], size[1] / box[1], 2) / 2
+                image.draft(image.mode, (int(stored[0] / times), int(stored[1] / times)))
             rgb = to_rgb(image)
             if stored == size:
                 return rgb
@@ -203,8 +207,11 @@ def to_rgb(image: Image.Image) -> Image.Image:
 
 
 def to_luma(image: Image.Image) -> Image.Image:
-    """Return the image as luma 0..255 (mode L), Y = 0.299 R + 0.587 G + 0.114 B (ITU-R BT.601), decoded."""
-    if image.width * image.height > GIANT:
+    """Return the image as luma 0..255 (mode L), Y = 0.299 R + 0.587 G + 0.114 B (ITU-R BT.601), decoded.
+
+    Of a JPEG it is the very component that the file holds: its colours need not be worked out.
+    """
+    if image.format == "JPEG" and image.mode == "RGB":
         image.draft("L", image.size)
     image = _of_eight_bits(image)
     return image if image.mode == "L" else to_rgb(image).convert("L")

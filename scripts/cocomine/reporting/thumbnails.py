@@ -48,7 +48,7 @@ def _sheet(store: Path, rows: Sequence[tuple[str, int, int, str]]) -> bytes:
     sheet = Image.new("RGB", (WIDTH * COLUMNS, HEIGHT * ROWS), PAPER)
     for place, (path, width, height, sha256) in enumerate(rows):
         try:
-            small = rgb_of(read_locked(store, path, sha256), (width, height))
+            small = rgb_of(read_locked(store, path, sha256), (width, height), (WIDTH, HEIGHT))
         except ImageError:
             continue
         small.thumbnail((WIDTH, HEIGHT), Image.Resampling.LANCZOS, reducing_gap=2.0)
