@@ -14,6 +14,9 @@ from cocomine.provenance.digests import code_digest
 
 LOCK = "results/build.lock.json"
 
+# The threads of a step that treats images one by one: as many as `--cores` gives it.
+ALL_CORES = 1024
+
 
 def script(rule):
     """The words that start the script of a rule. They hold places, which must not make a job run again: Snakemake
@@ -97,8 +100,8 @@ def scripts_that_run():
 
 
 def memory_for(rule):
-    return lambda wildcards, attempt: attempt * NEEDS[rule].mb_for(
-        images_of(plan, dict(wildcards.items()))
+    return lambda wildcards, attempt, threads: attempt * NEEDS[rule].mb_for(
+        images_of(plan, dict(wildcards.items())), threads
     )
 
 

@@ -17,7 +17,7 @@ rule measure_images:
         "benchmarks/measure_images/{subset}.tsv"
     conda:
         "../../envs/data.yaml"
-    threads: 8
+    threads: ALL_CORES
     resources:
         mem_mb=memory_for("measure_images"),
         runtime=time_for("measure_images"),

@@ -30,7 +30,7 @@ rule rasterize_masks:
         "benchmarks/rasterize_masks/{subset}.tsv"
     conda:
         "../../envs/data.yaml"
-    threads: 8
+    threads: ALL_CORES
     resources:
         mem_mb=memory_for("rasterize_masks"),
         runtime=time_for("rasterize_masks"),

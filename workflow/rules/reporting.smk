@@ -76,7 +76,7 @@ rule render_explorer:
         "benchmarks/render_explorer/{subset}.tsv"
     conda:
         "../../envs/data.yaml"
-    threads: 8
+    threads: ALL_CORES
     resources:
         mem_mb=memory_for("render_explorer"),
         runtime=time_for("render_explorer"),

@@ -22,7 +22,7 @@ rule pack_tensors:
         size=r"\d+",
     conda:
         "../../envs/data.yaml"
-    threads: 8
+    threads: ALL_CORES
     resources:
         mem_mb=memory_for("pack_tensors"),
         runtime=time_for("pack_tensors"),

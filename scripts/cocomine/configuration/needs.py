@@ -16,6 +16,9 @@ from cocomine.configuration.sources import Source
 BYTES_PER_IMAGE = 5_000
 """Of an annotation file; COCO's instances have 4,960."""
 
+MEASURED_PROCESSES = 8
+"""The figures below are enough for so many processes of a job."""
+
 
 @dataclass(frozen=True)
 class Need:
@@ -26,9 +29,9 @@ class Need:
     minutes: int
     minutes_more: float
 
-    def mb_for(self, images: int) -> int:
-        """Memory in MB for so many images."""
-        return math.ceil(self.mb + self.mb_more * images / 1000)
+    def mb_for(self, images: int, processes: int = 1) -> int:
+        """Memory in MB for so many images, and so many processes where they are more than were measured."""
+        return math.ceil(self.mb * max(1.0, processes / MEASURED_PROCESSES) + self.mb_more * images / 1000)
 
     def minutes_for(self, images: int) -> int:
         """Time in minutes for so many images."""
