@@ -14,6 +14,8 @@ import sys
 from pathlib import Path
 
 from cocomine.base import command
+from cocomine.base.bucket import pack
+from cocomine.base.files import read_json
 from cocomine.sources.annotations import Job, plan_annotations, sync_annotations
 from cocomine.sources.settings import SourceSettings
 from cocomine.sources.store import Options
@@ -37,6 +39,9 @@ def build_parser() -> argparse.ArgumentParser:
         help="the PNGs of panoptic files: all that they name, or none (default: all)",
     )
     parser.add_argument("--selection", type=Path, help="with panoptic PNGs: only those of this selection's images")
+    parser.add_argument(
+        "--copy", type=Path, metavar="TAR", help="also written: all files of the lock, to travel as one"
+    )
     add_behaviour(parser)
     return parser
 
@@ -49,6 +54,8 @@ def main(options: argparse.Namespace) -> None:
         print("\n".join(plan_annotations(job, options.settings, how)))
     else:
         sync_annotations(job, options.settings, how)
+        if options.copy is not None:
+            pack(options.copy, (options.out_dir / name for name in sorted(read_json(options.lock)["files"])))
 
 
 if __name__ == "__main__":

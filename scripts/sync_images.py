@@ -15,8 +15,10 @@ import sys
 from pathlib import Path
 
 from cocomine.base import command
+from cocomine.base.bucket import pack
 from cocomine.sources.images import Job, plan_images, sync_images
 from cocomine.sources.merged import read_parts
+from cocomine.sources.selection import read_lock
 from cocomine.sources.settings import StoreSettings
 from cocomine.sources.store import Options
 from cocomine.transfer.behaviour import add_behaviour, behaviour_of
@@ -41,6 +43,7 @@ def build_parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("--splits", nargs="*", default=[], help="all splits that the source has")
     parser.add_argument("--parts", type=Path, help="JSON: for a merged source, each split's source, split and store")
+    parser.add_argument("--copy", type=Path, metavar="TAR", help="also written: the images, to travel as one file")
     add_behaviour(parser)
     return parser
 
@@ -55,6 +58,9 @@ def main(options: argparse.Namespace) -> None:
         print("\n".join(plan_images(job, options.settings, how)))
     else:
         sync_images(job, options.settings, how)
+        if options.copy is not None:
+            there = sorted(name for name, image in read_lock(options.lock).items() if image.status == "ok")
+            pack(options.copy, (options.store_dir / name for name in there))
 
 
 if __name__ == "__main__":

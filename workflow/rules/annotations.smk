@@ -9,6 +9,7 @@ writes  data/annotations/{source}/index/{task}_{split}/: every record's facts, r
 rule index_annotations:
     input:
         lock="data/annotations/{source}/sync.lock.json",
+        files=annotation_files("{source}"),
     output:
         manifest="data/annotations/{source}/index/{task}_{split}/index.json",
         images="data/annotations/{source}/index/{task}_{split}/images.parquet",
@@ -43,6 +44,7 @@ rule index_annotations:
 rule compare_sources:
     input:
         indexes=lambda wildcards: plan.comparisons[wildcards.comparison].indexes,
+        tables=lambda wildcards: tables(plan.comparisons[wildcards.comparison].indexes),
     output:
         page="results/comparisons/{comparison}/comparison.md",
         json="results/comparisons/{comparison}/comparison.json",

@@ -25,9 +25,68 @@ def script(rule):
     return partial(start_of, rule)
 
 
-def start_of(rule, wildcards, output):
-    into = ["--work-dir", WORK_DIR] if WORK_DIR else []
-    return [str(HOME / "scripts" / f"{rule}.py"), *into]
+def start_of(rule, wildcards, input, output):
+    start = [str(HOME / "scripts" / f"{rule}.py")]
+    if not WORK_DIR:
+        return start
+    unpacked, packed = (
+        [path for path in paths if path.endswith(TAR)] for paths in (input, output)
+    )
+    packed = [path for path in packed if f"{WORK_DIR}{COPIES}" not in path]
+    tars = ["--unpack", *unpacked, "--pack", *packed]
+    return [*start, "--work-dir", WORK_DIR, *tars, "--end-of-files"]
+
+
+# Where outputs go to a bucket, a folder is one tar; and what is otherwise undeclared (photographs, annotation files) goes
+# there as a copy, which each job that needs it lays down where it runs.
+
+BUCKET = workflow.storage_settings.default_storage_provider is not None
+TAR = ".tar"
+COPIES = "data/travelling/"
+FOLDERS = []
+
+
+def folder(path):
+    """A folder as output of a rule."""
+    FOLDERS.append(re.sub(r"{\w+}", "[^/]+", path))
+    return f"{path}{TAR}" if BUCKET else directory(path)
+
+
+def made(path):
+    """Outputs of rules as input of another: those that are folders as they travel."""
+    if isinstance(path, str):
+        is_folder = any(re.fullmatch(one, path) for one in FOLDERS)
+        return f"{path}{TAR}" if BUCKET and is_folder else path
+    return [made(one) for one in path]
+
+
+def copy_of(what):
+    """The copy of undeclared files, as output of the rule that brings them."""
+    return f"{COPIES}{what}{TAR}" if BUCKET else []
+
+
+def photographs(subset):
+    """The photographs of a subset, as input of a job that opens them."""
+    return copy_of(f"photographs/{subset}")
+
+
+def annotation_files(source):
+    """The annotation files of a source, as input of a job that reads them."""
+    return copy_of(f"annotations/{source}")
+
+
+def tables(manifests):
+    """The tables of indexes, by the indexes' manifests."""
+    return [
+        manifest.replace("index.json", f"{table}.parquet")
+        for manifest in manifests
+        for table in ("images", "annotations")
+    ]
+
+
+def of_subset(*names):
+    """Files of a subset that a script finds in the subset's folder."""
+    return [made(f"results/{{subset}}/{name}") for name in names]
 
 
 def code(rule):
@@ -61,7 +120,7 @@ def patterns():
 
 
 def results():
-    """What the build makes below results/."""
+    """What the build makes below results/, folders as they travel."""
     made = outputs_of(plan, patterns()).values()
     return [
         output

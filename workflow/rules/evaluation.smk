@@ -10,11 +10,11 @@ writes  results/experiments/{program}/: what a program wrote, and program.json; 
 
 rule run_program:
     input:
-        export=lambda wildcards: plan.programs[wildcards.program].export,
-        reads=lambda wildcards: plan.programs[wildcards.program].reads,
+        export=lambda wildcards: made(plan.programs[wildcards.program].export),
+        reads=lambda wildcards: made(plan.programs[wildcards.program].reads),
     output:
         facts="results/experiments/{program}/program.json",
-        folder=directory("results/experiments/{program}/output"),
+        folder=folder("results/experiments/{program}/output"),
     log:
         "logs/run_program/{program}.log",
     benchmark:
@@ -25,7 +25,7 @@ rule run_program:
     resources:
         mem_mb=lambda wildcards: plan.programs[wildcards.program].experiment.memory_mb,
         runtime=lambda wildcards: plan.programs[wildcards.program].minutes,
-        gpu=lambda wildcards: plan.programs[wildcards.program].experiment.gpus,
+        gpu=lambda wildcards: plan.programs[wildcards.program].experiment.gpus or None,
     params:
         script=script("run_program"),
         code=code("run_program"),
@@ -44,10 +44,10 @@ rule run_program:
 
 rule evaluate_predictions:
     input:
-        given=lambda wildcards: plan.predictions[wildcards.prediction].given,
-        truth=lambda wildcards: plan.predictions[wildcards.prediction].truth,
+        given=lambda wildcards: made(plan.predictions[wildcards.prediction].given),
+        truth=lambda wildcards: made(plan.predictions[wildcards.prediction].truth),
     output:
-        folder=directory("results/predictions/{prediction}"),
+        folder=folder("results/predictions/{prediction}"),
     log:
         "logs/evaluate_predictions/{prediction}.log",
     benchmark:
@@ -74,7 +74,7 @@ if plan.compared:
 
     rule compare_predictions:
         input:
-            judged=plan.compared,
+            judged=made(plan.compared),
         output:
             facts="results/predictions/comparison.json",
             page=report(

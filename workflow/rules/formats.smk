@@ -9,17 +9,25 @@ writes  results/{subset}/exports/{format}/ with a manifest.json; data/copies/{st
 rule export_dataset:
     input:
         unpack(
-            lambda wildcards: plan.subsets[wildcards.subset].export_inputs(
-                wildcards.format
-            )
+            lambda wildcards: {
+                name: made(path)
+                for name, path in plan.subsets[wildcards.subset]
+                .export_inputs(wildcards.format)
+                .items()
+            }
         ),
         images="results/{subset}/images.tsv",
         labels="results/{subset}/labels.json",
         split="results/{subset}/split.tsv",
         lock="results/{subset}/images.lock.tsv",
-        splits="results/{subset}/splits",
+        photographs=photographs("{subset}"),
+        manifest="results/{subset}/masks.json",
+        files=lambda wildcards: annotation_files(
+            plan.subsets[wildcards.subset].source.name
+        ),
+        splits=made("results/{subset}/splits"),
     output:
-        folder=directory("results/{subset}/exports/{format}"),
+        folder=folder("results/{subset}/exports/{format}"),
     log:
         "logs/export_dataset/{subset}/{format}.log",
     benchmark:

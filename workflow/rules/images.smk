@@ -9,6 +9,7 @@ rule measure_images:
     input:
         selection="results/{subset}/selection.tsv",
         lock="results/{subset}/images.lock.tsv",
+        photographs=photographs("{subset}"),
     output:
         measures="results/{subset}/images.parquet",
     log:

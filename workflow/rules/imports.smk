@@ -9,11 +9,16 @@ changed or removed (`changed`), and the lock of the build holds what came of it.
 
 from cocomine.imports.folder import state_of
 
+if BUCKET:
+
+    localrules:
+        import_labels,
+
 
 rule import_labels:
     output:
         manifest="data/imports/{source}/import.json",
-        documents=directory("data/imports/{source}/annotations"),
+        documents=folder("data/imports/{source}/annotations"),
         quarantine="data/imports/{source}/quarantine.tsv",
         repairs="data/imports/{source}/repairs.tsv",
     log:

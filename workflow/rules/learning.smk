@@ -10,9 +10,9 @@ code and data, so that only a run that would be the same goes on from them.
 
 rule train_model:
     input:
-        tensors=lambda wildcards: plan.runs[wildcards.run].tensors,
+        tensors=lambda wildcards: made(plan.runs[wildcards.run].tensors),
         labels=lambda wildcards: plan.runs[wildcards.run].labels,
-        evaluated=lambda wildcards: plan.runs[wildcards.run].withheld,
+        evaluated=lambda wildcards: made(plan.runs[wildcards.run].withheld),
         encoder=lambda wildcards: plan.runs[wildcards.run].run.weights_file or [],
     output:
         weights="results/experiments/{run}/model.safetensors",
@@ -35,7 +35,7 @@ rule train_model:
     resources:
         mem_mb=need(4000, 1),
         runtime=lambda wildcards, attempt: attempt * plan.runs[wildcards.run].minutes,
-        gpu=lambda wildcards: plan.runs[wildcards.run].training_gpus,
+        gpu=lambda wildcards: plan.runs[wildcards.run].training_gpus or None,
     params:
         script=script("train_model"),
         code=code("train_model"),
@@ -64,17 +64,21 @@ rule evaluate_model:
     input:
         weights="results/experiments/{run}/model.safetensors",
         training="results/experiments/{run}/training.json",
-        tensors=lambda wildcards: plan.runs[wildcards.run].evaluation_tensors(
-            wildcards.subset
+        tensors=lambda wildcards: made(
+            plan.runs[wildcards.run].evaluation_tensors(wildcards.subset)
         ),
         labels="results/{subset}/labels.json",
         images="results/{subset}/images.tsv",
         measures="results/{subset}/images.parquet",
-        masks="results/{subset}/masks",
+        masks=made("results/{subset}/masks"),
         table="results/{subset}/masks.tsv",
+        seen="results/experiments/{run}/train_images.tsv",
+        subset="results/{subset}/subset.json",
+        lock="results/{subset}/images.lock.tsv",
+        photographs=photographs("{subset}"),
         tags=lambda wildcards: plan.subsets[wildcards.subset].tagged[1:],
     output:
-        folder=directory("results/experiments/{run}/on-{subset}"),
+        folder=folder("results/experiments/{run}/on-{subset}"),
     log:
         "logs/evaluate_model/{run}/{subset}.log",
     benchmark:
@@ -85,7 +89,7 @@ rule evaluate_model:
     resources:
         mem_mb=need(4000, 1),
         runtime=minutes(60),
-        gpu=lambda wildcards: plan.runs[wildcards.run].gpus,
+        gpu=lambda wildcards: plan.runs[wildcards.run].gpus or None,
     params:
         script=script("evaluate_model"),
         code=code("evaluate_model"),
@@ -104,7 +108,7 @@ rule evaluate_model:
 
 rule compare_experiments:
     input:
-        evaluations=plan.evaluations,
+        evaluations=made(plan.evaluations),
     output:
         table="results/experiments/comparison.tsv",
         facts="results/experiments/comparison.json",

@@ -11,11 +11,15 @@ rule rasterize_masks:
         images="results/{subset}/images.tsv",
         labels="results/{subset}/labels.json",
         void="results/{subset}/void.json",
-        tasks="results/{subset}/tasks",
+        tasks=made("results/{subset}/tasks"),
         measures="results/{subset}/images.parquet",
         lock="results/{subset}/images.lock.tsv",
+        photographs=photographs("{subset}"),
+        files=lambda wildcards: annotation_files(
+            plan.subsets[wildcards.subset].source.name
+        ),
     output:
-        masks=directory("results/{subset}/masks"),
+        masks=folder("results/{subset}/masks"),
         table="results/{subset}/masks.tsv",
         manifest="results/{subset}/masks.json",
         sheet=report(

@@ -9,6 +9,11 @@ writes  results/comparisons/{comparison}/: matches.parquet, images.tsv, crosswal
 rule match_sources:
     input:
         indexes=lambda wildcards: plan.comparisons[wildcards.comparison].indexes,
+        tables=lambda wildcards: tables(plan.comparisons[wildcards.comparison].indexes),
+        files=lambda wildcards: [
+            annotation_files(side.name)
+            for side in plan.comparisons[wildcards.comparison].sides
+        ],
         crosswalk=lambda wildcards: plan.comparisons[wildcards.comparison].crosswalk,
     output:
         matches="results/comparisons/{comparison}/matches.parquet",
@@ -51,8 +56,8 @@ if plan.reviews:
 
     rule find_label_errors:
         input:
-            given=lambda wildcards: plan.reviews[wildcards.review].given,
-            truth=lambda wildcards: plan.reviews[wildcards.review].truth,
+            given=lambda wildcards: made(plan.reviews[wildcards.review].given),
+            truth=lambda wildcards: made(plan.reviews[wildcards.review].truth),
         output:
             table=report(
                 "results/label_errors/{review}/label_errors.tsv",

@@ -8,9 +8,14 @@ writes  data/merged/{source}/: annotations/{task}_{of}.{split}.json, categories.
 rule merge_sources:
     input:
         indexes=lambda wildcards: plan.sources[wildcards.source].indexes_of_parts,
+        tables=lambda wildcards: tables(plan.sources[wildcards.source].indexes_of_parts),
+        files=lambda wildcards: [
+            annotation_files(part.name)
+            for part in plan.sources[wildcards.source].parts
+        ],
     output:
         manifest="data/merged/{source}/merge.json",
-        documents=directory("data/merged/{source}/annotations"),
+        documents=folder("data/merged/{source}/annotations"),
         categories="data/merged/{source}/categories.tsv",
         licenses="data/merged/{source}/licenses.tsv",
     log:

@@ -11,6 +11,7 @@ writes  results/{subset}/selection.tsv and funnel.json, then subset.json, the ot
 rule mine_subset:
     input:
         index=lambda wildcards: plan.subsets[wildcards.subset].indexes,
+        tables=lambda wildcards: tables(plan.subsets[wildcards.subset].indexes),
         parent=lambda wildcards: plan.subsets[wildcards.subset].parent("images.tsv"),
         lists=lambda wildcards: plan.subsets[wildcards.subset].lists,
         pinned=lambda wildcards: plan.subsets[wildcards.subset].pinned,
@@ -47,9 +48,13 @@ rule mine_subset:
 rule assemble_subset:
     input:
         index=lambda wildcards: plan.subsets[wildcards.subset].indexes,
+        tables=lambda wildcards: tables(plan.subsets[wildcards.subset].indexes),
         selection="results/{subset}/selection.tsv",
         funnel="results/{subset}/funnel.json",
         measures="results/{subset}/images.parquet",
+        files=lambda wildcards: annotation_files(
+            plan.subsets[wildcards.subset].source.name
+        ),
         pinned=lambda wildcards: plan.subsets[wildcards.subset].pinned,
     output:
         subset=report(
@@ -59,7 +64,7 @@ rule assemble_subset:
             caption="../report/subset.rst",
         ),
         images="results/{subset}/images.tsv",
-        tasks=directory("results/{subset}/tasks"),
+        tasks=folder("results/{subset}/tasks"),
         dictionary="results/{subset}/dictionary.json",
         labels="results/{subset}/labels.json",
         statistics="results/{subset}/statistics.json",

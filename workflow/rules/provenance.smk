@@ -8,6 +8,8 @@ writes  results/build.lock.json
 rule lock_build:
     input:
         outputs=locked(),
+        sources=plan.declared_inputs,
+        files=[annotation_files(source.name) for source in plan.used_sources],
     output:
         lock=report(
             "results/build.lock.json",
@@ -36,7 +38,7 @@ rule lock_build:
             lambda wildcards: ["--not-ours", *plan.not_ours] if plan.not_ours else []
         ),
         made_by=lambda wildcards: [
-            f"{name}={pattern}"
+            f"{name}={pattern.removesuffix(TAR)}"
             for name, made in patterns().items()
             for pattern in made
         ],

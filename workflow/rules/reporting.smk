@@ -10,12 +10,30 @@ rule render_report:
     input:
         subset="results/{subset}/subset.json",
         audit="results/{subset}/split_audit.json",
-        masks="results/{subset}/masks",
+        masks=made("results/{subset}/masks"),
         manifest="results/{subset}/masks.json",
         lock="results/{subset}/images.lock.tsv",
-        exports=lambda wildcards: plan.subsets[wildcards.subset].exports,
-        evaluations=lambda wildcards: plan.evaluations_on(wildcards.subset),
-        predictions=lambda wildcards: plan.predictions_on(wildcards.subset),
+        photographs=photographs("{subset}"),
+        others=of_subset(
+            "funnel.json",
+            "images.parquet",
+            "images.tsv",
+            "labels.json",
+            "masks.tsv",
+            "quarantine.tsv",
+            "repairs.tsv",
+            "split.tsv",
+            "statistics.json",
+            "tasks",
+        ),
+        exports=lambda wildcards: made(plan.subsets[wildcards.subset].exports),
+        evaluations=lambda wildcards: made(plan.evaluations_on(wildcards.subset)),
+        training=lambda wildcards: [
+            f"{Path(folder).parent}/{name}"
+            for folder in plan.evaluations_on(wildcards.subset)
+            for name in ("training.json", "history.csv")
+        ],
+        predictions=lambda wildcards: made(plan.predictions_on(wildcards.subset)),
         reviews=lambda wildcards: [
             f"{folder}/label_errors.tsv"
             for folder in plan.reviews_of(wildcards.subset)
@@ -62,14 +80,18 @@ rule render_explorer:
         funnel="results/{subset}/funnel.json",
         subset="results/{subset}/subset.json",
         split="results/{subset}/split.tsv",
-        masks="results/{subset}/masks",
+        masks=made("results/{subset}/masks"),
         table="results/{subset}/masks.tsv",
         measures="results/{subset}/images.parquet",
         lock="results/{subset}/images.lock.tsv",
-        evaluations=lambda wildcards: plan.evaluations_on(wildcards.subset),
+        photographs=photographs("{subset}"),
+        others=of_subset(
+            "images.tsv", "labels.json", "quarantine.tsv", "repairs.tsv", "tasks"
+        ),
+        evaluations=lambda wildcards: made(plan.evaluations_on(wildcards.subset)),
     output:
         page="results/{subset}/explorer.html",
-        folder=directory("results/{subset}/explorer"),
+        folder=folder("results/{subset}/explorer"),
     log:
         "logs/render_explorer/{subset}.log",
     benchmark:
@@ -105,12 +127,23 @@ rule render_differences:
         matches="results/comparisons/{comparison}/matches.parquet",
         images="results/comparisons/{comparison}/images.tsv",
         indexes=lambda wildcards: plan.comparisons[wildcards.comparison].indexes,
+        tables=lambda wildcards: tables(plan.comparisons[wildcards.comparison].indexes),
+        files=lambda wildcards: [
+            annotation_files(side.name)
+            for side in plan.comparisons[wildcards.comparison].sides
+        ],
         photographs=lambda wildcards: plan.comparisons[
             wildcards.comparison
         ].photographs(plan.subsets.values()),
+        copies=lambda wildcards: [
+            photographs(Path(lock).parent.name)
+            for lock in plan.comparisons[wildcards.comparison].photographs(
+                plan.subsets.values()
+            )
+        ],
     output:
         page="results/comparisons/{comparison}/differences.html",
-        folder=directory("results/comparisons/{comparison}/differences"),
+        folder=folder("results/comparisons/{comparison}/differences"),
     log:
         "logs/render_differences/{comparison}.log",
     benchmark:
@@ -151,7 +184,7 @@ rule render_index:
         facts=expand("results/{subset}/report.json", subset=plan.subsets),
         explorers=expand("results/{subset}/explorer.html", subset=plan.subsets),
         comparison="results/experiments/comparison.json" if plan.runs else [],
-        predictions=[one.folder for one in plan.predictions.values()],
+        predictions=made([one.folder for one in plan.predictions.values()]),
         lock="results/build.lock.json",
     output:
         page=report(

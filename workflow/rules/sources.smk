@@ -24,11 +24,16 @@ localrules:
     sync_images,
 
 
+def copied(wildcards, output):
+    return ["--copy", output.copies] if output.copies else []
+
+
 rule sync_annotations:
     input:
-        bucket=lambda wildcards: plan.sources[wildcards.source].bucket,
+        bucket=lambda wildcards: made(plan.sources[wildcards.source].bucket),
     output:
         lock="data/annotations/{source}/sync.lock.json",
+        copies=annotation_files("{source}"),
     log:
         "logs/sync_annotations/{source}.log",
     benchmark:
@@ -45,6 +50,7 @@ rule sync_annotations:
         settings=settings("source", "source"),
         folder=lambda wildcards, output: str(Path(output.lock).parent),
         pins=lambda wildcards: pins("annotations", plan.sources[wildcards.source]),
+        copies=copied,
         changed=lambda wildcards: annotations_unlike(
             Path(WORK_DIR, plan.sources[wildcards.source].lock)
         ),
@@ -52,7 +58,7 @@ rule sync_annotations:
         "Sync the annotation files of {wildcards.source}"
     shell:
         "python {params.script:q} --settings {params.settings:q} --out-dir {params.folder:q} "
-        "--lock {output.lock:q} {params.pins:q} --log {log:q}"
+        "--lock {output.lock:q} {params.pins:q} {params.copies:q} --log {log:q}"
 
 
 rule sync_images:
@@ -61,6 +67,7 @@ rule sync_images:
         annotations=lambda wildcards: plan.subsets[wildcards.subset].source.lock,
     output:
         lock="results/{subset}/images.lock.tsv",
+        copies=photographs("{subset}"),
     log:
         "logs/sync_images/{subset}.log",
     benchmark:
@@ -80,6 +87,7 @@ rule sync_images:
         store=lambda wildcards: plan.subsets[wildcards.subset].source.store.folder,
         parts=lambda wildcards: parts(plan.subsets[wildcards.subset].source),
         pins=lambda wildcards: pins("images", plan.subsets[wildcards.subset].source),
+        copies=copied,
         missing=lambda wildcards: plan.subsets[wildcards.subset].missing,
         splits=lambda wildcards: plan.subsets[wildcards.subset].source.splits,
         changed=lambda wildcards: images_unlike(
@@ -91,4 +99,4 @@ rule sync_images:
     shell:
         "python {params.script:q} --settings {params.settings:q} --selection {input.selection:q} "
         "--store-dir {params.store:q} --lock {output.lock:q} {params.pins:q} --missing {params.missing:q} "
-        "{params.parts:q} --splits {params.splits:q} --log {log:q}"
+        "{params.parts:q} --splits {params.splits:q} {params.copies:q} --log {log:q}"

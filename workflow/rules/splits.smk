@@ -9,14 +9,14 @@ rule split_dataset:
     input:
         subset="results/{subset}/subset.json",
         images="results/{subset}/images.tsv",
-        tasks="results/{subset}/tasks",
+        tasks=made("results/{subset}/tasks"),
         labels="results/{subset}/labels.json",
         measures="results/{subset}/images.parquet",
         parent=lambda wildcards: plan.subsets[wildcards.subset].parent("split.tsv"),
         lists=lambda wildcards: plan.subsets[wildcards.subset].split_lists,
     output:
         split="results/{subset}/split.tsv",
-        documents=directory("results/{subset}/splits"),
+        documents=folder("results/{subset}/splits"),
         audit="results/{subset}/split_audit.json",
     log:
         "logs/split_dataset/{subset}.log",

@@ -4,6 +4,11 @@ reads   the config: the settings of a synthetic source
 writes  data/demo/{source}/ with a bucket.json that lists its files
 """
 
+if BUCKET:
+
+    localrules:
+        make_demo_bucket,
+
 
 rule make_demo_bucket:
     output:

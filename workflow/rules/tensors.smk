@@ -9,11 +9,12 @@ rule pack_tensors:
     input:
         images="results/{subset}/images.tsv",
         labels="results/{subset}/labels.json",
-        masks="results/{subset}/masks",
+        masks=made("results/{subset}/masks"),
         split="results/{subset}/split.tsv",
         lock="results/{subset}/images.lock.tsv",
+        photographs=photographs("{subset}"),
     output:
-        folder=directory("results/{subset}/tensors/{size}"),
+        folder=folder("results/{subset}/tensors/{size}"),
     log:
         "logs/pack_tensors/{subset}/{size}.log",
     benchmark:

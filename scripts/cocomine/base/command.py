@@ -12,14 +12,13 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
+from cocomine.base.bucket import TAR, in_work_dir, pack
 from cocomine.base.commands import spelled_out
 from cocomine.base.errors import CocomineError, without_secrets
 from cocomine.base.settings import Section
 from cocomine.base.space import FULL_BELOW, GOES_ON, advice, free_bytes, size
 
 log = logging.getLogger("cocomine")
-
-WORK_DIR = "--work-dir"
 
 MOST_ADVICE = 4
 """Failures that are shown in full at the end; a screen holds about twenty lines."""
@@ -80,14 +79,18 @@ def run(
     A CocomineError is printed as its message and hint (exit 1). Any other exception is a fault of cocomine: its
     traceback goes to the log file, or to the terminal when there is none, and the exit code is 3.
 
-    Arguments that begin with `--work-dir DIR` are those of a job whose build lies in DIR: see `in_work_dir`.
+    Arguments that begin with `--work-dir DIR` are those of a job whose build lies in DIR: see `bucket.in_work_dir`.
     """
-    options = command_line.parse_args(in_work_dir(sys.argv[1:] if arguments is None else arguments))
+    words, folders = in_work_dir(sys.argv[1:] if arguments is None else arguments)
+    options = command_line.parse_args(words)
     handlers = _set_up_logging(options.log)
     try:
         if (section := vars(options).pop("section", None)) is not None:
             options.settings = section.from_mapping(options.settings)
-        return main(options) or 0
+        code = main(options) or 0
+        for folder in folders if code == 0 else ():
+            pack(folder.with_name(folder.name + TAR), [folder])
+        return code
     except CocomineError as error:
         return _advise(error)
     except KeyboardInterrupt:
@@ -105,20 +108,6 @@ def run(
         for handler in handlers:
             log.removeHandler(handler)
             handler.close()
-
-
-def in_work_dir(arguments: Sequence[str]) -> Sequence[str]:
-    """Go into the folder that a leading `--work-dir DIR` names, and return the other arguments as seen from there.
-
-    Where a build lies below a prefix, Snakemake names its files from outside. Seen from inside they are what they are
-    without a prefix: so no script knows of one, and none gets into a lock.
-    """
-    if arguments[:1] != [WORK_DIR]:
-        return arguments
-    folder = arguments[1].rstrip(os.sep) + os.sep
-    Path(folder).mkdir(parents=True, exist_ok=True)
-    os.chdir(folder)
-    return [word.removeprefix(folder) for word in arguments[2:]]
 
 
 def _advise(error: CocomineError) -> int:

@@ -254,6 +254,11 @@ class Comparison:
             )
         )
 
+    @property
+    def sides(self) -> tuple[Source, Source]:
+        """The two sources."""
+        return self.first, self.second
+
     def photographs(self, subsets: Iterable[Subset]) -> list[str]:
         """The locks of the photographs that subsets fetch into the first source's store, which its page shows."""
         return [f"{subset.folder}/images.lock.tsv" for subset in subsets if subset.source.store == self.first.store]
@@ -362,16 +367,20 @@ class Plan:
         return [*(program.folder for program in self.programs.values()), *judged, *compared]
 
     @property
-    def locked_inputs(self) -> list[str]:
-        """What came from outside: annotation files with their locks, and pinned labels.
-
-        Images stand in each subset's own lock.
+    def declared_inputs(self) -> list[str]:
+        """What came from outside as far as rules declare it: the locks of sources, what imports and merges say of
+        themselves, and pinned labels.
         """
-        files = [f"{source.folder}/{task}_{split}.json" for source in self.used_sources for task, split in source.files]
         imports = [source.bucket[0] for source in self.used_sources if source.labels is not None or source.parts]
         made = {subset.labels for subset in self.subsets.values()}
         pinned = (path for subset in self.subsets.values() for path in subset.pinned if path not in made)
-        return [*imports, *(source.lock for source in self.used_sources), *files, *dict.fromkeys(pinned)]
+        return [*imports, *(source.lock for source in self.used_sources), *dict.fromkeys(pinned)]
+
+    @property
+    def locked_inputs(self) -> list[str]:
+        """What came from outside, annotation files too. Images stand in each subset's own lock."""
+        files = [f"{source.folder}/{task}_{split}.json" for source in self.used_sources for task, split in source.files]
+        return [*self.declared_inputs, *files]
 
     def settings(self, section: str, name: str) -> str:
         """Return the path of the file that holds the settings of a job."""

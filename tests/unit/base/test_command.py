@@ -190,13 +190,3 @@ def test_a_mistake_is_not_retried_nor_is_its_group_but_what_was_killed_is(
 def test_an_error_of_a_worker_process_keeps_its_hint():
     error = pickle.loads(pickle.dumps(CocomineError("a.json: no such file", "sync first")))
     assert (error.message, error.hint) == ("a.json: no such file", "sync first")
-
-
-def test_a_job_sees_the_build_below_a_prefix_as_one_without(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.chdir(tmp_path)
-    seen: list[object] = []
-    parser = command.parser("A test.")
-    parser.add_argument("files", nargs="+")
-    given = ["--work-dir", "sets/coco/", "sets/coco/results/a.tsv", "data/x", "/sets/coco/b"]
-    assert command.run(lambda options: seen.extend([Path.cwd(), *options.files]), parser, given) == 0
-    assert seen == [tmp_path / "sets" / "coco", "results/a.tsv", "data/x", "/sets/coco/b"]

@@ -1,0 +1,80 @@
+"""A job whose files lie in a bucket, or below a prefix: it goes to where they lie here, and folders travel as one file.
+
+Storage of objects knows no folders, asks for each file by itself and forgets empty ones: a folder is therefore one
+uncompressed tar there, of names from the folder of the build, and a folder again where a job reads it.
+"""
+
+import argparse
+import fcntl
+import os
+import shutil
+import tarfile
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+
+from cocomine.base.files import atomic_path
+
+WORK_DIR = "--work-dir"
+END = "--end-of-files"
+TAR = ".tar"
+
+
+def in_work_dir(arguments: Sequence[str]) -> tuple[list[str], list[Path]]:
+    """Go where a build lies, and return the arguments of a job as seen from there, and the folders to pack at its end.
+
+    Arguments that begin with `--work-dir DIR [--unpack TAR…] [--pack TAR…] --end-of-files` name files from outside.
+    Seen from inside they are what they are where a build lies in the working directory: so no script knows of a prefix
+    or of a bucket, and none gets into a lock. A tar that is named among the others becomes the folder that it holds.
+    """
+    if list(arguments[:1]) != [WORK_DIR]:
+        return list(arguments), []
+    end = arguments.index(END)
+    parser = argparse.ArgumentParser(add_help=False, allow_abbrev=False)
+    parser.add_argument(WORK_DIR)
+    parser.add_argument("--unpack", nargs="*", default=[])
+    parser.add_argument("--pack", nargs="*", default=[])
+    given = parser.parse_args(arguments[:end])
+    outside = given.work_dir.rstrip(os.sep) + os.sep
+    Path(outside).mkdir(parents=True, exist_ok=True)
+    os.chdir(outside)
+    for tar in given.unpack:
+        unpack(Path(tar.removeprefix(outside)))
+    tars = {*given.unpack, *given.pack}
+    words = [word.removesuffix(TAR) if word in tars else word for word in arguments[end + 1 :]]
+    packed = [Path(tar.removeprefix(outside).removesuffix(TAR)) for tar in given.pack]
+    return [word.removeprefix(outside) for word in words], packed
+
+
+def pack(tar: Path, paths: Iterable[Path]) -> None:
+    """Write a tar of files and folders (with all that they hold), the same bytes for the same content."""
+    with atomic_path(tar) as temporary, tarfile.open(temporary, "w", format=tarfile.PAX_FORMAT) as out:
+        for path in paths:
+            for one in sorted([path, *path.rglob("*")] if path.is_dir() else [path]):
+                member = tarfile.TarInfo(one.as_posix())
+                if one.is_dir():
+                    member.type, member.mode = tarfile.DIRTYPE, 0o755
+                    out.addfile(member)
+                else:
+                    with open(one, "rb") as content:
+                        member.size = os.fstat(content.fileno()).st_size
+                        out.addfile(member, content)
+
+
+def unpack(tar: Path) -> None:
+    """Lay down what a tar holds, below the working directory; nothing where it was laid down before.
+
+    Jobs on one machine may ask for the same tar at once: one of them unpacks it. The folder of its name, if there is
+    one, is what it was packed of and is replaced; what else it holds is laid beside what is there.
+    """
+    status = tar.stat()
+    state = f"{status.st_size} {status.st_mtime_ns}"
+    with open(tar.with_suffix(".unpacked"), "a+", encoding="utf-8") as mark:
+        fcntl.flock(mark, fcntl.LOCK_EX)
+        mark.seek(0)
+        if mark.read() == state:
+            return
+        shutil.rmtree(tar.with_suffix(""), ignore_errors=True)
+        with tarfile.open(tar, "r:") as packed:
+            packed.extractall(filter="data")
+        mark.truncate(0)
+        mark.write(state)
