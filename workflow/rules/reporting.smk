@@ -74,6 +74,7 @@ rule render_report:
 rule render_explorer:
     input:
         index=lambda wildcards: plan.subsets[wildcards.subset].indexes,
+        tables=lambda wildcards: tables(plan.subsets[wildcards.subset].indexes),
         parent=lambda wildcards: plan.subsets[wildcards.subset].parent("images.tsv"),
         lists=lambda wildcards: plan.subsets[wildcards.subset].lists,
         pinned=lambda wildcards: plan.subsets[wildcards.subset].pinned,
@@ -86,7 +87,12 @@ rule render_explorer:
         lock="results/{subset}/images.lock.tsv",
         photographs=photographs("{subset}"),
         others=of_subset(
-            "images.tsv", "labels.json", "quarantine.tsv", "repairs.tsv", "tasks"
+            "images.tsv",
+            "labels.json",
+            "quarantine.tsv",
+            "repairs.tsv",
+            "selection.tsv",
+            "tasks",
         ),
         evaluations=lambda wildcards: made(plan.evaluations_on(wildcards.subset)),
     output:
