@@ -1,6 +1,7 @@
 """Buckets on loopback that Snakemake's storage plugins speak to, with what was asked of them."""
 
 import logging
+import math
 import re
 from collections import Counter
 from pathlib import Path
@@ -9,6 +10,8 @@ from typing import Any, Self
 from helpers.gcs_server import GcsServer
 
 NAME = "bkt"
+PART = 8 << 20
+"""Larger objects go and come in parts of this size, a request each."""
 
 
 class S3Bucket(logging.Handler):
@@ -52,15 +55,19 @@ class S3Bucket(logging.Handler):
 
     def emit(self, record: logging.LogRecord) -> None:
         """Count a request that the server has answered."""
-        if found := re.search(r'"(\w+) /bkt/?([^ ?]*)[^ ]* HTTP', record.getMessage()):
+        said = re.sub("\x1b\\[[0-9;]*m", "", record.getMessage())  # werkzeug colours what is not plainly 200
+        if found := re.search(r'"(\w+) /bkt/?([^ ?]*)[^ ]* HTTP', said):
             self.requests[found[1]] += 1
             self.got[found[2]] += found[1] == "GET" and bool(found[2])
             self.put[found[2]] += found[1] == "PUT"
 
     def traffic(self) -> str:
-        """What the build cost: requests, and bytes both ways (of sources and objects that are there at its end)."""
+        """What the build cost: requests, and bytes both ways (of objects that are there at its end)."""
         sizes = self.sizes()
-        fetched, stored = (sum(sizes.get(name, 0) * n for name, n in one.items()) for one in (self.got, self.put))
+        parts = {name: max(1, math.ceil(size / PART)) for name, size in sizes.items()}
+        fetched, stored = (
+            sum(size * one[name] // parts[name] for name, size in sizes.items()) for one in (self.got, self.put)
+        )
         return f"{dict(self.requests)}, {fetched:,} bytes fetched, {stored:,} stored"
 
     def sizes(self) -> dict[str, int]:
