@@ -60,19 +60,19 @@ def made(path):
     return [made(one) for one in path]
 
 
-def copy_of(what):
-    """The copy of undeclared files, as output of the rule that brings them."""
-    return f"{COPIES}{what}{TAR}" if BUCKET else []
+def copies(kind, names):
+    """Copies of undeclared files: outputs of the rule that brings them, inputs of those that read them."""
+    return [f"{COPIES}{kind}/{name}{TAR}" for name in names if BUCKET]
 
 
-def photographs(subset):
-    """The photographs of a subset, as input of a job that opens them."""
-    return copy_of(f"photographs/{subset}")
+def photographs(*subsets):
+    """The photographs of subsets, for a job that opens them."""
+    return copies("photographs", subsets)
 
 
-def annotation_files(source):
-    """The annotation files of a source, as input of a job that reads them."""
-    return copy_of(f"annotations/{source}")
+def annotation_files(*sources):
+    """The annotation files of sources, for a job that reads them."""
+    return copies("annotations", sources)
 
 
 def tables(manifests):

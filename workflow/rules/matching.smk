@@ -10,10 +10,9 @@ rule match_sources:
     input:
         indexes=lambda wildcards: plan.comparisons[wildcards.comparison].indexes,
         tables=lambda wildcards: tables(plan.comparisons[wildcards.comparison].indexes),
-        files=lambda wildcards: [
-            annotation_files(side.name)
-            for side in plan.comparisons[wildcards.comparison].sides
-        ],
+        files=lambda wildcards: annotation_files(
+            *(side.name for side in plan.comparisons[wildcards.comparison].sides)
+        ),
         crosswalk=lambda wildcards: plan.comparisons[wildcards.comparison].crosswalk,
     output:
         matches="results/comparisons/{comparison}/matches.parquet",

@@ -9,10 +9,9 @@ rule merge_sources:
     input:
         indexes=lambda wildcards: plan.sources[wildcards.source].indexes_of_parts,
         tables=lambda wildcards: tables(plan.sources[wildcards.source].indexes_of_parts),
-        files=lambda wildcards: [
-            annotation_files(part.name)
-            for part in plan.sources[wildcards.source].parts
-        ],
+        files=lambda wildcards: annotation_files(
+            *(part.name for part in plan.sources[wildcards.source].parts)
+        ),
     output:
         manifest="data/merged/{source}/merge.json",
         documents=folder("data/merged/{source}/annotations"),

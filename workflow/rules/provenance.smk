@@ -9,7 +9,7 @@ rule lock_build:
     input:
         outputs=locked(),
         sources=plan.declared_inputs,
-        files=[annotation_files(source.name) for source in plan.used_sources],
+        files=annotation_files(*(source.name for source in plan.used_sources)),
     output:
         lock=report(
             "results/build.lock.json",

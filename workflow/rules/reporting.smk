@@ -134,19 +134,20 @@ rule render_differences:
         images="results/comparisons/{comparison}/images.tsv",
         indexes=lambda wildcards: plan.comparisons[wildcards.comparison].indexes,
         tables=lambda wildcards: tables(plan.comparisons[wildcards.comparison].indexes),
-        files=lambda wildcards: [
-            annotation_files(side.name)
-            for side in plan.comparisons[wildcards.comparison].sides
-        ],
+        files=lambda wildcards: annotation_files(
+            *(side.name for side in plan.comparisons[wildcards.comparison].sides)
+        ),
         photographs=lambda wildcards: plan.comparisons[
             wildcards.comparison
         ].photographs(plan.subsets.values()),
-        copies=lambda wildcards: [
-            photographs(Path(lock).parent.name)
-            for lock in plan.comparisons[wildcards.comparison].photographs(
-                plan.subsets.values()
+        copies=lambda wildcards: photographs(
+            *(
+                Path(lock).parent.name
+                for lock in plan.comparisons[wildcards.comparison].photographs(
+                    plan.subsets.values()
+                )
             )
-        ],
+        ),
     output:
         page="results/comparisons/{comparison}/differences.html",
         folder=folder("results/comparisons/{comparison}/differences"),

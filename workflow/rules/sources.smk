@@ -25,7 +25,7 @@ localrules:
 
 
 def copied(wildcards, output):
-    return ["--copy", output.copies] if output.copies else []
+    return ["--copy", *output.copies] if output.copies else []
 
 
 rule sync_annotations:
