@@ -18,12 +18,14 @@ from PIL import Image
 from cocomine.base.errors import CocomineError
 from cocomine.base.files import write_json, write_table
 from cocomine.base.progress import Progress
+from cocomine.coco.tasks import VOID
 from cocomine.evaluation import slices
 from cocomine.evaluation.attributes import describe
 from cocomine.evaluation.coverage import coverage
 from cocomine.evaluation.ground import Ground, check_categories
 from cocomine.evaluation.resampling import image_draws, intervals, joined, write_draws
 from cocomine.evaluation.settings import JudgingSettings
+from cocomine.evaluation.shown import keep_segments, packed_segments
 from cocomine.learning.metrics import Floats, mean_of_known, number, ratio
 
 OFFSET = 256**3
@@ -139,10 +141,15 @@ def score_panoptic(
         )
     tallies = {category: Tally() for category in truth.categories}
     rows = np.zeros((len(images), len(tallies), 4))
+    kept: tuple[list[bytes], list[bytes]] = [], []
+    label_of = {category: min(label, VOID - 1) for label, category in enumerate(truth.categories, 1)}
     with Progress("score panoptic", len(images), "image") as progress:
         for number, image in enumerate(images):
             own = {category: Tally() for category in truth.categories}
-            _count(truth, predicted, image, own)
+            pixels = _count(truth, predicted, image, own)
+            for packed, ids, side in zip(kept, pixels, (predicted, truth), strict=True):
+                labels = {one: label_of[segment["category_id"]] for one, segment in side.segments[image].items()}
+                packed.append(packed_segments(ids, labels))
             for place, (category, tally) in enumerate(own.items()):
                 tallies[category].add(tally)
                 rows[number, place] = tally.iou, tally.true, tally.false, tally.missed
@@ -162,6 +169,7 @@ def score_panoptic(
             str(truth.categories[category]["name"]): tally.figures() for category, tally in tallies.items()
         },
     }
+    keep_segments(out_dir, images, *kept)
     write_draws(out_dir / "draws.tsv", draws)
     write_json(out_dir / "metrics.json", result)
     return result
@@ -227,7 +235,8 @@ def _mean(tallies: Iterable[Tally]) -> dict[str, float | int | None]:
     return {**means, "categories": len(known)}
 
 
-def _count(truth: Panoptic, predicted: Panoptic, image: int, tallies: dict[int, Tally]) -> None:
+def _count(truth: Panoptic, predicted: Panoptic, image: int, tallies: dict[int, Tally]) -> tuple[Ids, Ids]:
+    """Count the segments of an image; return the ids of its pixels in the prediction and in the truth."""
     real, ids = truth.ids(image), predicted.ids(image)
     if real.shape != ids.shape:
         raise CocomineError(
@@ -266,6 +275,7 @@ def _count(truth: Panoptic, predicted: Panoptic, image: int, tallies: dict[int, 
         forgiven = sum(overlap.get((one, other), 0) for one in {VOID_ID, crowd})
         if forgiven / area[other] <= 0.5:
             tallies[segment["category_id"]].false += 1
+    return ids, real
 
 
 def _areas(ids: Ids, found: Segments, image: int, tallies: Mapping[int, Tally]) -> dict[int, int]:

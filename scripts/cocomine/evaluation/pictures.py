@@ -1,5 +1,6 @@
 """The worst and the best images: image, truth and prediction side by side."""
 
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -48,10 +49,10 @@ def original(subset_dir: Path, store_dir: Path | None, image_id: int) -> Bytes |
         return None
 
 
-def painted(image: Bytes, mask: Bytes, labels: Labels) -> Bytes:
-    """Return the image (h, w, 3) with its labels' colours laid over it; void is grey."""
+def painted(image: Bytes, mask: Bytes, colours: Sequence[tuple[int, ...]]) -> Bytes:
+    """Return the image (h, w, 3) with the colours of its labels, from 0 on, laid over it; void is grey."""
     palette = np.zeros((256, 3), np.float32)
-    palette[: len(labels)] = labels.colors
+    palette[: len(colours)] = colours
     palette[VOID] = GREY
     cover = (mask != 0)[..., None] * np.float32(0.6)
     result: Bytes = (image * (1 - cover) + palette[mask] * cover).astype(np.uint8)
@@ -62,7 +63,7 @@ def write_panel(path: Path, image: Bytes, truth: Bytes, predicted: Bytes, labels
     """Write a PNG of the three panels with a line of text under them."""
     height = round(image.shape[0] * WIDTH / image.shape[1])
     sheet = Image.new("RGB", (3 * WIDTH + 16, height + 18), "white")
-    panels = (image, painted(image, truth, labels), painted(image, predicted, labels))
+    panels = (image, painted(image, truth, labels.colors), painted(image, predicted, labels.colors))
     for number, panel in enumerate(panels):
         picture = Image.fromarray(panel).resize((WIDTH, height), Image.Resampling.BILINEAR)
         sheet.paste(picture, (number * (WIDTH + 8), 0))

@@ -18,6 +18,7 @@ from cocomine.coco.by_image import RecordsByImage
 from cocomine.coco.labels import read_labels
 from cocomine.coco.names import mask_name
 from cocomine.coco.reader import Annotation
+from cocomine.coco.tasks import VOID
 from cocomine.evaluation.baselines import enlarged
 from cocomine.evaluation.contrast import Entry, differ_most, groups_of, pairs_of
 from cocomine.evaluation.pictures import GREY, original, painted
@@ -47,14 +48,14 @@ class Where:
 def pictures(folders: Sequence[Path], places: Mapping[str, Where]) -> list[list[dict[str, Any]]]:
     """Return for each group of `groups_of` its pictures: first, second, image and a JPEG of three panels as a data URI.
 
-    `places` has what was judged on, by the name that metrics.json gives it; of others there are no pictures, nor of
-    panoptic predictions.
+    `places` has what was judged on, by the name that metrics.json gives it; of others there are no
+    pictures.
     """
     result = []
     for members in groups_of(folders):
         where = places.get(members[0].judged_on.rpartition(", ")[0])
         drawn: list[dict[str, Any]] = []
-        if where is not None and members[0].kind != "panoptic":
+        if where is not None:
             for two in pairs_of(members)[:MOST_PAIRS]:
                 drawn += _of_pair(*two, where)
         result.append(drawn)
@@ -64,7 +65,7 @@ def pictures(folders: Sequence[Path], places: Mapping[str, Where]) -> list[list[
 def _of_pair(first: Entry, second: Entry, where: Where) -> list[dict[str, Any]]:
     rows = differ_most(first, second)[:MOST_IMAGES]
     images = [row["image_id"] for row in rows]
-    draw = _masks if first.kind == "semantic" else _objects
+    draw = {"semantic": _masks, "panoptic": _segments}.get(first.kind, _objects)
     panels = draw(images, [first.folder, second.folder], where, first.kind)
     return [
         {"first": first.name, "second": second.name, "image_id": image, "picture": _joined(panels[image])}
@@ -89,7 +90,23 @@ def _masks(images: Sequence[int], folders: Sequence[Path], where: Where, _kind: 
             truth = full_mask(where.truth / "masks", names[image], len(labels))
             ground = _photograph(where, image, truth.shape)
             found = [enlarged(side[image], *truth.shape) for side in sides]
-            result[image] = [painted(ground, mask, labels) for mask in (truth, *found)]
+            result[image] = [painted(ground, mask, labels.colors) for mask in (truth, *found)]
+    return result
+
+
+def _segments(images: Sequence[int], folders: Sequence[Path], where: Where, _kind: str) -> Panels:
+    colours = [(0, 0, 0), *_hues(VOID - 1)]
+    sides = [kept(folder, images) for folder in folders]
+    result: Panels = {}
+    for image in images:
+        if not all(side[image] for side in sides):
+            continue
+        first, second = (side[image][0] for side in sides)
+        masks = [mask_of(first, "truth"), mask_of(first), mask_of(second)]
+        ground = original(where.truth, where.store_dir, image) if where.truth.is_dir() else None
+        if ground is None:
+            ground = np.full((*masks[0].shape, 3), EMPTY, np.uint8)
+        result[image] = [painted(ground, enlarged(mask, *ground.shape[:2]), colours) for mask in masks]
     return result
 
 
@@ -128,14 +145,16 @@ def _of_record(one: Annotation, kind: str, size: tuple[int, int]) -> dict[str, A
 
 def _colours(where: Where, categories: Sequence[int]) -> dict[int, tuple[int, int, int]]:
     """The colours of the subset's labels; of a source's own file, hues as far apart as may be."""
-    made = {}
-    for number, category in enumerate(categories):
-        red, green, blue = colorsys.hsv_to_rgb(number * 0.618034 % 1, 0.75, 0.95)
-        made[category] = (round(255 * red), round(255 * green), round(255 * blue))
+    made = dict(zip(categories, _hues(len(categories)), strict=True))
     if where.truth.is_dir():
         labels = read_labels(where.truth / "labels.json")
         made |= {c: colour for c, colour in zip(labels.category_ids, labels.colors, strict=True) if c is not None}
     return made
+
+
+def _hues(number: int) -> list[tuple[int, int, int]]:
+    parts = (colorsys.hsv_to_rgb(place * 0.618034 % 1, 0.75, 0.95) for place in range(number))
+    return [(round(255 * red), round(255 * green), round(255 * blue)) for red, green, blue in parts]
 
 
 def _photograph(where: Where, image: int, size: tuple[int, ...]) -> Bytes:

@@ -1,5 +1,7 @@
 """Panoptic quality: known answers, and a plain reading of its definition on random images."""
 
+import base64
+import io
 import json
 
 import numpy as np
@@ -9,6 +11,7 @@ from cocomine.evaluation import panoptic
 from cocomine.evaluation.ground import Ground
 from cocomine.evaluation.predictions import Split
 from cocomine.evaluation.settings import JudgingSettings
+from cocomine.evaluation.side_by_side import Where, pictures
 from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
@@ -137,3 +140,22 @@ def test_images_are_sliced_by_tags_with_the_quality_of_each_slice(tmp_path):
     cells = {cell["cell"]: cell["pq"] for cell in result["slices"]["attributes"][0]["cells"]}
     assert cells == {"fog": 0.0, "sun": 1.0}
     assert (tmp_path / "out/per_image.tsv").read_text().splitlines()[11] == "11\t1.0"
+
+
+def test_two_predictions_are_drawn_beside_the_truth_by_their_categories(tmp_path):
+    ids = np.repeat(np.repeat([[7, 300]], 40, axis=0), 30, axis=1)
+    truth, other = {5: (ids, {7: (1, 0), 300: (2, 0)})}, {5: (ids, {7: (2, 0), 300: (1, 0)})}
+    for name, found in (("right", truth), ("wrong", other)):
+        score(tmp_path / name, truth, found)
+        (tmp_path / name / "out").rename(tmp_path / name / name)
+    where = {"truth.json": Where(tmp_path / "right" / "truth.json", None)}
+    (drawn,) = pictures([tmp_path / name / name for name in ("right", "wrong")], where)
+    assert [(one["first"], one["second"], one["image_id"]) for one in drawn] == [("right", "wrong", 5)]
+    sheet = Image.open(io.BytesIO(base64.b64decode(drawn[0]["picture"].partition(",")[2]))).convert("RGB")
+    real, right, wrong = (np.asarray(sheet, int)[:, 306 * n : 306 * n + 300] for n in range(3))
+    assert np.abs(real - right).mean() < 2
+    cat, grass = (slice(20, 130), slice(170, 280))
+    assert np.abs(wrong[:, cat].mean((0, 1)) - real[:, grass].mean((0, 1))).max() < 6
+    assert np.abs(real[:, cat].mean((0, 1)) - real[:, grass].mean((0, 1))).max() > 40
+    grey = real[:, 150:155].mean((0, 1))
+    assert np.ptp(grey) < 25, "where two segments meet it is grey"
