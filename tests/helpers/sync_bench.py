@@ -70,7 +70,6 @@ class SyncBench:
         self.env: dict[str, str] = {"NO_PROXY": "127.0.0.1,localhost"}
         self.spans: dict[str, tuple[int, int]] = {}  # of members in the zip, header and all
         self.quick = QUICK
-        self.query = ""  # behind the URL of a zip, where it tells two runs apart
         folder.mkdir(parents=True, exist_ok=True)
         if kind in (*GS, "annotations", "publish"):
             self.server = self._bucket()
@@ -151,8 +150,8 @@ class SyncBench:
         """What stands in the settings."""
         known: dict[str, dict[str, Any]] = {
             "https": {"url": self.proxy.url},
-            "zip": {"url": f"{self.proxy.url}/v.zip{self.query}"},
-            "whole": {"url": f"{self.proxy.url}/v.zip{self.query}", "whole": True},
+            "zip": {"url": f"{self.proxy.url}/v.zip"},
+            "whole": {"url": f"{self.proxy.url}/v.zip", "whole": True},
             "s3": {"url": f"s3://{getattr(self, 'bucket', '')}/coco", "endpoint": self.proxy.url},
         }
         return known.get(self.kind, {"url": "gs://b/coco"})

@@ -41,7 +41,13 @@ def free_bytes(folder: Path) -> int:
 def nearest(path: Path) -> Path:
     """Return the nearest folder at or above `path` that is there."""
     path = Path(path).absolute()
-    return next(folder for folder in (path, *path.parents) if folder.is_dir())
+    return next(folder for folder in (path, *path.parents) if _is_folder(folder))
+
+
+def _is_folder(path: Path) -> bool:
+    with suppress(PermissionError):  # it lies where this user may not look
+        return path.is_dir()
+    return False
 
 
 def require_space(folder: Path, needed: int, what: str) -> None:

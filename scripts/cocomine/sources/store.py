@@ -1,5 +1,6 @@
 """Sync of a store: fetch exactly the files that are named, from the first origin that has each, and prove them."""
 
+import errno
 import logging
 import os
 import stat
@@ -119,6 +120,8 @@ class Store:
 
     def _found(self, names: Sequence[str], pins: Mapping[str, Outcome]) -> dict[str, Outcome]:
         outcomes, wants = self._look(names, pins, planning=True)
+        if wants and os.statvfs(self.root).f_flag & os.ST_RDONLY:
+            raise OSError(errno.EROFS, os.strerror(errno.EROFS), str(self.root))
         if wants:
             raise CocomineError(
                 f"{self.root}: {len(wants)} of {len(names)} {self.what} are not there as wanted, and only its owner "

@@ -11,7 +11,7 @@ from helpers.sync_bench import SyncBench
 
 
 def both(bench: SyncBench, *more: str) -> None:
-    """Run the command twice at once. Each asks through a proxy, or under a query, of its own."""
+    """Run the command twice at once. Each asks through a proxy of its own."""
     begun = [threading.Event(), threading.Event()]
     first = bench.proxy
     server = first.server.geturl()
@@ -19,9 +19,6 @@ def both(bench: SyncBench, *more: str) -> None:
     met: list[bool] = []  # of each run, before its first byte: whether the other had begun
     with FaultProxy(server) as second:
         for number, proxy in enumerate((first, second)):
-            mark = ""
-            if bench.kind in ("zip", "whole"):  # under one address, since what is kept of a zip goes by it
-                bench.query, mark, proxy = f"?run={number}", f"[?]run={number}.*", first
             mine, other = begun[number], begun[1 - number]
             proxy.delay = 0.03
 
@@ -29,9 +26,8 @@ def both(bench: SyncBench, *more: str) -> None:
                 mine.set()
                 met.append(other.wait(30))
 
-            data = f"/v.zip{mark}" if mark else bench.data
-            proxy.inject(data, Fault("meet", before=meet), method=bench.method)
-            proxy.inject(mark, Fault("begun", before=mine.set), 10_000, method=".*")
+            proxy.inject(bench.data, Fault("meet", before=meet), method=bench.method)
+            proxy.inject("", Fault("begun", before=mine.set), 10_000, method=".*")
             bench.proxy = proxy
             if isinstance(bench.server, GcsServer):
                 bench.env["STORAGE_EMULATOR_HOST"] = proxy.url
@@ -50,13 +46,27 @@ def both(bench: SyncBench, *more: str) -> None:
 
 
 @pytest.mark.parametrize("kind", ["list", "https", "zip", "whole", "annotations"])
-def test_two_syncs_into_one_place_at_once_do_no_harm(tmp_path: Path, kind: str) -> None:
+def test_two_syncs_into_one_store_take_turns_and_ask_for_nothing_twice(tmp_path: Path, kind: str) -> None:
+    begun, waits = threading.Event(), threading.Event()
+
+    def hold() -> None:
+        begun.set()
+        waits.wait(30)
+
     with SyncBench(kind, tmp_path) as bench:
-        both(bench)
+        bench.proxy.inject(bench.data, Fault("hold", before=hold), method=bench.method)
+        program, environment = bench.program()
+        first = subprocess.Popen(program, env=environment)
+        assert begun.wait(60)
+        with subprocess.Popen(program, env=environment, stderr=subprocess.PIPE, text=True) as second:
+            assert second.stderr is not None
+            assert any("waiting: another run brings" in line for line in second.stderr)
+            waits.set()
+            second.stderr.read()
+        assert (first.wait(60), second.wait(60)) == (0, 0)
         assert bench.held() == bench.truth
-        bench.run().ok()
-        assert bench.held() == bench.truth
-        assert not bench.proxy.asked(bench.data, bench.method)
+        asked = [one.text for one in bench.proxy.asked(bench.data, bench.method)]
+        assert len(asked) == len(set(asked))
 
 
 def test_two_mirrors_at_once_that_delete_leave_the_bucket_s_files_and_no_other(tmp_path: Path) -> None:
