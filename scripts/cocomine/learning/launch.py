@@ -13,6 +13,8 @@ import time
 from collections.abc import Sequence
 from pathlib import Path
 
+from cocomine.base.errors import CocomineError
+
 log = logging.getLogger("cocomine")
 
 HERE = Path.cwd()
@@ -69,9 +71,11 @@ def take_gpus(count: int) -> None:
 def take(known: Sequence[str], count: int, folder: Path) -> list[str]:
     """Return `count` of the known GPUs that no other job has taken, locked for this process and those it becomes.
 
-    Nothing where fewer are free.
+    Nothing where fewer are free. Raises CocomineError where `folder`, in a place of all users, is somebody else's.
     """
     folder.mkdir(mode=0o700, exist_ok=True)
+    if folder.lstat().st_uid != os.getuid():
+        raise CocomineError(f"{folder} belongs to another user", f"say which GPUs to use in {VISIBLE}")
     held: dict[str, int] = {}
     for name in known:
         lock = os.open(folder / f"{name}.lock", os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW, 0o600)

@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import os
 import re
 import signal
 import subprocess
@@ -10,6 +11,7 @@ import time
 from pathlib import Path
 
 import pytest
+from cocomine.base.errors import CocomineError
 from cocomine.learning import launch
 from helpers.shapes import write_shapes
 
@@ -105,3 +107,11 @@ def test_jobs_take_gpus_that_no_other_has_and_give_them_back_when_they_end(tmp_p
     held.communicate("")
     assert launch.take(known, 2, tmp_path) == ["GPU-a", "GPU-b"]
     assert launch.take(known, 1, tmp_path) == ["GPU-c"]
+
+
+@pytest.mark.skipif(os.getuid() != 0, reason="only root can give a folder away")
+def test_a_folder_of_locks_that_is_another_user_s_is_not_used(tmp_path):
+    os.chown(tmp_path, 65534, 65534)
+    with pytest.raises(CocomineError, match="belongs to another user"):
+        launch.take(["GPU-a"], 1, tmp_path)
+    assert not list(tmp_path.iterdir())
