@@ -9,6 +9,9 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageFilter
 
+LARGE = 1 << 22
+"""Pixels of an image beyond which memory counts for more than time."""
+
 THUMBNAIL_SIDE = 32
 HASH_BITS = 64
 FREQUENCIES = 11
@@ -64,7 +67,7 @@ class Description:
 def describe(luma: Image.Image) -> Description:
     """Measure an image given as its luma (mode L)."""
     brightness, deviation = _mean_and_deviation(luma)
-    _, smooth = _mean_and_deviation(luma.filter(ImageFilter.BoxBlur(1)))
+    _, smooth = _mean_and_deviation(smoothed(luma))
     small = luma.resize((THUMBNAIL_SIDE, THUMBNAIL_SIDE), Image.Resampling.BOX)
     thumbnail = np.asarray(small, dtype=np.uint8)
     return Description(
@@ -74,6 +77,25 @@ def describe(luma: Image.Image) -> Description:
         thumbnail=thumbnail.tobytes(),
         phash=perceptual_hash(thumbnail),
     )
+
+
+def smoothed(luma: Image.Image) -> Image.Image:
+    """Return the 3 x 3 mean of an image of mode L: Pillow's own, which of a large image takes less memory.
+
+    Sums of three, rounded after each direction, with the border repeated: the same bits in half the time.
+    """
+    if luma.width * luma.height > LARGE:
+        return luma.filter(ImageFilter.BoxBlur(1))
+    values = np.pad(np.asarray(luma), 1, mode="edge")
+    across = _thirds(np.add(values[:, :-2], values[:, 1:-1], dtype=np.uint16), values[:, 2:])
+    return Image.fromarray(_thirds(across[:-2] + across[1:-1], across[2:]).astype(np.uint8))
+
+
+def _thirds(two: NDArray[np.uint16], third: NDArray[np.unsignedinteger]) -> NDArray[np.uint16]:
+    two += third
+    two += 1  # so that the division rounds
+    two //= 3
+    return two
 
 
 def _mean_and_deviation(luma: Image.Image) -> tuple[float, float]:

@@ -155,7 +155,7 @@ def rgb_of(content: bytes, size: tuple[int, int], box: tuple[int, int] | None = 
     """Return the image of a file's bytes in RGB, as records of that width and height in pixels see it.
 
     It is turned where its EXIF orientation alone makes it fit. A JPEG of more than GIANT pixels may come at half its
-    width and height, and one that is to be shown in a `box` of pixels no larger than twice that needs. Raises
+    width and height, and one that is to be shown in a `box` of pixels at less than twice what that needs. Raises
     ImageError with the reason for one that is damaged or of another size.
     """
     try:
@@ -167,7 +167,7 @@ def rgb_of(content: bytes, size: tuple[int, int], box: tuple[int, int] | None = 
             if stored[0] * stored[1] > GIANT:
                 image.draft(image.mode, (stored[0] // 2, stored[1] // 2))
             elif box is not None:
-                times = max(size[0] / box[0], size[1] / box[1], 2) / 2
+                times = max(size[0] / box[0], size[1] / box[1], 1)
                 image.draft(image.mode, (int(stored[0] / times), int(stored[1] / times)))
             rgb = to_rgb(image)
             if stored == size:
