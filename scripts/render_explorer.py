@@ -11,6 +11,7 @@ Example:
 
 import argparse
 import sys
+from functools import partial
 from pathlib import Path
 
 from cocomine.base import command
@@ -46,15 +47,16 @@ def build_parser() -> argparse.ArgumentParser:
 def main(options: argparse.Namespace) -> None:
     """Render the explorer."""
     name = options.name or options.subset_dir.resolve().name
-    gone = LeftOut()
-    if options.index_dir:
-        traced = Trace(options.settings, options.index_dir, options.subset_dir, options.images_from)
-        images = {int(row["image_id"]) for row in read_table(options.subset_dir / "images.tsv")}
-        gone = left_out(traced, images)
+    gone = partial(_left_out, options) if options.index_dir else LeftOut
     inputs = Inputs(options.subset_dir, name, options.store_dir, tuple(options.runs), gone)
     render_explorer(inputs, options.out, options.threads)
     if options.single_file:
         render_explorer(inputs, options.single_file, options.threads, single_file=True)
+
+
+def _left_out(options: argparse.Namespace) -> LeftOut:
+    traced = Trace(options.settings, options.index_dir, options.subset_dir, options.images_from)
+    return left_out(traced, {int(row["image_id"]) for row in read_table(options.subset_dir / "images.tsv")})
 
 
 if __name__ == "__main__":

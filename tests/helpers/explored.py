@@ -38,6 +38,6 @@ def make_explored(root: Path) -> SmallSubset:
     captions = read_json(small.folder / "tasks" / "captions.json")
     captions["annotations"].append({"id": 9, "image_id": 44, "caption": "They Play."})
     write_json(small.folder / "tasks" / "captions.json", captions)
-    inputs = Inputs(small.folder, "animals", small.store, (run,), GONE)
+    inputs = Inputs(small.folder, "animals", small.store, (run,), lambda: GONE)
     render_explorer(inputs, small.folder / "explorer.html", 1)
     return small

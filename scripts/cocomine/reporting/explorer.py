@@ -12,9 +12,9 @@ import math
 import os
 import sys
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import nullcontext
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from io import BytesIO
 from pathlib import Path
 from typing import Any
@@ -61,7 +61,7 @@ class Inputs:
     name: str
     store_dir: Path
     runs: tuple[Path, ...] = ()
-    left_out: LeftOut = field(default_factory=LeftOut)
+    left_out: Callable[[], LeftOut] = LeftOut
 
 
 def render_explorer(inputs: Inputs, html: Path, threads: int, single_file: bool = False) -> None:
@@ -77,13 +77,14 @@ def render_explorer(inputs: Inputs, html: Path, threads: int, single_file: bool 
     # Before anything is read: a worker holds what this process holds when it forks.
     with started_pool(threads) if threads > 1 else nullcontext() as pool:
         images = list(map(_shown, read_table(folder / "images.tsv")))
+        left_out = inputs.left_out()
         gathered = _Gathered(read_labels(folder / "labels.json"), _repairs(folder))
         captions = list(_captions(folder, images))
         document = RecordsByImage(folder / "subset.json")
-        blocks = _blocks(inputs, document, images, captions, gathered)
+        blocks = _blocks(inputs.subset_dir, document, images, captions, left_out, gathered)
         if single_file:
             details = dict(enumerate(blocks))
-            columns = _columns(inputs, document, images, gathered, html.parent)
+            columns = _columns(inputs, document, images, left_out, gathered, html.parent)
             sha256_of = locked_images(folder / "images.lock.tsv", [row["store_path"] for row in images])
             sheets = draw_sheets(inputs.store_dir, images, sha256_of, threads, pool)
             columns["sheets"] = [data_uri(content, "image/jpeg") for content in sheets]
@@ -96,7 +97,7 @@ def render_explorer(inputs: Inputs, html: Path, threads: int, single_file: bool 
                 text = f"window.cocomine.details[{number}] = {script_text(block)};\n"
                 (out / f"objects-{number}.js").write_text(text, encoding="utf-8")
             write_text(out / "captions.js", f"window.cocomine.captions = {script_text(captions)};\n")
-            columns = _columns(inputs, document, images, gathered, html.parent)
+            columns = _columns(inputs, document, images, left_out, gathered, html.parent)
             sha256_of = locked_images(folder / "images.lock.tsv", [row["store_path"] for row in images])
             for number, content in enumerate(draw_sheets(inputs.store_dir, images, sha256_of, threads, pool)):
                 (out / f"sheet-{number}.jpg").write_bytes(content)
@@ -145,20 +146,21 @@ class _Gathered:
 
 
 def _blocks(
-    inputs: Inputs,
+    folder: Path,
     document: RecordsByImage,
     images: Sequence[Mapping[str, str]],
     captions: Sequence[list[str]],
+    left_out: LeftOut,
     gathered: _Gathered,
 ) -> Iterator[list[Any]]:
     """Yield what enlarged images show, BLOCK of them at a time: boxes, keypoints, captions, what was left out."""
-    keypoints = _keypoints(inputs.subset_dir, images)
+    keypoints = _keypoints(folder, images)
     details = (
         (
             gathered.boxes(row["image_id"], document.annotations(int(row["image_id"]))),
             points,
             said,
-            inputs.left_out.objects.get(int(row["image_id"]), []),
+            left_out.objects.get(int(row["image_id"]), []),
         )
         for row, points, said in zip(images, keypoints, captions, strict=True)
     )
@@ -193,6 +195,7 @@ def _columns(
     inputs: Inputs,
     document: RecordsByImage,
     images: Sequence[Mapping[str, str]],
+    left_out: LeftOut,
     gathered: _Gathered,
     beside: Path,
 ) -> dict[str, Any]:
@@ -240,10 +243,8 @@ def _columns(
             run.parent.name: relative(run / "predicted", beside) for run in inputs.runs if (run / "predicted").is_dir()
         },
         "lost": lost,
-        "clauses": inputs.left_out.clauses,
-        "gone": [
-            sorted({number for *_, number in inputs.left_out.objects.get(int(row["image_id"]), [])}) for row in images
-        ],
+        "clauses": left_out.clauses,
+        "gone": [sorted({number for *_, number in left_out.objects.get(int(row["image_id"]), [])}) for row in images],
         "reasons": sorted({row[2] for rows in lost.values() for row in rows}),
         "repaired": _repaired(images, gathered),
         "skeleton": _skeleton(folder),

@@ -66,7 +66,7 @@ def test_a_sheet_shows_each_image_in_its_cell(made):
 def test_the_same_inputs_give_the_same_bytes(made, tmp_path):
     before = {path.name: path.read_bytes() for path in (made.folder / "explorer").iterdir()}
     run = made.folder.parent / "experiments" / "linknet" / "on-animals"
-    render_explorer(Inputs(made.folder, "animals", made.store, (run,), GONE), made.folder / "explorer.html", 2)
+    render_explorer(Inputs(made.folder, "animals", made.store, (run,), lambda: GONE), made.folder / "explorer.html", 2)
     assert {path.name: path.read_bytes() for path in (made.folder / "explorer").iterdir()} == before
 
 
