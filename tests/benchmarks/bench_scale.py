@@ -3,8 +3,8 @@
     ./run python tests/benchmarks/bench_scale.py [--sizes 1000 20000] [--full] [--blank]
 
 Draws that many images and gives them the records of the real slice (a drawn polygon's where it is absent) under new
-ids, builds them in place by the workflow (all categories, masks, three exports, no training) and reads Snakemake's own
-benchmark files. `--full` adds COCO's 118,287 images (hours on two cores), and
+ids, builds them in place by the workflow (all categories, masks, three exports, no training), reads the seconds that
+Snakemake took and looks at the memory itself. `--full` adds COCO's 118,287 images (hours on two cores), and
 `--blank` draws every photograph grey, which is soon done and soon measured, told apart by a comment: then nothing is
 sought among near-duplicates, and all else is as before. The last line is a JSON object: per stage the
 seconds and the peak MB at each size, and how they grow: seconds ~ images ** exponent.
@@ -17,16 +17,21 @@ import math
 import os
 import sys
 import tempfile
+import threading
+from collections import Counter
 from collections.abc import Callable, Iterator
 from concurrent.futures import ProcessPoolExecutor
+from contextlib import contextmanager, suppress
 from functools import partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import psutil
 import yaml
 from PIL import Image
 
+sys.path.insert(0, str(Path(__file__).resolve().parents[2] / "scripts"))
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 from helpers.shared import ROOT
 from helpers.workflow import snakemake
@@ -108,7 +113,8 @@ def build(count: int, work: Path, cores: int, drawn: Drawing = draw) -> dict[str
 
 def stages(work: Path, cores: int) -> dict[str, tuple[float, float]]:
     """Build `config.yaml` of a folder and return each rule's seconds and peak memory in MB."""
-    done = snakemake(work, "--configfile", str(work / "config.yaml"), "--cores", str(cores))
+    with peaks_of_rules() as peaks:
+        done = snakemake(work, "--configfile", str(work / "config.yaml"), "--cores", str(cores))
     if done.returncode:
         raise SystemExit(done.stderr[-3000:])
     result: dict[str, tuple[float, float]] = {}
@@ -117,9 +123,43 @@ def stages(work: Path, cores: int) -> dict[str, tuple[float, float]]:
             row = next(csv.DictReader(lines, delimiter="\t"))
         name = file.relative_to(work / "benchmarks").parts[0]
         name += f" {file.stem}" if name == "export_dataset" else ""
-        memory = 0.0 if row["max_rss"] in ("NA", "-") else float(row["max_rss"])
-        result[name] = (float(row["s"]), memory)
+        result[name] = (float(row["s"]), peaks.get(name, 0.0))
     return result
+
+
+@contextmanager
+def peaks_of_rules() -> Iterator[dict[str, float]]:
+    """Yield the peak memory in MB of each rule's script with its workers, looked at all the time.
+
+    Snakemake looks the less often the longer a job runs, and misses most peaks.
+    """
+    peaks: dict[str, float] = {}
+    over = threading.Event()
+
+    def watch() -> None:
+        me = psutil.Process()
+        while not over.wait(0.2):
+            now: Counter[str] = Counter()
+            for process in me.children(recursive=True):
+                with suppress(psutil.Error):
+                    now[rule_of(process.cmdline())] += process.memory_info().rss / 1e6
+            for name, total in now.items():
+                peaks[name] = max(peaks.get(name, 0.0), total)
+
+    watcher = threading.Thread(target=watch)
+    watcher.start()
+    try:
+        yield peaks
+    finally:
+        over.set()
+        watcher.join()
+
+
+def rule_of(command: list[str]) -> str:
+    """Return the rule that a process works for by its command line, an export with its format; "" for none."""
+    script = command[1] if len(command) > 1 else ""
+    name = Path(script).stem if Path(script).parent == ROOT / "scripts" else ""
+    return f"{name} {command[command.index('--format') + 1]}" if name == "export_dataset" else name
 
 
 def main() -> None:

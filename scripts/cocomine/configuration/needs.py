@@ -40,21 +40,25 @@ class Need:
 
 NEEDS = {
     "make_demo_bucket": Need(1000, 100, 10, 2),
-    "index_annotations": Need(1500, 2, 10, 0.1),
-    "mine_subset": Need(1000, 4, 10, 0.1),
-    "measure_images": Need(3000, 15, 15, 0.5),
-    "assemble_subset": Need(800, 8, 10, 0.3),
+    "index_annotations": Need(1000, 3, 10, 0.1),
+    "mine_subset": Need(600, 4, 10, 0.1),
+    "measure_images": Need(3000, 5, 15, 0.5),
+    "assemble_subset": Need(800, 6, 10, 0.2),
     "split_dataset": Need(600, 8, 10, 0.3),
-    "rasterize_masks": Need(1500, 10, 10, 0.5),
+    "rasterize_masks": Need(1500, 5, 10, 0.5),
     "pack_tensors": Need(2000, 10, 10, 0.5),
-    "export_dataset": Need(600, 8, 10, 0.5),
+    "export_dataset": Need(600, 6, 10, 0.3),
     "compare_experiments": Need(1000, 0, 10, 0),
-    "render_report": Need(800, 20, 10, 0.1),
-    "render_explorer": Need(1000, 20, 10, 0.3),
+    "render_report": Need(500, 8, 10, 0.1),
+    "render_explorer": Need(1200, 8, 10, 0.3),
     "lock_build": Need(700, 6, 10, 0.3),
     "render_index": Need(500, 1, 5, 0),
 }
-"""By rule, of every rule that shares a job with others, and of more."""
+"""By rule, of every rule that shares a job with others, and of more.
+
+Memory is that of two workers (docs/measured.md) and of six more, half as much again at least; rules that decode
+photographs ask for more, since a worker may hold one of GIANT pixels.
+"""
 
 
 def images_of(plan: Plan, wildcards: Mapping[str, str]) -> int:

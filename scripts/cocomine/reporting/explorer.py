@@ -77,15 +77,14 @@ def render_explorer(inputs: Inputs, html: Path, threads: int, single_file: bool 
     # Before anything is read: a worker holds what this process holds when it forks.
     with started_pool(threads) if threads > 1 else nullcontext() as pool:
         images = list(map(_shown, read_table(folder / "images.tsv")))
+        sha256_of = locked_images(folder / "images.lock.tsv", [row["store_path"] for row in images])
         left_out = inputs.left_out()
         gathered = _Gathered(read_labels(folder / "labels.json"), _repairs(folder))
         captions = list(_captions(folder, images))
-        document = RecordsByImage(folder / "subset.json")
-        blocks = _blocks(inputs.subset_dir, document, images, captions, left_out, gathered)
+        blocks = _blocks(folder, images, captions, left_out, gathered)
         if single_file:
             details = dict(enumerate(blocks))
-            columns = _columns(inputs, document, images, left_out, gathered, html.parent)
-            sha256_of = locked_images(folder / "images.lock.tsv", [row["store_path"] for row in images])
+            columns = _columns(inputs, images, left_out, gathered, html.parent)
             sheets = draw_sheets(inputs.store_dir, images, sha256_of, threads, pool)
             columns["sheets"] = [data_uri(content, "image/jpeg") for content in sheets]
             columns["pictures"] = [_pictures(inputs, row, sha256_of[row["store_path"]]) for row in images]
@@ -97,8 +96,7 @@ def render_explorer(inputs: Inputs, html: Path, threads: int, single_file: bool 
                 text = f"window.cocomine.details[{number}] = {script_text(block)};\n"
                 (out / f"objects-{number}.js").write_text(text, encoding="utf-8")
             write_text(out / "captions.js", f"window.cocomine.captions = {script_text(captions)};\n")
-            columns = _columns(inputs, document, images, left_out, gathered, html.parent)
-            sha256_of = locked_images(folder / "images.lock.tsv", [row["store_path"] for row in images])
+            columns = _columns(inputs, images, left_out, gathered, html.parent)
             for number, content in enumerate(draw_sheets(inputs.store_dir, images, sha256_of, threads, pool)):
                 (out / f"sheet-{number}.jpg").write_bytes(content)
                 columns["sheets"].append(f"{html.stem}/sheet-{number}.jpg")
@@ -117,6 +115,7 @@ class _Gathered:
     def __init__(self, labels: Labels, repairs: Sequence[Mapping[str, str]]) -> None:
         self.labels = labels
         self.repairs = repairs
+        self.licences: Sequence[Any] = []
         self.objects: list[int] = []
         self.classes: list[list[int]] = []
         self.sized: list[list[int]] = []
@@ -147,14 +146,14 @@ class _Gathered:
 
 def _blocks(
     folder: Path,
-    document: RecordsByImage,
     images: Sequence[Mapping[str, str]],
     captions: Sequence[list[str]],
     left_out: LeftOut,
     gathered: _Gathered,
 ) -> Iterator[list[Any]]:
     """Yield what enlarged images show, BLOCK of them at a time: boxes, keypoints, captions, what was left out."""
-    keypoints = _keypoints(folder, images)
+    document, keypoints = RecordsByImage(folder / "subset.json"), _keypoints(folder, images)
+    gathered.licences = document.licenses or []
     details = (
         (
             gathered.boxes(row["image_id"], document.annotations(int(row["image_id"]))),
@@ -166,6 +165,7 @@ def _blocks(
     )
     while block := list(itertools.islice(details, BLOCK)):
         yield block
+    document.close()
 
 
 def _pictures(inputs: Inputs, row: Mapping[str, str], sha256: str) -> list[str]:
@@ -184,16 +184,15 @@ def _pictures(inputs: Inputs, row: Mapping[str, str], sha256: str) -> list[str]:
     return [data_uri(buffer.getvalue(), "image/jpeg"), drawn]
 
 
-def _licence_names(document: RecordsByImage, numbers: Sequence[str]) -> list[str]:
+def _licence_names(licences: Sequence[Any], numbers: Sequence[str]) -> list[str]:
     """Return the names of licences by their numbers, as the source states them; "" where an image states none."""
-    stated = [row for row in document.licenses or [] if isinstance(row, Mapping)]
+    stated = [row for row in licences if isinstance(row, Mapping)]
     names = {str(row.get("id")): str(row.get("name") or "") for row in stated}
     return ["" if number in ("", "-1") else names.get(number) or f"licence {number}" for number in numbers]
 
 
 def _columns(
     inputs: Inputs,
-    document: RecordsByImage,
     images: Sequence[Mapping[str, str]],
     left_out: LeftOut,
     gathered: _Gathered,
@@ -220,7 +219,7 @@ def _columns(
             for number, (name, color) in enumerate(zip(labels.names[1:], labels.colors[1:], strict=True))
         ],
         **{plural[name]: values[name] for name in numbered},
-        "licences": _licence_names(document, values["licence"]),
+        "licences": _licence_names(gathered.licences, values["licence"]),
         **{name: [values[name].index(value) for value in column] for name, column in numbered.items()},
         "id": [int(row["image_id"]) for row in images],
         "path": paths,
@@ -277,11 +276,11 @@ def _labels_of_images(folder: Path, gathered: _Gathered, images: Sequence[Mappin
     """Which classes an image shows: those with a pixel in its mask, or of its objects where no masks are drawn."""
     if not (folder / "masks.tsv").is_file():
         return gathered.classes
-    found: dict[str, set[int]] = {}
-    for row in read_table(folder / "masks.tsv"):
+    found: dict[str, list[int]] = {}
+    for row in read_table(folder / "masks.tsv"):  # a row for each label of an image, ascending
         if int(row["pixels"] or 0) and int(row["label"]):
-            found.setdefault(row["image_id"], set()).add(int(row["label"]) - 1)
-    return [sorted(found.get(row["image_id"], ())) for row in images]
+            found.setdefault(row["image_id"], []).append(int(row["label"]) - 1)
+    return [found.pop(row["image_id"], []) for row in images]
 
 
 def _records(folder: Path, task: str, images: Sequence[Mapping[str, str]]) -> Iterator[list[Annotation]]:
