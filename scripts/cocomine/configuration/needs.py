@@ -51,7 +51,7 @@ NEEDS = {
     "compare_experiments": Need(1000, 0, 10, 0),
     "render_report": Need(500, 8, 10, 0.1),
     "render_explorer": Need(1200, 8, 10, 0.3),
-    "lock_build": Need(700, 6, 10, 0.3),
+    "lock_build": Need(800, 11, 10, 0.3),
     "render_index": Need(500, 1, 5, 0),
 }
 """By rule, of every rule that shares a job with others, and of more.
