@@ -3,6 +3,7 @@
 import logging
 import math
 import re
+import urllib.request
 from collections import Counter
 from pathlib import Path
 from typing import Any, Self
@@ -15,9 +16,9 @@ PART = 8 << 20
 
 
 class S3Bucket(logging.Handler):
-    """moto's S3 with an empty bucket; `requests` counts them by method, `fetched` and `stored` are bytes."""
+    """moto's S3 with an empty bucket; `requests` counts what is asked of it, by method."""
 
-    provider, prefix, options = "s3", f"s3://{NAME}/build", ()
+    prefix, options = f"s3://{NAME}/build", ()
 
     def __enter__(self) -> Self:
         import boto3
@@ -46,6 +47,8 @@ class S3Bucket(logging.Handler):
             aws_access_key_id="key",
             aws_secret_access_key="secret",
         )
+        # All of moto's servers in a process hold the same buckets.
+        urllib.request.urlopen(f"http://{host}:{port}/moto-api/reset", data=b"").close()
         self.client.create_bucket(Bucket=NAME)
         return self
 
@@ -61,14 +64,14 @@ class S3Bucket(logging.Handler):
             self.got[found[2]] += found[1] == "GET" and bool(found[2])
             self.put[found[2]] += found[1] == "PUT"
 
-    def traffic(self) -> str:
-        """What the build cost: requests, and bytes both ways (of objects that are there at its end)."""
+    def moved(self) -> tuple[int, int]:
+        """The bytes fetched and stored, of objects that are there now."""
         sizes = self.sizes()
         parts = {name: max(1, math.ceil(size / PART)) for name, size in sizes.items()}
         fetched, stored = (
             sum(size * one[name] // parts[name] for name, size in sizes.items()) for one in (self.got, self.put)
         )
-        return f"{dict(self.requests)}, {fetched:,} bytes fetched, {stored:,} stored"
+        return fetched, stored
 
     def sizes(self) -> dict[str, int]:
         """The objects and their sizes."""
@@ -84,7 +87,7 @@ class S3Bucket(logging.Handler):
 class GcsBucket:
     """The project's own server of Google Cloud Storage with an empty bucket."""
 
-    provider, prefix, options = "gcs", f"gs://{NAME}/build", ("--storage-gcs-project", "project")
+    prefix, options = f"gs://{NAME}/build", ("--storage-gcs-project", "project")
 
     def __enter__(self) -> Self:
         self.server = GcsServer()
@@ -95,10 +98,6 @@ class GcsBucket:
 
     def __exit__(self, *exception: Any) -> None:
         self.server.__exit__(*exception)
-
-    def traffic(self) -> str:
-        """What the build cost: requests by kind."""
-        return f"{dict(Counter(request.kind for request in self.server.log))}"
 
     def sizes(self) -> dict[str, int]:
         """The objects and their sizes."""

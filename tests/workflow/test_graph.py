@@ -221,3 +221,15 @@ def test_every_job_of_a_cluster_asks_for_more_at_each_attempt_and_in_a_group_by_
     assert all(re.match(r"minutes\(|.*attempt \*", time) for _, time in others.values())
     profile = (ROOT / "profiles" / "slurm" / "config.yaml").read_text(encoding="utf-8")
     assert set(re.findall(r"^  - (\w+)=\w*[a-z]", profile, re.MULTILINE)) <= NEEDS.keys()
+
+
+def test_every_rule_that_leaves_this_machine_asks_aws_batch_for_memory_of_its_table() -> None:
+    profile = yaml.safe_load((ROOT / "profiles" / "aws-batch" / "config.yaml").read_text(encoding="utf-8"))
+    asked = dict(one.split(":", 1) for one in profile["set-resources"])
+    rules = {
+        name
+        for path in (ROOT / "workflow" / "rules").glob("*.smk")
+        for name in re.findall(r"^ *rule (\w+):", path.read_text(encoding="utf-8"), re.MULTILINE)
+    }
+    here = {"sync_annotations", "sync_images", "make_demo_bucket", "import_labels"}  # run where snakemake was started
+    assert asked == dict.fromkeys(rules - here, "mem_mb=max(8192, 4096 * threads)")
