@@ -49,13 +49,13 @@ def main(options: argparse.Namespace) -> int:
     if options.settings.train.device != "cpu":
         launch.take_gpus(1)
 
-    from cocomine.evaluation import evaluation
+    from cocomine.evaluation import evaluation, predicting
     from cocomine.learning import data
 
     settings = options.settings.evaluation
     masks_dir = options.masks_dir if options.masks_dir is not None else options.subset_dir / "masks"
     evaluation.evaluate(
-        evaluation.Job(
+        predicting.Job(
             settings,
             options.run_dir,
             data.read_tensors(options.tensors),

@@ -24,10 +24,10 @@ ROOT = Path(__file__).resolve().parents[2]
 sys.path[:0] = [str(ROOT / "scripts"), str(ROOT / "tests")]
 
 from cocomine.coco.labels import read_labels  # noqa: E402
-from cocomine.evaluation.evaluation import load_run  # noqa: E402
 from cocomine.evaluation.ground import ground_of_file  # noqa: E402
+from cocomine.evaluation.predicting import load_run  # noqa: E402
 from cocomine.learning.data import read_tensors  # noqa: E402
-from cocomine.learning.training import Feeder, probabilities_of  # noqa: E402
+from cocomine.learning.steps import Feeder, probabilities_of  # noqa: E402
 from cocomine.matching.label_errors import find_label_errors  # noqa: E402
 from helpers.planted_edits import Editor, as_segmentation  # noqa: E402
 

@@ -38,8 +38,8 @@ sys.path[:0] = [str(ROOT / "scripts"), str(ROOT / "tests")]
 
 from cocomine.base.files import write_table  # noqa: E402
 from cocomine.coco.labels import Labels  # noqa: E402
-from cocomine.evaluation import evaluation  # noqa: E402
-from cocomine.learning import data, hardware, metrics, training  # noqa: E402
+from cocomine.evaluation import evaluation, predicting  # noqa: E402
+from cocomine.learning import data, hardware, metrics, steps  # noqa: E402
 from cocomine.learning.losses import Loss  # noqa: E402
 from cocomine.learning.models import encoders, registry  # noqa: E402
 from cocomine.learning.settings import EvaluationSettings, RunSettings  # noqa: E402
@@ -70,13 +70,11 @@ class Trainer:
         hardware.apply(self.machine)
         built = registry.build_model(self.settings.model, CLASSES, 0)
         self.network = built.network.to(self.machine.device).to(memory_format=torch.channels_last).train()
-        self.optimiser = training.make_optimiser(self.network, self.settings.train)
+        self.optimiser = steps.make_optimiser(self.network, self.settings.train)
         self.loss = Loss(None, 0.0, self.machine.device)
         tensors = data.read_tensors(folder)
         self.feeder_normalisation = built.encoder.normalisation
-        self.feeder = training.Feeder(
-            tensors, tensors.rows_of("train"), built.encoder.normalisation, self.machine.device
-        )
+        self.feeder = steps.Feeder(tensors, tensors.rows_of("train"), built.encoder.normalisation, self.machine.device)
         images = torch.randn(BATCH, 3, SIZE, SIZE).to(self.machine.device, memory_format=torch.channels_last)
         self.random = images, torch.randint(0, CLASSES, (BATCH, SIZE, SIZE)).to(self.machine.device)
         self.step = 0
@@ -90,7 +88,7 @@ class Trainer:
                 batch = self.feeder.training(self.settings.train, 0, self.step)
             else:
                 batch = self.random
-            value = training.training_step(self.network, self.optimiser, batch, self.loss, self.machine, None)
+            value = steps.training_step(self.network, self.optimiser, batch, self.loss, self.machine, None)
             self.step += 1
         assert torch.isfinite(value)
         synchronise(self.machine.device)
@@ -117,7 +115,7 @@ def compare_reading(folder: Path, steps: int) -> dict:
     tensors = data.read_tensors(folder)
     normalisation = registry.build_model(RunSettings().model, CLASSES, 0).encoder.normalisation
     rows = tensors.rows_of("train")
-    feeders = [training.Feeder(tensors, rows, normalisation, "meta", ahead) for ahead in (False, True)]
+    feeders = [steps.Feeder(tensors, rows, normalisation, "meta", ahead) for ahead in (False, True)]
     waits: tuple[list[float], list[float]] = ([], [])
     for step in range(steps):
         here, following = (data.batch_of(0, number, BATCH, len(rows)) for number in (step, step + 1))
@@ -169,10 +167,10 @@ def compare_small_evaluation(trainer: Trainer, folder: Path, pairs: int) -> dict
     tensors = dataclasses.replace(tensors, masks=masks)
     settings = EvaluationSettings.from_mapping({"split": "all", "full_resolution": False, "pictures": 0})
     subset = write_subset(folder.parent / "subset", tensors)
-    job = evaluation.Job(settings, folder, tensors, wanted, subset, folder.parent / "out", None, "bench")
+    job = predicting.Job(settings, folder, tensors, wanted, subset, folder.parent / "out", None, "bench")
     trainer.network.eval()
     machine = trainer.machine
-    trained = evaluation.Trained(
+    trained = predicting.Trained(
         trainer.network, {"labels": known.rows()}, machine, trainer.feeder_normalisation, sha256=""
     )
     rows = tensors.rows_of("all")
@@ -182,13 +180,13 @@ def compare_small_evaluation(trainer: Trainer, folder: Path, pairs: int) -> dict
     def forward() -> float:
         started = time.perf_counter()
         for _ in range(batches):
-            training.probabilities_of(trainer.network, trainer.random[0], machine)
+            steps.probabilities_of(trainer.network, trainer.random[0], machine)
         synchronise(machine.device)
         return time.perf_counter() - started
 
     def everything() -> float:
         started = time.perf_counter()
-        predicted = evaluation.predict(trained, job, rows)
+        predicted = predicting.predict(trained, job, rows)
         evaluation.write_evaluation(job, rows, predicted, {"seed": 0})
         return time.perf_counter() - started
 
@@ -224,10 +222,10 @@ def compare_full_evaluation(folder: Path, threads: int, pairs: int, device: str)
     for _ in range(pairs + 1):
         theirs.reset()
         started, used = time.perf_counter(), time.process_time()
-        sums = metrics.joined(evaluation.measure_full_batch(small, folder, names, threads, CLASSES))
+        sums = metrics.joined(predicting.measure_full_batch(small, folder, names, threads, CLASSES))
         middle, between = time.perf_counter(), time.process_time()
         for i, name in enumerate(names):
-            mask = evaluation.full_mask(folder, name, CLASSES)
+            mask = predicting.full_mask(folder, name, CLASSES)
             large = torch.nn.functional.interpolate(small[i : i + 1], mask.shape, mode="bilinear", align_corners=False)
             theirs.update(large, torch.from_numpy(mask)[None].long().to(device))
         synchronise(device)

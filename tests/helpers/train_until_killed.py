@@ -22,7 +22,7 @@ from pathlib import Path
 sys.path.insert(0, str(Path(__file__).resolve().parents[2] / "scripts"))
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-from cocomine.learning import data, training
+from cocomine.learning import data, steps, training
 from cocomine.learning.models import linknet, maskformer  # noqa: F401 - imported before forking
 from cocomine.learning.settings import RunSettings
 
@@ -47,7 +47,7 @@ def kill_at(place, count):
             if not left[0]:
                 os.kill(os.getpid(), signal.SIGKILL)
 
-    feed, write, replace, unlink = training.Feeder.training, Path.write_bytes, os.replace, Path.unlink
+    feed, write, replace, unlink = steps.Feeder.training, Path.write_bytes, os.replace, Path.unlink
 
     def feeding(*args):
         passing("iteration")
@@ -69,7 +69,7 @@ def kill_at(place, count):
         unlink(path, *args, **options)
 
     for owner, name, instead in (
-        (training.Feeder, "training", feeding),
+        (steps.Feeder, "training", feeding),
         (Path, "write_bytes", writing),
         (os, "replace", replacing),
         (Path, "unlink", unlinking),

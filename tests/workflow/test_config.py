@@ -11,7 +11,7 @@ import yaml
 from cocomine.base.errors import CocomineError
 from cocomine.base.files import canonical_json
 from cocomine.configuration.document import document, json_schema
-from cocomine.configuration.plan import make_plan
+from cocomine.configuration.planning import make_plan
 from cocomine.configuration.targets import outputs_of
 from helpers.shared import ROOT
 from helpers.workflow import snakemake
@@ -221,7 +221,7 @@ def test_the_order_of_classes_and_pinned_labels_are_part_of_the_lock() -> None:
     )
     assert canonical_json(one.config) != canonical_json(other.config)
     assert one.settings("query", "animals") != other.settings("query", "animals")
-    assert one.locked_inputs[-1] == "pinned.json"
+    assert "pinned.json" in one.locked_inputs
 
 
 def test_labels_of_another_subset_are_made_before_those_that_follow_them() -> None:

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 import yaml
 from cocomine.base.errors import CocomineError
-from cocomine.configuration.plan import make_plan
+from cocomine.configuration.planning import make_plan
 from cocomine.configuration.settings_files import write_settings
 from helpers.workflow import snakemake
 from PIL import Image, ImageDraw

@@ -11,7 +11,8 @@ from cocomine.base.errors import CocomineError
 from cocomine.base.files import read_json
 from cocomine.configuration.look import SAMPLE, Document, names_of, read_document
 from cocomine.configuration.places import Mistake, mistakes_on_disk, nearest_of
-from cocomine.configuration.plan import Plan, Subset, make_plan
+from cocomine.configuration.plan import Plan, Subset
+from cocomine.configuration.planning import make_plan
 from cocomine.configuration.sources import Source, merged_split
 from cocomine.imports.labels import Tally
 from cocomine.imports.load import open_labels

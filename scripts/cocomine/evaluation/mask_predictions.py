@@ -21,8 +21,8 @@ from cocomine.evaluation import baselines, pictures, slices
 from cocomine.evaluation.attributes import describe
 from cocomine.evaluation.boundary import boundary_counts
 from cocomine.evaluation.coverage import coverage
-from cocomine.evaluation.evaluation import full_mask
 from cocomine.evaluation.ground import Ground
+from cocomine.evaluation.predicting import full_mask
 from cocomine.evaluation.predictions import Split
 from cocomine.evaluation.resampling import write_draws
 from cocomine.evaluation.settings import JudgingSettings

@@ -13,7 +13,7 @@ from transformers import PreTrainedModel
 
 from cocomine.base.errors import CocomineError
 from cocomine.base.files import atomic_path, read_json, sha256_of_file, write_bytes, write_json, write_text
-from cocomine.evaluation.evaluation import Trained, load_run
+from cocomine.evaluation.predicting import Trained, load_run
 from cocomine.learning.models.base import Segmenter
 
 log = logging.getLogger("cocomine")
@@ -194,7 +194,7 @@ def _loading(library: PreTrainedModel | None) -> list[str]:
     if library is None:
         return [
             "from pathlib import Path",
-            "from cocomine.evaluation.evaluation import load_run",
+            "from cocomine.evaluation.predicting import load_run",
             "",
             'trained = load_run(Path("results/experiments/RUN"))  # the run\'s own folder, with training.json',
             "scores = trained.network(images)  # (b, 3, h, w), normalised as preprocessor_config.json says",

@@ -78,7 +78,7 @@ Panels = dict[int, list[Bytes]]
 
 
 def _masks(images: Sequence[int], folders: Sequence[Path], where: Where, _kind: str) -> Panels:
-    from cocomine.evaluation.evaluation import full_mask  # not at the top: it brings torch, which is slow to import
+    from cocomine.evaluation.predicting import full_mask  # not at the top: it brings torch, which is slow to import
 
     labels = read_labels(where.truth / "labels.json")
     names = {image.id: image.file_name for image in RecordsByImage(where.annotations).images()}

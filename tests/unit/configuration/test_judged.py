@@ -2,7 +2,7 @@
 
 import pytest
 from cocomine.base.errors import CocomineError
-from cocomine.configuration.plan import make_plan
+from cocomine.configuration.planning import make_plan
 
 CONFIG = {
     "stores": {"own": {"folder": "/d"}},

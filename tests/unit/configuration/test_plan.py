@@ -1,6 +1,6 @@
 import pytest
 from cocomine.base.errors import CocomineError
-from cocomine.configuration.plan import make_plan
+from cocomine.configuration.planning import make_plan
 from cocomine.configuration.targets import outputs_of
 
 OWN = {"own": {"format": "yolo", "folder": "my"}}

@@ -3,7 +3,7 @@
 from pathlib import Path
 
 import pytest
-from cocomine.configuration.plan import make_plan
+from cocomine.configuration.planning import make_plan
 from cocomine.configuration.targets import left_over, outputs_of
 
 CONFIG = {

@@ -14,7 +14,7 @@ from cocomine.base import command
 from cocomine.base.errors import CocomineError
 from cocomine.base.files import write_table
 from cocomine.coco.labels import Labels
-from cocomine.evaluation import baselines, evaluation
+from cocomine.evaluation import baselines, evaluation, predicting
 from cocomine.images.grid import place_of
 from cocomine.learning import data, metrics, training
 from cocomine.learning.settings import EvaluationSettings, RunSettings
@@ -58,7 +58,7 @@ def job(trained, out, **changes):
     root, tensors, subset, _ = trained
     settings = EvaluationSettings.from_mapping({"bootstrap": 50, "pictures": 2, "batch": 16})
     labels = data.read_trained_labels(tensors / "labels.json")
-    made = evaluation.Job(
+    made = predicting.Job(
         settings, root / "run", data.read_tensors(tensors), labels, subset, out, subset / "masks", "subset"
     )
     return replace(made, **changes)
@@ -124,7 +124,7 @@ def test_one_image_and_a_model_of_nothing_are_said_on_the_terminal_and_not_prais
     row = int(tensors.rows_of("val")[0])
     splits = tuple("test" if i == row else s for i, s in enumerate(tensors.splits))
     monkeypatch.setattr(
-        evaluation, "probabilities_of", lambda network, images, machine: background(len(images), tensors.size)
+        predicting, "probabilities_of", lambda network, images, machine: background(len(images), tensors.size)
     )
     monkeypatch.setattr(baselines, "most_frequent_place", lambda counts: np.zeros(counts.shape[1:], np.uint8))
     with caplog.at_level("INFO", "cocomine"):
@@ -193,7 +193,7 @@ def test_full_resolution_equals_torchmetrics_on_enlarged_probabilities():
     probabilities = torch.randn(1, 5, 16, 16, generator=generator).softmax(1)
     mask = torch.randint(0, 5, (48, 64), generator=generator, dtype=torch.uint8)
     mask[:5] = 255
-    sums = evaluation.measure_full(probabilities, mask.numpy(), 5)
+    sums = predicting.measure_full(probabilities, mask.numpy(), 5)
     large = torch.nn.functional.interpolate(probabilities, size=(48, 64), mode="bilinear", align_corners=False)
     expected = MulticlassJaccardIndex(5, average=None, ignore_index=255)(large, mask[None].long())
     assert metrics.iou(sums.inter, sums.predicted, sums.truth)[0] == pytest.approx(expected.numpy(), abs=1e-6)
@@ -211,7 +211,7 @@ def test_full_resolution_is_bit_for_bit_the_same_on_any_number_of_threads(tmp_pa
     found = []
     for threads in (1, 2, 3):
         torch.set_num_threads(threads)
-        parts = evaluation.measure_full_batch(probabilities, tmp_path, names, threads, 4)
+        parts = predicting.measure_full_batch(probabilities, tmp_path, names, threads, 4)
         assert torch.get_num_threads() == threads  # given back as it was
         found.append([value.tobytes() for part in parts for value in vars(part).values()])
     torch.set_num_threads(before)
@@ -231,7 +231,7 @@ def test_full_resolution_of_a_letterbox_leaves_its_border_out(tmp_path):
         torch.nn.functional.one_hot(torch.from_numpy(truth).long(), 3).permute(2, 0, 1).float()
     )
     square = data.TensorSet(tmp_path, None, None, None, (), (), {"settings": {"fit": "letterbox"}})
-    (sums,) = evaluation.measure_full_batch(probabilities, tmp_path, ["a.jpg"], 1, 3, within=square.within)
+    (sums,) = predicting.measure_full_batch(probabilities, tmp_path, ["a.jpg"], 1, 3, within=square.within)
     assert sums.inter.tolist() == sums.truth.tolist() == sums.predicted.tolist() == [[1024, 1024, 0]]
 
 
@@ -269,10 +269,10 @@ def labels(*pairs):
 
 
 def test_model_of_more_classes_is_scored_on_the_wanted_ones():
-    mapping = evaluation.label_map(labels(("car", 3), ("bus", 6), ("dog", 18)), labels(("car", 3), ("dog", 18)))
+    mapping = predicting.label_map(labels(("car", 3), ("bus", 6), ("dog", 18)), labels(("car", 3), ("dog", 18)))
     assert mapping == [0, 1, 0, 2]
     probabilities = torch.tensor([0.1, 0.2, 0.6, 0.1])[None, :, None, None]
-    assert evaluation.merged(probabilities, torch.tensor(mapping), 3).flatten().tolist() == pytest.approx(
+    assert predicting.merged(probabilities, torch.tensor(mapping), 3).flatten().tolist() == pytest.approx(
         [0.7, 0.2, 0.1]
     )
 
@@ -281,34 +281,34 @@ def test_pixel_is_decided_among_all_of_the_models_classes_before_they_are_mapped
     """Bus .40, truck .35, background .25: bus for the model of all classes, and so for the wanted ones."""
     probabilities = torch.tensor([0.25, 0.40, 0.35])[None, :, None, None].expand(1, 3, 4, 4).contiguous()
     mapping = torch.tensor(
-        evaluation.label_map(labels(("bus", 6), ("truck", 8)), labels(("bus", 6)))
+        predicting.label_map(labels(("bus", 6), ("truck", 8)), labels(("bus", 6)))
     )  # truck is not asked for
     truth = torch.ones(1, 4, 4, dtype=torch.uint8)
-    sums, decided = evaluation.measure_mapped(probabilities, truth, mapping, 2)
+    sums, decided = predicting.measure_mapped(probabilities, truth, mapping, 2)
     assert (decided == 1).all()
     assert metrics.summary(sums, ("background", "bus"))["iou"]["per_class"]["bus"] == 1.0
     assert sums.soft_predicted[0] == pytest.approx([16 * 0.6, 16 * 0.4])  # soft figures: of the added probabilities
-    large = evaluation.measure_full(probabilities, np.ones((9, 7), np.uint8), 2, mapping)
+    large = predicting.measure_full(probabilities, np.ones((9, 7), np.uint8), 2, mapping)
     assert large.inter[0].tolist() == [0, 63]
-    added = metrics.measure(evaluation.merged(probabilities, mapping, 2), truth)[0]
+    added = metrics.measure(predicting.merged(probabilities, mapping, 2), truth)[0]
     assert added.inter[0].tolist() == [0, 0]  # what the added probabilities would say: background
 
 
 def test_labels_that_share_nothing_or_clash_are_refused():
     with pytest.raises(CocomineError, match="knows none of dog"):
-        evaluation.label_map(labels(("car", 3)), labels(("dog", 18)))
+        predicting.label_map(labels(("car", 3)), labels(("dog", 18)))
     with pytest.raises(CocomineError, match=r"'car'.*'bus'"):
-        evaluation.label_map(labels(("car", 3)), labels(("bus", 3)))
+        predicting.label_map(labels(("car", 3)), labels(("bus", 3)))
 
 
 def test_a_model_of_another_label_map_is_refused_by_name_and_one_that_was_pinned_is_not():
     earlier = labels(("giraffe", 1), ("zebra", 2))
     with pytest.raises(CocomineError, match=r"category 1 is 'giraffe' where .* and 'elephant' where") as caught:
-        evaluation.label_map(earlier, labels(("elephant", 1), ("giraffe", 2), ("zebra", 3)))
+        predicting.label_map(earlier, labels(("elephant", 1), ("giraffe", 2), ("zebra", 3)))
     assert "labels_from" in caught.value.hint
     with pytest.raises(CocomineError, match=r"'zebra' is category 2 where .* and category 24 where"):
-        evaluation.label_map(earlier, labels(("giraffe", 1), ("zebra", 24)))
-    assert evaluation.label_map(earlier, labels(("giraffe", 1), ("zebra", 2), ("elephant", 3))) == [0, 1, 2]
+        predicting.label_map(earlier, labels(("giraffe", 1), ("zebra", 24)))
+    assert predicting.label_map(earlier, labels(("giraffe", 1), ("zebra", 2), ("elephant", 3))) == [0, 1, 2]
 
 
 def test_run_that_was_trained_on_a_gpu_is_evaluated_on_a_cpu(trained, tmp_path, monkeypatch, caplog):
@@ -318,7 +318,7 @@ def test_run_that_was_trained_on_a_gpu_is_evaluated_on_a_cpu(trained, tmp_path, 
     (tmp_path / "training.json").write_text(json.dumps(facts))
     (tmp_path / "model.safetensors").write_bytes((root / "run/model.safetensors").read_bytes())
     monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
-    assert evaluation.load_run(tmp_path).machine.device == "cpu"
+    assert predicting.load_run(tmp_path).machine.device == "cpu"
     assert "trained on a GPU, and there is none here" in caplog.text
 
 
@@ -329,7 +329,7 @@ def test_weights_of_another_model_are_refused(trained, tmp_path):
     (tmp_path / "training.json").write_text(json.dumps(facts))
     (tmp_path / "model.safetensors").write_bytes((root / "run/model.safetensors").read_bytes())
     with pytest.raises(CocomineError, match="does not fit"):
-        evaluation.load_run(tmp_path)
+        predicting.load_run(tmp_path)
 
 
 def test_most_frequent_place_puts_each_class_where_it_stands_most():

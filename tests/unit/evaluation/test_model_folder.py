@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 import torch
 from cocomine.base.errors import CocomineError
-from cocomine.evaluation import evaluation, model_folder
+from cocomine.evaluation import model_folder, predicting
 from cocomine.learning import data, training
 from cocomine.learning.settings import RunSettings
 from helpers.peers import peer
@@ -48,7 +48,7 @@ def test_transformers_opens_the_folder_and_scores_as_the_run_does(tmp_path):
     (tmp_path / "build.lock.json").write_text("{}")
     model_folder.export_model(model_folder.Job(run, tmp_path / "model", tmp_path / "build.lock.json"))
     theirs = SegformerForSemanticSegmentation.from_pretrained(tmp_path / "model").eval()
-    ours = evaluation.load_run(run)
+    ours = predicting.load_run(run)
     labels = [entry["name"] for entry in ours.facts["labels"]]
     assert theirs.config.id2label == dict(enumerate(labels))
     picture = Image.fromarray(np.random.default_rng(0).integers(0, 256, (32, 32, 3), np.uint8))
@@ -73,7 +73,7 @@ def test_a_linknet_is_written_under_our_own_names(tmp_path):
     run = trained(tmp_path)
     model_folder.export_model(model_folder.Job(run, tmp_path / "model", tmp_path / "none"))
     with safe_open(tmp_path / "model/model.safetensors", "pt") as file:
-        assert set(file.keys()) == set(evaluation.load_run(run).network.state_dict())
+        assert set(file.keys()) == set(predicting.load_run(run).network.state_dict())
         assert file.metadata()["lock_sha256"] == ""
     assert json.loads((tmp_path / "model/config.json").read_text())["family"] == "linknet"
     assert "not at hand" in (tmp_path / "model/README.md").read_text()
@@ -81,7 +81,7 @@ def test_a_linknet_is_written_under_our_own_names(tmp_path):
 
 def test_onnx_without_its_packages_says_what_to_install(tmp_path, monkeypatch):
     monkeypatch.setitem(sys.modules, "onnxruntime", None)
-    network = evaluation.load_run(trained(tmp_path)).network
+    network = predicting.load_run(trained(tmp_path)).network
     with pytest.raises(CocomineError, match="onnxruntime is not installed") as caught:
         model_folder.export_onnx(network, [32, 32], tmp_path / "m.onnx")
     assert "pip install" in caught.value.hint
@@ -95,7 +95,7 @@ from helpers.small_network import shrink, shrink_mix_transformer
 shrink(), shrink_mix_transformer()
 from cocomine.evaluation import evaluation, model_folder
 for folder in map(Path, sys.argv[1:]):
-    print(model_folder.export_onnx(evaluation.load_run(folder).network, [32, 32], folder / "model.onnx"))
+    print(model_folder.export_onnx(predicting.load_run(folder).network, [32, 32], folder / "model.onnx"))
 """
 
 

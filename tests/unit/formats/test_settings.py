@@ -1,7 +1,7 @@
 from typing import get_args
 
 import pytest
-from cocomine.configuration.plan import make_plan
+from cocomine.configuration.planning import make_plan
 from cocomine.formats.registry import FORMATS
 from cocomine.formats.settings import DEFAULT, Format, problems
 

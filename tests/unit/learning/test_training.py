@@ -16,7 +16,7 @@ import numpy as np
 import pytest
 import torch
 from cocomine.base.errors import CocomineError
-from cocomine.learning import checkpoint, data, events, training
+from cocomine.learning import checkpoint, data, events, steps, training
 from cocomine.learning.models import encoders
 from cocomine.learning.models.base import Normalisation
 from cocomine.learning.settings import RunSettings
@@ -96,14 +96,14 @@ class StopError(Exception):
 
 def stop_at(monkeypatch, step):
     """Make training die at the start of iteration `step`, as a killed process would: nothing is saved then."""
-    original = training.Feeder.training
+    original = steps.Feeder.training
 
     def dying(self, settings, seed, at):
         if at == step:
             raise StopError
         return original(self, settings, seed, at)
 
-    monkeypatch.setattr(training.Feeder, "training", dying)
+    monkeypatch.setattr(steps.Feeder, "training", dying)
 
 
 def saved_at(monkeypatch, step):
@@ -187,7 +187,7 @@ def test_the_average_of_the_weights_is_written_as_the_recurrence_of_its_definiti
     shapes, tmp_path, monkeypatch
 ):
     seen = []
-    original = training.training_step
+    original = steps.training_step
 
     def watched(network, *arguments):
         if not seen:
@@ -397,7 +397,7 @@ def test_history_can_be_read_while_training_goes_on(shapes, tmp_path, monkeypatc
 
 
 def test_loss_that_is_not_finite_stops_with_advice_and_keeps_the_state_before(shapes, tmp_path, monkeypatch):
-    original = training.training_step
+    original = steps.training_step
     calls = []
 
     def poisoned(*args):
@@ -421,7 +421,7 @@ def test_diverging_run_stops_by_itself(shapes, tmp_path):
 @pytest.mark.slow
 def test_sigterm_saves_and_stops_and_the_next_run_goes_on(shapes, tmp_path, monkeypatch):
     training.train(job(shapes, tmp_path / "whole"))
-    original = training.Feeder.training
+    original = steps.Feeder.training
 
     def terminated(self, settings, seed, at):
         if at == 3:
@@ -429,7 +429,7 @@ def test_sigterm_saves_and_stops_and_the_next_run_goes_on(shapes, tmp_path, monk
         return original(self, settings, seed, at)
 
     with monkeypatch.context() as patch:
-        patch.setattr(training.Feeder, "training", terminated)
+        patch.setattr(steps.Feeder, "training", terminated)
         with pytest.raises(CocomineError, match="stopped by a signal at iteration 4"):
             training.train(job(shapes, tmp_path / "cut"))
     assert list((tmp_path / "cut/checkpoints").glob("*.pt"))
@@ -526,7 +526,7 @@ def test_learning_rate_warms_up_and_ends_near_nothing():
     settings = RunSettings.from_mapping(
         {"train": {"iterations": 100, "warmup": 10, "schedule": "cosine", "learning_rate": 1}}
     )
-    rates = [training.learning_rate(settings.train, step) for step in range(100)]
+    rates = [steps.learning_rate(settings.train, step) for step in range(100)]
     assert rates[0] == 0.1
     assert rates[9] == rates[10] == 1.0
     assert rates[99] < 0.001
@@ -549,9 +549,7 @@ def test_batches_read_ahead_are_the_batches_read_in_turn(shapes):
     tensors = data.read_tensors(shapes)
     settings = RunSettings.from_mapping({"train": SMALL | {"batch": 5, "augment": {"flip": True}}}).train
     rows = tensors.rows_of("all")
-    ahead, in_turn = (
-        training.Feeder(tensors, rows, Normalisation(), "cpu", reads_ahead) for reads_ahead in (True, False)
-    )
+    ahead, in_turn = (steps.Feeder(tensors, rows, Normalisation(), "cpu", reads_ahead) for reads_ahead in (True, False))
     for step in (0, 1, 2, 3, 7, 8, 2):  # a jump, as after a resume, must not hand out what was read for another step
         for one, other in zip(ahead.training(settings, 0, step), in_turn.training(settings, 0, step), strict=True):
             assert torch.equal(one, other)
