@@ -8,9 +8,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-import numpy.typing as npt
 import pyarrow.parquet as pq
 
+from cocomine.base.arrays import Ints
 from cocomine.base.errors import CocomineError
 from cocomine.base.files import read_table
 from cocomine.coco.by_image import RecordsByImage
@@ -24,8 +24,6 @@ LONG = {"under 1.5": 1.5, "1.5 to 3": 3.0, "3 on": math.inf}
 MOST_CLASSES = 20  # that are an attribute of images each
 ID_COLUMNS = ("image_id", "file_name")
 MOST_TAGS = 50  # values of a column of words; of numbers there may be any number
-
-Ints = npt.NDArray[np.int64]
 
 
 @dataclass(frozen=True)

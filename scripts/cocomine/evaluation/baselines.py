@@ -5,7 +5,7 @@ from collections.abc import Iterable
 import numpy as np
 import numpy.typing as npt
 
-from cocomine.learning.data import Bytes
+from cocomine.base.arrays import Bytes
 
 Counts = npt.NDArray[np.int64]
 

@@ -20,6 +20,7 @@ import numpy as np
 import numpy.typing as npt
 from pycocotools import mask as coco_mask
 
+from cocomine.base.arrays import Bools
 from cocomine.base.progress import Progress
 from cocomine.coco.tasks import VOID
 from cocomine.evaluation.matching import Edges
@@ -31,7 +32,6 @@ SHARE = 0.02
 LEAST_IOU = 0.5
 """The least IoU at which a result finds an object."""
 
-Bools = npt.NDArray[np.bool_]
 Labelled = npt.NDArray[np.uint8]
 
 

@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from cocomine.evaluation.matching import Bools, Floats, Ints
+from cocomine.base.arrays import Bools, Floats, Ints
 from cocomine.evaluation.resampling import image_draws
 from cocomine.learning.metrics import interval, ratio
 

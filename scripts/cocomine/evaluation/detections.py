@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 
+from cocomine.base.arrays import Bools, Floats
 from cocomine.base.files import sha256_of_file, write_json, write_table
 from cocomine.evaluation import calibration, matching, mistakes, slices
 from cocomine.evaluation.attributes import describe
@@ -18,7 +19,7 @@ from cocomine.evaluation.boundary import boundary_edges
 from cocomine.evaluation.coverage import coverage
 from cocomine.evaluation.federated import GROUPS, MOST
 from cocomine.evaluation.ground import Ground
-from cocomine.evaluation.matching import Bools, Edges, Floats, Found, Matches
+from cocomine.evaluation.matching import Edges, Found, Matches
 from cocomine.evaluation.precision import FEDERATED, PROTOCOLS, THRESHOLDS, Curves, Protocol, curves
 from cocomine.evaluation.resampling import (
     Draws,

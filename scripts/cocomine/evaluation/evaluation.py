@@ -11,6 +11,7 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from cocomine.base.arrays import Floats
 from cocomine.base.errors import CocomineError
 from cocomine.base.files import atomic_path, read_table, write_json
 from cocomine.evaluation import baselines, calibration, pictures, slices, verdict
@@ -239,7 +240,7 @@ def _better_baseline(result: dict[str, Any]) -> float:
 
 
 def _write_per_image(
-    job: Job, rows: Rows, predicted: Predicted, attributes: Sequence[slices.Attribute], boundary: metrics.Floats
+    job: Job, rows: Rows, predicted: Predicted, attributes: Sequence[slices.Attribute], boundary: Floats
 ) -> None:
     small = predicted.small
     pixels = small.pixels
@@ -265,7 +266,7 @@ def _write_per_image(
         pq.write_table(table, temporary, compression="zstd")
 
 
-def _write_pictures(job: Job, rows: Rows, predicted: Predicted, errors: metrics.Floats) -> None:
+def _write_pictures(job: Job, rows: Rows, predicted: Predicted, errors: Floats) -> None:
     """Write the worst and the best of the images that show a class at all."""
     shown = predicted.small.truth[:, 1:].sum(1) > 0
     for stem, i in pictures.extremes(errors, shown, job.settings.pictures):

@@ -14,7 +14,8 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from cocomine.evaluation.matching import Bools, Found, Ints, Matches
+from cocomine.base.arrays import Bools, Ints
+from cocomine.evaluation.matching import Found, Matches
 
 MOST = 300
 GROUPS = {"r": "AP_rare", "c": "AP_common", "f": "AP_frequent"}

@@ -12,6 +12,7 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image
 
+from cocomine.base.arrays import Bytes, Floats
 from cocomine.base.errors import CocomineError
 from cocomine.base.files import read_table, write_json, write_table
 from cocomine.base.progress import Progress
@@ -29,7 +30,6 @@ from cocomine.evaluation.settings import JudgingSettings
 from cocomine.evaluation.shown import keep_masks
 from cocomine.images.opening import FORMATS
 from cocomine.learning import metrics
-from cocomine.learning.data import Bytes
 
 MISSING_NAMED = 5
 PLACES = 128  # the grid's side on which the usual places of classes are counted
@@ -168,7 +168,7 @@ def _count(predicted: MaskPredictions, boundary: float) -> _Counts:
     return counts
 
 
-def _write_images(path: Path, split: Split, labels: Labels, sums: metrics.Sums, errors: metrics.Floats) -> None:
+def _write_images(path: Path, split: Split, labels: Labels, sums: metrics.Sums, errors: Floats) -> None:
     ious = metrics.iou(sums.inter, sums.predicted, sums.truth).T
     rows = zip(split.image_ids, split.file_names, 1.0 - errors, *ious, strict=True)
     write_table(
@@ -178,9 +178,7 @@ def _write_images(path: Path, split: Split, labels: Labels, sums: metrics.Sums, 
     )
 
 
-def _draw_extremes(
-    predicted: MaskPredictions, sums: metrics.Sums, errors: metrics.Floats, number: int, out: Path
-) -> None:
+def _draw_extremes(predicted: MaskPredictions, sums: metrics.Sums, errors: Floats, number: int, out: Path) -> None:
     split, table = predicted.split, predicted.table()
     for stem, i in pictures.extremes(errors, sums.truth[:, 1:].sum(1) > 0, number):
         truth = predicted.truth(split.file_names[i])

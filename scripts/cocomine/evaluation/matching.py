@@ -16,9 +16,7 @@ from itertools import pairwise
 import numpy as np
 import numpy.typing as npt
 
-Ints = npt.NDArray[np.int64]
-Floats = npt.NDArray[np.float64]
-Bools = npt.NDArray[np.bool_]
+from cocomine.base.arrays import Bools, Floats, Ints
 
 ALMOST_ONE = 1 - 1e-10
 """What pycocotools takes for a threshold of 1."""

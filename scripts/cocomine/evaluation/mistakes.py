@@ -18,7 +18,8 @@ from typing import Any
 
 import numpy as np
 
-from cocomine.evaluation.matching import Bools, Edges, Floats, Found, Ints, Matches, Objects, match, ordered, pairs
+from cocomine.base.arrays import Bools, Floats, Ints
+from cocomine.evaluation.matching import Edges, Found, Matches, Objects, match, ordered, pairs
 from cocomine.evaluation.truth import Truth, edges_of
 
 FOREGROUND, BACKGROUND = 0.5, 0.1

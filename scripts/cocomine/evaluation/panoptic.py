@@ -15,6 +15,7 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image
 
+from cocomine.base.arrays import Bools, Floats
 from cocomine.base.errors import CocomineError
 from cocomine.base.files import write_json, write_table
 from cocomine.base.progress import Progress
@@ -26,7 +27,7 @@ from cocomine.evaluation.ground import Ground, check_categories
 from cocomine.evaluation.resampling import image_draws, intervals, joined, write_draws
 from cocomine.evaluation.settings import JudgingSettings
 from cocomine.evaluation.shown import keep_segments, packed_segments
-from cocomine.learning.metrics import Floats, mean_of_known, number, ratio
+from cocomine.learning.metrics import mean_of_known, number, ratio
 
 OFFSET = 256**3
 VOID_ID = 0
@@ -186,7 +187,7 @@ def _where(rows: Floats, ground: Ground, settings: JudgingSettings, out_dir: Pat
     images = ground.split.image_ids
     described = describe(ground.pictured(images), ground.subset_dir, None, ground.tags)
 
-    def figures(member: slices.Bools) -> dict[str, float | None]:
+    def figures(member: Bools) -> dict[str, float | None]:
         return {name: number(value[0]) for name, value in _figures(rows[member].sum(0)[None]).items()}
 
     shown = ("" if np.isnan(error) else error for error in errors.tolist())

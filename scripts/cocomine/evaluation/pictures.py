@@ -7,11 +7,11 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image, ImageDraw
 
+from cocomine.base.arrays import Bytes
 from cocomine.base.files import atomic_path, read_table
 from cocomine.coco.labels import Labels
 from cocomine.coco.tasks import VOID
 from cocomine.images.opening import ImageError, read_locked, rgb_of
-from cocomine.learning.data import Bytes
 from cocomine.sources.selection import locked_images
 
 WIDTH = 256  # of one of the three panels, in pixels

@@ -11,7 +11,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from cocomine.evaluation.matching import Bools, Floats, Ints, Matches
+from cocomine.base.arrays import Bools, Floats, Ints
+from cocomine.evaluation.matching import Matches
 
 RECALLS = np.linspace(0.0, 1.0, round((1.0 - 0.0) / 0.01) + 1, endpoint=True)
 THRESHOLDS = np.linspace(0.5, 0.95, round((0.95 - 0.5) / 0.05) + 1, endpoint=True)

@@ -4,18 +4,19 @@ from pathlib import Path
 
 import numpy as np
 
+from cocomine.base.arrays import Bytes, Floats
 from cocomine.base.files import read_table, write_bytes
 from cocomine.coco.labels import Labels
 from cocomine.coco.names import mask_name
 from cocomine.evaluation.boundary import boundary_counts
 from cocomine.formats.pixels import palette_png
 from cocomine.learning import metrics
-from cocomine.learning.data import Bytes, Rows, TensorSet
+from cocomine.learning.data import Rows, TensorSet
 
 
 def write_predicted(
     tensors: TensorSet, rows: Rows, masks: Bytes, labels: Labels, subset_dir: Path, out_dir: Path
-) -> metrics.Floats:
+) -> Floats:
     """Write each image's predicted labels, `masks` (i, h, w), below `out_dir`/predicted, in the colours of the masks.
 
     They have the training size, without what pads an image to a square. Returns the boundary IoU of each image, mean

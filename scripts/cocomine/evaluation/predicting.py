@@ -14,6 +14,7 @@ from safetensors.torch import load_file
 from torch import Tensor
 from torch.nn import functional
 
+from cocomine.base.arrays import Bytes
 from cocomine.base.errors import CocomineError
 from cocomine.base.files import read_json, sha256_of_file
 from cocomine.base.progress import Progress
@@ -23,7 +24,7 @@ from cocomine.coco.tasks import VOID
 from cocomine.evaluation import calibration
 from cocomine.images.opening import ImageError, opened, read_file
 from cocomine.learning import hardware, metrics
-from cocomine.learning.data import Bytes, Rows, TensorSet
+from cocomine.learning.data import Rows, TensorSet
 from cocomine.learning.models.base import Normalisation, Segmenter
 from cocomine.learning.models.registry import build_model
 from cocomine.learning.settings import EvaluationSettings, ModelSettings, TrainSettings

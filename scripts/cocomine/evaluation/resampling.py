@@ -12,8 +12,8 @@ from pathlib import Path
 
 import numpy as np
 
+from cocomine.base.arrays import Bools, Floats, Ints
 from cocomine.base.files import read_table, write_table
-from cocomine.evaluation.matching import Bools, Floats, Ints
 from cocomine.evaluation.precision import RECALLS, THRESHOLDS
 from cocomine.learning.metrics import drawn, interval, mean_of_known
 

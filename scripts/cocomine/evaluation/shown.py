@@ -16,10 +16,10 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from PIL import Image
 
+from cocomine.base.arrays import Bytes
 from cocomine.base.files import atomic_path
 from cocomine.coco.tasks import VOID
 from cocomine.evaluation.baselines import enlarged
-from cocomine.learning.data import Bytes
 
 NAME = "predicted.parquet"
 SIDE = 256  # of a kept mask's longer side, in pixels

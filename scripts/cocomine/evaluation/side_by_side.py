@@ -14,6 +14,7 @@ import numpy.typing as npt
 from PIL import Image, ImageDraw
 from pycocotools import mask as coco_mask
 
+from cocomine.base.arrays import Bytes
 from cocomine.coco.by_image import RecordsByImage
 from cocomine.coco.labels import read_labels
 from cocomine.coco.names import mask_name
@@ -24,7 +25,6 @@ from cocomine.evaluation.contrast import Entry, differ_most, groups_of, pairs_of
 from cocomine.evaluation.pictures import GREY, original, painted
 from cocomine.evaluation.run_lengths import has_mask, rle_of
 from cocomine.evaluation.shown import kept, mask_of
-from cocomine.learning.data import Bytes
 
 MOST_PAIRS, MOST_IMAGES = 6, 4  # that are drawn of a group, and of a pair
 WIDTH, GAP = 300, 6  # of a panel and between two, in pixels

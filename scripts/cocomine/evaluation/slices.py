@@ -23,10 +23,10 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from cocomine.learning.metrics import Floats, Sums, chosen, drawn, interval, iou, mean_of_known, number, weighted
+from cocomine.base.arrays import Bools, Floats
+from cocomine.learning.metrics import Sums, chosen, drawn, interval, iou, mean_of_known, number, weighted
 
 Codes = npt.NDArray[np.int64]
-Bools = npt.NDArray[np.bool_]
 
 SAME = 1e-9  # errors that differ by less differ by rounding alone
 CHANCE = 0.05  # the p up to which an attribute is said to explain something, and a slice to be worse

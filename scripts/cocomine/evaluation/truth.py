@@ -8,11 +8,12 @@ import msgspec
 import numpy as np
 from pycocotools import mask as coco_mask
 
+from cocomine.base.arrays import Floats, Ints
 from cocomine.base.errors import CocomineError
 from cocomine.base.progress import Progress
 from cocomine.evaluation.federated import Federated, federated
 from cocomine.evaluation.ground import Ground
-from cocomine.evaluation.matching import Edges, Floats, Found, Ints, Objects, ordered, pairs
+from cocomine.evaluation.matching import Edges, Found, Objects, ordered, pairs
 from cocomine.evaluation.run_lengths import Rle, has_mask, rle_of
 
 SIGMAS = np.array(

@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from cocomine.base.arrays import Bytes
 from cocomine.base.errors import CocomineError
 from cocomine.base.files import rank, read_json, read_table, sha256_of_file
 from cocomine.coco.labels import Labels, read_labels
@@ -22,7 +23,6 @@ log = logging.getLogger("cocomine")
 
 
 Rows = npt.NDArray[np.int64]
-Bytes = npt.NDArray[np.uint8]
 
 
 def read_trained_labels(path: Path) -> Labels:

@@ -23,13 +23,12 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 
+from cocomine.base.arrays import Floats, Ints
 from cocomine.coco.tasks import VOID
 
 if TYPE_CHECKING:
     from torch import Tensor
 
-Floats = npt.NDArray[np.float64]
-Ints = npt.NDArray[np.int64]
 
 PART = 4_000_000  # weights of bootstrap draws that are held at once
 

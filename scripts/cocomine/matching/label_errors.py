@@ -21,9 +21,9 @@ from pathlib import Path
 from typing import Any, Final
 
 import numpy as np
-import numpy.typing as npt
 from pycocotools import mask as coco_mask
 
+from cocomine.base.arrays import Floats
 from cocomine.base.files import write_json, write_table
 from cocomine.base.progress import Progress
 from cocomine.coco.by_image import RecordsByImage
@@ -46,7 +46,6 @@ LEAST_SCORE, LEAST_IOU, FREE = 0.1, 0.5, 0.3
 SPURIOUS = 0.02
 """The share of labels that is taken to be spurious before the model is asked."""
 
-Floats = npt.NDArray[np.float64]
 Found = defaultdict[int, list[bool]]
 """Of each class, of which of its labels the model finds with confidence."""
 

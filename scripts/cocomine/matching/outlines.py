@@ -4,15 +4,12 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 from pycocotools import mask as coco_mask
 from scipy.spatial import KDTree
 
+from cocomine.base.arrays import Bools, Floats
 from cocomine.evaluation.boundary import region, width_of
 from cocomine.masks.boundaries import decode_counts
-
-Bools = npt.NDArray[np.bool_]
-Floats = npt.NDArray[np.float64]
 
 
 @dataclass(frozen=True)

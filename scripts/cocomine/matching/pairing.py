@@ -25,10 +25,9 @@ from scipy.optimize import linear_sum_assignment
 from scipy.sparse import coo_array
 from scipy.sparse.csgraph import connected_components
 
+from cocomine.base.arrays import Bools, Floats
 from cocomine.matching.settings import MatchSettings
 
-Floats = npt.NDArray[np.float64]
-Bools = npt.NDArray[np.bool_]
 Rle = dict[str, Any]
 
 

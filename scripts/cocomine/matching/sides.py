@@ -7,14 +7,12 @@ from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
-import numpy.typing as npt
 
+from cocomine.base.arrays import Ints
 from cocomine.coco.compressed import unpacked
 from cocomine.mining.index import Source
 from cocomine.mining.spans import SpanFile
 from cocomine.mining.tables import read_split
-
-Integers = npt.NDArray[np.int64]
 
 
 class Record(NamedTuple):
@@ -97,18 +95,18 @@ class Side:
         """Return the number of records."""
         return self.source.annotations.rows
 
-    def rows_of(self, image: ImageOf) -> Integers:
+    def rows_of(self, image: ImageOf) -> Ints:
         """Return the rows of an image's records, in the order of the file."""
         first, last = np.searchsorted(self._owners, [image.row, image.row + 1])
         return np.sort(self._order[first:last])
 
-    def homeless(self) -> Integers:
+    def homeless(self) -> Ints:
         """Return the rows of records that no image above has: without one, or of an id that two images share."""
         known = np.zeros(self.source.images.rows + 1, bool)
         known[[image.row for image in self.images.values() if image is not None]] = True
         return np.flatnonzero(~known[self.source.image_row])
 
-    def records(self, rows: Integers, with_text: bool = True) -> list[Record]:
+    def records(self, rows: Ints, with_text: bool = True) -> list[Record]:
         """Return records by their rows, ordered by id and then by row, so that the order of the file is no matter."""
         table = self.source.annotations
         split = table.split_of(rows).tolist()
