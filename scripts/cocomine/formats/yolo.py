@@ -32,7 +32,8 @@ from cocomine.formats.tally import Tally
 if TYPE_CHECKING:  # it brings NumPy, and most exports do without
     from cocomine.coco.by_image import RecordsByImage
 
-ITEMS_IN_A_BATCH = 64
+ITEMS_IN_A_BATCH, MANY_OBJECTS = 64, 20_000
+"""A batch of more objects is not sent to a process, where it would be in memory once more."""
 
 JOINING_CHANGES_BELOW = 0.99
 """IoU of the parts' union and the joined outline under which an object is counted as changed."""
@@ -53,7 +54,7 @@ class _Yolo(Writer):
         (out.folder / "labels" / split).mkdir(parents=True)
         write = partial(write_labels, self.line(), self.index_of(), out.folder, split)
         along, ahead = tee(_batches(items))
-        written = in_order(write, ahead, out.options.threads, pool=out.pool)
+        written = in_order(write, ahead, out.options.threads, _has_many_objects, out.pool)
         for batch, (files, counts) in zip(along, written, strict=True):
             out.files += files
             tally.add(counts)
@@ -97,6 +98,10 @@ class Segment(_Yolo):
     def line(self) -> Line:
         """Return what makes `class x1 y1 x2 y2 …`."""
         return segment_line
+
+
+def _has_many_objects(items: Sequence[Item]) -> bool:
+    return sum(len(item.objects) for item in items) > MANY_OBJECTS
 
 
 def _batches(items: Iterable[Item]) -> Iterator[list[Item]]:

@@ -55,6 +55,7 @@ def tree(folder):
 def test_labels_that_several_processes_write_in_turn_are_those_of_one(format_name, subset, tmp_path, monkeypatch):
     export(format_name, subset, tmp_path / "one")
     monkeypatch.setattr("cocomine.formats.yolo.ITEMS_IN_A_BATCH", 1)
+    monkeypatch.setattr("cocomine.formats.yolo.MANY_OBJECTS", 2)
     export(format_name, subset, tmp_path / "several", threads=2)
     assert tree(tmp_path / "one") == tree(tmp_path / "several")
 
