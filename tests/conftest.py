@@ -24,7 +24,7 @@ settings.register_profile(
 )
 settings.load_profile("cocomine")
 
-SLOW_FOLDERS = ("integration", "workflow", "cluster")
+SLOW_FOLDERS = ("integration", "workflow", "cloud", "cluster")
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
