@@ -24,10 +24,6 @@ localrules:
     sync_images,
 
 
-def copied(wildcards, output):
-    return ["--copy", *output.copies] if output.copies else []
-
-
 rule sync_annotations:
     input:
         bucket=lambda wildcards: made(plan.sources[wildcards.source].bucket),
@@ -50,7 +46,9 @@ rule sync_annotations:
         settings=settings("source", "source"),
         folder=lambda wildcards, output: str(Path(output.lock).parent),
         pins=lambda wildcards: pins("annotations", plan.sources[wildcards.source]),
-        copies=copied,
+        copies=lambda wildcards, output: (
+            ["--copy", *output.copies] if output.copies else []
+        ),
         changed=lambda wildcards: annotations_unlike(
             Path(WORK_DIR, plan.sources[wildcards.source].lock)
         ),
@@ -87,7 +85,9 @@ rule sync_images:
         store=lambda wildcards: plan.subsets[wildcards.subset].source.store.folder,
         parts=lambda wildcards: parts(plan.subsets[wildcards.subset].source),
         pins=lambda wildcards: pins("images", plan.subsets[wildcards.subset].source),
-        copies=copied,
+        copies=lambda wildcards, output: (
+            ["--copy", *output.copies] if output.copies else []
+        ),
         missing=lambda wildcards: plan.subsets[wildcards.subset].missing,
         splits=lambda wildcards: plan.subsets[wildcards.subset].source.splits,
         changed=lambda wildcards: images_unlike(
