@@ -79,10 +79,10 @@ class Trainer:
         self.random = images, torch.randint(0, CLASSES, (BATCH, SIZE, SIZE)).to(self.machine.device)
         self.step = 0
 
-    def run(self, steps: int, ours: bool) -> float:
-        """Return images/s over `steps` iterations."""
+    def run(self, count: int, ours: bool) -> float:
+        """Return images/s over `count` iterations."""
         started = time.perf_counter()
-        for _ in range(steps):
+        for _ in range(count):
             if ours:
                 torch.manual_seed(self.step)
                 batch = self.feeder.training(self.settings.train, 0, self.step)
@@ -92,7 +92,7 @@ class Trainer:
             self.step += 1
         assert torch.isfinite(value)
         synchronise(self.machine.device)
-        return steps * BATCH / (time.perf_counter() - started)
+        return count * BATCH / (time.perf_counter() - started)
 
 
 def compare_training(trainer: Trainer, pairs: int, steps: int) -> dict:
@@ -110,14 +110,14 @@ def compare_training(trainer: Trainer, pairs: int, steps: int) -> dict:
     }
 
 
-def compare_reading(folder: Path, steps: int) -> dict:
+def compare_reading(folder: Path, count: int) -> dict:
     """The median wait of a step for its batch in ms, without and with reading ahead, step by step in turn."""
     tensors = data.read_tensors(folder)
     normalisation = registry.build_model(RunSettings().model, CLASSES, 0).encoder.normalisation
     rows = tensors.rows_of("train")
     feeders = [steps.Feeder(tensors, rows, normalisation, "meta", ahead) for ahead in (False, True)]
     waits: tuple[list[float], list[float]] = ([], [])
-    for step in range(steps):
+    for step in range(count):
         here, following = (data.batch_of(0, number, BATCH, len(rows)) for number in (step, step + 1))
         for feeder, waited in zip(feeders, waits, strict=True):
             started = time.perf_counter()
