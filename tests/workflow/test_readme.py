@@ -11,7 +11,7 @@ README = (ROOT / "README.md").read_text(encoding="utf-8")
 
 def test_the_two_commands_stand_at_the_top_and_are_the_very_lines_that_ci_runs() -> None:
     commands = re.findall(r"^    (\./run .*)$", README, re.MULTILINE)[:2]
-    assert commands == ["./run snakemake --cores 8", "./run pytest"]
+    assert commands == ["./run snakemake --cores 8", "./run pytest -n 2 --dist loadfile"]
     ci = (ROOT / ".ci" / "run").read_text(encoding="utf-8")
     assert all(re.search(rf"(^|[ {{]){re.escape(command)}($|[ ;}}])", ci, re.MULTILINE) for command in commands)
 

@@ -93,7 +93,7 @@ import sys
 from pathlib import Path
 from helpers.small_network import shrink, shrink_mix_transformer
 shrink(), shrink_mix_transformer()
-from cocomine.evaluation import evaluation, model_folder
+from cocomine.evaluation import model_folder, predicting
 for folder in map(Path, sys.argv[1:]):
     print(model_folder.export_onnx(predicting.load_run(folder).network, [32, 32], folder / "model.onnx"))
 """
