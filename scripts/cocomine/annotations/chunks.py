@@ -9,6 +9,7 @@ records form no cycles.
 """
 
 import gc
+import re
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -108,12 +109,16 @@ class Columns:
 
 @dataclass
 class _Chunk:
-    """Records with their texts and where these start; `facts` holds what lenient reading found, by place."""
+    """Records with their texts and where these start; `facts` holds what lenient reading found, by place.
+
+    `letters` (uint8) are all texts, together with white space and commas that may stand between them.
+    """
 
     rows: list[Any] = field(default_factory=list)
     texts: list[bytes] = field(default_factory=list)
     offsets: Sequence[int] | Array = field(default_factory=list)
     facts: dict[int, Facts] = field(default_factory=dict)
+    letters: Array = field(default_factory=lambda: np.zeros(0, np.uint8))
 
 
 @contextmanager
@@ -157,18 +162,18 @@ def _read_together(source: Source, kind: Kind, start: int, end: int, boundary: b
     """Return the records from `start` to before `end`, for about a chunk; None when one is odd or a guess was wrong."""
     block = source.read(start, min(CHUNK, end - start + len(boundary)))
     gap = boundary.index(b"{", 1)
-    first, *others = block.split(boundary)
-    if not others:
+    ends = [match.start() + 1 for match in re.finditer(re.escape(boundary), block)]
+    if not ends:
         return None
-    texts = [first + b"}", *[boundary[gap:] + text + b"}" for text in others[:-1]]]
+    starts = [0, *[end - 1 + gap for end in ends[:-1]]]
+    texts = [block[begin:stop] for begin, stop in zip(starts, ends, strict=True)]
     try:
         if not block.isascii():
-            block[: len(block) - len(others[-1])].decode("utf-8")
+            block[: ends[-1]].decode("utf-8")
         rows = [*map(kind.decoder.decode, texts)]
     except _NO_RECORD:
         return None
-    steps = np.fromiter(map(len, texts), np.int64, len(texts)) + gap - 1
-    return _Chunk(rows, texts, start + np.cumsum(steps) - steps)
+    return _Chunk(rows, texts, start + np.array(starts), letters=np.frombuffer(block, np.uint8, ends[-1]))
 
 
 def _read_one_by_one(source: Source, kind: Kind, start: int, end: int) -> tuple[_Chunk, int | None]:
@@ -192,6 +197,7 @@ def _read_one_by_one(source: Source, kind: Kind, start: int, end: int) -> tuple[
         offsets.append(position)
         position = next_item(source, stop)
     chunk.offsets = offsets
+    chunk.letters = np.frombuffer(b"".join(chunk.texts), np.uint8)
     return chunk, position
 
 
@@ -213,7 +219,7 @@ def _columns(kind: Kind, chunk: _Chunk) -> Columns:
     except msgspec.ValidationError:
         _read_odd_segmentations(kind, chunk)
         arrays, texts, quotes = _COLUMNS[kind.name](chunk)
-    found = np.count_nonzero(np.frombuffer(b"".join(chunk.texts), np.uint8) == ord('"'))
+    found = np.count_nonzero(chunk.letters == ord('"'))
     if chunk.facts or found != quotes:
         known = len(chunk.facts)
         for place, text in enumerate(chunk.texts):
