@@ -10,6 +10,9 @@ from typing import Any
 
 import pytest
 import yaml
+from cocomine.base.errors import CocomineError
+from cocomine.configuration.planning import make_plan
+from cocomine.configuration.sharing import share
 from helpers.loopback import Loopback, QuietServer
 from helpers.own_data import coco, lay
 from helpers.sync import script, tree, write_selection
@@ -88,6 +91,26 @@ def test_what_only_has_the_same_name_is_not_shared_and_files_of_a_work_folder_st
     build(tmp_path / "b", {**first, "shared": str(tmp_path / "shared")})
     build(tmp_path / "c", second)
     assert len({path.name for path in (tmp_path / "shared/annotations").iterdir()}) == 2
+
+
+def test_a_link_of_the_user_s_own_stays_and_ours_goes_with_the_key(tmp_path: Path) -> None:
+    config = {"sources": {"coco": {"preset": "coco2017", "splits": ["val2017"]}}, "subsets": {"all": {}}}
+    shared, own, link = tmp_path / "shared", tmp_path / "disk", tmp_path / "work/data/images/coco"
+    for folder in (shared, own, link.parent, tmp_path / "work/data/annotations/coco"):
+        folder.mkdir(parents=True)
+    link.symlink_to(own)
+    share(make_plan(config), tmp_path / "work")
+    assert link.readlink() == own
+    with pytest.raises(CocomineError, match="own"):
+        share(make_plan({**config, "shared": str(shared)}), tmp_path / "work")
+    link.unlink()
+    share(make_plan({**config, "shared": str(shared)}), tmp_path / "work")
+    assert link.resolve().is_relative_to(shared)
+    share(make_plan({**config, "stores": {"coco": {"folder": str(own)}}, "shared": str(shared)}), tmp_path / "work")
+    assert not link.is_symlink()
+    with pytest.raises(CocomineError, match="is no folder"):
+        share(make_plan({**config, "shared": str(tmp_path / "mistyped")}), tmp_path / "work")
+    assert not (tmp_path / "mistyped").exists()
 
 
 @pytest.mark.slow

@@ -66,15 +66,15 @@ def unpack(tar: Path) -> None:
     Jobs on one machine may ask for the same tar at once: one of them unpacks it. The folder of its name, if there is
     one, is what it was packed of and is replaced; what else it holds is laid beside what is there.
     """
-    status = tar.stat()
+    status, folder = tar.stat(), tar.with_suffix("")
     state = f"{status.st_size} {status.st_mtime_ns}"
     with open(tar.with_suffix(".unpacked"), "a+", encoding="utf-8") as mark:
         fcntl.flock(mark, fcntl.LOCK_EX)
         mark.seek(0)
-        if mark.read() == state:
+        if mark.read() == f"{state} {folder.is_dir()}":
             return
-        shutil.rmtree(tar.with_suffix(""), ignore_errors=True)
+        shutil.rmtree(folder, ignore_errors=True)
         with tarfile.open(tar, "r:") as packed:
             packed.extractall(filter="data")
         mark.truncate(0)
-        mark.write(state)
+        mark.write(f"{state} {folder.is_dir()}")

@@ -21,12 +21,14 @@ HERE = Path.cwd()
 """Where the command was given; `--work-dir` may lead elsewhere, and a second start reads it again."""
 
 VISIBLE = "CUDA_VISIBLE_DEVICES"
+SPREAD = "COCOMINE_SPREAD"
+"""Set in the processes that `spread` starts: others' launchers set RANK too, for jobs that are one process here."""
 PAUSE = 2.0  # seconds between two looks at GPUs that others hold
 
 
 def rank() -> int:
     """Return which of a run's processes this is; the first, 0, alone writes and speaks."""
-    return int(os.environ.get("RANK", "0"))
+    return int(os.environ["RANK"]) if SPREAD in os.environ else 0
 
 
 def arguments() -> list[str]:
@@ -43,8 +45,9 @@ def spread(processes: int, threads: int) -> None:
 
     It takes this process's place, and with it the GPUs that it holds.
     """
-    if processes == 1 or "RANK" in os.environ:
+    if processes == 1 or SPREAD in os.environ:
         return
+    os.environ[SPREAD] = "1"
     os.environ["OMP_NUM_THREADS"] = str(threads)
     os.chdir(HERE)
     torchrun = ["-m", "torch.distributed.run", "--standalone", f"--nproc-per-node={processes}", "--"]
@@ -59,7 +62,7 @@ def take_gpus(count: int) -> None:
     if VISIBLE in os.environ:
         return
     known = _gpus()
-    if len(known) <= count:
+    if len(known) < max(count, 2):
         return
     folder = Path(tempfile.gettempdir(), f"cocomine-gpus-{os.getuid()}")
     while not (free := take(known, count, folder)):

@@ -78,6 +78,11 @@ def train(job: Job) -> dict[str, Any]:
     settings = job.settings
     machine = hardware.resolve(settings.train)
     hardware.apply(machine)
+    if machine.device == "cuda" and settings.train.processes > (there := torch.cuda.device_count()):
+        raise CocomineError(
+            f"train.processes is {settings.train.processes}, and this job sees {there} GPU(s)",
+            "ask for as many processes as there are GPUs, or for more GPUs",
+        )
     with processes.joined(settings.train.processes, machine.device):
         return _train(job, machine)
 

@@ -91,7 +91,7 @@ function cell(i) {
   picture.style.backgroundImage = `url("${data.sheets[Math.floor(i / data.sheet.images)]}")`;
   picture.style.backgroundSize = `${data.sheet.columns * 100}% auto`;
   picture.style.backgroundPosition = `${data.sheet.columns > 1 ? column * 100 / (data.sheet.columns - 1) : 0}% ${data.sheet.rows > 1 ? row * 100 / (data.sheet.rows - 1) : 0}%`;
-  const words = data.labels[i].map(n => data.classes[n].name).join(", ") || "no wanted object";
+  const words = data.labels[i].map(n => data.classes[n].name).join(", ") || (data.roles[data.role[i]] === "wanted" ? "crowds alone" : "no wanted object");
   button.setAttribute("aria-label", `${nameOf(i)}: ${words}`);
   button.append(picture, element("span", nameOf(i), {className: "name"}), element("span", words, {className: "words"}));
   return button;
@@ -219,7 +219,7 @@ function went(name, rows, words) {
   $(name + "-list").replaceChildren(...rows.map(row => element("li", words(row))));
 }
 
-const traced = i => `./run python scripts/trace_record.py ${data.subset} --image ${data.id[i]}`;
+const traced = i => `./run python scripts/trace_record.py ${data.subset} --image ${data.id[i]} --config YOUR.yaml`;
 
 function step(by) {
   const at = shown.findIndex(i => String(data.id[i]) === state.image);

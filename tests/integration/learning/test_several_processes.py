@@ -55,7 +55,8 @@ def tensors(tmp_path):
 def test_two_processes_have_the_loss_gradients_and_statistics_of_one(family):
     parted = Path(__file__).resolve().parents[2] / "helpers/parted_gradients.py"
     torchrun = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2"]
-    done = subprocess.run([*torchrun, str(parted), family], capture_output=True, text=True, timeout=200)
+    spread = os.environ | {launch.SPREAD: "1"}
+    done = subprocess.run([*torchrun, str(parted), family], capture_output=True, text=True, timeout=200, env=spread)
     assert done.returncode == 0, done.stderr
     assert max(json.loads(done.stdout).values()) < 1e-10  # in double precision, of which sums keep 15 digits
 

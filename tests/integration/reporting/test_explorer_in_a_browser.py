@@ -190,7 +190,7 @@ def test_an_enlarged_image_has_every_layer_that_is_there_and_says_what_became_of
     assert (first["lines"], first["joints"], first["boxes"]) == (1, 2, 3)
     assert first["captions"] == ['A giraffe & a "dog" <b>run</b>.']
     assert first["lost"] == 2
-    assert first["trace"] == "./run python scripts/trace_record.py animals --image 7"
+    assert first["trace"] == "./run python scripts/trace_record.py animals --image 7 --config YOUR.yaml"
     assert judged["there"] == ["mask", "boxes", "segments", "predicted", "difference", "captions"]
     assert "Mean IoU, linknet0.250" in judged["facts"]
     assert (first["broken"], judged["broken"]) == (0, 0)
@@ -216,7 +216,11 @@ def test_every_layer_has_a_key_and_opacity_and_a_key_copies(made: SmallSubset, t
     )
     switched, copied, opacity, written = keys
     assert {name for name, yes in switched.items() if not yes} == {"points"}, "an image without people has no joints"
-    assert copied == ["44", "000000000044.jpg", "./run python scripts/trace_record.py animals --image 44"]
+    assert copied == [
+        "44",
+        "000000000044.jpg",
+        "./run python scripts/trace_record.py animals --image 44 --config YOUR.yaml",
+    ]
     assert (opacity, written) == ("0.9", "0.9")
 
 
