@@ -24,6 +24,9 @@ if TYPE_CHECKING:  # NumPy takes as long to import as a small export to write
 PIECE: Final = 1 << 20
 """Bytes of records that are looked through at once."""
 
+SIDE_BY_SIDE: Final = 8
+"""Bytes between two records up to which the second follows the first."""
+
 _BETWEEN = re.compile(rb'\}\s*,\s*\{\s*"[^"\\]*"')
 """From the end of a record to the first key of the next."""
 
@@ -124,8 +127,15 @@ class RecordsByImage:
         return self._at(sorted(chosen.nonzero()[0].tolist(), key=self._offsets.__getitem__))
 
     def _at(self, rows: Iterable[int]) -> Iterator[bytes]:
+        """Yield the texts of some annotations, of which the more are read ahead the more have lain side by side."""
+        block, begin, end = b"", 0, 0
         for row in rows:
-            yield os.pread(self._file, self._lengths[row], self._offsets[row])
+            offset, length = self._offsets[row], self._lengths[row]
+            if not begin <= offset <= offset + length <= begin + len(block):
+                ahead = min(2 * len(block), PIECE) if 0 <= offset - end <= SIDE_BY_SIDE else 0
+                begin, block = offset, os.pread(self._file, max(length, ahead), offset)
+            end = offset + length
+            yield block[offset - begin : end - begin]
 
     def annotations(self, image_id: int) -> list[Annotation]:
         """Return an image's annotations, in the order of the file; their `raw` is empty."""
@@ -214,10 +224,12 @@ def _located(piece: _Stretch) -> _Columns:
     except msgspec.ValidationError:  # policy kept a category of another type than COCO's, or an image is lacking
         keys = [_Keys(record.image_id, record.category_id) for record in annotations_of(piece.texts)]
     offsets, lengths = array("q"), array("q")
-    place = 1
+    place, gap = 1, 0
     for text in piece.texts:
         record = bytes(text)
-        place = piece.array.find(record, place)
+        if not piece.array.startswith(record, place + gap):  # which is soon known, where seeking takes its time
+            gap = piece.array.find(record, place) - place
+        place += gap
         offsets.append(piece.begin - 1 + place)
         lengths.append(len(record))
         place += len(record)

@@ -8,6 +8,9 @@ from cocomine.coco.reader import Annotation
 from cocomine.formats.losses import LOSSES
 from cocomine.formats.subset import Item
 
+DROPPING = frozenset(code for code, loss in LOSSES.items() if loss.drops and loss.unit == "objects")
+"""The codes that say that an object is not in the export."""
+
 
 @dataclass
 class Tally:
@@ -49,13 +52,13 @@ class Tally:
 
     def drop(self, code: str) -> None:
         """Count the object that was taken last as one that the format cannot carry."""
-        assert _is_dropped_object(code)
+        assert code in DROPPING
         self.losses[code] += 1
         self.lost[self._category] += 1
 
     def note(self, code: str, amount: int = 1) -> None:
         """Count `amount` things that lost a part of what was known of them."""
-        assert not _is_dropped_object(code)
+        assert code not in DROPPING
         self.losses[code] += amount
 
     def add(self, other: "Tally") -> None:
@@ -72,7 +75,7 @@ class Tally:
 
     def summary(self) -> dict[str, Any]:
         """Return the counts as they stand in the manifest, having checked that none is missing."""
-        dropped = sum(n for code, n in self.losses.items() if _is_dropped_object(code))
+        dropped = sum(n for code, n in self.losses.items() if code in DROPPING)
         assert self.objects_in == self.objects_out + dropped, "an object was lost without a reason"
         drawn = {"traced": list(self.traced.values()), "joined": self.joined}
         ious = {name: iou_summary(values) for name, values in drawn.items() if values}
@@ -95,7 +98,3 @@ def iou_summary(values: list[float]) -> dict[str, Any]:
         "iou_least": round(min(values), 6),
         "iou_mean": round(sum(values) / len(values), 6),
     }
-
-
-def _is_dropped_object(code: str) -> bool:
-    return LOSSES[code].drops and LOSSES[code].unit == "objects"

@@ -125,6 +125,7 @@ def label_text(line_of: Line, index_of: Mapping[int, int], item: Item, tally: Ta
     """Return the label file of one image: a line for each object that the format can carry."""
     lines: list[str] = []
     seen: set[str] = set()
+    areas = 0
     for annotation in item.objects:
         tally.take(annotation)
         index = index_of.get(annotation.category_id)
@@ -136,15 +137,15 @@ def label_text(line_of: Line, index_of: Mapping[int, int], item: Item, tally: Ta
             line = line_of(annotation, index, item.image.width, item.image.height, tally)
             if line is not None:
                 tally.carry()
-                tally.note("object-id")
-                if annotation.area is not None:
-                    tally.note("area")
+                areas += annotation.area is not None
                 if line in seen:
                     tally.note("identical-row")
                 seen.add(line)
                 lines.append(line)
     tally.image(item, empty=not lines)
     tally.note("image-id")
+    tally.note("object-id", len(lines))
+    tally.note("area", areas)
     tally.note("only-uncarried", int(bool(item.objects) and not lines))
     return "".join(line + "\n" for line in lines)
 

@@ -164,11 +164,11 @@ def rgb_of(content: bytes, size: tuple[int, int], box: tuple[int, int] | None = 
             differs = f"the file is {stored[0]} x {stored[1]}, its record says {size[0]} x {size[1]}"
             if stored not in (size, size[::-1]):
                 raise ImageError(SIZE_DIFFERS, differs)
-            if stored[0] * stored[1] > GIANT:
-                image.draft(image.mode, (stored[0] // 2, stored[1] // 2))
-            elif box is not None:
+            if box is not None:
                 times = max(size[0] / box[0], size[1] / box[1], 1)
                 image.draft(image.mode, (int(stored[0] / times), int(stored[1] / times)))
+            elif stored[0] * stored[1] > GIANT:
+                image.draft(image.mode, (stored[0] // 2, stored[1] // 2))
             rgb = to_rgb(image)
             if stored == size:
                 return rgb

@@ -15,6 +15,7 @@ from cocomine.base.arrays import Floats, Ints
 from cocomine.coco.labels import Labels
 from cocomine.coco.tasks import VOID
 from cocomine.images.opening import MISSING, ImageError, opened, read_file
+from cocomine.masks import png
 from cocomine.masks.boundaries import (
     Boundaries,
     UnusableMaskError,
@@ -455,6 +456,27 @@ def fill(batch: Batch, values: Ints, dtype: npt.DTypeLike) -> list[npt.NDArray[n
         canvas[:height, start : start + width]
         for height, width, start in zip(heights.tolist(), widths.tolist(), left.tolist(), strict=True)
     ]
+
+
+def fill_in_strips(batch: Batch, values: Ints, dtype: npt.DTypeLike) -> Iterator[npt.NDArray[np.unsignedinteger]]:
+    """Yield the rows that `fill` makes of a batch of one image, some at a time.
+
+    They are made where the caches hold them: a giant's raster as a whole is much memory, and takes longer.
+    """
+    (row,) = batch.rows
+    change = np.diff(values.astype(dtype), prepend=np.zeros(1, dtype))
+    kept = np.flatnonzero(change)
+    kept = kept[np.argsort(batch.runs.y[kept], kind="stable")]
+    y, x, change = batch.runs.y[kept], batch.runs.x[kept], change[kept]
+    above: npt.NDArray[Any] = np.zeros(row.width, dtype)
+    for top in range(0, row.height, step := png.rows_at_once(row.width)):
+        strip = np.zeros((min(step, row.height - top), row.width), dtype)
+        here = slice(*np.searchsorted(y, [top, top + len(strip)]))
+        strip[y[here] - top, x[here]] = change[here]
+        for before, after in itertools.pairwise([above, *strip]):
+            np.add(before, after, out=after)
+        above = strip[-1]
+        yield strip
 
 
 def void_border(values: npt.NDArray[np.unsignedinteger], width: int, void: int) -> npt.NDArray[np.unsignedinteger]:

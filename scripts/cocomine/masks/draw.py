@@ -35,6 +35,7 @@ from cocomine.masks.batch import (
     Refused,
     Task,
     fill,
+    fill_in_strips,
     instance_values,
     panoptic_values,
     prepare,
@@ -120,9 +121,10 @@ class Drawer:
             else:
                 counts = count_runs(batch, values, self.training_size, self.labels.void)
             for name in self.outputs:  # one after another, since those of a giant are large
-                rasters = bordered.pop(name, None) or fill(batch, values[name], self.output(name).dtype)
-                for row, raster, counted in zip(batch.rows, rasters, counts, strict=True):
-                    counted.files[name] = self._write(row, raster, self.output(name), max(counted.by_label))
+                for row, strips, counted in zip(
+                    batch.rows, self._strips(batch, values[name], name, bordered), counts, strict=True
+                ):
+                    counted.files[name] = self._write(row, strips, self.output(name), max(counted.by_label))
             outcome |= {row.image_id: counted for row, counted in zip(batch.rows, counts, strict=True)}
         return [outcome[task.row.image_id] for task in tasks]
 
@@ -135,20 +137,29 @@ class Drawer:
         """Return how a kind of mask is written."""
         return OUTPUTS[WIDE if name == "semantic" and self.labels.void == WIDE_VOID else name]
 
+    def _strips(
+        self, batch: Batch, values: Ints, name: str, bordered: dict[str, list[png.Raster]]
+    ) -> list[Iterable[png.Raster]]:
+        """Return the rows of each image's raster, some at a time; those of one that is `bordered` are there already."""
+        dtype = self.output(name).dtype
+        if name not in bordered and len(batch.rows) == 1:
+            return [fill_in_strips(batch, values, dtype)]
+        return [png.strips_of(raster) for raster in bordered.pop(name, None) or fill(batch, values, dtype)]
+
     def _bordered(self, batch: Batch, values: Ints, output: Output) -> list[png.Raster]:
         filled = fill(batch, values, output.dtype)
         return [void_border(raster, self.settings.border, output.void) for raster in filled]
 
-    def _write(self, row: ImageRow, raster: png.Raster, output: Output, largest: int) -> str:
-        """Write one mask and return its file's SHA-256; `largest` is the largest label of the image.
+    def _write(self, row: ImageRow, strips: Iterable[png.Raster], output: Output, largest: int) -> str:
+        """Write one mask, whose rows come some at a time, and return its file's SHA-256; `largest` is the largest label of the image.
 
         The palette reaches up to void only where there is void.
         """
         if output.color == png.PALETTE:
             colors = 256 if largest == VOID else len(self.labels.names)
-            content = png.indexed(raster.astype(np.uint8, copy=False), largest, self.palette[: 3 * colors])
+            content = png.indexed_strips(strips, row.width, row.height, largest, self.palette[: 3 * colors])
         else:
-            rows = png.filter_rows(raster, output.pixel)
+            rows = png.filter_strips(strips, output.pixel)
             content = png.encode(rows, row.width, row.height, output.color, output.depth)
         path = self.folder / output.name / row.mask
         try:

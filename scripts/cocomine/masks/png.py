@@ -30,13 +30,18 @@ BYTES_A_PIXEL = {(GREY, 8): 1, (GREY, 16): 2, (RGB, 8): 3, (PALETTE, 8): 1}
 
 
 def indexed(indices: Bytes, largest: int, palette: bytes) -> bytes:
-    """Return the PNG file of an h × w raster of palette indices, none above `largest`, in as few bits as hold that.
+    """Return the PNG file of an h × w raster of palette indices; see `indexed_strips`."""
+    height, width = indices.shape
+    return indexed_strips(strips_of(indices), width, height, largest, palette)
+
+
+def indexed_strips(strips: Iterable[Raster], width: int, height: int, largest: int, palette: bytes) -> bytes:
+    """Return the PNG file of palette indices, none above `largest`, in as few bits as hold that.
 
     `palette` holds RGB triples, as many as there are colours; those that the bits cannot name are left out.
     """
     depth = next(bits for bits in (1, 2, 4, 8) if largest < 1 << bits)
-    height, width = indices.shape
-    return encode(filter_rows(indices, 1, depth), width, height, PALETTE, depth, palette[: 3 << depth])
+    return encode(filter_strips(strips, 1, depth), width, height, PALETTE, depth, palette[: 3 << depth])
 
 
 def packed(indices: Bytes, bits: int) -> Bytes:
@@ -79,17 +84,30 @@ def _chunk(kind: bytes, content: bytes) -> bytes:
     )
 
 
+def rows_at_once(width: int) -> int:
+    """Return how many rows of `width` values are VALUES_AT_ONCE or so."""
+    return max(1, VALUES_AT_ONCE // max(1, width))
+
+
+def strips_of(values: Raster) -> Iterator[Raster]:
+    """Yield the rows of an h × w raster, some at a time."""
+    step = rows_at_once(values.shape[1])
+    yield from (values[top : top + step] for top in range(0, len(values), step))
+
+
 def filter_rows(values: Raster, pixel: int, bits: int = 8) -> Iterator[Bytes]:
-    """Yield the h × w raster as PNG's filtered rows, each begun by its filter, about VALUES_AT_ONCE at a time.
+    """Yield the h × w raster as PNG's filtered rows; see `filter_strips`."""
+    return filter_strips(strips_of(values), pixel, bits)
+
+
+def filter_strips(strips: Iterable[Raster], pixel: int, bits: int = 8) -> Iterator[Bytes]:
+    """Yield the rows of a raster, which come some at a time, as PNG's filtered rows, each begun by its filter.
 
     A value takes `pixel` bytes: one and two are PNG's samples (the high byte first); three are COCO's panoptic colours
     (the low byte first). Values of one byte are `packed` to so many `bits`.
     """
-    height, width = values.shape
-    step = max(1, VALUES_AT_ONCE // max(1, width))
     above: Bytes | None = None
-    for top in range(0, height, step):
-        some = values[top : top + step]
+    for some in strips:
         plain = _bytes_of(some, pixel) if bits == 8 else packed(some.astype(np.uint8, copy=False), bits)
         yield _filtered(plain, above, pixel)
         above = plain[-1]

@@ -11,7 +11,7 @@ from cocomine.base.arrays import Bytes
 from cocomine.base.files import atomic_path
 from cocomine.coco.labels import Labels
 from cocomine.coco.tasks import VOID
-from cocomine.images.opening import ImageError, opened, read_file, read_locked, rgb_of
+from cocomine.images.opening import GIANT, ImageError, opened, read_file, read_locked, rgb_of
 from cocomine.masks.inputs import ImageRow
 
 Color = tuple[int, int, int]
@@ -90,12 +90,10 @@ def _cell(row: ImageRow, labels: Labels, store: Path, masks: Path | None) -> tup
     """Return the image with its mask over it, at the size of a cell, and its labels, the largest first."""
     scale = min(CELL[0] / row.width, CELL[1] / row.height)
     size = max(1, round(row.width * scale)), max(1, round(row.height * scale))
+    box = size if row.width * row.height > GIANT else None
     try:
-        image = np.asarray(
-            rgb_of(read_locked(store, row.store_path, row.sha256), (row.width, row.height)).resize(
-                size, Image.Resampling.LANCZOS
-            )
-        )
+        photograph = rgb_of(read_locked(store, row.store_path, row.sha256), (row.width, row.height), box)
+        image = np.asarray(photograph.resize(size, Image.Resampling.LANCZOS, reducing_gap=box and 2.0))
         if masks is None:
             return Image.fromarray(image), []
         with opened(read_file(masks / row.mask)) as stored:

@@ -3,7 +3,7 @@ from pathlib import Path
 
 import pytest
 from cocomine.base.errors import CocomineError
-from cocomine.coco.reader import load_document
+from cocomine.coco.reader import annotations_of, load_document
 from cocomine.coco.writer import write_document
 from helpers.coco_document import document, image, thing
 
@@ -66,3 +66,12 @@ def test_what_is_no_document_is_an_error_that_names_the_file(tmp_path: Path, tex
 def test_a_missing_file_is_advice(tmp_path: Path):
     with pytest.raises(CocomineError, match="no such file"):
         load_document(tmp_path / "x.json")
+
+
+def test_records_of_which_some_have_odd_fields_are_read_as_each_alone():
+    records = [thing(number) | ({"area": "large"} if number % 700 == 0 else {}) for number in range(1, 2500)]
+    texts = [json.dumps(record).encode() for record in records]
+    read = annotations_of(texts)
+    assert [record.id for record in read] == list(range(1, 2500))
+    assert [record.id for record in read if record.area is None] == [700, 1400, 2100]
+    assert read == [annotations_of([text])[0] for text in texts]

@@ -149,13 +149,16 @@ def test_random_scenes_equal_the_composition_of_pycocotools_masks(
 @pytest.mark.slow
 @settings(max_examples=25, deadline=None)
 @given(scenes(), CHOICES)
-def test_many_objects_parts_and_crossings_are_drawn_as_few_are(content: dict[str, Any], wanted: MaskSettings) -> None:
+def test_many_objects_parts_crossings_and_pixels_are_drawn_as_few_are(content: dict[str, Any], wanted: MaskSettings) -> None:
     with tempfile.TemporaryDirectory() as name, pytest.MonkeyPatch.context() as patch:
         few, many = Path(name) / "few", Path(name) / "many"
         drawn(few, content, wanted, 8)
         patch.setattr("cocomine.masks.batch.MANY", 1)
         patch.setattr("cocomine.masks.compose.MANY", 1)
         patch.setattr("cocomine.masks.boundaries.CROSSINGS_AT_ONCE", 3)
+        # Each image by itself, as a giant is drawn, a few rows at a time.
+        patch.setattr("cocomine.masks.subset.IMAGES_IN_A_BATCH", 1)
+        patch.setattr("cocomine.masks.png.VALUES_AT_ONCE", 40)
         drawn(many, content, wanted, 8)
         for path in few.rglob("*.*"):
             if path.suffix in (".png", ".tsv", ".json"):
@@ -327,6 +330,22 @@ def test_contact_sheet_is_written_whatever_it_holds(tmp_path: Path, most: int, s
     sheet = np.asarray(Image.open(tmp_path / "contact_sheet.png"))
     green = (sheet == labels_of(CATEGORIES)["labels"][2]["color"]).all(axis=-1)
     assert green.any() == bool(shown)
+
+
+@pytest.mark.parametrize("ending", ["jpg", "png"])
+def test_contact_sheet_shows_a_giant_photograph_as_any_other(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, ending: str
+) -> None:
+    content = document([thing(1, 3, box(200, 200, 900, 900))], 1600, 1800)
+    content["images"][0]["file_name"] = f"1.{ending}"
+    (tmp_path / "train2017").mkdir()
+    Image.radial_gradient("L").resize((1800, 1600)).convert("RGB").save(tmp_path / "train2017" / f"1.{ending}")
+    sheets = []
+    for giant in (10**9, 10**6):
+        monkeypatch.setattr("cocomine.masks.sheet.GIANT", giant)
+        drawn(tmp_path, content, MaskSettings(), store=tmp_path)
+        sheets.append(np.asarray(Image.open(tmp_path / "contact_sheet.png"), np.int16))
+    assert 0 < np.abs(sheets[0] - sheets[1]).max() <= 3
 
 
 def test_contact_sheet_leaves_out_what_the_store_lacks(tmp_path: Path) -> None:
