@@ -21,14 +21,13 @@ from cocomine.coco.tasks import VOID  # noqa: E402
 from cocomine.masks.batch import (  # noqa: E402
     INSTANCE_VOID,
     Task,
-    fill,
     instance_values,
     panoptic_values,
     prepare,
     semantic_values,
-    void_border,
 )
 from cocomine.masks.inputs import ImageRow  # noqa: E402
+from cocomine.masks.rasters import fill, void_border  # noqa: E402
 from cocomine.masks.settings import MaskSettings  # noqa: E402
 
 WIDTH, HEIGHT, SCALE = 96, 66, 3

@@ -45,9 +45,10 @@ sys.path.insert(0, str(ROOT / "scripts"))
 
 from cocomine.base.files import write_json, write_table  # noqa: E402
 from cocomine.masks import png  # noqa: E402
-from cocomine.masks.batch import fill, prepare, semantic_values  # noqa: E402
+from cocomine.masks.batch import prepare, semantic_values  # noqa: E402
 from cocomine.masks.draw import rasterize_masks  # noqa: E402
 from cocomine.masks.inputs import read_images, read_labels  # noqa: E402
+from cocomine.masks.rasters import fill  # noqa: E402
 from cocomine.masks.relabel import looked_up, relabel_folder, tables_of  # noqa: E402
 from cocomine.masks.settings import MaskSettings  # noqa: E402
 from cocomine.masks.subset import Records, Sources, batches  # noqa: E402

@@ -7,8 +7,9 @@ import numpy as np
 from cocomine.base.arrays import Ints
 from cocomine.images.grid import nearest_indices, taken_before
 from cocomine.masks import png
-from cocomine.masks.batch import Batch, boxes, fill, owner_sums
+from cocomine.masks.batch import Batch, boxes, owner_sums
 from cocomine.masks.compose import LOST, NOBODY, STUFF, UNWANTED
+from cocomine.masks.rasters import fill
 from cocomine.masks.tables import FIELDS, ImageCounts, state_numbers
 
 

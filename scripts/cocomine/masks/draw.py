@@ -34,16 +34,14 @@ from cocomine.masks.batch import (
     Batch,
     Refused,
     Task,
-    fill,
-    fill_in_strips,
     instance_values,
     panoptic_values,
     prepare,
     semantic_values,
-    void_border,
 )
 from cocomine.masks.counts import count_rasters, count_runs
 from cocomine.masks.inputs import ImageRow, read_images
+from cocomine.masks.rasters import fill, fill_in_strips, void_border
 from cocomine.masks.settings import MaskSettings
 from cocomine.masks.sheet import write_contact_sheet
 from cocomine.masks.subset import Records, Sources, batches
@@ -151,9 +149,9 @@ class Drawer:
         return [void_border(raster, self.settings.border, output.void) for raster in filled]
 
     def _write(self, row: ImageRow, strips: Iterable[png.Raster], output: Output, largest: int) -> str:
-        """Write one mask, whose rows come some at a time, and return its file's SHA-256; `largest` is the largest label of the image.
+        """Write one mask, whose rows come some at a time, and return its file's SHA-256.
 
-        The palette reaches up to void only where there is void.
+        `largest` is the largest label of the image. The palette reaches up to void only where there is void.
         """
         if output.color == png.PALETTE:
             colors = 256 if largest == VOID else len(self.labels.names)

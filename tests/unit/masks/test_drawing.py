@@ -149,7 +149,7 @@ def test_random_scenes_equal_the_composition_of_pycocotools_masks(
 @pytest.mark.slow
 @settings(max_examples=25, deadline=None)
 @given(scenes(), CHOICES)
-def test_many_objects_parts_crossings_and_pixels_are_drawn_as_few_are(content: dict[str, Any], wanted: MaskSettings) -> None:
+def test_many_objects_parts_and_rows_are_drawn_as_few_are(content: dict[str, Any], wanted: MaskSettings) -> None:
     with tempfile.TemporaryDirectory() as name, pytest.MonkeyPatch.context() as patch:
         few, many = Path(name) / "few", Path(name) / "many"
         drawn(few, content, wanted, 8)
