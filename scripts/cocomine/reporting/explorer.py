@@ -204,23 +204,17 @@ def _columns(
     split = {row["image_id"]: (sys.intern(row["split"]), row["group"]) for row in _table(folder / "split.tsv")}
     groups = [split.get(row["image_id"], ("", ""))[1] for row in images]
     paths = [row["store_path"] for row in images]
-    numbered = {
-        "split": [split.get(row["image_id"], ("", ""))[0] for row in images],
-        "role": [row["role"] for row in images],
-        "licence": [row["license"] for row in images],
-        "source": [row["source_split"] for row in images],
-    }
     lost = _lost(folder, {row["image_id"] for row in images})
-    values = {name: sorted(set(column)) for name, column in numbered.items()}
-    plural = {"split": "splits", "role": "roles", "licence": "licences", "source": "sources"}
     return {
         "classes": [
             {"name": name, "color": hex_colour(color), "images": sum(number in of_image for of_image in present)}
             for number, (name, color) in enumerate(zip(labels.names[1:], labels.colors[1:], strict=True))
         ],
-        **{plural[name]: values[name] for name in numbered},
-        "licences": _licence_names(gathered.licences, values["licence"]),
-        **{name: [values[name].index(value) for value in column] for name, column in numbered.items()},
+        **_numbered("split", "splits", [split.get(row["image_id"], ("", ""))[0] for row in images]),
+        **_numbered("role", "roles", [row["role"] for row in images]),
+        **_numbered("source", "sources", [row["source_split"] for row in images]),
+        **_numbered("licence", "licences", [row["license"] for row in images]),
+        "licences": _licence_names(gathered.licences, sorted({row["license"] for row in images})),
         "id": [int(row["image_id"]) for row in images],
         "path": paths,
         "name": [
@@ -256,6 +250,13 @@ def _columns(
         "masks": relative(masks, beside) if masks.is_dir() else "",
         "panoptic": relative(masks.with_name("panoptic"), beside) if masks.with_name("panoptic").is_dir() else "",
     }
+
+
+def _numbered(name: str, plural: str, column: Sequence[str]) -> dict[str, Any]:
+    """Return the values of a column under `plural`, sorted, and under `name` the number of each image's value."""
+    values = sorted(set(column))
+    number_of = {value: number for number, value in enumerate(values)}
+    return {plural: values, name: [number_of[value] for value in column]}
 
 
 def _shared(groups: Sequence[str]) -> Column:

@@ -172,18 +172,20 @@ def _subset_facts(
     }
 
 
+def _why_no_gallery(inputs: Inputs, masks: Path, any_images: bool) -> str:
+    if inputs.store_dir is None:
+        return "The report was made without the images."
+    if not masks.is_dir():
+        return "No masks were drawn."
+    return "" if any_images else "The subset has no images."
+
+
 def _gallery(
     inputs: Inputs, labels: Mapping[str, Any], images: Sequence[Mapping[str, str]], split_of: Mapping[int, str]
 ) -> tuple[dict[str, Any], list[Drawn]]:
     """The facts of the gallery and its pictures, in the order of the image ids."""
     masks = inputs.subset_dir / "masks" / "semantic"
-    reason = ""
-    if inputs.store_dir is None:
-        reason = "The report was made without the images."
-    elif not masks.is_dir():
-        reason = "No masks were drawn."
-    elif not images:
-        reason = "The subset has no images."
+    reason = _why_no_gallery(inputs, masks, bool(images))
     names = {int(row["label"]): row["name"] for row in labels["labels"][1:]}
     content: dict[str, Any] = {
         "shown": None,
@@ -211,14 +213,15 @@ def _gallery(
         drawn.append(Drawn(thumbnail, mask, size, found))
         classes = [names[label] for label in found]
         caption = captions.get(image, "")
-        what = caption or ("An image with " + ", ".join(classes) if classes else "An image without a wanted object")
+        named = ", ".join(classes) or ("crowds alone" if row["role"] == "wanted" else "no wanted object")
         shown.append(
             {
                 "file_name": row["file_name"],
                 "split": split_of.get(image) or "not split",
                 "classes": classes,
                 "caption": caption,
-                "alt": what,
+                "named": named,
+                "alt": caption or f"An image with {named}",
             }
         )
     counts = Counter(label for one in drawn for label in one.labels)

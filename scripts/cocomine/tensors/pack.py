@@ -106,18 +106,8 @@ def pack_tensors(
     which it lacks is refused. Raises CocomineError when an image is in no split or not as `images_lock` has it, when
     every image is refused, or for the first refused one if the settings say stop.
     """
-    rows = read_images(images)
-    if images_lock is not None:
-        locked = read_lock(images_lock)
-        rows = [dataclasses.replace(row, sha256=locked[row.store_path].sha256) for row in rows]
+    rows = _rows(images, images_lock, masks_dir)
     split_of = _splits(split, rows)
-    if not rows:
-        raise CocomineError(f"{images}: no images to pack", "ask for more in the subset's query")
-    if not (masks_dir / "semantic").is_dir():
-        raise CocomineError(
-            f"{masks_dir}: no semantic masks to train on",
-            "set masks.outputs: [semantic], and masks.boxes: fill where objects have boxes only; then draw them again",
-        )
     shape = (len(rows), settings.size, settings.size)
     require_space(out_dir, 4 * math.prod(shape), f"tensors of {len(rows)} images at {settings.size} pixels")
     with atomic_path(out_dir / "images.npy") as images_file, atomic_path(out_dir / "masks.npy") as masks_file:
@@ -151,6 +141,22 @@ def pack_tensors(
     )
     write_json(out_dir / "manifest.json", manifest)
     return manifest
+
+
+def _rows(images: Path, images_lock: Path | None, masks_dir: Path) -> list[ImageRow]:
+    """Return the images to pack, each with its locked SHA-256; raise CocomineError when there are none, or no masks."""
+    rows = read_images(images)
+    if images_lock is not None:
+        locked = read_lock(images_lock)
+        rows = [dataclasses.replace(row, sha256=locked[row.store_path].sha256) for row in rows]
+    if not rows:
+        raise CocomineError(f"{images}: no images to pack", "ask for more in the subset's query")
+    if not (masks_dir / "semantic").is_dir():
+        raise CocomineError(
+            f"{masks_dir}: no semantic masks to train on",
+            "set masks.outputs: [semantic], and masks.boxes: fill where objects have boxes only; then draw them again",
+        )
+    return rows
 
 
 def _largest_label(labels: Path) -> int:
