@@ -77,7 +77,7 @@ def count_query(
 ) -> Count:
     """Count what a subset would hold."""
     source = read_source_of(query, index_dir, splits)
-    selection = select(source, query, index_dir, images_from, draw=False)
+    selection = select(source, query, index_dir, images_from, spares=False)
     return _answer(name, source, selection.funnel, tuple(selection.notes))
 
 

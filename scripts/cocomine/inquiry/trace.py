@@ -28,7 +28,8 @@ from cocomine.mining.assemble import OTHER_TASKS
 from cocomine.mining.index import Source
 from cocomine.mining.mine import query_values, read_source_of
 from cocomine.mining.parts import KIND_OF_TASK, objects_in
-from cocomine.mining.select import SPARE, select
+from cocomine.mining.sampling import SPARE
+from cocomine.mining.select import select
 from cocomine.mining.settings import SubsetSettings
 from cocomine.mining.tables import read_split, splits_of
 

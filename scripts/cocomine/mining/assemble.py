@@ -44,7 +44,7 @@ from cocomine.mining.outputs import (
 )
 from cocomine.mining.parts import Part, categories_of, images_in, objects_in
 from cocomine.mining.resolve import Wanted, pinned_labels, refuse_lost_labels, resolve
-from cocomine.mining.select import SPARE, WANTED
+from cocomine.mining.sampling import SPARE, WANTED
 from cocomine.mining.settings import SubsetSettings
 from cocomine.mining.statistics import Values, subset_statistics
 from cocomine.mining.tables import splits_of

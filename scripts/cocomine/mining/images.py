@@ -18,7 +18,7 @@ from cocomine.mining import clauses
 from cocomine.mining.arrays import Rows
 from cocomine.mining.clauses import Pairs
 from cocomine.mining.index import Source
-from cocomine.mining.select import NEGATIVE, SPARE, WANTED
+from cocomine.mining.sampling import NEGATIVE, SPARE, WANTED
 from cocomine.mining.settings import SubsetSettings
 
 

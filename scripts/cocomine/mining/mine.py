@@ -16,7 +16,8 @@ from cocomine.mining.index import Source, bad_categories_under, read_source
 from cocomine.mining.losses import warn
 from cocomine.mining.outputs import too_many_labels
 from cocomine.mining.resolve import crosswalk_of, pinned_labels, refuse_lost_labels
-from cocomine.mining.select import NEGATIVE, SPARE, WANTED, Selection, select
+from cocomine.mining.sampling import NEGATIVE, SPARE, WANTED
+from cocomine.mining.select import Selection, select
 from cocomine.mining.settings import SubsetSettings
 from cocomine.mining.tables import splits_of
 

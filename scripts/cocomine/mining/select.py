@@ -21,8 +21,6 @@ from typing import Any
 
 import numpy as np
 
-from cocomine.annotations.reasons import Reason, mask_of
-from cocomine.base.arrays import Array
 from cocomine.base.errors import CocomineError
 from cocomine.base.files import read_table
 from cocomine.base.words import counted
@@ -32,10 +30,10 @@ from cocomine.mining.clauses import Pairs
 from cocomine.mining.funnel import Funnel
 from cocomine.mining.index import Source
 from cocomine.mining.losses import LOST_OBJECT, Loss, because, large
+from cocomine.mining.notices import notices
 from cocomine.mining.objects import (
     Objects,
     area_mask,
-    bits,
     crowd_mask,
     image_sides,
     images_of,
@@ -48,12 +46,11 @@ from cocomine.mining.objects import (
 )
 from cocomine.mining.outcomes import Early
 from cocomine.mining.resolve import Wanted, image_list_mask, licence_mask, resolve
+from cocomine.mining.sampling import NEGATIVE, WANTED, Chosen, Sampling
 from cocomine.mining.settings import Category, SubsetSettings, category_words
 from cocomine.mining.tables import read_split, splits_of
 
 log = logging.getLogger("cocomine")
-
-WANTED, NEGATIVE, SPARE = "wanted", "negative", "spare"
 
 _REMEDIES = {
     "records": "see quarantine reasons in the source's index, or loosen `policy`",
@@ -73,19 +70,6 @@ _REMEDIES = {
     "caption": "write a caption pattern that more captions match, or remove it",
     "max_per_class": "raise max_per_class",
 }
-
-
-@dataclass(frozen=True)
-class Chosen:
-    """The images of a subset: `rows` are global image rows, ascending; `roles` and `ranks` go with them.
-
-    `ranks` is the place in the order of drawing. `replaces` says for a spare which role it can take, else "".
-    """
-
-    rows: Rows
-    roles: tuple[str, ...]
-    ranks: Rows
-    replaces: tuple[str, ...]
 
 
 @dataclass
@@ -108,13 +92,13 @@ def select(
     query: SubsetSettings,
     index_dir: Path | None = None,
     images_from: Path | None = None,
-    draw: bool = True,
+    spares: bool = True,
     funnel_type: type[Funnel] = Funnel,
 ) -> Selection:
     """Select a subset.
 
     `index_dir` is where the captions' index lies, and `images_from` the split.tsv of another subset; each is needed
-    only when the query asks for it. `draw` False leaves out spares; a `funnel_type` of
+    only when the query asks for it. `spares` False leaves those out; a `funnel_type` of
     one's own can look on at every step. Raises CocomineError when nothing is left, naming
     the clause that removed the last images.
     """
@@ -124,9 +108,8 @@ def select(
     funnel = funnel_type(source.image_row, source.class_of, source.images.rows, names)
     run = _Run(source, query, wanted, funnel, Early(source, query, images_quarantined), annotations_quarantined)
     run.apply("records", "valid records", images=~images_quarantined, annotations=~annotations_quarantined)
-    run.tell_of_new_ids()
-    run.tell_of_crowds()
-    run.tell_of_doubles()
+    for text in notices(source, query, wanted):
+        run.note(text)
     run.lost_objects()
     run.image_clauses(images_from)
     objects = judge_objects(source, query, wanted, annotations_quarantined)
@@ -141,7 +124,8 @@ def select(
             negatives_from &= ~clauses.marked(run.rows_of(query_classes=wanted.none), source.images.rows)
         if run.captioned is not None:
             negatives_from &= run.captioned
-        chosen, caps = run.draw(objects, negatives_from, spares=draw and query.refill)
+        sampling = Sampling(source, query, wanted, funnel, run.counted(objects), run.apply, run.note)
+        chosen, caps = sampling.chosen(negatives_from, spares=spares and query.refill)
     run.drop_unwritten(objects)
     return Selection(query, wanted, funnel, chosen, objects, caps, run.notes, large(*run.losses))
 
@@ -207,62 +191,6 @@ class _Run:
     def without_wanted(self) -> Mask:
         """Images that no annotation of a wanted class names, usable or not."""
         return ~clauses.marked(self.rows_of(self.wanted.classes), self.size)
-
-    def tell_of_new_ids(self) -> None:
-        """Note how many records have the id of another one; where policy says repair, they get new ones."""
-        if self.query.policies[Reason.DUPLICATE_ID] != "repair":
-            return
-        source = self.source
-        told = []
-        for number, name in enumerate(source.split_names):
-            counts = []
-            for kind, table, ids in (
-                ("image", source.images, source.image_ids),
-                ("annotation", source.annotations, source.annotation_ids),
-            ):
-                part = slice(int(table.starts[number]), int(table.starts[number + 1]))
-                count = int(np.count_nonzero(ids[part] != table["id"][part]))
-                counts += [counted(count, kind)] if count else []
-            told += [f"{' and '.join(counts)} of {name}"] if counts else []
-        if told:
-            self.note(f"ids restart: {', '.join(told)} have the id of another record and get a new one (see ids.tsv)")
-
-    def tell_of_crowds(self) -> None:
-        """Note which wanted categories consist of crowds, as tools export masks that were drawn with a brush."""
-        source = self.source
-        if self.query.policies[Reason.MOSTLY_CROWDS] != "keep":
-            return
-        mostly = bits(source.annotations["reasons"], mask_of(Reason.MOSTLY_CROWDS))
-        known = source.class_of >= 0
-        crowds, objects = (
-            np.bincount(source.class_of[chosen], minlength=len(self.names)) for chosen in (mostly & known, known)
-        )
-        for cls in self.wanted.classes:
-            if crowds[cls]:
-                share = f"all {crowds[cls]}" if crowds[cls] == objects[cls] else f"{crowds[cls]} of {objects[cls]}"
-                self.note(
-                    f"{share} objects of '{self.names[cls]}' are crowds (iscrowd 1), as tools export masks that were "
-                    "drawn with a brush: masks show them as void, YOLO formats leave them out. "
-                    "policy: {mostly-crowds: repair} makes objects of them; masks: {crowds: class} only draws them"
-                )
-
-    def tell_of_doubles(self) -> None:
-        """Note which classes hold objects twice: under two of the categories that they are made of."""
-        table, merged = self.source.annotations, [len(one.members) > 1 for one in self.source.categories]
-        rows = np.flatnonzero(np.array([*merged, False])[self.source.class_of])
-        columns = [table[name][rows] for name in ("bbox_x", "bbox_y", "bbox_w", "bbox_h", "vertices")]
-        columns.append(self.source.image_row[rows])
-        stated, classes = table["category_id"][rows], self.source.class_of[rows]
-        order = np.lexsort((stated, classes, *columns))
-        equal = [np.diff(column[order]) == 0 for column in (classes, *columns)]
-        doubled = np.logical_and.reduce([*equal, np.diff(stated[order]) != 0])
-        counts = np.bincount(classes[order][1:][doubled], minlength=len(self.names))
-        for cls in np.flatnonzero(counts).tolist():
-            self.note(
-                f"{counted(int(counts[cls]), 'object')} of '{self.names[cls]}' "
-                f"{'stands' if counts[cls] == 1 else 'stand'} there twice, under two of its categories, with one box: "
-                "both records are kept"
-            )
 
     def lost_objects(self) -> None:
         if self.query.lost_objects == "exclude" and self.losing.any():
@@ -428,98 +356,6 @@ class _Run:
             mask[begin:end] = np.isin(self.source.images["id"][begin:end], ids)
         return mask
 
-    def draw(self, objects: Objects, negatives_from: Mask, spares: bool) -> tuple[Chosen, dict[int, int]]:
-        """Draw fraction, caps and max_images from the matching images, then negatives and spares."""
-        query, ids = self.query, self.source.image_ids
-        pairs = self.counted(objects)
-        candidates = np.flatnonzero(self.funnel.image_alive)
-        drawn = query.fraction < 1 or query.max_images is not None or bool(self.wanted.caps) or query.balance
-        order = clauses.order_by_hash(candidates, ids[candidates], query.seed) if drawn else candidates
-        taken = order
-        if query.fraction < 1:
-            taken = taken[: max(1, round(query.fraction * len(taken)))]
-            self.apply(
-                "fraction", f"{query.fraction:g} of them, drawn by hash", images=clauses.marked(taken, self.size)
-            )
-        caps = self._caps(pairs)
-        if query.balance:
-            taken = clauses.rarest_first(taken, self._wanted_pairs(pairs), self._images_of_class(pairs), self.size)
-        if caps:
-            taken = taken[clauses.draw_under_caps(taken, pairs, caps)]
-            words = f"at most {_cap_words(caps, self.names)} images a category" + (", balanced" * query.balance)
-            self.apply("max_per_class", words, images=clauses.marked(taken, self.size))
-        if query.balance:
-            taken = clauses.deal(taken, self._wanted_pairs(pairs), len(self.names))
-            order = np.concatenate([taken, order[~np.isin(order, taken)]])
-        if query.max_images is not None:
-            taken = taken[: query.max_images]
-            words = f"at most {query.max_images} images"
-            self.apply("max_images", words, images=clauses.marked(taken, self.size))
-        negatives, spare_negatives = self._negatives(negatives_from, spares)
-        spare = self._spares(order, taken, pairs) if spares and drawn else order[:0]
-        return self._in_row_order(order, taken, negatives, spare, spare_negatives), caps
-
-    def _in_row_order(self, order: Rows, taken: Rows, negatives: Rows, spare: Rows, spare_negatives: Rows) -> Chosen:
-        """Put all images that were drawn into one list by row; ranks are places in the order of drawing."""
-        if len(taken) == len(order) and not len(negatives) and not len(spare_negatives) and (np.diff(taken) > 0).all():
-            return Chosen(taken, (WANTED,) * len(taken), np.arange(len(taken)), ("",) * len(taken))
-        place = np.full(self.size, -1, dtype=np.int64)
-        place[order] = np.arange(len(order))
-        rows = np.concatenate([taken, negatives, spare, spare_negatives])
-        counts = (len(taken), len(negatives), len(spare), len(spare_negatives))
-        kinds = np.repeat([0, 1, 2, 3], counts)
-        of_negatives = np.arange(counts[1] + counts[3], dtype=np.int64)
-        ranks = np.concatenate([place[taken], of_negatives[: counts[1]], place[spare], of_negatives[counts[1] :]])
-        by_row = np.argsort(rows, kind="stable")
-        ordered = kinds[by_row].tolist()
-        roles = tuple(map((WANTED, NEGATIVE, SPARE, SPARE).__getitem__, ordered))
-        replaces = tuple(map(("", "", WANTED, NEGATIVE).__getitem__, ordered))
-        return Chosen(rows[by_row], roles, ranks[by_row], replaces)
-
-    def _wanted_pairs(self, pairs: Pairs) -> Pairs:
-        chosen = np.isin(pairs.cls, np.array(self.wanted.classes, dtype=np.int64))
-        return Pairs(pairs.image[chosen], pairs.cls[chosen])
-
-    def _images_of_class(self, pairs: Pairs) -> Array:
-        alive = self.funnel.image_alive[pairs.image]
-        return np.bincount(pairs.cls[alive], minlength=len(self.names))
-
-    def _caps(self, pairs: Pairs) -> dict[int, int]:
-        caps = dict(self.wanted.caps)
-        if self.query.balance:
-            counts = self._images_of_class(pairs)
-            there = [int(counts[cls]) for cls in self.wanted.classes if counts[cls]]
-            for cls in self.wanted.classes:
-                caps[cls] = min(min(there), caps.get(cls, min(there)))
-        return caps
-
-    def _negatives(self, negatives_from: Mask, spares: bool) -> tuple[Rows, Rows]:
-        query = self.query
-        if not query.negatives:
-            empty = np.zeros(0, dtype=np.int64)
-            return empty, empty
-        rows = np.flatnonzero(negatives_from)
-        order = clauses.order_by_hash(rows, self.source.image_ids[rows], query.seed)
-        if len(order) < query.negatives:
-            found = counted(len(order), "image")
-            self.note(
-                f"negatives: {query.negatives} were asked for, but only {found} without a wanted object could be found"
-            )
-        taken = order[: query.negatives]
-        words = f"{len(taken)} images without a wanted object added, drawn by hash"
-        self.apply("negatives", words, add=clauses.marked(taken, self.size))
-        return taken, order[query.negatives : query.negatives + query.spares] if spares else order[:0]
-
-    def _spares(self, order: Rows, taken: Rows, pairs: Pairs) -> Rows:
-        """The first few images not taken of each wanted class, in the order of drawing."""
-        left = order[~np.isin(order, taken)]
-        chosen = np.zeros(self.size, dtype=bool)
-        for cls in self.wanted.classes:
-            of_class = left[clauses.holding(pairs, [cls], self.size)[left]]
-            chosen[of_class[: self.query.spares]] = True
-        result: Rows = left[chosen[left]]
-        return result
-
     def drop_unwritten(self, objects: Objects) -> None:
         if not self.query.keep_other_annotations:
             self.apply("other_annotations", "annotations of other categories left out", annotations=objects.written)
@@ -527,9 +363,3 @@ class _Run:
 
 def _words_of(refs: Sequence[Category]) -> str:
     return ", ".join(map(category_words, refs))
-
-
-def _cap_words(caps: dict[int, int], names: Sequence[str]) -> str:
-    if len(set(caps.values())) == 1:
-        return str(next(iter(caps.values())))
-    return ", ".join(f"{cap} ({names[cls]})" for cls, cap in sorted(caps.items()))

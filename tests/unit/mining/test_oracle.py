@@ -13,7 +13,8 @@ from cocomine.annotations.reasons import Reason
 from cocomine.base.errors import CocomineError
 from cocomine.inquiry.count import count_expression
 from cocomine.mining.mine import read_source_of
-from cocomine.mining.select import NEGATIVE, SPARE, WANTED, select
+from cocomine.mining.sampling import NEGATIVE, SPARE, WANTED
+from cocomine.mining.select import select
 from cocomine.mining.settings import SubsetSettings
 from helpers import oracle
 from helpers.random_queries import CATEGORIES, IDS, index_of, queries, random_document
