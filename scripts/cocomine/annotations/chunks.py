@@ -1,19 +1,18 @@
 """Decoding a stretch of an array of records to columns: the part of indexing that runs in several processes.
 
-A stretch is read a chunk at a time. A chunk is split at the text that stands between its first two records; that each
-piece is a record is proved by decoding it. A chunk of which one does not decode is read record by record instead, which
-settles what is in it: an odd record, the end of the array, or malformed JSON.
+A stretch is read a chunk at a time. A chunk's records part where the text stands that is between the array's first two;
+that they do is proved by decoding them. A chunk that does not decode is read record by record instead, which settles
+what is in it: an odd record, the end of the array, or malformed JSON.
 
 Chunks are small enough for what is decoded to stay in the processor's cache, and the garbage collector is off, as
 records form no cycles.
 """
 
 import gc
-import re
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from itertools import chain
 from operator import attrgetter
 from pathlib import Path
@@ -23,13 +22,13 @@ import msgspec
 import numpy as np
 
 from cocomine.annotations.lenient import Facts, MalformedRecordError, parse_leniently
-from cocomine.annotations.outlines import SEGMENTATION, mark, segmentation_columns
+from cocomine.annotations.outlines import mark, parsed, segmentation_columns
 from cocomine.annotations.reasons import Reason, mask_of
 from cocomine.annotations.records import KINDS, Kind, SegmentRecord
 from cocomine.base.arrays import Array
 from cocomine.coco.scan import Source, next_item, value_end
 
-CHUNK: Final = 1 << 19
+CHUNK: Final = 1 << 20
 
 
 @dataclass
@@ -109,16 +108,27 @@ class Columns:
 
 @dataclass
 class _Chunk:
-    """Records with their texts and where these start; `facts` holds what lenient reading found, by place.
+    """Records, where each starts and how many bytes it has; `facts` holds what lenient reading found, by place.
 
-    `letters` (uint8) are all texts, together with white space and commas that may stand between them.
+    `letters` (uint8) is the text from the first record to the last.
     """
 
-    rows: list[Any] = field(default_factory=list)
-    texts: list[bytes] = field(default_factory=list)
-    offsets: Sequence[int] | Array = field(default_factory=list)
+    rows: list[Any]
+    offsets: Array
+    lengths: Array
+    letters: Array
     facts: dict[int, Facts] = field(default_factory=dict)
-    letters: Array = field(default_factory=lambda: np.zeros(0, np.uint8))
+
+    @property
+    def stop(self) -> int:
+        """The position after the last record."""
+        return int(self.offsets[-1] + self.lengths[-1])
+
+    def text(self, place: int) -> bytes:
+        """Return a record's text."""
+        start = self.offsets[place] - self.offsets[0]
+        text: bytes = self.letters[start : start + self.lengths[place]].tobytes()
+        return text
 
 
 @contextmanager
@@ -134,7 +144,9 @@ def _without_collector() -> Iterator[None]:
 
 def no_records(kind_name: str) -> Columns:
     """Return the columns of an array without records: no column of texts, which has nothing but nulls."""
-    return replace(_columns(KINDS[kind_name], _Chunk()), texts={})
+    nothing = np.zeros(0, np.int64)
+    arrays, _, _ = _COLUMNS[kind_name](_Chunk([], nothing, nothing, nothing))
+    return Columns(arrays, {}, 0, Counter(), 0)
 
 
 def decode_stretch(path: Path, kind_name: str, start: int, end: int, boundary: bytes) -> Columns:
@@ -153,27 +165,34 @@ def decode_stretch(path: Path, kind_name: str, start: int, end: int, boundary: b
             if chunk is None:
                 chunk, position = _read_one_by_one(source, kind, position, end)
             else:
-                position = int(chunk.offsets[-1]) + len(chunk.texts[-1]) - 1 + boundary.index(b"{", 1)
+                position = chunk.stop - 1 + boundary.index(b"{", 1)
             chunks.append(_columns(kind, chunk))
     return Columns.join(chunks)
 
 
 def _read_together(source: Source, kind: Kind, start: int, end: int, boundary: bytes) -> _Chunk | None:
-    """Return the records from `start` to before `end`, for about a chunk; None when one is odd or a guess was wrong."""
-    block = source.read(start, min(CHUNK, end - start + len(boundary)))
-    gap = boundary.index(b"{", 1)
-    ends = [match.start() + 1 for match in re.finditer(re.escape(boundary), block)]
-    if not ends:
+    """Return the records from `start` to before `end`, for about a chunk; None when one is odd or a guess was wrong.
+
+    A line feed is put in place of each comma between records. That none of them stands within a record is proved by
+    decoding, since there it would be malformed JSON; that no other comma parts records is, too.
+    """
+    block = bytearray(source.read(start, min(CHUNK, end - start + len(boundary))))
+    letters = np.frombuffer(block, np.uint8)
+    ends = np.flatnonzero(letters[: 1 - len(boundary)] == boundary[0]) + 1
+    for place, letter in enumerate(boundary):
+        ends = ends[letters[ends - 1 + place] == letter]
+    if not len(ends):
         return None
-    starts = [0, *[end - 1 + gap for end in ends[:-1]]]
-    texts = [block[begin:stop] for begin, stop in zip(starts, ends, strict=True)]
+    letters = letters[: ends[-1]]
+    letters[ends[:-1] - 1 + boundary.index(b",")] = ord("\n")
     try:
         if not block.isascii():
             block[: ends[-1]].decode("utf-8")
-        rows = [*map(kind.decoder.decode, texts)]
+        rows = kind.decoder.decode_lines(letters)
     except _NO_RECORD:
         return None
-    return _Chunk(rows, texts, start + np.array(starts), letters=np.frombuffer(block, np.uint8, ends[-1]))
+    starts = np.concatenate([[0], ends[:-1] - 1 + boundary.index(b"{", 1)])
+    return _Chunk(rows, start + starts, ends - starts, letters) if len(rows) == len(ends) else None
 
 
 def _read_one_by_one(source: Source, kind: Kind, start: int, end: int) -> tuple[_Chunk, int | None]:
@@ -181,8 +200,9 @@ def _read_one_by_one(source: Source, kind: Kind, start: int, end: int) -> tuple[
 
     That is None at the array's end.
     """
-    chunk = _Chunk()
-    offsets: list[int] = []
+    rows: list[Any] = []
+    facts: dict[int, Facts] = {}
+    spans: list[tuple[int, int]] = []
     position: int | None = start
     while position is not None and position < min(end, start + CHUNK):
         stop = value_end(source, position)
@@ -191,14 +211,13 @@ def _read_one_by_one(source: Source, kind: Kind, start: int, end: int) -> tuple[
             text.decode("utf-8")
             row = kind.decoder.decode(text)
         except _NO_RECORD:
-            row, chunk.facts[len(chunk.rows)] = _read_leniently(source, kind, position, text)
-        chunk.rows.append(row)
-        chunk.texts.append(text)
-        offsets.append(position)
+            row, facts[len(rows)] = _read_leniently(source, kind, position, text)
+        rows.append(row)
+        spans.append((position, stop - position))
         position = next_item(source, stop)
-    chunk.offsets = offsets
-    chunk.letters = np.frombuffer(b"".join(chunk.texts), np.uint8)
-    return chunk, position
+    offsets, lengths = np.array(spans).T
+    letters = np.frombuffer(source.read(start, sum(spans[-1]) - start), np.uint8)
+    return _Chunk(rows, offsets, lengths, letters, facts), position
 
 
 _NO_RECORD: Final = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)
@@ -222,23 +241,23 @@ def _columns(kind: Kind, chunk: _Chunk) -> Columns:
     found = np.count_nonzero(chunk.letters == ord('"'))
     if chunk.facts or found != quotes:
         known = len(chunk.facts)
-        for place, text in enumerate(chunk.texts):
+        for place in range(len(chunk.rows)):
+            text = chunk.text(place)
             if place not in chunk.facts and not _keys_are_unique(text, kind, unknown):
                 chunk.rows[place], chunk.facts[place] = kind.read(text)
         if len(chunk.facts) > known:
             arrays, texts, _ = _COLUMNS[kind.name](chunk)
         unknown.update(key for facts in chunk.facts.values() for key in facts.keys if key not in kind.known)
-    stop = int(chunk.offsets[-1]) + len(chunk.texts[-1]) if chunk.texts else 0
-    return Columns(arrays, texts, len(chunk.rows), unknown, stop)
+    return Columns(arrays, texts, len(chunk.rows), unknown, chunk.stop)
 
 
 def _read_odd_segmentations(kind: Kind, chunk: _Chunk) -> None:
     for place, row in enumerate(chunk.rows):
-        try:
-            if place not in chunk.facts and len(row.segmentation):
-                SEGMENTATION.decode(row.segmentation)
-        except msgspec.ValidationError:
-            chunk.rows[place], chunk.facts[place] = kind.read(chunk.texts[place])
+        if place not in chunk.facts and type(row.segmentation) is list:
+            try:
+                parsed(row.segmentation)
+            except msgspec.ValidationError:
+                chunk.rows[place], chunk.facts[place] = kind.read(chunk.text(place))
 
 
 _RAW_FIELDS = msgspec.json.Decoder(dict[str, msgspec.Raw])
@@ -277,7 +296,7 @@ def _bit(reason: Reason) -> Any:
 
 
 def _numbers(rows: Sequence[Any], **dtypes: Any) -> dict[str, Array]:
-    return {name: np.array([*map(attrgetter(name), rows)], dtype) for name, dtype in dtypes.items()}
+    return {name: np.fromiter(map(attrgetter(name), rows), dtype, len(rows)) for name, dtype in dtypes.items()}
 
 
 def _span_columns(chunk: _Chunk) -> dict[str, Array]:
@@ -287,8 +306,8 @@ def _span_columns(chunk: _Chunk) -> dict[str, Array]:
         reasons[place] |= np.uint64(facts.mask)
     return {
         "record": np.arange(n, dtype=np.int32),
-        "offset": np.array(chunk.offsets, np.int64),
-        "length": np.fromiter(map(len, chunk.texts), np.int32, n),
+        "offset": chunk.offsets,
+        "length": chunk.lengths.astype(np.int32),
         "reasons": reasons,
     }
 

@@ -18,6 +18,7 @@ from cocomine.annotations.lenient import MalformedRecordError
 from cocomine.base.files import sha256_of_file
 from cocomine.base.pool import worker_pool
 from cocomine.coco.scan import (
+    BLOCK,
     BYTE_ORDER_MARK,
     Source,
     array_items,
@@ -253,11 +254,12 @@ class _Walk:
 
     def _cut_stretch(self, start: int, boundary: bytes) -> tuple[int, int | None]:
         """Return where a stretch from `start` ends and where the next one starts; None where that must be awaited."""
-        text = self.source.read(start, STRETCH)
-        cut = text.rfind(boundary) if len(text) == STRETCH else -1
-        if cut < 0:
-            return start + len(text), None
-        return start + cut + 1, start + cut + boundary.index(b"{", 1)
+        end = min(start + STRETCH, self.source.size)
+        for begin in (max(start, end - BLOCK), start):
+            cut = self.source.read(begin, end - begin).rfind(boundary)
+            if cut >= 0 and end < self.source.size:
+                return begin + cut + 1, begin + cut + boundary.index(b"{", 1)
+        return end, None
 
 
 def parse_value(source: Source, span: Span, read: Callable[[bytes], Any]) -> Any:

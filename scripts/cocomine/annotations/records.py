@@ -57,27 +57,22 @@ class ImageRecord(msgspec.Struct, gc=False):
     date_captured: str | None = None
 
 
-class ObjectRecord(msgspec.Struct, gc=False):
-    """What the index needs of an object. -1, NaN or None stands for absent.
+class ObjectRecord(msgspec.Struct, gc=False, kw_only=True):
+    """What the index needs of an object; in COCO's order, in which it is decoded fastest. -1, NaN or None: absent.
 
-    `segmentation` is the value's JSON text, empty where there is none; lenient reading puts the parsed value in its
-    place: None, polygons, `Rle`, or BAD_SEGMENTATION for anything else.
+    Polygons are the JSON text of each; lenient reading puts them parsed in their place, and BAD_SEGMENTATION for what
+    is no segmentation. Keypoints are three numbers each (x, y, visibility).
     """
 
-    id: Id
-    image_id: Id
-    category_id: Id
-    iscrowd: Flag = -1
-    area: float = NAN
-    bbox: tuple[float, float, float, float] = NO_BOX
-    segmentation: msgspec.Raw = msgspec.Raw()
-
-
-class KeypointRecord(ObjectRecord, gc=False):
-    """An object that may have keypoints: three numbers each (x, y, visibility)."""
-
+    segmentation: list[msgspec.Raw] | Rle | None = None
     num_keypoints: Small = -1
+    area: float = NAN
+    iscrowd: Flag = -1
     keypoints: list[float] | None = None
+    image_id: Id
+    bbox: tuple[float, float, float, float] = NO_BOX
+    category_id: Id
+    id: Id
 
 
 class CaptionRecord(msgspec.Struct, gc=False):
@@ -252,12 +247,12 @@ def _readable(facts: Facts) -> bool:
     return not facts.mask & mask_of(Reason.NOT_AN_OBJECT)
 
 
-def read_object(text: bytes) -> tuple[KeypointRecord, Facts]:
+def read_object(text: bytes) -> tuple[ObjectRecord, Facts]:
     """Read any JSON value as an object's annotation."""
     facts = Facts()
     record = _as_object(text, facts)
     if not _readable(facts):
-        return KeypointRecord(-1, -1, -1), facts
+        return ObjectRecord(id=-1, image_id=-1, category_id=-1), facts
     segmentation = _read_segmentation(record, facts)
     if segmentation is BAD_SEGMENTATION:
         facts.add(Reason.BAD_SEGMENTATION)
@@ -271,14 +266,14 @@ def read_object(text: bytes) -> tuple[KeypointRecord, Facts]:
     if count is not None and not plain:
         facts.add(Reason.BAD_FIELD)
     return (
-        KeypointRecord(
+        ObjectRecord(
             id=_read_id_if_any(record, facts),
             image_id=_read_id(record, "image_id", facts),
             category_id=_read_id(record, "category_id", facts),
             iscrowd=_read_flag(record, facts),
             area=_read_area(record, facts),
             bbox=_read_box(record, facts),
-            segmentation=cast(msgspec.Raw, segmentation),
+            segmentation=cast(Any, segmentation),
             num_keypoints=number,
             keypoints=numbers,
         ),
@@ -389,7 +384,7 @@ def _kind(name: str, record: Any, read: Callable[[bytes], tuple[Any, Facts]]) ->
 
 
 IMAGE: Final = _kind("image", ImageRecord, read_image)
-OBJECT: Final = _kind("object", KeypointRecord, read_object)
+OBJECT: Final = _kind("object", ObjectRecord, read_object)
 CAPTION: Final = _kind("caption", CaptionRecord, read_caption)
 PANOPTIC: Final = _kind("panoptic", PanopticRecord, read_panoptic)
 KINDS: Final = {kind.name: kind for kind in (IMAGE, OBJECT, CAPTION, PANOPTIC)}

@@ -23,13 +23,17 @@ values = st.one_of(
     st.lists(st.lists(coordinates, min_size=3, max_size=3).map(lambda half: half * 2), min_size=1, max_size=3),
 )
 odd = st.sampled_from(
-    [None, [], "x", [1, 2], [[1], 2], [[[1]]], [[1, [2]]], [[None]], [[True, False]], [["1"]], [[{}]], {}]
+    [None, [], "x", 1, -2, [1, [2]], [[1]], [[1, 2], 3], [None], [True, 1], ["1"], ["1, 2"], [{}], {}, {"a": [1, 2]}]
 )
 layouts = st.sampled_from([(", ", ": "), (",", ":"), (" ,", ": "), (",\n ", ": ")])
 
 
 def raws(contents, layout):
     return [msgspec.Raw(json.dumps(content, separators=layout).encode()) for content in contents]
+
+
+def segmentations(contents, layout):
+    return [raws(content, layout) for content in contents]
 
 
 def looked_at(columns, place, width=100, height=80):
@@ -47,7 +51,7 @@ def looked_at(columns, place, width=100, height=80):
 def test_nothing_that_reaches_out_is_missed_and_counts_agree(contents, layout):
     n = len(contents)
     reasons = np.zeros(n, np.uint64)
-    columns = segmentation_columns(raws(contents, layout), np.zeros(n, np.int8), reasons)
+    columns = segmentation_columns(segmentations(contents, layout), np.zeros(n, np.int8), reasons)
     parsed_reasons = np.zeros(n, np.uint64)
     parsed = segmentation_columns(contents, np.zeros(n, np.int8), parsed_reasons)
     contents = [as_polygons(content) for content in contents]
@@ -62,32 +66,36 @@ def test_nothing_that_reaches_out_is_missed_and_counts_agree(contents, layout):
 
 
 @settings(max_examples=300, deadline=None)
-@given(st.lists(st.one_of(values, odd), min_size=1, max_size=4), layouts)
+@given(st.lists(st.one_of(rings, odd), min_size=1, max_size=6), layouts)
 def test_the_text_is_taken_as_polygons_only_where_parsing_does(contents, layout):
     texts = raws(contents, layout)
-    lists = [text for text in texts if bytes(text).startswith(b"[") and len(text) > 2]
-    if not lists:
-        return
-    found = screen(lists, np.array([len(text) for text in lists]))
+    found = screen(texts)
     if found is None:
         return
-    parsed = [msgspec.json.decode(text, type=list[list[float]]) for text in lists]
-    assert found.polygons.tolist() == list(map(len, parsed))
-    assert found.numbers.tolist() == [len(ring) for content in parsed for ring in content]
-    for place, content in enumerate(parsed):
-        numbers = [number for ring in content for number in ring]
-        if not np.signbit(numbers).any() and max(numbers) < 1000:
-            assert found.reach[place].tolist() == [int(max(max(r[axis::2]) for r in content)) for axis in (0, 1)]
-            assert found.near[place].tolist() == [int(max(min(r[axis::2]) for r in content)) for axis in (0, 1)]
+    parsed = [msgspec.json.decode(text, type=list[float]) for text in texts]
+    assert found.numbers.tolist() == list(map(len, parsed))
+    for place, ring in enumerate(parsed):
+        if not np.signbit(ring).any() and max(ring) < 1000:
+            assert found.high[place].tolist() == [int(max(ring[axis::2])) for axis in (0, 1)]
+            assert found.low[place].tolist() == [int(min(ring[axis::2])) for axis in (0, 1)]
         else:
-            assert FAR in found.reach[place]
+            assert FAR in found.high[place]
 
 
 def test_polygons_in_the_layout_of_coco_are_screened_not_parsed():
-    contents = [[[1.5, 2, 30.25, 4.0, 5, 600.75]], [[0, 0, 1, 1, 2, 2], [7.5, 7.5, 8, 8, 9, 9]]]
+    contents = [[1.5, 2, 30.25, 4.0, 5, 600.75], [0, 0, 1, 1, 2, 2], [7.5, 17.5, 8, 8, 9, 9]]
     for layout in [(", ", ": "), (",", ":")]:
-        texts = raws(contents, layout)
-        found = screen(texts, np.array([len(text) for text in texts]))
+        found = screen(raws(contents, layout))
         assert found is not None
-        assert found.reach.tolist() == [[30, 600], [9, 9]]
-        assert found.near.tolist() == [[1, 2], [7, 7]]
+        assert found.low.tolist() == [[1, 2], [0, 0], [7, 8]]
+        assert found.high.tolist() == [[30, 600], [2, 2], [9, 17]]
+
+
+def test_an_outline_reaches_as_far_as_its_farthest_polygon_and_begins_at_its_last():
+    contents = [[[0, 0, 1, 1, 2, 2], [7.5, 17.5, 8, 8, 9, 9]], None, [[1, 2, 3, 4, 5, 6]]]
+    texts = [None if content is None else raws(content, (", ", ": ")) for content in contents]
+    columns = segmentation_columns(texts, np.zeros(3, np.int8), np.zeros(3, np.uint64))
+    assert columns["reach_x"].tolist() == [9, -1, 5]
+    assert columns["reach_y"].tolist() == [17, -1, 6]
+    assert columns["near_x"].tolist() == [7, -1, 1]
+    assert columns["near_y"].tolist() == [8, -1, 2]
