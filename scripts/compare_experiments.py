@@ -34,7 +34,7 @@ def build_parser() -> argparse.ArgumentParser:
 def main(options: argparse.Namespace) -> int:
     """Compare and print the table."""
     result = comparison.write_comparison(options.runs, options.out_dir)
-    write_text(options.out_dir / "comparison.html", render_experiments(result))
+    write_text(options.out_dir / "comparison.html", render_experiments(result, options.out_dir / "comparison.json"))
     for cell in result["cells"]:
         figure, seeds = cell["figures"]["iou"], len(cell["seeds"])
         deviation = "" if figure["deviation"] is None else f" ± {figure['deviation']:.3f}"

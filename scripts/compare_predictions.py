@@ -19,6 +19,7 @@ from cocomine.base.words import counted
 from cocomine.evaluation.contrast import compare
 from cocomine.evaluation.side_by_side import Where, pictures
 from cocomine.reporting.figures import compared_charts
+from cocomine.reporting.lock_note import lock_note
 from cocomine.reporting.page import render
 
 
@@ -54,6 +55,7 @@ def main(options: argparse.Namespace) -> None:
     page = render(
         "predictions.html.j2",
         facts,
+        lock_note("../", options.out_dir / "comparison.json"),
         json_name="comparison.json",
         pictures=_by_row(facts, drawn),
         on_grey=_without_photographs(facts, places),

@@ -166,19 +166,22 @@ def _code(lock: Lock, scripts: Path) -> Iterator[Difference]:
 
 
 def _index(lock: Lock, root: Path, index: Path) -> Iterator[Difference]:
-    """Make the index again, of the reports and the lock, and compare: the lock cannot hold the hash of its own page."""
+    """Make again what is made of the lock, and so has no hash in it, and compare."""
     from cocomine.reporting.index import make_index  # not at the top: templates are slow to import
+    from cocomine.reporting.lock_note import lock_script
 
     reports = [root / name for name in lock["outputs"] if name.endswith("/report.html")]
     comparison = root / "results" / "experiments" / "comparison.json"
     known = comparison.relative_to(root).as_posix() in lock["outputs"]
     try:
         judged = [root / name for name in lock["outputs"] if re.fullmatch(PREDICTIONS, name)]
-        made = make_index(reports, comparison if known else None, index.parent / "build.lock.json", index, judged)
+        build_lock = index.parent / "build.lock.json"
+        made = (*make_index(reports, comparison if known else None, build_lock, index, judged), lock_script(build_lock))
     except CocomineError as error:
         yield Difference("output", index.relative_to(root).as_posix(), f"cannot be made again: {error.message}")
         return
-    for path, text in zip((index, index.with_suffix(".json")), made, strict=True):
+    paths = (index, index.with_suffix(".json"), build_lock.with_suffix(".js"))
+    for path, text in zip(paths, made, strict=True):
         if not path.is_file() or path.read_bytes() != text.encode():
             how = "other than the reports and the lock make it" if path.is_file() else "missing"
             yield Difference("output", path.relative_to(root).as_posix(), how, "render_index")

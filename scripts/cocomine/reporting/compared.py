@@ -26,6 +26,7 @@ from cocomine.matching.settings import ComparisonSettings
 from cocomine.matching.sides import Side
 from cocomine.matching.tables import FINER
 from cocomine.reporting.explorer import relative
+from cocomine.reporting.lock_note import lock_note
 from cocomine.reporting.page import render_differences_page, script_text
 
 BLOCK: Final = 20
@@ -70,7 +71,8 @@ def render_differences(shown: Shown, settings: ComparisonSettings, html: Path) -
             write_text(out / f"outlines-{number}.js", f"window.cocomine.outlines[{number}] = {content};\n")
         data = _data(shown, settings, chosen, findings, places, len(rows), html.parent)
         write_text(out / "data.js", f"window.cocomine = {script_text(data)};\n")
-    write_text(html, render_differences_page({"name": shown.name, "first": settings.first, "second": settings.second}))
+    facts = {"name": shown.name, "first": settings.first, "second": settings.second}
+    write_text(html, render_differences_page(facts, lock_note("../../")))
 
 
 def choose(rows: Sequence[Mapping[str, str]], most: int, store: Path) -> list[Mapping[str, str]]:

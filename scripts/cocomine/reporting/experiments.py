@@ -1,9 +1,11 @@
 """The page of all experiments: the grid, the arms of the paper's question, and what the labels trained on change."""
 
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Any, Final
 
 from cocomine.reporting.figures import STEP, WIDTH
+from cocomine.reporting.lock_note import lock_note
 from cocomine.reporting.page import render
 from cocomine.reporting.vega import Chart, draw
 
@@ -23,11 +25,11 @@ SHOWN: Final = {
 CROSSED: Final = {"iou": "IoU per image", "boundary_iou": "Boundary IoU per image"}
 
 
-def render_experiments(facts: Mapping[str, Any]) -> str:
-    """Return the page of what `comparison.compare` found."""
+def render_experiments(facts: Mapping[str, Any], numbers: Path) -> str:
+    """Return the page of what `comparison.compare` found, which lies in the file `numbers`."""
     drawn = [chart for figure in CROSSED for chart in _crossed(facts["crossed"], figure)]
-    more = {"shown": SHOWN, "crossed_figures": CROSSED, "drawn": drawn, "json_name": "comparison.json"}
-    return render("experiments.html.j2", facts, **more)
+    more = {"shown": SHOWN, "crossed_figures": CROSSED, "drawn": drawn, "json_name": numbers.name}
+    return render("experiments.html.j2", facts, lock_note("../", numbers), **more)
 
 
 def _crossed(rows: Sequence[Mapping[str, Any]], figure: str) -> list[Chart]:

@@ -34,6 +34,7 @@ from cocomine.coco.reader import Annotation
 from cocomine.coco.sizes import SIZES, size_classes
 from cocomine.images.opening import ImageError, read_locked, rgb_of
 from cocomine.inquiry.left_out import LeftOut
+from cocomine.reporting.lock_note import lock_note
 from cocomine.reporting.page import hex_colour, render_explorer_page, script_text
 from cocomine.reporting.pictures import data_uri
 from cocomine.reporting.thumbnails import COLUMNS, ROWS, draw_sheets
@@ -89,7 +90,9 @@ def render_explorer(inputs: Inputs, html: Path, threads: int, single_file: bool 
             columns["sheets"] = [data_uri(content, "image/jpeg") for content in sheets]
             columns["pictures"] = [_pictures(inputs, row, sha256_of[row["store_path"]]) for row in images]
             columns |= {"panoptic": "", "predicted": {}, "captions": captions, "details": details}
-            write_text(html, render_explorer_page({"name": inputs.name}, f"window.cocomine = {script_text(columns)};"))
+            write_text(
+                html, render_explorer_page({"name": inputs.name}, None, f"window.cocomine = {script_text(columns)};")
+            )
             return
         with replaced_folder(html.with_suffix(""), "data.js") as out:
             for number, block in enumerate(blocks):
@@ -101,7 +104,7 @@ def render_explorer(inputs: Inputs, html: Path, threads: int, single_file: bool 
                 (out / f"sheet-{number}.jpg").write_bytes(content)
                 columns["sheets"].append(f"{html.stem}/sheet-{number}.jpg")
             write_text(out / "data.js", f"window.cocomine = {script_text(columns)};\n")
-        write_text(html, render_explorer_page({"name": inputs.name}))
+        write_text(html, render_explorer_page({"name": inputs.name}, lock_note("../")))
 
 
 def _shown(row: dict[str, str]) -> dict[str, str]:

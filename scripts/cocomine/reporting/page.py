@@ -18,6 +18,8 @@ from markupsafe import Markup, escape
 from cocomine.evaluation.verdict import times
 
 TEMPLATES = Path(__file__).parent
+BESIDE = "'self' file:"
+"""What a policy calls the place that the page lies on, where it is served and where it is a file of the disk."""
 
 
 class Text(str):
@@ -168,36 +170,38 @@ def environment() -> jinja2.Environment:
     return result
 
 
-def render(template: str, facts: Mapping[str, Any], **more: Any) -> str:
+def render(template: str, facts: Mapping[str, Any], note: Markup | None = None, **more: Any) -> str:
     """Return the page: the template over the traced facts, with style and script put in and allowed by their hashes.
 
-    The page's own security policy forbids every request: a picture can only be part of the page.
+    The page's own security policy forbids every request: a picture can only be part of the page. With a `note` of
+    lock_note.py it allows a script of the place that the page lies on, which build.lock.js is.
     """
     style = _tidy((TEMPLATES / "style.css").read_text("utf-8"))
-    script = _tidy((TEMPLATES / "script.js").read_text("utf-8"))
+    script = _scripts("script.js", "lock_note.js")
+    beside = f" {BESIDE}" if note is not None else ""
     policy = (
-        f"default-src 'none'; img-src data:; style-src {_source_hash(style)}; script-src {_source_hash(script)}; "
-        "base-uri 'none'; form-action 'none'"
+        f"default-src 'none'; img-src data:; style-src {_source_hash(style)}; "
+        f"script-src {_source_hash(script)}{beside}; base-uri 'none'; form-action 'none'"
     )
     text = (
         environment()
         .get_template(template)
-        .render(facts=traced(facts), style=Markup(style), script=Markup(script), policy=policy, **more)  # noqa: S704 - our own files
+        .render(facts=traced(facts), style=Markup(style), script=Markup(script), policy=policy, note=note, **more)  # noqa: S704 - our own files
     )
     return _tidy(text) + "\n"
 
 
-def render_explorer_page(facts: Mapping[str, Any], data: str = "") -> str:
+def render_explorer_page(facts: Mapping[str, Any], note: Markup | None, data: str = "") -> str:
     """Return the explorer's page; its policy allows its own style and script, and files of the disk it lies on.
 
-    `data` is the script that holds the data, "" where it lies beside the page.
+    `data` is the script that holds the data, "" where it lies beside the page; such a page has no `note` of a lock.
     """
-    return _page_with_files("explorer", facts, data)
+    return _page_with_files("explorer", facts, note, data)
 
 
-def render_differences_page(facts: Mapping[str, Any]) -> str:
+def render_differences_page(facts: Mapping[str, Any], note: Markup) -> str:
     """Return the page of two sources' differences, with the explorer's style; its policy is the explorer's."""
-    return _page_with_files("differences", facts)
+    return _page_with_files("differences", facts, note)
 
 
 def script_text(value: Any) -> str:
@@ -205,11 +209,11 @@ def script_text(value: Any) -> str:
     return json.dumps(value, separators=(",", ":"), allow_nan=False)
 
 
-def _page_with_files(name: str, facts: Mapping[str, Any], data: str = "") -> str:
+def _page_with_files(name: str, facts: Mapping[str, Any], note: Markup | None, data: str = "") -> str:
     style = _tidy((TEMPLATES / "explorer.css").read_text("utf-8"))
-    script = _tidy("".join((TEMPLATES / part).read_text("utf-8") for part in ("components.js", f"{name}.js")))
+    script = _scripts("components.js", "lock_note.js", f"{name}.js")
     data = data.replace("<", "\\u003c")
-    allowed = _source_hash(data) if data else "'self' file:"
+    allowed = _source_hash(data) if data else BESIDE
     policy = (
         f"default-src 'none'; img-src 'self' file: data:; style-src {_source_hash(style)}; "
         f"script-src {_source_hash(script)} {allowed}; base-uri 'none'; form-action 'none'"
@@ -217,7 +221,11 @@ def _page_with_files(name: str, facts: Mapping[str, Any], data: str = "") -> str
     page = environment().get_template(f"{name}.html.j2")
     parts = {"style": style, "script": script, "data": data}
     safe = {key: Markup(text) for key, text in parts.items()}  # noqa: S704 - our own files, and a script without <
-    return _tidy(page.render(facts=traced(facts), policy=policy, **safe)) + "\n"
+    return _tidy(page.render(facts=traced(facts), policy=policy, note=note, **safe)) + "\n"
+
+
+def _scripts(*names: str) -> str:
+    return _tidy("".join((TEMPLATES / name).read_text("utf-8") for name in names))
 
 
 def _tidy(text: str) -> str:

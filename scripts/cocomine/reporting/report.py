@@ -15,6 +15,7 @@ from cocomine.coco.by_image import RecordsByImage
 from cocomine.coco.names import mask_name
 from cocomine.reporting import charts, facts, figures, histograms, pictures, verdicts
 from cocomine.reporting.explorer import aspect, brightness
+from cocomine.reporting.lock_note import lock_note
 from cocomine.reporting.page import render
 from cocomine.reporting.predictions import prediction_facts, review_facts
 from cocomine.reporting.runs import Run, read_run
@@ -63,9 +64,11 @@ def render_report(inputs: Inputs, html: Path, json: Path) -> None:
     The same inputs give the same bytes. Raises CocomineError when the subset is not there, or a picture of it is not.
     """
     content, gallery, runs = gather(inputs)
+    write_json(json, content)
     page = render(
         "report.html.j2",
         content,
+        lock_note("../", json),
         gallery=gallery,
         run_pictures=[run.drawn for run in runs],
         charts=figures.charts(content),
@@ -74,7 +77,6 @@ def render_report(inputs: Inputs, html: Path, json: Path) -> None:
         swatch=charts.swatch,
         bar=charts.bar,
     )
-    write_json(json, content)
     write_text(html, page)
     log.info(
         "report %s: %d images in, %d shown, %d experiments, %.1f MB",

@@ -114,14 +114,20 @@ def test_another_annotation_file_of_the_same_size_and_time_is_never_indexed(buil
     assert build.verify().returncode == 0
 
 
-def test_an_index_that_was_edited_is_no_page_of_this_build(build: Build) -> None:
-    page = build.work / "results/index.html"
-    with exchanged(page, page.read_bytes().replace(b"pets", b"cats"), same_time=True):
-        done = build.verify()
-        assert done.returncode == 1
-        assert "output results/index.html: other than the reports and the lock make it" in done.stdout
+@pytest.mark.parametrize("name", ["index.html", "index.json", "build.lock.js"])
+def test_what_names_the_lock_is_named_when_it_was_edited_or_is_gone(build: Build, name: str) -> None:
+    path = build.work / "results" / name
     locked = build.verify().stdout.splitlines()[-1].removeprefix("lock: sha256 ")
-    assert locked in page.read_text()
+    assert locked in path.read_text()
+    for content, how in (
+        (path.read_bytes().replace(locked[:9].encode(), b"123456789"), "other than the reports and the lock make it"),
+        (None, "missing"),
+    ):
+        with exchanged(path, content, same_time=True):
+            done = build.verify()
+            assert done.returncode == 1
+            assert f"output results/{name}: {how}" in done.stdout
+            assert "--forcerun render_index" in done.stdout
 
 
 def test_a_mask_that_was_exchanged_is_not_built_on_by_another_config(build: Build) -> None:

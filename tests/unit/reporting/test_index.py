@@ -18,7 +18,10 @@ def test_the_index_links_each_report_the_comparison_and_the_lock(tmp_path):
     (results / "experiments" / "comparison.html").write_text("x")
     (results / "predictions").mkdir()
     (results / "predictions" / "comparison.html").write_text("x")
-    (results / "build.lock.json").write_text("{}")
+    report = subset.folder / "report.json"
+    names = [f"results/animals/{name}" for name in ("report.html", "report.json", "explorer.html", "masks.json")]
+    outputs = {name: {"sha256": sha256_of_file(report)} for name in names}
+    write_json(results / "build.lock.json", {"outputs": outputs})
     render_index(
         [subset.folder / "report.html"],
         results / "experiments" / "comparison.json",
@@ -30,7 +33,10 @@ def test_the_index_links_each_report_the_comparison_and_the_lock(tmp_path):
     links = [values["href"] for tag, values in page.tags if tag == "a"]
     assert {"animals/report.html", "experiments/comparison.html", "build.lock.json"} <= set(links)
     assert "predictions/comparison.html" in links
-    assert sha256_of_file(results / "build.lock.json") in html
+    assert (lock := sha256_of_file(results / "build.lock.json")) in html
+    named = json.loads((results / "build.lock.js").read_text().removeprefix("window.cocomineLock = ").rstrip(";\n"))
+    pages = {"animals/report.html": sha256_of_file(report), "animals/explorer.html": ""}
+    assert named == {"sha256": lock, "pages": pages}
     seeds = [text for path, _, text in page.numbers if path.startswith("experiments.0.seeds.")]
     assert seeds == ["0", "1", "2"]
     assert str(tmp_path) not in html
