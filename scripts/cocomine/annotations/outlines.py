@@ -7,6 +7,7 @@ within the image is settled; any other is parsed and looked at exactly. Polygons
 (nothing but numbers, no exponents, the same separator throughout) are parsed instead.
 """
 
+from array import array
 from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import chain
@@ -226,10 +227,11 @@ def rle_is_sound(rle: Rle) -> bool:
     """Return whether the runs are not negative and add up to height x width."""
     try:
         runs = decode_counts(rle.counts).tolist() if isinstance(rle.counts, str) else rle.counts
-    except ValueError:
+        array("Q", runs)  # an overflow if one is negative, in a third of the time of min()
+    except (ValueError, OverflowError):
         return False
     height, width = rle.size
-    return min(height, width) >= 0 and min(runs, default=0) >= 0 and sum(runs) == height * width
+    return min(height, width) >= 0 and sum(runs) == height * width
 
 
 def decode_counts(text: str) -> Array:
