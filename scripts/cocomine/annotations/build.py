@@ -15,7 +15,8 @@ import numpy as np
 import pyarrow as pa
 
 from cocomine.annotations import schema
-from cocomine.annotations.chunks import Columns, Texts, no_records
+from cocomine.annotations.chunks import no_records
+from cocomine.annotations.columns import Columns, Texts
 from cocomine.annotations.drawing import polygon_facts
 from cocomine.annotations.file_names import all_plain, names_here, store_paths
 from cocomine.annotations.layout import TASKS, Layout, parse_value, walk
@@ -99,8 +100,7 @@ def _build_index(
             written = beside.submit(write_index_table, folder / "images.parquet", tables.image_table())
             tables.check_annotations()
             manifest = tables.manifest()
-            for kind in ("image", "annotation", "category"):
-                counted = {"image": "images", "annotation": "annotations", "category": "categories"}[kind]
+            for counted in ("images", "annotations", "categories"):
                 progress.count(counted, manifest["counts"][counted])
             write_index_table(folder / "annotations.parquet", tables.annotation_table())
             written.result()

@@ -10,7 +10,8 @@ import numpy as np
 
 from cocomine.annotations.arrow import arrays
 from cocomine.annotations.lenient import as_id
-from cocomine.annotations.schema import NO_SEGMENTATION, POLYGONS, Index, open_index
+from cocomine.annotations.outlines import NONE, POLYGONS
+from cocomine.annotations.schema import Index, open_index
 from cocomine.base.arrays import Array
 from cocomine.base.errors import CocomineError
 from cocomine.base.files import atomic_path, write_json, write_table, write_text
@@ -92,7 +93,7 @@ def read_labels(name: str, index_dir: Path, splits: Sequence[str], task: str) ->
         "crowds": columns["iscrowd"] == 1,
         "multi_polygon": columns["polygons"] > 1,
         "rle": columns["segmentation"] > POLYGONS,
-        "without_outline": columns["segmentation"] == NO_SEGMENTATION,
+        "without_outline": columns["segmentation"] == NONE,
         "vertices": columns["vertices"],
         **size_classes(area),
         "unknown_size": ~np.isfinite(area),

@@ -13,7 +13,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final
 
-from cocomine.annotations.chunks import Columns, decode_stretch
+from cocomine.annotations.chunks import decode_stretch
+from cocomine.annotations.columns import Columns
 from cocomine.annotations.lenient import MalformedRecordError
 from cocomine.base.files import sha256_of_file
 from cocomine.base.pool import worker_pool

@@ -21,7 +21,8 @@ from cocomine.annotations.reasons import Reason, mask_of
 from cocomine.annotations.records import BAD_SEGMENTATION, Rle
 from cocomine.base.arrays import Array
 
-NONE, POLYGONS, UNCOMPRESSED_RLE, COMPRESSED_RLE, OTHER = range(5)  # as in cocomine.annotations.schema, without pyarrow
+NONE, POLYGONS, UNCOMPRESSED_RLE, COMPRESSED_RLE, OTHER = range(5)
+"""The values of the column `segmentation`."""
 
 FAR: Final = 2**31 - 1
 """Stands for "look at this annotation" among whole pixels: a negative coordinate, or one of four digits and more."""

@@ -383,8 +383,9 @@ def _kind(name: str, record: Any, read: Callable[[bytes], tuple[Any, Facts]]) ->
     return Kind(name, msgspec.json.Decoder(record), read, known)
 
 
-IMAGE: Final = _kind("image", ImageRecord, read_image)
-OBJECT: Final = _kind("object", ObjectRecord, read_object)
-CAPTION: Final = _kind("caption", CaptionRecord, read_caption)
-PANOPTIC: Final = _kind("panoptic", PanopticRecord, read_panoptic)
-KINDS: Final = {kind.name: kind for kind in (IMAGE, OBJECT, CAPTION, PANOPTIC)}
+KINDS: Final = {
+    "image": _kind("image", ImageRecord, read_image),
+    "object": _kind("object", ObjectRecord, read_object),
+    "caption": _kind("caption", CaptionRecord, read_caption),
+    "panoptic": _kind("panoptic", PanopticRecord, read_panoptic),
+}

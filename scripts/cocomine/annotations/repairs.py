@@ -14,11 +14,7 @@ from typing import Any, Final
 
 from pycocotools import mask as coco_mask
 
-from cocomine.annotations.drawing import (
-    as_rle,
-    drawn_area,
-    ring_is_outside,
-)
+from cocomine.annotations.drawing import as_rle, drawn_area, ring_is_outside
 from cocomine.annotations.lenient import (
     LARGEST_SIDE,
     NAN,

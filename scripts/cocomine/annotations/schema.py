@@ -19,9 +19,6 @@ from cocomine.base.files import read_json
 FORMAT: Final = 2
 """Raised when a column changes its meaning; `Index` refuses another."""
 
-NO_SEGMENTATION, POLYGONS, UNCOMPRESSED_RLE, COMPRESSED_RLE, OTHER_SEGMENTATION = range(5)
-"""The values of the column `segmentation`."""
-
 IMAGES: Final = pa.schema(
     [
         ("row", pa.int64()),  # order in the file, from 0

@@ -9,7 +9,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from cocomine.annotations.arrow import column, text_column
-from cocomine.annotations.chunks import Texts
+from cocomine.annotations.columns import Texts
 from cocomine.base.files import atomic_path
 
 
