@@ -6,7 +6,8 @@ from typing import Any
 import numpy as np
 from cocomine.base.files import read_table
 from cocomine.inquiry.left_out import left_out
-from cocomine.inquiry.trace import LEFT_OUT, Trace
+from cocomine.inquiry.trace import Trace
+from cocomine.inquiry.verdict import LEFT_OUT
 from cocomine.mining.objects import quarantined_by_policy
 
 

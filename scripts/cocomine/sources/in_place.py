@@ -15,11 +15,12 @@ from cocomine.base.files import atomic_path
 from cocomine.base.progress import Progress
 from cocomine.base.space import free_bytes
 from cocomine.base.staging import alone
-from cocomine.sources.store import Options, Plan, entry_of, outcome_of
+from cocomine.sources.store import Options
+from cocomine.sources.sync_plan import Plan
 from cocomine.transfer.finding import Folder, Found
 from cocomine.transfer.folder import digests_in_place
 from cocomine.transfer.lacking import shown
-from cocomine.transfer.ledger import FOLDER, Ledger
+from cocomine.transfer.ledger import FOLDER, Ledger, entry_of, outcome_of
 from cocomine.transfer.names import FolderGuard
 from cocomine.transfer.pins import held_to
 from cocomine.transfer.records import Outcome

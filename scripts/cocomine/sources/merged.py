@@ -12,8 +12,9 @@ from cocomine.base.staging import alone
 from cocomine.sources.in_place import LINKS_LOCK, InPlace, point
 from cocomine.sources.proof import LEDGER, doubt
 from cocomine.sources.settings import StoreSettings
-from cocomine.sources.store import Plan, Store, entry_of
-from cocomine.transfer.ledger import FOLDER, Ledger
+from cocomine.sources.store import Store
+from cocomine.sources.sync_plan import Plan
+from cocomine.transfer.ledger import FOLDER, Ledger, entry_of
 from cocomine.transfer.names import FolderGuard
 from cocomine.transfer.records import Outcome
 

@@ -14,12 +14,14 @@ from cocomine.base.progress import Progress
 from cocomine.base.space import free_bytes, size
 from cocomine.base.staging import alone
 from cocomine.sources.settings import StoreSettings
+from cocomine.sources.sync_plan import Plan
 from cocomine.transfer.behaviour import Behaviour
 from cocomine.transfer.folder import FolderOrigin, digests_in_place
 from cocomine.transfer.lacking import shown
-from cocomine.transfer.ledger import FOLDER, Entry, Ledger
+from cocomine.transfer.ledger import FOLDER, Entry, Ledger, entry_of, outcome_of
 from cocomine.transfer.names import FolderGuard, collisions, unsafe
 from cocomine.transfer.origins import open_origin
+from cocomine.transfer.pins import differs
 from cocomine.transfer.places import Origin, Place, UnseenError, by_place
 from cocomine.transfer.receiving import Target, room_for
 from cocomine.transfer.records import Facts, Outcome, Status, Want
@@ -37,43 +39,6 @@ class Options:
     behaviour: Behaviour = field(default_factory=Behaviour)
     checksum: bool = False
     verify_origin: bool = False
-
-
-@dataclass(frozen=True)
-class Plan:
-    """What a sync would do. `bytes_` counts what would be fetched; `exact` says whether it is known or estimated.
-
-    `whole` holds the bytes of zips that would be fetched whole, by label: what they hold is known only then. `refused`
-    gives the reason for each file that would not be written.
-    """
-
-    wanted: int
-    present: int
-    present_bytes: int
-    fetch: int
-    bytes_: int
-    exact: bool
-    by_origin: dict[str, tuple[int, int]]
-    nowhere: tuple[str, ...]
-    free: int
-    whole: dict[str, int] = field(default_factory=dict)
-    refused: dict[str, str] = field(default_factory=dict)
-
-    def lines(self) -> list[str]:
-        """Say it in words."""
-        about = "" if self.exact else "about "
-        result = [
-            f"{self.wanted} files wanted",
-            f"{self.present} already there ({size(self.present_bytes)})",
-            f"{self.fetch} to fetch, {about}{size(self.bytes_)}",
-        ]
-        result += [f"  {count} files, {size(total)} from {label}" for label, (count, total) in self.by_origin.items()]
-        result += [f"  {label} is fetched whole, {size(total)}, to find them" for label, total in self.whole.items()]
-        result += [f"  refused: {reason}: {shown([name])}" for name, reason in self.refused.items()]
-        if self.nowhere:
-            result.append(f"  {len(self.nowhere)} files that no origin has: {shown(self.nowhere)}")
-        result.append(f"{size(self.free)} free on the disk")
-        return result
 
 
 class Store:
@@ -360,7 +325,9 @@ class Store:
                     reasons.setdefault(name, []).append(_said(origin.label, outcome.reason))
                     outcomes[name] = outcome
             for name in remaining:
-                outcomes[name] = replace_reason(outcomes.get(name), name, "; ".join(reasons.get(name, ["no origin"])))
+                last = outcomes.get(name)
+                status = "missing" if last is None else last.status
+                outcomes[name] = Outcome(name, status, "; ".join(reasons.get(name, ["no origin"])))
             progress.count("bytes", moved)
             if remaining:
                 progress.count("not fetched", len(remaining))
@@ -416,30 +383,6 @@ def _facts_quietly(place: Place, there: Mapping[str, str]) -> dict[str, Facts]:
         return {}
 
 
-def differs(pin: Outcome, fact: Facts | None) -> str:
-    """Return how an origin's word of a file differs from what was pinned, or that it does not suffice to tell.
-
-    Empty when it is the same.
-    """
-    if fact is None:
-        return "changed at the origin: no longer there"
-    if fact.bytes >= 0 and fact.bytes != pin.bytes:
-        return f"changed at the origin: {fact.bytes} bytes instead of {pin.bytes}"
-    for kind in ("md5", "crc32c"):
-        now, then = getattr(fact, kind), getattr(pin, kind)
-        if now and then:
-            return "" if now == then else f"changed at the origin: {kind} {now} instead of {then}"
-    now, then = fact.generation or fact.etag, pin.generation or pin.etag
-    if now and then and now != then:
-        return f"changed at the origin: {now} instead of {then}"
-    return "" if now and then else "cannot be proven: the origin names neither a checksum nor a version"
-
-
-def replace_reason(outcome: Outcome | None, name: str, reason: str) -> Outcome:
-    """Return the last outcome of a file that nobody served, with what every origin said."""
-    return Outcome(name, outcome.status if outcome is not None else "missing", reason)
-
-
 def _clash(reason: str) -> tuple[Status, str] | None:
     return ("refused", f"unsafe name: {reason}") if reason else None
 
@@ -455,35 +398,3 @@ def _said(label: str, reason: str) -> str:
 
 def _want(name: str, pin: Outcome | None) -> Want:
     return Want(name, name, sha256=pin.sha256) if pin is not None and pin.sha256 else Want(name, name)
-
-
-def outcome_of(entry: Entry) -> Outcome:
-    """Return what the ledger knows of a file, as the outcome of a sync."""
-    return Outcome(
-        entry.name,
-        "ok",
-        "",
-        entry.bytes,
-        entry.md5,
-        entry.sha256,
-        entry.crc32c,
-        entry.generation,
-        entry.etag,
-        entry.mtime_ns,
-        entry.origin,
-    )
-
-
-def entry_of(outcome: Outcome) -> Entry:
-    """Return what the ledger keeps of a file."""
-    return Entry(
-        outcome.name,
-        outcome.bytes,
-        outcome.mtime_ns,
-        outcome.md5,
-        outcome.sha256,
-        outcome.crc32c,
-        outcome.generation,
-        outcome.etag,
-        outcome.origin,
-    )

@@ -8,6 +8,7 @@ from pathlib import Path
 import msgspec
 
 from cocomine.base.files import atomic_path
+from cocomine.transfer.records import Outcome
 
 FOLDER = ".cocomine"  # inside a store: the ledger and what is being written
 WORTH_COMPACTING = 1000  # lines that a newer one has replaced
@@ -25,6 +26,16 @@ class Entry(msgspec.Struct, array_like=True, frozen=True):
     generation: str
     etag: str
     origin: str
+
+
+def outcome_of(entry: Entry) -> Outcome:
+    """Return what the ledger knows of a file, as the outcome of a sync."""
+    return Outcome(status="ok", **msgspec.structs.asdict(entry))
+
+
+def entry_of(outcome: Outcome) -> Entry:
+    """Return what the ledger keeps of a file."""
+    return msgspec.convert(outcome, Entry, from_attributes=True)
 
 
 class Ledger:

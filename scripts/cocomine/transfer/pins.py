@@ -9,7 +9,7 @@ from pathlib import Path
 
 from cocomine.transfer.digests import CHANGED, changed
 from cocomine.transfer.ledger import Entry, Ledger
-from cocomine.transfer.records import Outcome
+from cocomine.transfer.records import Facts, Outcome
 
 
 def read_pins(path: Path | None) -> dict[str, Outcome]:
@@ -56,3 +56,22 @@ def how_to_accept(lacking: Iterable[Outcome], lock: Path, pins: Path | None) -> 
         return ""
     files = [str(path) for path in (lock, pins) if path is not None and path.exists()]
     return f"where the new bytes are right, delete {' and '.join(files)} and run again: they are then pinned anew"
+
+
+def differs(pin: Outcome, fact: Facts | None) -> str:
+    """Return how an origin's word of a file differs from what was pinned, or that it does not suffice to tell.
+
+    Empty when it is the same.
+    """
+    if fact is None:
+        return "changed at the origin: no longer there"
+    if fact.bytes >= 0 and fact.bytes != pin.bytes:
+        return f"changed at the origin: {fact.bytes} bytes instead of {pin.bytes}"
+    for kind in ("md5", "crc32c"):
+        now, then = getattr(fact, kind), getattr(pin, kind)
+        if now and then:
+            return "" if now == then else f"changed at the origin: {kind} {now} instead of {then}"
+    now, then = fact.generation or fact.etag, pin.generation or pin.etag
+    if now and then and now != then:
+        return f"changed at the origin: {now} instead of {then}"
+    return "" if now and then else "cannot be proven: the origin names neither a checksum nor a version"

@@ -10,7 +10,8 @@ from cocomine.annotations.build import build_index
 from cocomine.base.errors import CocomineError
 from cocomine.base.files import read_json
 from cocomine.inquiry.left_out import left_out
-from cocomine.inquiry.trace import LEFT_OUT, Trace, answer_annotation, answer_image, document, sentence
+from cocomine.inquiry.trace import Trace, answer_annotation, answer_image
+from cocomine.inquiry.verdict import LEFT_OUT, document, sentence
 from cocomine.mining import interference
 from cocomine.mining.assemble import assemble
 from cocomine.mining.mine import mine

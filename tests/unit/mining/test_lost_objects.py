@@ -8,7 +8,8 @@ import pytest
 from cocomine.annotations.reasons import TABLE
 from cocomine.base.errors import CocomineError
 from cocomine.base.files import read_json
-from cocomine.inquiry.trace import Trace, sentence
+from cocomine.inquiry.trace import Trace
+from cocomine.inquiry.verdict import sentence
 from cocomine.masks.draw import rasterize_masks
 from cocomine.masks.settings import MaskSettings
 from cocomine.masks.subset import Sources

@@ -5,10 +5,10 @@ import hashlib
 from pathlib import Path
 
 import pytest
-from cocomine.sources.store import differs
 from cocomine.transfer.attempts import ChangedError, CorruptedError, NotServedError
 from cocomine.transfer.behaviour import Behaviour
 from cocomine.transfer.digests import Digester
+from cocomine.transfer.pins import differs
 from cocomine.transfer.promises import checked, promised
 from cocomine.transfer.receiving import Target, receive
 from cocomine.transfer.records import Facts, Outcome, Want
