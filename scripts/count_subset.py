@@ -20,6 +20,7 @@ def build_parser() -> argparse.ArgumentParser:
     parser = command.parser(__doc__)
     parser.add_argument("query", help="an expression such as 'giraffe and not person'; with --config, a subset's name")
     parser.add_argument("--config", type=Path, help="take the query from this config's subset of the given name")
+    parser.add_argument("--root", type=Path, default=Path(), help="the folder of the build (default: here)")
     parser.add_argument(
         "--index-dir", type=Path, help="folder of a source's index (with --config: data/annotations/SOURCE/index)"
     )
@@ -34,9 +35,8 @@ def main(options: argparse.Namespace) -> None:
     # Imported late, so that --help and a mistyped option answer at once.
     from cocomine.inquiry import ask
 
-    print(
-        ask.answer(options.query, options.config, options.index_dir, options.splits, options.images_from, options.json)
-    )
+    given = options.config, options.index_dir, options.splits, options.images_from
+    print(ask.answer(options.query, *given, options.json, options.root))
 
 
 if __name__ == "__main__":

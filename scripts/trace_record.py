@@ -29,6 +29,7 @@ def build_parser() -> argparse.ArgumentParser:
     which.add_argument("--image", metavar="ID|FILE", help="id or file name of an image; its annotations are listed too")
     parser.add_argument("--task", choices=TASKS, default="instances", help="whose annotations (default instances)")
     parser.add_argument("--config", type=Path, help="take the query from this config, instead of --settings")
+    parser.add_argument("--root", type=Path, default=Path(), help="the folder of the build (default: here)")
     parser.add_argument(
         "--index-dir", type=Path, help="folder of the source's index (with --config: data/annotations/SOURCE/index)"
     )
@@ -48,7 +49,13 @@ def main(options: argparse.Namespace) -> None:
     from cocomine.inquiry import trace
 
     opened = trace.open_trace(
-        options.subset, options.config, options.settings, options.index_dir, options.subset_dir, options.images_from
+        options.subset,
+        options.config,
+        options.settings,
+        options.index_dir,
+        options.subset_dir,
+        options.images_from,
+        options.root,
     )
     if options.annotation is not None:
         print(trace.answer_annotation(opened, options.annotation, options.task, options.json))

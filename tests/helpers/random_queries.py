@@ -76,8 +76,9 @@ def queries(draw: Any) -> dict[str, Any]:
         query["match"] = draw(st.sampled_from(["any", "any", "all", "only", "only"]))
     if others and draw(st.booleans()):
         query["exclude_categories"] = draw(st.lists(st.sampled_from(others), min_size=1, unique=True))
+    asked = draw(st.sampled_from([None, *RANGES]))
     for key, choices in RANGES.items():
-        if draw(st.integers(0, 9)) == 9:
+        if key == asked or draw(st.integers(0, 19)) == 19:
             query[key] = draw(st.sampled_from(choices))
     for key, words in (("crowds", ["keep", "drop", "exclude"]), ("outside_area", ["drop", "keep", "exclude"])):
         if draw(st.booleans()):

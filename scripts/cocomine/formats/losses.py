@@ -30,7 +30,7 @@ _TABLE = (
     Loss("box-only", "objects", True, "it has a box and no outline, so that its box is void in the masks"),
     Loss("no-pixel", "objects", True, "it is too small or too thin for any pixel to be drawn of it"),
     Loss("image-without-mask", "objects", True, "no mask could be drawn of its image; masks/refused.tsv says why"),
-    Loss("clipped", "objects", False, "it was cut at the image's edge, since coordinates must lie between 0 and 1"),
+    Loss("clipped", "objects", False, "it was cut at the image's edge"),
     Loss("rounded", "objects", False, "its box is widened to whole pixels, since the format has no others"),
     Loss("shape", "objects", False, "of its outline only the box is kept"),
     Loss(

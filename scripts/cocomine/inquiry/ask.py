@@ -22,22 +22,23 @@ def answer(
     splits: Sequence[str] = (),
     images_from: Path | None = None,
     as_json: bool = False,
+    root: Path = Path(),
 ) -> str:
-    """Return the answer to a question as text, or as JSON."""
+    """Return the answer to a question as text, or as JSON; `root` is the folder of the build."""
     if config is not None:
-        count = _count_of_config(query, config, index_dir, splits, images_from)
+        count = _count_of_config(query, config, index_dir, splits, images_from, root)
     else:
-        count = count_expression(query, index_dir or _only_index(), splits)
+        count = count_expression(query, index_dir or _only_index(root), splits)
     return canonical_json(document(count), indent=1) if as_json else table(count)
 
 
 def _count_of_config(
-    name: str, config: Path, index_dir: Path | None, splits: Sequence[str], images_from: Path | None
+    name: str, config: Path, index_dir: Path | None, splits: Sequence[str], images_from: Path | None, root: Path
 ) -> Count:
     query, source = subset_of_config(config, name)
     if query.images_from is not None and images_from is None:
-        images_from = Path("results") / query.images_from / "images.tsv"
-    return count_query(name, query, index_dir or Path("data/annotations") / source / "index", splits, images_from)
+        images_from = root / "results" / query.images_from / "images.tsv"
+    return count_query(name, query, index_dir or root / "data/annotations" / source / "index", splits, images_from)
 
 
 def subset_of_config(path: Path, name: str) -> tuple[SubsetSettings, str]:
@@ -62,9 +63,9 @@ def subset_of_config(path: Path, name: str) -> tuple[SubsetSettings, str]:
     return SubsetSettings.from_mapping(own | {"source": source}, f"subsets.{name}"), source
 
 
-def _only_index() -> Path:
-    found = sorted(path for path in Path("data/annotations").glob("*/index") if splits_of(path))
+def _only_index(root: Path) -> Path:
+    found = sorted(path for path in (root / "data/annotations").glob("*/index") if splits_of(path))
     if len(found) == 1:
         return found[0]
-    there = ", ".join(map(str, found)) or "none in data/annotations"
+    there = ", ".join(map(str, found)) or f"none in {root / 'data/annotations'}"
     raise CocomineError(f"which index to count in? There: {there}", "name one with --index-dir")

@@ -426,13 +426,14 @@ def open_trace(
     index_dir: Path | None,
     subset_dir: Path | None,
     images_from: Path | None = None,
+    root: Path = Path(),
 ) -> Trace:
-    """Open a subset to be asked: by its name in a config, or by settings and paths."""
+    """Open a subset to be asked: by its name in a config, or by settings and paths; `root` is the build's folder."""
     from cocomine.inquiry.ask import subset_of_config
 
     if config is not None:
         query, source = subset_of_config(config, name)
-        index_dir = index_dir or Path("data/annotations") / source / "index"
+        index_dir = index_dir or root / "data/annotations" / source / "index"
     elif index_dir is None:
         raise CocomineError("where is the subset's query?", "give --config FILE, or --settings and --index-dir")
-    return Trace(query, index_dir, subset_dir or Path("results") / name, images_from)
+    return Trace(query, index_dir, subset_dir or root / "results" / name, images_from)

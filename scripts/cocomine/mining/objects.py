@@ -22,7 +22,8 @@ from cocomine.mining.settings import Range, SubsetSettings
 class Objects:
     """What the clauses about objects say of every annotation; all masks have shape (annotations,).
 
-    `quarantined`: left out by policy. `counted`: makes an image wanted. `written`: written if its image is chosen.
+    `quarantined`: left out by policy. `counted`: usable and within the area. Of a wanted class, it makes its image
+    wanted. `written`: written if its image is chosen.
     """
 
     quarantined: Mask

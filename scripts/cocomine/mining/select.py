@@ -54,6 +54,7 @@ log = logging.getLogger("cocomine")
 
 _REMEDIES = {
     "records": "see quarantine reasons in the source's index, or loosen `policy`",
+    "lost_objects": "loosen `policy` for the reasons by which objects are quarantined",
     "images_from": "the two sources do not have the same images",
     "include_images": "lengthen include_images, or remove it",
     "exclude_images": "shorten exclude_images",
@@ -62,6 +63,8 @@ _REMEDIES = {
     "image_height": "widen image_height",
     "image_aspect": "widen image_aspect",
     "crowds": "set crowds to keep",
+    "area": "widen area",
+    "relative_area": "widen relative_area",
     "categories": "ask for other categories, use match: any, or loosen crowds, area and relative_area",
     "only": "use match: any; `only` leaves out images that any other category shares",
     "exclude_categories": "shorten exclude_categories",

@@ -325,8 +325,7 @@ class Store:
                     reasons.setdefault(name, []).append(_said(origin.label, outcome.reason))
                     outcomes[name] = outcome
             for name in remaining:
-                last = outcomes.get(name)
-                status = "missing" if last is None else last.status
+                status: Status = outcomes[name].status if name in outcomes else "missing"
                 outcomes[name] = Outcome(name, status, "; ".join(reasons.get(name, ["no origin"])))
             progress.count("bytes", moved)
             if remaining:

@@ -14,17 +14,7 @@ pytestmark = pytest.mark.slow
 
 SNIPPET = re.compile(r"<!-- run in: (\S+) -->\n```python\n(.*?)```", re.DOTALL)
 SNIPPETS = SNIPPET.findall((ROOT / "docs" / "use.md").read_text("utf-8"))
-FORMATS = (
-    "coco",
-    "yolo-detect",
-    "yolo-segment",
-    "masks",
-    "masks-grey",
-    "voc",
-    "huggingface",
-    "webdataset",
-    "croissant",
-)
+FORMATS = sorted({name for _, code in SNIPPETS for name in re.findall(r"exports/([\w-]+)", code)})
 
 
 @pytest.fixture(scope="module")

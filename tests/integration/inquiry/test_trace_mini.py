@@ -121,6 +121,8 @@ def test_the_command_answers_from_a_config_and_from_paths(index_dir, tmp_path):
     by_config = run("giraffes", "--image", first, "--config", "config.yaml", cwd=tmp_path)
     assert by_config.returncode == 0, by_config.stderr
     assert f"image {first}: kept (wanted)" in by_config.stdout
+    config = ("--config", tmp_path / "config.yaml", "--root", tmp_path)
+    assert run("giraffes", "--image", first, *config, cwd=Path("/")).stdout == by_config.stdout
     settings = json.dumps({"source": "mini", "categories": ["giraffe"], "exclude_categories": ["person"]})
     paths = ("--settings", settings, "--index-dir", index_dir, "--subset-dir", "results/giraffes")
     by_paths = run("giraffes", "--image", first, *paths, cwd=tmp_path)

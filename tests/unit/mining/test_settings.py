@@ -119,7 +119,14 @@ def test_every_key_that_chooses_images_is_refused_beside_images_from():
         "keep_other_annotations", "crowds", "area", "relative_area", "outside_area", "area_tolerance", "check_areas",
     }  # fmt: skip
     keys = {field.encode_name for field in msgspec.structs.fields(SubsetSettings)}
-    assert keys - choose_no_images == set(_FORBIDDEN_WITH_IMAGES_FROM)
+    assert keys - choose_no_images == set(_FORBIDDEN_WITH_IMAGES_FROM), (
+        "put a key that chooses images into _FORBIDDEN_WITH_IMAGES_FROM, any other into choose_no_images here"
+    )
+
+
+def test_the_full_query_names_every_key():
+    keys = {field.encode_name for field in msgspec.structs.fields(SubsetSettings)}
+    assert keys - set(FULL) == {"classes", "images_from", "lost_objects"}, "give FULL a value for each new key"
 
 
 def test_a_caption_that_is_no_pattern_is_refused_when_the_config_is_read():
