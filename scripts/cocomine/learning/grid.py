@@ -7,7 +7,8 @@ from typing import Any
 
 from cocomine.base.errors import CocomineError
 from cocomine.base.settings import shaped
-from cocomine.learning.settings import ExperimentSettings, ModelSettings, RunSettings, apply_preset
+from cocomine.learning.presets import apply_preset
+from cocomine.learning.settings import ExperimentSettings, ModelSettings, RunSettings
 
 ARMS = ("mined", "all_classes", "random")
 NO_FILE = ("none", "imagenet")

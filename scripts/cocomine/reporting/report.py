@@ -16,6 +16,7 @@ from cocomine.coco.names import mask_name
 from cocomine.reporting import charts, facts, figures, histograms, pictures, verdicts
 from cocomine.reporting.explorer import aspect, brightness
 from cocomine.reporting.lock_note import lock_note
+from cocomine.reporting.mask_facts import mask_facts
 from cocomine.reporting.page import render
 from cocomine.reporting.predictions import prediction_facts, review_facts
 from cocomine.reporting.runs import Run, read_run
@@ -120,7 +121,7 @@ def gather(inputs: Inputs) -> tuple[dict[str, Any], list[Drawn], list[Run]]:
         "conservation": facts.conservation_facts(statistics),
         "split": split_facts(folder, objects, split_of, classes),
         "gallery": gallery,
-        "masks": facts.mask_facts(folder, classes),
+        "masks": mask_facts(folder, classes),
         "runs": [run.facts for run in runs],
         "predictions": prediction_facts(inputs.predictions),
         "reviews": [review_facts(path) for path in inputs.reviews],

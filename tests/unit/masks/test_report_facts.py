@@ -2,7 +2,7 @@ from pathlib import Path
 
 from cocomine.base.files import write_json, write_table
 from cocomine.masks.tables import LABEL_COLUMNS
-from cocomine.reporting.facts import mask_facts
+from cocomine.reporting.mask_facts import mask_facts
 
 
 def test_the_report_tells_how_many_of_each_class_and_size_vanish(tmp_path: Path) -> None:
