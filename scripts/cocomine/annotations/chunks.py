@@ -1,8 +1,8 @@
 """Decoding a stretch of an array of records to columns: the part of indexing that runs in several processes.
 
 A stretch is read a chunk at a time. A chunk's records part where the text stands that is between the array's first two;
-that they do is proved by decoding them. A chunk that does not decode is read record by record instead, which settles
-what is in it: an odd record, the end of the array, or malformed JSON.
+that they do is proved by decoding them. Where a chunk does not decode, less is tried, and then a little is read record
+by record, which settles what is in it: an odd record, the end of the array, or malformed JSON.
 
 Chunks are small enough for what is decoded to stay in the processor's cache, and the garbage collector is off, as
 records form no cycles.
@@ -86,23 +86,29 @@ def decode_stretch(path: Path, kind_name: str, start: int, end: int, boundary: b
     chunks: list[Columns] = []
     with _without_collector(), Source(path) as source:
         position: int | None = start
+        size = CHUNK
         while position is not None and position < end:
-            chunk = _read_together(source, kind, position, end, boundary)
-            if chunk is None:
-                chunk, position = _read_one_by_one(source, kind, position, end)
-            else:
+            stop = min(end, position + size)
+            chunk = _read_together(source, kind, position, stop, boundary)
+            if chunk is not None:
                 position = chunk.stop - 1 + boundary.index(b"{", 1)
+            elif size > CHUNK >> 4:
+                size >>= 2
+                continue
+            else:
+                chunk, position = _read_one_by_one(source, kind, position, stop)
+            size = min(size << 2, CHUNK)
             chunks.append(_columns(kind, chunk))
     return Columns.join(chunks)
 
 
 def _read_together(source: Source, kind: Kind, start: int, end: int, boundary: bytes) -> _Chunk | None:
-    """Return the records from `start` to before `end`, for about a chunk; None when one is odd or a guess was wrong.
+    """Return the records from `start` to before `end`; None when one is odd or a guess was wrong.
 
     A line feed is put in place of each comma between records. That none of them stands within a record is proved by
     decoding, since there it would be malformed JSON; that no other comma parts records is, too.
     """
-    block = bytearray(source.read(start, min(CHUNK, end - start + len(boundary))))
+    block = bytearray(source.read(start, end - start + len(boundary)))
     letters = np.frombuffer(block, np.uint8)
     ends = np.flatnonzero(letters[: 1 - len(boundary)] == boundary[0]) + 1
     for place, letter in enumerate(boundary):
@@ -122,15 +128,12 @@ def _read_together(source: Source, kind: Kind, start: int, end: int, boundary: b
 
 
 def _read_one_by_one(source: Source, kind: Kind, start: int, end: int) -> tuple[_Chunk, int | None]:
-    """Return the records that start from `start` on, for about a chunk and to before `end`, and where the next starts.
-
-    That is None at the array's end.
-    """
+    """Return the records that start before `end`, and where the next one starts; None at the array's end."""
     rows: list[Any] = []
     facts: dict[int, Facts] = {}
     spans: list[tuple[int, int]] = []
     position: int | None = start
-    while position is not None and position < min(end, start + CHUNK):
+    while position is not None and position < end:
         stop = value_end(source, position)
         text = source.read(position, stop - position)
         try:
