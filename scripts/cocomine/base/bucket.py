@@ -12,22 +12,24 @@ import tarfile
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
+from cocomine.base.errors import CocomineError
 from cocomine.base.files import atomic_path
 
 WORK_DIR = "--work-dir"
 END = "--end-of-files"
 TAR = ".tar"
+END_OF_TAR = bytes(2 * tarfile.BLOCKSIZE)
 
 
-def in_work_dir(arguments: Sequence[str]) -> tuple[list[str], list[Path]]:
-    """Go where a build lies, and return the arguments of a job as seen from there, and the folders to pack at its end.
+def in_work_dir(arguments: Sequence[str]) -> tuple[list[str], list[Path], list[Path]]:
+    """Go where a build lies; return a job's arguments as seen from there, tars to unpack first, folders to pack last.
 
     Arguments that begin with `--work-dir DIR [--unpack TAR…] [--pack TAR…] --end-of-files` name files from outside.
     Seen from inside they are what they are where a build lies in the working directory: so no script knows of a prefix
     or of a bucket, and none gets into a lock. A tar that is named among the others becomes the folder that it holds.
     """
     if list(arguments[:1]) != [WORK_DIR]:
-        return list(arguments), []
+        return list(arguments), [], []
     end = arguments.index(END)
     parser = argparse.ArgumentParser(add_help=False, allow_abbrev=False)
     parser.add_argument(WORK_DIR)
@@ -37,12 +39,11 @@ def in_work_dir(arguments: Sequence[str]) -> tuple[list[str], list[Path]]:
     outside = given.work_dir.rstrip(os.sep) + os.sep
     Path(outside).mkdir(parents=True, exist_ok=True)
     os.chdir(outside)
-    for tar in given.unpack:
-        unpack(Path(tar.removeprefix(outside)))
     tars = {*given.unpack, *given.pack}
     words = [word.removesuffix(TAR) if word in tars else word for word in arguments[end + 1 :]]
+    unpacked = [Path(tar.removeprefix(outside)) for tar in given.unpack]
     packed = [Path(tar.removeprefix(outside).removesuffix(TAR)) for tar in given.pack]
-    return [word.removeprefix(outside) for word in words], packed
+    return [word.removeprefix(outside) for word in words], unpacked, packed
 
 
 def pack(tar: Path, paths: Iterable[Path]) -> None:
@@ -64,7 +65,8 @@ def unpack(tar: Path) -> None:
     """Lay down what a tar holds, below the working directory; nothing where it was laid down before.
 
     Jobs on one machine may ask for the same tar at once: one of them unpacks it. The folder of its name, if there is
-    one, is what it was packed of and is replaced; what else it holds is laid beside what is there.
+    one, is what it was packed of and is replaced; what else it holds is laid beside what is there. Raises CocomineError
+    for a tar that is damaged.
     """
     status, folder = tar.stat(), tar.with_suffix("")
     state = f"{status.st_size} {status.st_mtime_ns}"
@@ -74,7 +76,22 @@ def unpack(tar: Path) -> None:
         if mark.read() == f"{state} {folder.is_dir()}":
             return
         shutil.rmtree(folder, ignore_errors=True)
-        with tarfile.open(tar, "r:") as packed:
-            packed.extractall(filter="data")
+        try:
+            with tarfile.open(tar, "r:") as packed:
+                _check_end(tar)
+                packed.extractall(filter="data")
+        except tarfile.TarError as error:
+            hint = "delete it where the build's files are kept, and run the same command again"
+            raise CocomineError(f"{tar}: no folder that a job packed, or a damaged one: {error}", hint) from error
         mark.truncate(0)
         mark.write(f"{state} {folder.is_dir()}")
+
+
+def _check_end(tar: Path) -> None:
+    """Raise tarfile.ReadError for a tar without its end, which tarfile takes for whole where it is cut in a header."""
+    with open(tar, "rb") as content:
+        if content.seek(0, os.SEEK_END) % tarfile.RECORDSIZE == 0:
+            content.seek(-len(END_OF_TAR), os.SEEK_END)
+            if content.read() == END_OF_TAR:
+                return
+    raise tarfile.ReadError("it is cut short")

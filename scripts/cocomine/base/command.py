@@ -13,7 +13,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
-from cocomine.base.bucket import TAR, in_work_dir, pack
+from cocomine.base.bucket import TAR, in_work_dir, pack, unpack
 from cocomine.base.commands import spelled_out
 from cocomine.base.errors import CocomineError, without_secrets
 from cocomine.base.settings import Section
@@ -86,10 +86,12 @@ def run(
     Arguments that begin with `--work-dir DIR` are those of a job whose build lies in DIR: see `bucket.in_work_dir`.
     """
     gc.set_threshold(OBJECTS_BEFORE_A_COLLECTION)
-    words, folders = in_work_dir(sys.argv[1:] if arguments is None else arguments)
+    words, tars, folders = in_work_dir(sys.argv[1:] if arguments is None else arguments)
     options = command_line.parse_args(words)
     handlers = _set_up_logging(options.log)
     try:
+        for tar in tars:
+            unpack(tar)
         if (section := vars(options).pop("section", None)) is not None:
             options.settings = section.from_mapping(options.settings)
         code = main(options) or 0

@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 from cocomine.base import command
 from cocomine.base.bucket import pack, unpack
+from cocomine.base.errors import CocomineError
 
 
 def folder_of(root: Path) -> Path:
@@ -56,7 +57,7 @@ def test_a_tar_that_leads_out_of_the_build_is_refused(tmp_path: Path, monkeypatc
     (tmp_path / "outside.txt").write_text("theirs")
     pack(Path("x.tar"), [Path("../outside.txt")])
     (tmp_path / "outside.txt").unlink()
-    with pytest.raises(Exception, match="outside the destination"):
+    with pytest.raises(CocomineError, match="outside the destination"):
         unpack(Path("x.tar"))
     assert not (tmp_path / "outside.txt").exists()
 
@@ -92,3 +93,19 @@ def test_a_job_reads_and_writes_folders_where_tars_come_and_go(tmp_path: Path, m
     (here / "out" / "b.json").unlink()
     unpack(Path("out.tar"))
     assert (here / "out" / "b.json").read_text() == "{}"
+
+
+@pytest.mark.parametrize("content", [b"", b"no tar" * 999, None])
+def test_a_tar_that_cannot_be_laid_down_is_named_in_the_log_of_its_job(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, content: bytes | None
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    folder = folder_of(tmp_path)
+    pack(Path("results/v1.5/masks.tar"), [folder])
+    tar = tmp_path / "results" / "v1.5" / "masks.tar"
+    tar.write_bytes(tar.read_bytes()[:700] if content is None else content)
+    words = ["--work-dir", str(tmp_path), "--unpack", str(tar), "--end-of-files", "--log", str(tmp_path / "logs/a.log")]
+    assert command.run(lambda _: 0, command.parser("A test."), words) == 1
+    said = (tmp_path / "logs" / "a.log").read_text()
+    assert "error: results/v1.5/masks.tar: no folder that a job packed, or a damaged one" in said
+    assert "Hint: delete it" in said
