@@ -3,6 +3,7 @@
 All of them are worked out on the luma Y = 0.299 R + 0.587 G + 0.114 B (ITU-R BT.601, Pillow's mode L), 0..255.
 """
 
+import math
 from dataclasses import dataclass
 
 import numpy as np
@@ -15,6 +16,7 @@ LARGE = 1 << 22
 THUMBNAIL_SIDE = 32
 HASH_BITS = 64
 FREQUENCIES = 11
+LUMAS = np.arange(256)
 
 
 def projection(low: float = 0.0, high: float = 1.0) -> NDArray[np.float64]:
@@ -99,11 +101,13 @@ def _thirds(two: NDArray[np.uint16], third: NDArray[np.unsignedinteger]) -> NDAr
 
 
 def _mean_and_deviation(luma: Image.Image) -> tuple[float, float]:
-    """Return the mean and the standard deviation of an image of mode L, from its histogram."""
-    counts = np.array(luma.histogram(), dtype=np.float64)
-    values = np.arange(256)
-    mean = float(counts @ values) / counts.sum()
-    return mean, float(np.sqrt(counts @ np.square(values - mean) / counts.sum()))
+    """Return the mean and the standard deviation of an image of mode L, from its histogram.
+
+    The sums are of whole numbers: those of fractions have other last bits on another processor.
+    """
+    counts = np.array(luma.histogram(), dtype=np.int64)
+    pixels, total, squares = int(counts.sum()), int(counts @ LUMAS), int(counts @ (LUMAS * LUMAS))
+    return total / pixels, math.sqrt(pixels * squares - total * total) / pixels
 
 
 def perceptual_hash(thumbnail: NDArray[np.uint8]) -> int:

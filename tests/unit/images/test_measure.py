@@ -4,6 +4,8 @@ import hashlib
 import os
 import socket
 import struct
+import subprocess
+import sys
 import time
 import zlib
 from io import BytesIO
@@ -17,6 +19,7 @@ from cocomine.images.descriptors import describe, perceptual_hash, smoothed
 from cocomine.images.measure import SCHEMA, examine, measure
 from cocomine.images.opening import to_luma
 from cocomine.images.settings import ImageSettings
+from helpers.shared import ROOT
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image, ImageFilter
@@ -170,6 +173,25 @@ def test_a_file_that_the_lock_promises_but_the_store_lacks_is_an_error_that_name
 def test_a_missing_selection_is_an_error_with_advice(tmp_path):
     with pytest.raises(CocomineError, match="no such file"):
         measured(tmp_path)
+
+
+MEASURED_OF_NOISE = """
+import numpy as np
+from cocomine.images.descriptors import describe
+from PIL import Image
+random = np.random.default_rng(0)
+for side in range(20, 60):
+    print(describe(Image.fromarray(random.integers(0, 256, (side, 2 * side), dtype=np.uint8))))
+"""
+
+
+def test_measures_are_the_same_to_the_last_bit_on_processors_of_any_age():
+    said = set()
+    for processor in ("Prescott", "Haswell", ""):  # as OpenBLAS calls them, "" for this one
+        environment = {**os.environ, "OPENBLAS_CORETYPE": processor, "PYTHONPATH": str(ROOT / "scripts")}
+        command = [sys.executable, "-c", MEASURED_OF_NOISE]
+        said.add(subprocess.run(command, capture_output=True, text=True, check=True, env=environment).stdout)
+    assert len(said) == 1
 
 
 def test_brightness_contrast_and_blur_follow_their_definitions():
