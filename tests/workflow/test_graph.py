@@ -10,6 +10,8 @@ import torch
 import yaml
 from cocomine.configuration.needs import NEEDS
 from cocomine.learning.models import encoders
+from cocomine.provenance.lock import read_lock
+from cocomine.provenance.verify import differences_of_tree
 from helpers.shared import ROOT
 from helpers.workflow import copy_of_the_project, planned, snakemake
 from safetensors.torch import save_file
@@ -95,6 +97,26 @@ def test_the_lock_holds_every_output_that_a_rule_declares(built) -> None:
     # These carry the lock's hash, so they are made after it; verify_build makes them again and compares.
     of_the_lock = {f"results/{name}" for name in ("build.lock.json", "build.lock.js", "index.html", "index.json")}
     assert {name for name in unlocked if not name.endswith(".snakemake_timestamp")} == of_the_lock
+
+
+def test_a_byte_changed_in_any_kind_of_result_is_named(built) -> None:
+    _, work, _ = built
+    results = work / "results"
+    lock = read_lock(results / "build.lock.json")
+    files = [path for path in sorted(results.rglob("*")) if path.is_file() and path.stat().st_size]
+    kinds = {(path.parent, path.suffix): path for path in files if path.name[0] != "." and path.stem != "build.lock"}
+    kinds["the script that names the lock", ".js"] = results / "build.lock.js"
+    assert len(kinds) > 40
+    for path in kinds.values():
+        content, times = path.read_bytes(), path.stat()
+        middle = len(content) // 2
+        path.write_bytes(content[:middle] + bytes([content[middle] ^ 1]) + content[middle + 1 :])
+        try:
+            found = {one.name for one in differences_of_tree(lock, work, None, "none", index=results / "index.html")}
+        finally:
+            path.write_bytes(content)
+            os.utime(path, ns=(times.st_atime_ns, times.st_mtime_ns))
+        assert path.relative_to(work).as_posix() in found
 
 
 def test_a_changed_comment_reruns_nothing(plan_after) -> None:
