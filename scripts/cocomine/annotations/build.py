@@ -3,7 +3,7 @@
 import json
 import logging
 import zlib
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from hashlib import blake2b
@@ -17,14 +17,21 @@ import pyarrow as pa
 from cocomine.annotations import schema
 from cocomine.annotations.chunks import no_records
 from cocomine.annotations.columns import Columns, Texts
-from cocomine.annotations.drawing import polygon_facts
-from cocomine.annotations.file_names import all_plain, names_here, store_paths
+from cocomine.annotations.drawing import mark_boxes, polygon_facts
+from cocomine.annotations.images import check_images
 from cocomine.annotations.layout import TASKS, Layout, parse_value, walk
-from cocomine.annotations.lenient import FIRST_WORD_ID, Facts, as_id, as_polygons, parse_leniently, replace_non_finite
+from cocomine.annotations.lenient import (
+    FIRST_WORD_ID,
+    Facts,
+    as_id,
+    as_polygons,
+    mapped,
+    parse_leniently,
+    replace_non_finite,
+)
 from cocomine.annotations.outlines import mark
-from cocomine.annotations.reasons import PIXEL_TOLERANCE, TABLE, Reason, mask_of, reasons_of
-from cocomine.annotations.records import BAD_SEGMENTATION, CategoryFacts, Rle, read_category, read_object
-from cocomine.annotations.repairs import name_from_url
+from cocomine.annotations.reasons import TABLE, Reason, mask_of
+from cocomine.annotations.records import CategoryFacts, read_category
 from cocomine.annotations.values import later_of_equal, mixed, repeated_values, rows_of
 from cocomine.annotations.writing import table_of, write_index_table
 from cocomine.base.arrays import Array
@@ -62,12 +69,12 @@ def build_index(
     """
     if task not in TASKS:
         raise CocomineError(f"task {task!r} is none that COCO has", "use one of: " + ", ".join(TASKS))
-    check_images = partial(_Images, split=split, below_split=below_split)
+    check = partial(check_images, split=split, below_split=below_split)
     with unpacked(annotations, folder) as text:
         if text != annotations and locked:
             _hold(annotations, sha256_of_file(annotations), locked)
             locked = ""
-        return _build_index(text, task, split, folder, threads, locked, check_images)
+        return _build_index(text, task, split, folder, threads, locked, check)
 
 
 def _hold(annotations: Path, sha256: str, locked: str) -> None:
@@ -82,21 +89,21 @@ def _build_index(
     folder: Path,
     threads: int,
     locked: str,
-    check_images: Callable[[list[Columns]], "_Images"],
+    check: Callable[[list[Columns]], tuple[Columns, Texts]],
 ) -> dict[str, Any]:
     with Progress(f"index {annotations.name}", _size(annotations), "B", scale=True) as progress:
-        checked: list[_Images] = []
+        checked: list[tuple[Columns, Texts]] = []
         layout, source = walk(
             annotations,
             task,
             threads,
             progress.advance,
-            lambda parts: checked.append(check_images(parts)),
+            lambda parts: checked.append(check(parts)),
         )
         # Compressing a table leaves the interpreter free: that of the images is written beside the annotations' checks.
         with source, ThreadPoolExecutor(1) as beside:
             _hold(annotations, layout.sha256, locked)
-            tables = _Tables(layout, source, task, split, checked[0] if checked else check_images(layout.images))
+            tables = _Tables(layout, source, task, split, *(checked[0] if checked else check(layout.images)))
             written = beside.submit(write_index_table, folder / "images.parquet", tables.image_table())
             tables.check_annotations()
             manifest = tables.manifest()
@@ -117,54 +124,12 @@ def _size(path: Path) -> int | None:
     return path.stat().st_size if path.is_file() else None
 
 
-class _Images:
-    """The images' columns, and their paths in the store. Facts are added to the columns' `reasons`."""
-
-    def __init__(self, parts: list[Columns], split: str, below_split: bool) -> None:
-        self.columns = Columns.join(parts or [no_records("image")])
-        self.store_paths = self._check(split, below_split)
-
-    def _check(self, split: str, below_split: bool) -> Texts:
-        """Check ids and file names; return the paths in the store."""
-        images = self.columns
-        reasons = images["reasons"]
-        mark(reasons, later_of_equal(images["id"]), Reason.DUPLICATE_ID)
-        if not images.rows:
-            return Texts.of([])
-        given = images.texts["file_name"]
-        names = given.values()
-        unnamed = (given.lengths <= 0) & (reasons & np.uint64(mask_of(Reason.NOT_AN_OBJECT)) == 0)
-        if unnamed.any():
-            mark(reasons, unnamed, Reason.NO_FILE_NAME)
-            urls = images.texts["coco_url"].values()
-            for row in np.flatnonzero(unnamed).tolist():
-                names[row] = name_from_url(urls[row])
-            images.texts["file_name"] = Texts.of(names)
-        if not all_plain(names) and (here := names_here(names)):
-            mark(reasons, np.isin(np.arange(len(names)), list(here)), Reason.FOREIGN_FILE_NAME)
-            for row, here_named in here.items():
-                names[row] = here_named
-            images.texts["file_name"] = Texts.of(names)
-        paths = store_paths(names, split, below_split)
-        if None in paths:
-            unsafe = [path is None and name is not None for path, name in zip(paths, names, strict=True)]
-            mark(reasons, np.array(unsafe, bool), Reason.UNSAFE_FILE_NAME)
-        folded = [path and path.casefold() for path in paths]
-        if len(set(folded)) < len(folded):
-            seen: set[str] = set()
-            for row, name in enumerate(folded):
-                if name is not None and name in seen:
-                    reasons[row] |= np.uint64(mask_of(Reason.DUPLICATE_FILE_NAME))
-                seen.add(name or "")
-        return Texts.of(paths)
-
-
 class _Tables:
     """The index in memory. Facts are added to the `reasons` of annotations in place."""
 
-    def __init__(self, layout: Layout, source: Source, task: str, split: str, images: _Images) -> None:
+    def __init__(self, layout: Layout, source: Source, task: str, split: str, images: Columns, paths: Texts) -> None:
         self.layout, self.source, self.task, self.split = layout, source, task, split
-        self.images, self.store_paths = images.columns, images.store_paths
+        self.images, self.store_paths = images, paths
         self.annotations = Columns.join(layout.annotations or [no_records(TASKS[task])])
         self.categories = _read_categories(layout, source) or self._made_categories()
         self.small = _read_small(layout, source)
@@ -247,7 +212,7 @@ class _Tables:
             rows = image_rows[part]
             width, height = sides[0][rows], sides[1][rows]
             known = (rows >= 0) & (width > 0) & (height > 0)
-            _mark_boxes(columns, known, width, height)
+            mark_boxes(columns, known, width, height)
             if "reach_x" not in columns:
                 continue
             reaches = (columns["reach_x"] > width) | (columns["reach_y"] > height)
@@ -413,47 +378,10 @@ def _digest(record: dict[str, Any]) -> bytes | None:
     None for a record that is nested too deeply to say.
     """
     try:
-        return blake2b(json.dumps(_plain(record), sort_keys=True).encode(), digest_size=16).digest()
+        plain = mapped(record, lambda one: int(one) if isinstance(one, float) and one.is_integer() else one)
+        return blake2b(json.dumps(plain, sort_keys=True).encode(), digest_size=16).digest()
     except RecursionError:
         return None
-
-
-def _plain(value: Any) -> Any:
-    if isinstance(value, float) and value.is_integer():
-        return int(value)
-    if isinstance(value, list):
-        return [_plain(item) for item in value]
-    if isinstance(value, dict):
-        return {key: _plain(item) for key, item in value.items()}
-    return value
-
-
-def facts_beside_image(text: bytes, width: int, height: int) -> list[Reason]:
-    """Return what the index finds of an annotation's record where it knows the image's width and height, in pixels."""
-    record, _ = read_object(text)
-    sides = dict(zip(("bbox_x", "bbox_y", "bbox_w", "bbox_h"), np.array([record.bbox]).T, strict=True))
-    columns = sides | {"reasons": np.zeros(1, np.uint64)}
-    _mark_boxes(columns, np.ones(1, bool), np.array([float(width)]), np.array([float(height)]))
-    found = reasons_of(int(columns["reasons"][0]))
-    shape: Any = record.segmentation
-    if isinstance(shape, Rle):
-        differs = shape is not BAD_SEGMENTATION and shape.size != (height, width)
-        return [*found, Reason.RLE_SIZE_DIFFERS] if differs else found
-    return found + polygon_facts(shape, width, height)
-
-
-def _mark_boxes(columns: Mapping[str, Array], known: Array, width: Array, height: Array) -> None:
-    """Mark boxes that leave their image, whose width and height (px) are `known`."""
-    x, y, w, h = (columns[f"bbox_{side}"] for side in "xywh")
-    finite = known & np.isfinite(x) & np.isfinite(y) & np.isfinite(w) & np.isfinite(h)
-    right, bottom = x + w, y + h
-    outside = finite & ((x >= width) | (y >= height) | (right <= 0) | (bottom <= 0))
-    # A box without a side that lies on the border is told by that; it is in the closed image.
-    flat = (w <= 0) | (h <= 0)
-    outside &= ~flat | (x > width) | (y > height) | (right < 0) | (bottom < 0)
-    mark(columns["reasons"], outside, Reason.BOX_OUTSIDE)
-    beyond = np.maximum(np.maximum(-x, -y), np.maximum(right - width, bottom - height)) > PIXEL_TOLERANCE
-    mark(columns["reasons"], finite & ~outside & beyond, Reason.BOX_PARTLY_OUTSIDE)
 
 
 def count_reasons(reasons: Array) -> dict[str, int]:

@@ -99,7 +99,7 @@ def read_labels(name: str, index_dir: Path, splits: Sequence[str], task: str) ->
         "unknown_size": ~np.isfinite(area),
     }
     image = np.where(columns["image_row"] >= 0, columns["image_id"], -1)
-    return Labels(name, _distinct(ids[ids >= 0]), categories, image, columns["category_id"], counts)
+    return Labels(name, np.unique(ids[ids >= 0]), categories, image, columns["category_id"], counts)
 
 
 def _open(index_dir: Path, task: str, split: str) -> Index:
@@ -125,12 +125,6 @@ def common_splits(first: Path, second: Path, task: str) -> list[str]:
             "name the splits of each: --first-splits and --second-splits",
         )
     return common
-
-
-def _distinct(values: Array) -> Array:
-    ordered = np.sort(values)
-    result: Array = ordered[np.concatenate([np.ones(min(1, len(ordered)), bool), ordered[1:] != ordered[:-1]])]
-    return result
 
 
 @dataclass(frozen=True)
@@ -214,7 +208,7 @@ def _class_row(first: Labels, second: Labels, first_id: int | None, second_id: i
     for labels, identity in ((first, first_id), (second, second_id)):
         mine = labels.category == (-2 if identity is None else identity)
         held = labels.image[mine]
-        images.append(_distinct(held[held >= 0]))
+        images.append(np.unique(held[held >= 0]))
         sides.append({key: int(labels.counts[key][mine].sum()) for key in _OF_RECORDS} | {"images": len(images[-1])})
     both = len(np.intersect1d(images[0], images[1], assume_unique=True))
     name = first.categories[first_id] if first_id is not None else second.categories[second_id or 0]

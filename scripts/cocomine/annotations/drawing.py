@@ -1,15 +1,18 @@
-"""What can be said of one segmentation in its image: whether it lies in it, and what is drawn of it."""
+"""What can be said of a record's box and segmentation in its image: whether they lie in it, and what is drawn."""
 
 import math
+from collections.abc import Mapping
 from typing import Any, Final
 
 import msgspec
+import numpy as np
 from pycocotools import mask as coco_mask
 
 from cocomine.annotations.lenient import as_number, as_numbers
-from cocomine.annotations.outlines import rle_is_sound
-from cocomine.annotations.reasons import AREA_TOLERANCE, AREA_TOLERANCE_PX, PIXEL_TOLERANCE, Reason
-from cocomine.annotations.records import Rle
+from cocomine.annotations.outlines import mark, rle_is_sound
+from cocomine.annotations.reasons import AREA_TOLERANCE, AREA_TOLERANCE_PX, PIXEL_TOLERANCE, Reason, reasons_of
+from cocomine.annotations.records import BAD_SEGMENTATION, Rle, read_object
+from cocomine.base.arrays import Array
 
 LARGEST_REACH: Final = 10
 """A polygon that reaches further than this many image widths or heights is not drawn: pycocotools would take memory
@@ -45,6 +48,34 @@ def polygon_facts(segmentation: Any, width: float, height: float) -> list[Reason
     ):
         found.append(Reason.POLYGON_PARTLY_OUTSIDE)
     return found
+
+
+def mark_boxes(columns: Mapping[str, Array], known: Array, width: Array, height: Array) -> None:
+    """Mark boxes that leave their image, whose width and height (px) are `known`."""
+    x, y, w, h = (columns[f"bbox_{side}"] for side in "xywh")
+    finite = known & np.isfinite(x) & np.isfinite(y) & np.isfinite(w) & np.isfinite(h)
+    right, bottom = x + w, y + h
+    outside = finite & ((x >= width) | (y >= height) | (right <= 0) | (bottom <= 0))
+    # A box without a side that lies on the border is told by that; it is in the closed image.
+    flat = (w <= 0) | (h <= 0)
+    outside &= ~flat | (x > width) | (y > height) | (right < 0) | (bottom < 0)
+    mark(columns["reasons"], outside, Reason.BOX_OUTSIDE)
+    beyond = np.maximum(np.maximum(-x, -y), np.maximum(right - width, bottom - height)) > PIXEL_TOLERANCE
+    mark(columns["reasons"], finite & ~outside & beyond, Reason.BOX_PARTLY_OUTSIDE)
+
+
+def facts_beside_image(text: bytes, width: int, height: int) -> list[Reason]:
+    """Return what the index finds of an annotation's record where it knows the image's width and height, in pixels."""
+    record, _ = read_object(text)
+    sides = dict(zip(("bbox_x", "bbox_y", "bbox_w", "bbox_h"), np.array([record.bbox]).T, strict=True))
+    columns = sides | {"reasons": np.zeros(1, np.uint64)}
+    mark_boxes(columns, np.ones(1, bool), np.array([float(width)]), np.array([float(height)]))
+    found = reasons_of(int(columns["reasons"][0]))
+    shape: Any = record.segmentation
+    if isinstance(shape, Rle):
+        differs = shape is not BAD_SEGMENTATION and shape.size != (height, width)
+        return [*found, Reason.RLE_SIZE_DIFFERS] if differs else found
+    return found + polygon_facts(shape, width, height)
 
 
 def as_rle(segmentation: Any, width: int, height: int) -> dict[str, Any] | None:

@@ -79,7 +79,7 @@ def parse_leniently(text: bytes, facts: Facts) -> Any:
         facts.add(Reason.BAD_TEXT)
     if "\\u" in letters and _has_surrogate(value):
         facts.add(Reason.BAD_TEXT)
-        return _without_surrogates(value)
+        return mapped(value, lambda one: one.encode("utf-8", "replace").decode() if isinstance(one, str) else one)
     return value
 
 
@@ -108,14 +108,13 @@ def _has_surrogate(value: Any) -> bool:
     return False
 
 
-def _without_surrogates(value: Any) -> Any:
-    if isinstance(value, str):
-        return value.encode("utf-8", "replace").decode("utf-8")
+def mapped(value: Any, change: Callable[[Any], Any]) -> Any:
+    """Return a parsed JSON value with `change` of each key, and of each value that is no list and no object."""
     if isinstance(value, list):
-        return [_without_surrogates(item) for item in value]
+        return [mapped(item, change) for item in value]
     if isinstance(value, dict):
-        return {_without_surrogates(key): _without_surrogates(item) for key, item in value.items()}
-    return value
+        return {change(key): mapped(item, change) for key, item in value.items()}
+    return change(value)
 
 
 _DIGITS = re.compile(r"[0-9]{1,19}")
@@ -185,13 +184,7 @@ def flag_of(value: Any) -> int:
 
 def replace_non_finite(value: Any, stand_in: Callable[[float], Any]) -> Any:
     """Return a parsed JSON value with each NaN and infinity replaced, so that it can be written as JSON."""
-    if isinstance(value, float) and not math.isfinite(value):
-        return stand_in(value)
-    if isinstance(value, list):
-        return [replace_non_finite(item, stand_in) for item in value]
-    if isinstance(value, dict):
-        return {key: replace_non_finite(item, stand_in) for key, item in value.items()}
-    return value
+    return mapped(value, lambda one: stand_in(one) if isinstance(one, float) and not math.isfinite(one) else one)
 
 
 def as_numbers(value: Any) -> list[float] | None:

@@ -5,7 +5,7 @@ from it is a policy: `keep` copies the record as it is, `repair` changes it as `
 (a record that cannot be repaired is quarantined), `quarantine` leaves it out and lists it, `stop` ends the run.
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import Final
@@ -612,17 +612,3 @@ def policies(overrides: Mapping[str, str] | None = None) -> dict[Reason, str]:
 def masks_by_policy(chosen: Mapping[Reason, str]) -> dict[str, int]:
     """Return for each policy the mask of the reasons that have it, to be applied to the index's `reasons` column."""
     return {policy: mask_of(*(reason for reason, p in chosen.items() if p == policy)) for policy in POLICIES}
-
-
-def markdown_table(rules: Iterable[Rule] = TABLE) -> str:
-    """Return the table as Markdown, as it stands in docs/annotations.md (a test holds them equal)."""
-    lines = [
-        "| code | of | found in | by default | meaning | repair |",
-        "|---|---|---|---|---|---|",
-    ]
-    for rule in rules:
-        kinds = "any" if rule.kinds == _ANY else ", ".join(rule.kinds)
-        lines.append(
-            f"| `{rule.reason}` | {kinds} | {rule.found_by} | {rule.policy} | {rule.meaning} | {rule.repair or '—'} |"
-        )
-    return "\n".join(lines) + "\n"

@@ -82,7 +82,7 @@ def repair(
         text = _serialise(record)
     except _CannotRepairError as error:
         return Outcome(None, failed=error.reason, detail=str(error))
-    changed = [key for key in {**original, **record} if not _same(original.get(key), record.get(key), key, original)]
+    changed = [key for key in {**original, **record} if repr(original.get(key, ...)) != repr(record.get(key, ...))]
     return Outcome(
         text,
         tuple(done),
@@ -122,10 +122,6 @@ def _apply_to_segments(work: "_Work") -> list[Reason]:
             raise _CannotRepairError(Reason.NOT_AN_OBJECT, "a segment is no object")
         _apply(_Work("segment", segment, work.size, work.reasons))
     return done
-
-
-def _same(before: Any, after: Any, key: str, original: dict[str, Any]) -> bool:
-    return key in original and type(before) is type(after) and repr(before) == repr(after)
 
 
 def _serialise(record: dict[str, Any]) -> bytes:

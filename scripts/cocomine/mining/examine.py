@@ -18,8 +18,7 @@ from typing import Any
 import msgspec
 import numpy as np
 
-from cocomine.annotations.build import facts_beside_image
-from cocomine.annotations.drawing import drawn_fact
+from cocomine.annotations.drawing import drawn_fact, facts_beside_image
 from cocomine.annotations.lenient import Facts, parse_leniently, replace_non_finite
 from cocomine.annotations.reasons import Reason, mask_of, masks_by_policy, reasons_of
 from cocomine.annotations.repairs import repair

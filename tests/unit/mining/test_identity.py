@@ -170,7 +170,7 @@ def shared_files(folder, two):
 
 def flat(monkeypatch):
     """Make the index put the images of every split into one folder."""
-    import cocomine.annotations.build as module
+    import cocomine.annotations.images as module
 
     monkeypatch.setattr(module, "store_paths", lambda names, *_: list(names))
 
