@@ -2,6 +2,7 @@
 
 import json
 import logging
+import os
 import subprocess
 import sys
 import tempfile
@@ -346,6 +347,27 @@ def test_contact_sheet_shows_a_giant_photograph_as_any_other(
         drawn(tmp_path, content, MaskSettings(), store=tmp_path)
         sheets.append(np.asarray(Image.open(tmp_path / "contact_sheet.png"), np.int16))
     assert 0 < np.abs(sheets[0] - sheets[1]).max() <= 3
+
+
+OVERLAY_OF_TIES = """
+import hashlib
+import numpy as np
+from cocomine.coco.labels import Labels
+from cocomine.masks.sheet import overlay
+ties = np.array([[185, 179, 58], [157, 219, 136], [127, 237, 122], [0, 0, 0]], np.uint8)  # halfway between two values
+image = np.tile(ties, (64, 64, 1))
+labels = Labels(("background", "a"), (None, 1), ((0, 0, 0), (250, 100, 3)), {1: 1})
+print(hashlib.sha256(overlay(image, np.zeros((64, 256), np.uint8), labels)).hexdigest())
+"""
+
+
+def test_contact_sheet_is_the_same_on_processors_of_any_age() -> None:
+    said = set()
+    for processor in ("Prescott", "Haswell", ""):  # as OpenBLAS calls them, "" for this one
+        environment = {**os.environ, "OPENBLAS_CORETYPE": processor, "PYTHONPATH": str(ROOT / "scripts")}
+        command = [sys.executable, "-c", OVERLAY_OF_TIES]
+        said.add(subprocess.run(command, capture_output=True, text=True, check=True, env=environment).stdout)
+    assert len(said) == 1
 
 
 def test_contact_sheet_leaves_out_what_the_store_lacks(tmp_path: Path) -> None:
