@@ -1,17 +1,24 @@
 """What a config's author writes never runs, is never formatted, and where it is secret never shown."""
 
 import json
+import logging
+import re
 import stat
+from collections.abc import Callable
 from pathlib import Path
 from random import Random
 from typing import Any
 
 import pytest
 import yaml
+from cocomine.base import command
 from cocomine.base.errors import CocomineError
+from cocomine.base.files import canonical_json
 from cocomine.configuration.planning import make_plan
 from cocomine.configuration.settings_files import write_settings
 from helpers.workflow import snakemake
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from PIL import Image, ImageDraw
 
 HOSTILE = "a'b\" $(touch pwned) ; touch pwned; `touch pwned` {input} {0} {} \\ | & > pwned"
@@ -163,3 +170,92 @@ def test_an_error_about_an_origin_shows_no_secret() -> None:
 def test_a_file_that_snakemake_reads_has_no_braces_in_its_name(subset: dict[str, Any]) -> None:
     with pytest.raises(CocomineError, match=r"'\{a\}.txt'"):
         make_plan({**SECRETS, "subsets": {"pets": subset}})
+
+
+BASE: dict[str, Any] = {
+    "stores": {"own": {"folder": "/d"}},
+    "sources": {"own": {"splits": ["val"], "tasks": ["instances"]}, "other": {"splits": ["val"], "store": "own"}},
+    "subsets": {"pets": {"source": "own"}},
+}
+PLACES: dict[str, Callable[[str], dict[str, Any]]] = {
+    "store": lambda text: {"stores": BASE["stores"] | {text: {"folder": "/d"}}},
+    "folder": lambda text: {"stores": {"own": {"folder": text}}},
+    "origin": lambda text: {"stores": {"own": {"origins": [f"https://x.test/{text}"]}}},
+    "source": lambda text: {"sources": BASE["sources"] | {text: {"splits": ["val"], "store": "own"}}},
+    "split": lambda text: {"sources": {"own": {"splits": [text]}}},
+    "annotations": lambda text: {"sources": {"own": {"annotations": text, "store": "own"}}},
+    "files": lambda text: {"sources": {"own": {"files": {"val": {"instances": text}}}}},
+    "subset": lambda text: {"subsets": {text: {"source": "own"}}},
+    "categories": lambda text: {"categories": [text]},
+    "exclude_categories": lambda text: {"exclude_categories": [text]},
+    "classes": lambda text: {"classes": {text: ["cat"], "b": [f"b{text}"]}},
+    "licenses": lambda text: {"licenses": [text]},
+    "caption": lambda text: {"caption": text},
+    "exclude_images": lambda text: {"exclude_images": [text]},
+    "image list": lambda text: {"include_images": text},
+    "instances_per_class": lambda text: {"instances_per_class": {text: {"min": 1}}},
+    "labels_from": lambda text: {"labels_from": text},
+    "tags": lambda text: {"tags": text},
+    "official": lambda text: {"split": {"strategy": "official", "official": {"val": [text], "train": ["t"]}}},
+    "split lists": lambda text: {"split": {"lists": {text: ["1.jpg"]}, "unlisted": "shares"}},
+    "stuff": lambda text: {"masks": {"stuff_categories": [text]}},
+    "comparison": lambda text: {"comparisons": {text: {"first": "own", "second": "other"}}},
+    "experiment": lambda text: {"experiments": {text: {"subset": "pets"}}},
+    "model": lambda text: {"experiments": {"try": {"subset": "pets", "models": {text: {}, "b": {}}}}},
+    "environment": lambda text: {
+        "experiments": {
+            "try": {
+                "subset": "pets",
+                "command": "true",
+                "environment": text,
+                "predictions": {"boxes": {"file": "b.json"}},
+            }
+        }
+    },
+    "weights": lambda text: {"experiments": {"try": {"subset": "pets", "model": {"weights": text}}}},
+    "predictions": lambda text: {"predictions": {text: {"task": "boxes", "file": "a.json", "subset": "pets"}}},
+    "file of predictions": lambda text: {"predictions": {"a": {"task": "boxes", "file": text, "subset": "pets"}}},
+    "unknown key": lambda text: {text: 1},
+}
+PIECES = ["../", "/", "a", "é", " ", "'", '"', "`", "$(x)", ";", "&", "|", "<b>", "{input}", "{", "}", "*", "[a-", "\\",
+          "\n", "\r", "\t", "\x1b[31m", "\x07", "\x9b", "\u202e", "\0", "-", "--x", "#", "%s", ":", "~"]  # fmt: skip
+TEXTS = st.lists(st.sampled_from(PIECES), min_size=1, max_size=5).map("".join)
+PLAIN_PATH = re.compile(r"[a-z0-9_-][A-Za-z0-9_.-]*(/[a-z0-9_-][A-Za-z0-9_.-]*)*")
+
+
+def config_with(place: str, text: str) -> dict[str, Any]:
+    """A config that holds `text` at a place of PLACES; what is no section of the config is a key of the subset."""
+    change = PLACES[place](text)
+    sections = {*BASE, "comparisons", "experiments", "predictions"}
+    if place == "unknown key" or change.keys() <= sections:
+        return BASE | change
+    return BASE | {"subsets": {"pets": {"source": "own"} | change}}
+
+
+@pytest.mark.parametrize("place", [place for place in PLACES if place != "unknown key"])
+def test_a_plain_text_is_taken_at_any_place(place: str) -> None:
+    assert make_plan(config_with(place, "a"))
+
+
+@pytest.mark.parametrize("place", PLACES)
+@settings(max_examples=60, deadline=None)
+@given(text=TEXTS)
+def test_any_text_at_any_place_is_refused_in_plain_letters_or_reaches_no_path_that_is_made(
+    place: str, text: str
+) -> None:
+    try:
+        plan = make_plan(config_with(place, text))
+    except CocomineError as error:
+        record = logging.LogRecord("cocomine", logging.ERROR, "", 0, "%s", (str(error),), None)
+        assert not re.search("[\x00-\x08\x0b-\x1f\x7f-\x9f\u202a-\u202e]", command._Plain("%(message)s").format(record))
+        return
+    for file in plan.settings_files.values():
+        assert PLAIN_PATH.fullmatch(file.path)
+        assert ".." not in file.path
+        json.loads(canonical_json(file.content))
+    for folder in (
+        *(subset.folder for subset in plan.subsets.values()),
+        *(store.folder for store in plan.stores.values()),
+        *(source.index_folder for source in plan.sources.values()),
+    ):
+        assert PLAIN_PATH.fullmatch(folder)
