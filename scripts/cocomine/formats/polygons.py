@@ -49,11 +49,14 @@ def _clip_at(points: list[tuple[float, float]], axis: int, limit: float, sign: f
 
 
 def area(polygon: Polygon) -> float:
-    """Return the area in square pixels that the outline goes round (the shoelace formula, without its sign)."""
+    """Return the area in square pixels that the outline goes round (the shoelace formula, without its sign).
+
+    Added up by numpy, not by BLAS: whether a flat outline has an area must not depend on the processor.
+    """
     if len(polygon) < 3:
         return 0.0
     x, y = (polygon - polygon[0]).T
-    return abs(float(np.dot(x, np.roll(y, -1)) - np.dot(y, np.roll(x, -1)))) / 2
+    return abs(float((x * np.roll(y, -1) - y * np.roll(x, -1)).sum())) / 2
 
 
 def pixels(polygon: Polygon, width: int, height: int) -> int:
