@@ -1,6 +1,6 @@
 """Make cocomine's environment: `.venv` from the pinned set, exactly once, whoever else is making it.
 
-Called by `run`; uses nothing but the standard library. A file lock lets one caller build and the others wait; the
+Called by `run` and the Containerfile; uses nothing but the standard library. A file lock lets one caller build and the others wait; the
 stamp is written last, so that a build killed half-way is thrown away and begun again.
 """
 
@@ -27,12 +27,15 @@ def has_nvidia_gpu() -> bool:
     return subprocess.run(["nvidia-smi", "-L"], capture_output=True).returncode == 0
 
 
-def install_torch(python: str, uv: str, wanted: str) -> None:
+def install_torch(python: str, uv: str, wanted: str, build: str) -> None:
     """Install torch at its pinned version: the CPU build unless there is a GPU, so that no CUDA is downloaded.
 
     torch's CPU and CUDA builds share a version but not a hash, so torch stands outside the hashed set; the sha256 of
-    what was installed goes into every build lock.
+    what was installed goes into every build lock. `build` is "cuda" for an image that machines with GPUs shall run: the
+    build of the package index, whatever this machine has.
     """
+    if build == "cuda":
+        return run(uv, "pip", "install", "-q", "--python", python, wanted)
     if platform.system() == "Darwin":
         return run(uv, "pip", "install", "-q", "--python", python, "--no-deps", wanted)
     if has_nvidia_gpu():
@@ -47,8 +50,8 @@ def install_torch(python: str, uv: str, wanted: str) -> None:
     return None
 
 
-def make(home: Path, stamp_text: str) -> None:
-    """Build `.venv` under `home` from nothing and stamp it with `stamp_text`."""
+def make(home: Path, stamp_text: str, build: str) -> None:
+    """Build `.venv` under `home` from nothing, with that `build` of torch, and stamp it with `stamp_text`."""
     environment = home / ".venv"
     started = time.monotonic()
     print("cocomine: making the environment in .venv (about a minute, once)", flush=True)
@@ -65,7 +68,7 @@ def make(home: Path, stamp_text: str) -> None:
         "-r", str(home / "envs" / "installer.txt"))  # fmt: skip
     torch = (home / "envs" / "torch.txt").read_text(encoding="utf-8").strip()
     run(uv, "pip", "install", "-q", "--python", python, "--require-hashes", "--no-deps", "-r", str(pinned))
-    install_torch(python, uv, torch)
+    install_torch(python, uv, torch, build)
     stamp = environment / "made_from"
     stamp.with_suffix(".tmp").write_text(stamp_text, encoding="utf-8")
     os.replace(stamp.with_suffix(".tmp"), stamp)
@@ -75,13 +78,14 @@ def make(home: Path, stamp_text: str) -> None:
 def main() -> int:
     """Build the environment unless somebody else did while we waited for the lock."""
     home, stamp_text = Path(sys.argv[1]), sys.argv[2]
+    build = sys.argv[3] if len(sys.argv) > 3 else "as here"
     with open(home / ".venv.lock", "w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
         stamp = home / ".venv" / "made_from"
         if stamp.exists() and stamp.read_text(encoding="utf-8") == stamp_text:
             return 0
         try:
-            make(home, stamp_text)
+            make(home, stamp_text, build)
         except subprocess.CalledProcessError as error:
             print(f"cocomine: the environment could not be made: {' '.join(error.cmd)}", file=sys.stderr)
             print("Hint: is the package index reachable? The next call begins again.", file=sys.stderr)
