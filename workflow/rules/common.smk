@@ -5,6 +5,8 @@ reads   scripts/
 writes  nothing
 """
 
+import inspect
+import os
 import re
 from functools import partial
 
@@ -153,6 +155,15 @@ def scripts_that_run():
     )
 
 
+def tell_signatures():
+    """Write down what each function of a rule takes: Snakemake finds it out three times for every job."""
+    for one in rules._rules.values():
+        for item in (*one.rule.input, *one.rule.params):
+            function = getattr(item, "callable", None) or item
+            if callable(function):
+                function.__signature__ = inspect.signature(function)
+
+
 # What a job asks of a cluster grows with its size and with each attempt: a job that was killed for memory or time is tried
 # again with more of both (`retries` of the profile). A rule that shares a job with others (`groups` of the profile) asks by
 # the number of images, which is known when its inputs are not there yet; another may ask by the size of its inputs.
@@ -172,8 +183,13 @@ def time_for(rule):
 
 def need(base_mb, mb_per_input_mb):
     return lambda wildcards, input, attempt: attempt * int(
-        base_mb + mb_per_input_mb * input.size_mb
+        base_mb + mb_per_input_mb * megabytes(input)
     )
+
+
+def megabytes(input):
+    """The size of inputs as Snakemake knows it, which starts an event loop for each: not for those of a job to come."""
+    return input.size_mb if BUCKET or any(map(os.path.exists, input)) else 0
 
 
 def minutes(base):
