@@ -27,7 +27,7 @@ def build_parser() -> argparse.ArgumentParser:
 def main(options: argparse.Namespace) -> int:
     """Check, and say what was found."""
     from cocomine.base.yaml_file import read_config
-    from cocomine.configuration.check import check_config
+    from cocomine.configuration.check import WARNING, check_config
 
     config = read_config(options.config)
     if options.directory is not None:
@@ -38,7 +38,9 @@ def main(options: argparse.Namespace) -> int:
         print(f"error: {mistake.message}", file=sys.stderr)
         if mistake.hint:
             print(f"Hint: {mistake.hint}", file=sys.stderr)
-    print(f"{options.config}: {len(mistakes) or 'no'} mistake{'' if len(mistakes) == 1 else 's'}")
+    warnings = sum(fact.startswith(WARNING) for fact in facts)
+    warned = f", {warnings} warning{'' if warnings == 1 else 's'}" if warnings else ""
+    print(f"{options.config}: {len(mistakes) or 'no'} mistake{'' if len(mistakes) == 1 else 's'}{warned}")
     return 1 if mistakes else 0
 
 

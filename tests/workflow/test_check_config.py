@@ -63,6 +63,24 @@ def test_a_sound_config_is_counted_where_its_index_is_there(tmp_path: Path) -> N
     assert "subset leaves: 2 images, 2 objects" in check(tmp_path, config).ok().out
 
 
+def test_an_image_that_is_not_there_is_named_as_a_warning(tmp_path: Path) -> None:
+    lay(tmp_path, {"my.json": coco(["1.jpg", "2.jpg", "3.jpg"])}, ["pics/1.jpg", "pics/3.jpg"])
+    config = {"sources": {"own": {"annotations": "my.json", "images": "pics"}}, "subsets": {"leaves": {}}}
+    said = check(tmp_path, config).ok().out
+    assert "2 of 3 images looked for in all are there" in said
+    assert "warning: sources.own: all/2.jpg of all cannot be found\nHint: " in said
+    assert "no mistakes, 1 warning" in said
+
+
+def test_a_relative_path_that_leads_nowhere_says_where_it_begins(tmp_path: Path) -> None:
+    lay(tmp_path, {"my.json": coco(["1.jpg"])}, ["pics/1.jpg"])
+    (tmp_path / "other").mkdir()
+    config = {"sources": {"own": {"annotations": "my.json", "images": "pics"}}, "subsets": {"leaves": {}}}
+    (tmp_path / "my.yaml").write_text(yaml.safe_dump(config), encoding="utf-8")
+    said = script("check_config.py", tmp_path / "my.yaml", "--directory", tmp_path / "other").err
+    assert said.count(f"from the working directory, which is {tmp_path / 'other'}, or in full") == 2
+
+
 def test_a_key_that_stands_twice_and_a_yaml_mistake_are_named_by_line(tmp_path: Path) -> None:
     twice = check(tmp_path, "subsets:\n  a: {}\n  b: {}\n  a: {}\n")
     assert twice.code == 1

@@ -26,6 +26,8 @@ from cocomine.transfer.places import public_label
 
 SECTIONS: Final = ("stores", "sources", "subsets", "experiments", "comparisons", "predictions")
 MOST_MISTAKES: Final = 50
+WARNING: Final = "warning: "
+"""How a fact begins that the user should look at."""
 
 _ENTRY = re.compile(rf"({'|'.join(SECTIONS)})\.([A-Za-z0-9_-]+)")
 
@@ -137,8 +139,8 @@ def _images_there(source: Source) -> tuple[list[str], list[Mistake]]:
         safe = [path for path in paths if path is not None]
         sample = safe[:: max(1, len(safe) // SAMPLE)]
         folder.split_of = dict.fromkeys(sample, split)
-        there = sum(found.path is not None for found in folder.find(sample).values())
-        if sample and not there:
+        missing = [name for name, found in folder.find(sample).items() if found.path is None]
+        if sample and len(missing) == len(sample):
             mistakes.append(
                 Mistake(
                     f"sources.{source.name}: of split {split} none of the {len(sample)} images that were looked for is "
@@ -147,7 +149,15 @@ def _images_there(source: Source) -> tuple[list[str], list[Mistake]]:
                 )
             )
         elif sample:
+            there = len(sample) - len(missing)
             facts.append(f"source {source.name}: {there} of {len(sample)} images looked for in {split} are there")
+        if sample and 0 < len(missing) < len(sample):
+            shown = ", ".join([*missing[:3], *("…" for _ in missing[3:4])])
+            facts.append(
+                f"{WARNING}sources.{source.name}: {shown} of {split} cannot be found\n"
+                "Hint: a build stops at an image that it needs and has not; to go on without it, write "
+                "policy: {image-missing: quarantine} in the subset"
+            )
     return facts, mistakes
 
 

@@ -94,6 +94,9 @@ def _of_annotations(source: Source) -> Iterator[Mistake]:
         yield Mistake(f"{where}: {error.message}", error.hint)
         return
     remote = remote_names(settings)
+    elsewhere = "say where it lies: annotations: {SPLIT: FILE}"
+    if not settings.folder:
+        elsewhere = f"give it from the working directory, which is {Path.cwd()}, or in full"
     names = {f"{task}_{split}.json": (task, split) for task, split in source.files}
     found = folder.find(remote(name) for name in names)
     for name, (task, split) in names.items():
@@ -101,7 +104,7 @@ def _of_annotations(source: Source) -> Iterator[Mistake]:
         if item.path is None:
             yield Mistake(
                 f"{where}: {task} of {split}: {remote(name)}: {item.reason}",
-                nearest_of(remote(name), _json_below(folder.root)) or "say where it lies: annotations: {SPLIT: FILE}",
+                nearest_of(remote(name), _json_below(folder.root)) or elsewhere,
             )
 
 

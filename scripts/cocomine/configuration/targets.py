@@ -22,6 +22,9 @@ MARKS = (
 )
 """Files by which a folder is known as one that was made here, and not the user's own."""
 
+COMPARED = ("results/experiments/comparison.*", "results/predictions/comparison.*")
+"""What is made of several runs, beside their folders."""
+
 WILDCARD = re.compile(r"{(\w+)}")
 
 
@@ -69,9 +72,13 @@ def outputs_of(plan: Plan, patterns: Mapping[str, Sequence[str]]) -> dict[str, l
 
 
 def left_over(outputs: Sequence[str], root: Path) -> list[str]:
-    """Return the folders below `root` that were made for subsets, runs and comparisons which the plan does not have."""
-    made = (file.parent.relative_to(root).as_posix() for mark in MARKS for file in root.glob(mark))
-    return sorted(folder for folder in made if not any(f"{path}/".startswith(f"{folder}/") for path in outputs))
+    """Return what was made below `root` for subsets, runs and comparisons which the plan does not have: folders, and
+    the files that compare runs.
+    """
+    made = [file.parent for mark in MARKS for file in root.glob(mark)]
+    made += [file for pattern in COMPARED for file in root.glob(pattern)]
+    names = (path.relative_to(root).as_posix() for path in made)
+    return sorted(name for name in names if not any(f"{path}/".startswith(f"{name}/") for path in outputs))
 
 
 def _wildcards(patterns: Sequence[str]) -> frozenset[str]:

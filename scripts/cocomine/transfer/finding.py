@@ -141,7 +141,8 @@ class Folder:
         places = [Path(given)] if Path(given).is_absolute() or self.root == Path() else [self.root / given, Path(given)]
         base = next((path for path in places if path.is_dir()), None)
         if base is None:
-            where = "the working directory" if len(places) == 1 else f"{self.root} or from the working directory"
+            where = f"the working directory, which is {Path.cwd()}"
+            where = where if len(places) == 1 else f"{self.root} or from {where}"
             raise CocomineError(f"images of {split}: {given}: no such folder", f"give it from {where}, or in full")
         return base
 

@@ -53,11 +53,15 @@ def test_a_rule_whose_wildcards_nobody_knows_is_no_silent_nothing() -> None:
 def test_folders_of_earlier_configs_are_told_from_those_of_this_one_and_from_the_users_own(tmp_path: Path) -> None:
     made = ("pets/selection.tsv", "cats/selection.tsv", "experiments/try-s0/training.json", "notes/mine.txt",
             "experiments/old/training.json", "comparisons/old/comparison.json", "predictions/mine/metrics.json",
-            "predictions/old/metrics.json", "experiments/left/program.json")  # fmt: skip
+            "predictions/old/metrics.json", "experiments/left/program.json", "experiments/comparison.tsv",
+            "predictions/comparison.html")  # fmt: skip
     for name in made:
-        (tmp_path / "results" / name).parent.mkdir(parents=True)
+        (tmp_path / "results" / name).parent.mkdir(parents=True, exist_ok=True)
         (tmp_path / "results" / name).touch()
     outputs = [path for listed in outputs_of(make_plan(CONFIG), PATTERNS).values() for path in listed]
     assert left_over(outputs, tmp_path) == [
-        "results/cats", "results/comparisons/old", "results/experiments/left", "results/experiments/old",
-        "results/predictions/old"]  # fmt: skip
+        "results/cats", "results/comparisons/old", "results/experiments/comparison.tsv", "results/experiments/left",
+        "results/experiments/old", "results/predictions/comparison.html", "results/predictions/old"]  # fmt: skip
+    assert "results/predictions/comparison.html" not in left_over(
+        [*outputs, "results/predictions/comparison.html"], tmp_path
+    )
