@@ -1,7 +1,7 @@
 """Make cocomine's environment: `.venv` from the pinned set, exactly once, whoever else is making it.
 
-Called by `run` and the Containerfile; uses nothing but the standard library. A file lock lets one caller build and the others wait; the
-stamp is written last, so that a build killed half-way is thrown away and begun again.
+Called by `run` and the Containerfile; uses nothing but the standard library. A file lock lets one caller build and the
+others wait; the stamp is written last, so that a build killed half-way is thrown away and begun again.
 """
 
 import fcntl
