@@ -27,7 +27,7 @@ from cocomine.annotations.outlines import mark, parsed, segmentation_columns
 from cocomine.annotations.reasons import Reason, mask_of
 from cocomine.annotations.records import KINDS, Kind, SegmentRecord
 from cocomine.base.arrays import Array
-from cocomine.coco.scan import Source, next_item, value_end
+from cocomine.coco.scan import Source, check_length, next_item, value_end
 
 CHUNK: Final = 1 << 20
 
@@ -135,6 +135,7 @@ def _read_one_by_one(source: Source, kind: Kind, start: int, end: int) -> tuple[
     position: int | None = start
     while position is not None and position < end:
         stop = value_end(source, position)
+        check_length(source, position, stop - position, "a record")
         text = source.read(position, stop - position)
         try:
             text.decode("utf-8")

@@ -19,6 +19,9 @@ WINDOW: Final = 1 << 12
 BLOCK: Final = 1 << 18
 """Bytes read from the file at a time for short reads, which come one after another."""
 
+MOST_BYTES: Final = 1 << 28
+"""The longest text, and the longest record, that is read; a million points of an outline take an eighth of it."""
+
 BYTE_ORDER_MARK: Final = b"\xef\xbb\xbf"
 
 _SPACE = re.compile(rb"[ \t\n\r]*")
@@ -163,7 +166,7 @@ def value_end(source: Source, position: int) -> int:
             return position + match.end()
         if whole:
             raise source.fail(source.size, f"the file ends in the text that starts at byte {position}")
-        window_size *= 2
+        window_size = _wider(source, position, window_size)
 
 
 def _container_end(source: Source, start: int) -> int:
@@ -192,8 +195,20 @@ def _container_end(source: Source, start: int) -> int:
                     return position + match.end()
         if consumed == 0 and position + len(window) >= source.size:
             raise source.fail(source.size, f"the file ends in the text that starts at byte {position}")
-        window_size = min(window_size * 2, BLOCK) if consumed else window_size * 2
+        window_size = min(window_size * 2, BLOCK) if consumed else _wider(source, position, window_size)
         position += consumed
+
+
+def check_length(source: Source, start: int, length: int, what: str) -> None:
+    """Raise CocomineError where a value is longer than MOST_BYTES."""
+    if length > MOST_BYTES:
+        most = f"{what} of more than {MOST_BYTES:,} bytes, the most that is read into memory"
+        raise source.fail(start, most, "shorten it at the source, or leave it out of the file")
+
+
+def _wider(source: Source, position: int, window_size: int) -> int:
+    check_length(source, position, 2 * window_size, "a text or a number")
+    return 2 * window_size
 
 
 def _at_end(source: Source, position: int) -> str:

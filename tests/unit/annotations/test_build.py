@@ -518,3 +518,15 @@ def test_a_file_that_changes_while_it_is_indexed_is_named_and_leaves_no_index(tm
     with pytest.raises(CocomineError, match="changed while it was read"):
         build.build_index(path, "instances", "val", tmp_path / "index")
     assert not (tmp_path / "index" / "index.json").exists()
+
+
+@pytest.mark.parametrize(("limit", "what"), [(1 << 16, "a record"), (1 << 15, "a text or a number")])
+def test_a_record_or_text_of_more_than_is_read_is_named_with_its_limit(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, limit: int, what: str
+) -> None:
+    monkeypatch.setattr("cocomine.coco.scan.MOST_BYTES", limit)
+    texts = {str(number): "x" * 20_000 for number in range(5)} if what == "a record" else {"long": "x" * 70_000}
+    odd = json.dumps(thing(2, area="none") | texts)
+    text = json.dumps(document(thing(1))).replace('"annotations": [', f'"annotations": [{odd}, ')
+    with pytest.raises(CocomineError, match=f"{what} of more than {limit:,} bytes"):
+        indexed(tmp_path, text)
