@@ -67,7 +67,7 @@ def read_json(path: Path) -> Any:
         return json.loads(Path(path).read_bytes())
     except FileNotFoundError as error:
         raise CocomineError(f"{path}: no such file", "run the step that writes it first") from error
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise CocomineError(f"{path}: not a JSON file: {error}", "delete it and run snakemake again") from error
 
 

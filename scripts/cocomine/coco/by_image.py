@@ -58,7 +58,7 @@ class RecordsByImage:
         try:
             with Source(path) as source:
                 self._scan(source)
-        except (CocomineError, msgspec.DecodeError, UnicodeDecodeError, OverflowError) as error:
+        except (CocomineError, msgspec.DecodeError, UnicodeDecodeError, OverflowError, RecursionError) as error:
             hint = "if it is one of cocomine's results, delete it and run snakemake again"
             raise CocomineError(f"{path}: not a COCO document: {error}", hint) from error
         # Read by position and not mapped: pages of a map that were touched count as this process's memory.

@@ -180,7 +180,7 @@ class _Listed(msgspec.Struct):
 def _listed(path: Path) -> _Listed:
     try:
         return msgspec.json.decode(path.read_bytes(), type=_Listed)
-    except (OSError, msgspec.DecodeError) as error:
+    except (OSError, msgspec.DecodeError, RecursionError) as error:
         raise CocomineError(
             f"{path}: not an annotation file of COCO: {error}", "it holds images and categories"
         ) from error

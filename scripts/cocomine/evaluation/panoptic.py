@@ -97,7 +97,7 @@ def read_panoptic(path: Path, folder: Path) -> Panoptic:
             for a in document["annotations"]
         }
         categories = {int(c["id"]): c for c in document.get("categories", [])}
-    except (OSError, ValueError, KeyError, TypeError) as error:
+    except (OSError, ValueError, KeyError, TypeError, RecursionError) as error:
         raise CocomineError(
             f"{path}: no panoptic document: {type(error).__name__} {error}",
             "it holds annotations of image_id, file_name and segments_info: https://cocodataset.org/#format-results",

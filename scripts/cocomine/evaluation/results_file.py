@@ -89,7 +89,7 @@ def read_results(path: Path, ground: Ground, sizes: Mapping[int, list[int]], set
 def _entries(path: Path) -> list[Any]:
     try:
         entries = json.loads(path.read_bytes())
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, RecursionError) as error:
         raise CocomineError(f"{path}: no COCO results file: {error}", "it is a JSON list of results") from error
     if not isinstance(entries, list):
         raise CocomineError(f"{path}: a {type(entries).__name__}, not a list", "give results, not an annotation file")

@@ -89,7 +89,7 @@ def read_truth(ground: Ground) -> Truth:
     """Read the annotations of the ground's images. Raises CocomineError where the file is none of COCO's."""
     try:
         document = msgspec.json.decode(ground.annotations.read_bytes(), type=_Document)
-    except (OSError, msgspec.DecodeError) as error:
+    except (OSError, msgspec.DecodeError, RecursionError) as error:
         raise CocomineError(
             f"{ground.annotations}: not an annotation file of COCO: {error}", "write it again"
         ) from error

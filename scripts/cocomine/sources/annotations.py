@@ -224,7 +224,7 @@ def _panoptic(
 def _png_names(path: Path, split: str, chosen: set[str] | None) -> list[str]:
     try:
         document = msgspec.json.decode(path.read_bytes(), type=_Panoptic)
-    except msgspec.DecodeError as error:
+    except (msgspec.DecodeError, RecursionError) as error:
         raise CocomineError(f"{path}: not a panoptic file: {error}", "check the origin's file") from error
     names = dict.fromkeys(row.file_name for row in document.annotations if row.file_name)
     return [f"panoptic_{split}/{name}" for name in names if chosen is None or Path(name).stem in chosen]

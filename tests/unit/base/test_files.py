@@ -51,3 +51,12 @@ def test_a_missing_json_file_is_named_with_a_remedy(tmp_path: Path) -> None:
 def test_rank_is_the_published_one_on_every_platform() -> None:
     # sha256("7:42") = first eight bytes, computed with coreutils: printf 7:42 | sha256sum
     assert f"{files.rank('7', 42):016x}" == "6fb44d7d504d375b"
+
+
+@pytest.mark.parametrize("text", ["[" * 100_000 + "]" * 100_000, "[", "é"])
+def test_what_is_no_json_or_nested_beyond_all_measure_is_an_error_that_names_the_file(
+    tmp_path: Path, text: str
+) -> None:
+    (tmp_path / "a.json").write_text(text, encoding="utf-8")
+    with pytest.raises(CocomineError, match=r"a\.json: not a JSON file"):
+        files.read_json(tmp_path / "a.json")

@@ -58,3 +58,14 @@ def test_images_are_read_a_piece_at_a_time_with_records_of_odd_fields_as_the_who
     assert [(image.id, image.file_name, image.width) for image in found.images()] == [
         (number, f"}},{{ {number}.jpg", -1) for number in range(20)
     ]
+
+
+@pytest.mark.parametrize("key", ["info", "annotations"])
+def test_a_value_nested_beyond_all_measure_is_an_error_that_names_the_file(tmp_path: Path, key: str) -> None:
+    deep = "[" * 100_000 + "]" * 100_000
+    record = f'{{"image_id": 1, "x": {deep}}}' if key == "annotations" else ""
+    info = deep if key == "info" else "{}"
+    file = tmp_path / "subset.json"
+    file.write_text(f'{{"info": {info}, "annotations": [{record}], "categories": []}}')
+    with pytest.raises(CocomineError, match=r"subset\.json: not a COCO document: .*recursion"):
+        RecordsByImage(file)
