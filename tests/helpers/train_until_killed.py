@@ -1,11 +1,13 @@
 """Train in a forked child left alone, then in children each of which ends itself by SIGKILL at its moment, to the end.
 
-    python tests/helpers/train_until_killed.py TENSORS OUT
+    python tests/helpers/train_until_killed.py TENSORS OUT [PLACE]
 
-writes the first run below OUT/whole and the other below OUT/cut.
+writes the first run below OUT/whole and the other below OUT/cut. With a PLACE (a folder or bucket that checkpoints are
+copied to), each child is on a machine of its own: it finds empty folders, and nothing but what lies there.
 
 A moment is the n-th time that training comes by a place: between two iterations, in the middle of writing a file,
-just before that file takes its name, or just after. So the kills fall where they may hurt, however slow the machine.
+just before that file takes its name, or just after; in the middle of copying a checkpoint to the PLACE, or just after
+that. So the kills fall where they may hurt, however slow the machine.
 Everything is imported once, here, and no tensor is computed before forking, so that a child starts within milliseconds.
 Prints a JSON line: how many children were killed, at which iterations the next ones went on, and the two
 statuses of those that were not.
@@ -15,14 +17,17 @@ import json
 import logging
 import os
 import re
+import shutil
 import signal
 import sys
+from http.client import HTTPConnection
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2] / "scripts"))
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from cocomine.learning import data, steps, training
+from cocomine.learning.away import Away
 from cocomine.learning.models import linknet, maskformer  # noqa: F401 - imported before forking
 from cocomine.learning.settings import RunSettings
 
@@ -34,7 +39,11 @@ TRAIN = {"iterations": 30, "batch": 2, "threads": 1, "precision": "fp32", "devic
 
 # While it trains (every fourth child sees more than one checkpoint written), and while it writes its outputs.
 MOMENTS = [(place, 2 + number % 2) for number in range(4) for place in ("iteration", "writing", "before", "after")]
+COPYING = [(place, 1 + number % 2) for number in range(3) for place in ("sending", "sent", "writing")]
 LATE = [("writing model.safetensors", 1), ("after train_images.tsv", 1), ("before training.json", 1), ("removing", 1)]
+
+LONG = 10_000
+"""Bytes of a request that carries a checkpoint; none other has as many."""
 
 
 def kill_at(place, count):
@@ -48,6 +57,7 @@ def kill_at(place, count):
                 os.kill(os.getpid(), signal.SIGKILL)
 
     feed, write, replace, unlink = steps.Feeder.training, Path.write_bytes, os.replace, Path.unlink
+    send, copy, away = HTTPConnection.send, shutil.copyfile, Away.send
 
     def feeding(*args):
         passing("iteration")
@@ -68,7 +78,27 @@ def kill_at(place, count):
             passing("removing")
         unlink(path, *args, **options)
 
+    def sending(connection, data):
+        if isinstance(data, bytes) and len(data) > LONG:
+            send(connection, data[: len(data) // 2])
+            passing("sending")
+            return send(connection, data[len(data) // 2 :])
+        return send(connection, data)
+
+    def copying(source, target):
+        content = Path(source).read_bytes()
+        write(Path(target), content[: len(content) // 2])
+        passing("sending")
+        return copy(source, target)
+
+    def sent(copied):
+        away(copied)
+        passing("sent")
+
     for owner, name, instead in (
+        (HTTPConnection, "send", sending),
+        (shutil, "copyfile", copying),
+        (Away, "send", sent),
         (steps.Feeder, "training", feeding),
         (Path, "write_bytes", writing),
         (os, "replace", replacing),
@@ -77,8 +107,11 @@ def kill_at(place, count):
         setattr(owner, name, instead)
 
 
-def start(tensors, out, moment=None):
+def start(tensors, out, moment=None, place=""):
     """Train in a child and return its exit code, negative when it was killed."""
+    if place:
+        shutil.rmtree(out / "out", ignore_errors=True)
+        shutil.rmtree(out / "checkpoints", ignore_errors=True)
     pid = os.fork()
     if pid == 0:
         os.dup2(os.open(out / "log.txt", os.O_WRONLY | os.O_CREAT | os.O_APPEND), 2)
@@ -88,7 +121,9 @@ def start(tensors, out, moment=None):
             training.log.setLevel("INFO")
             if moment is not None:
                 kill_at(*moment)
-            settings = RunSettings.from_mapping({"train": TRAIN})
+            settings = RunSettings.from_mapping(
+                {"train": {**TRAIN, "checkpoint_copy": place, "checkpoint_copy_seconds": 0.0}}
+            )
             labels = data.read_trained_labels(tensors / "labels.json")
             training.train(
                 training.Job(settings, data.read_tensors(tensors), labels, out / "out", out / "checkpoints", code="c")
@@ -101,12 +136,14 @@ def start(tensors, out, moment=None):
 
 def main():
     tensors, whole, cut = Path(sys.argv[1]), Path(sys.argv[2], "whole"), Path(sys.argv[2], "cut")
+    place = sys.argv[3] if len(sys.argv) > 3 else ""
+    moments = COPYING + LATE if place else MOMENTS + LATE
     shrink()
     for folder in (whole, cut):
         folder.mkdir(parents=True)
     status = [start(tensors, whole)]
-    killed = [start(tensors, cut, moment) for moment in MOMENTS + LATE].count(-signal.SIGKILL)
-    status.append(start(tensors, cut))
+    killed = [start(tensors, cut, moment, place) for moment in moments].count(-signal.SIGKILL)
+    status.append(start(tensors, cut, place=place))
     resumed = re.findall(r"checkpoint of iteration (\d+)", (cut / "log.txt").read_text())
     print(json.dumps({"killed": killed, "resumed_at": [int(step) for step in resumed], "status": status}))
 
