@@ -15,6 +15,10 @@ PART = 8 << 20
 """Larger objects go and come in parts of this size, a request each."""
 
 
+def _parts(size: int) -> int:
+    return max(1, math.ceil(size / PART))
+
+
 class S3Bucket(logging.Handler):
     """moto's S3 with an empty bucket; `requests` counts what is asked of it, by method."""
 
@@ -67,11 +71,16 @@ class S3Bucket(logging.Handler):
     def moved(self) -> tuple[int, int]:
         """The bytes fetched and stored, of objects that are there now."""
         sizes = self.sizes()
-        parts = {name: max(1, math.ceil(size / PART)) for name, size in sizes.items()}
         fetched, stored = (
-            sum(size * one[name] // parts[name] for name, size in sizes.items()) for one in (self.got, self.put)
+            sum(size * one[name] // _parts(size) for name, size in sizes.items()) for one in (self.got, self.put)
         )
         return fetched, stored
+
+    def fetched_again(self) -> dict[str, int]:
+        """The objects that are there and were fetched more than once, and how often."""
+        return {
+            name: self.got[name] // _parts(size) for name, size in self.sizes().items() if self.got[name] > _parts(size)
+        }
 
     def sizes(self) -> dict[str, int]:
         """The objects and their sizes."""
@@ -98,6 +107,16 @@ class GcsBucket:
 
     def __exit__(self, *exception: Any) -> None:
         self.server.__exit__(*exception)
+
+    @property
+    def requests(self) -> Counter[str]:
+        """What was asked of it, by kind."""
+        return Counter(request.kind for request in self.server.log)
+
+    def moved(self) -> tuple[int, int]:
+        """The bytes fetched and stored, of objects that are there now."""
+        sizes, of = self.sizes(), Counter((request.kind, request.name) for request in self.server.log)
+        return sum(of["get", name] * size for name, size in sizes.items()), sum(sizes.values())
 
     def sizes(self) -> dict[str, int]:
         """The objects and their sizes."""

@@ -43,6 +43,10 @@ def start_of(rule, wildcards, input, output):
 # there as a copy, which each job that needs it lays down where it runs.
 
 BUCKET = workflow.storage_settings.default_storage_provider is not None
+OBJECTS = BUCKET and objects.ask_once(
+    workflow.storage_registry.default_storage_provider,
+    workflow.storage_settings.default_storage_prefix or "",
+)
 TAR = ".tar"
 COPIES = "data/travelling/"
 FOLDERS = []

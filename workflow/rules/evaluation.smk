@@ -46,6 +46,12 @@ rule evaluate_predictions:
     input:
         given=lambda wildcards: made(plan.predictions[wildcards.prediction].given),
         truth=lambda wildcards: made(plan.predictions[wildcards.prediction].truth),
+        files=lambda wildcards: annotation_files(
+            *plan.predictions[wildcards.prediction].sources
+        ),
+        photographs=lambda wildcards: photographs(
+            *plan.predictions[wildcards.prediction].pictured
+        ),
     output:
         folder=folder("results/predictions/{prediction}"),
     log:

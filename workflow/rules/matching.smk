@@ -57,6 +57,9 @@ if plan.reviews:
         input:
             given=lambda wildcards: made(plan.reviews[wildcards.review].given),
             truth=lambda wildcards: made(plan.reviews[wildcards.review].truth),
+            files=lambda wildcards: annotation_files(
+                *plan.reviews[wildcards.review].sources
+            ),
         output:
             table=report(
                 "results/label_errors/{review}/label_errors.tsv",

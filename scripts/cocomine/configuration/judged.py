@@ -49,6 +49,16 @@ class Prediction:
         return [self.output] if self.output else paths
 
     @property
+    def sources(self) -> list[str]:
+        """The source whose annotation files it is judged on, if it is one."""
+        return [] if self.settings.source is None else [self.settings.source]
+
+    @property
+    def pictured(self) -> list[str]:
+        """The subset whose photographs stand in its pictures, if there are any."""
+        return [self.settings.subset] if self.settings.subset and self.settings.task == "semantic" else []
+
+    @property
     def judging(self) -> dict[str, Any]:
         """The settings of `evaluate_predictions`."""
         keys = JudgingSettings.__struct_fields__

@@ -1,0 +1,214 @@
+"""What Snakemake asks of a bucket, answered from one listing; and what a machine has fetched once already.
+
+Snakemake's plugins of S3 and of Google Cloud Storage ask for each object by itself and again at each step: whether it
+is there, whether it is a folder, how large and how old it is. A listing answers all of that for a thousand objects.
+Nothing but a process itself and jobs that it waits for changes what it asks about, so that a listing holds until then.
+"""
+
+import fcntl
+import hashlib
+import os
+import shutil
+from collections.abc import Callable, Iterator
+from contextlib import suppress
+from pathlib import Path, PurePosixPath
+from typing import Any, NamedTuple
+from urllib.parse import urlparse
+
+from cocomine.base.errors import CocomineError
+from cocomine.base.files import atomic_path, sha256_of_file
+
+SCRATCH = "COCOMINE_SCRATCH"
+"""The variable that names a folder on a machine's own disk, where jobs keep what they fetched for one another."""
+
+NO_BUCKET = ("NoSuchBucket", "NotFound")
+"""What the clients of S3 and of Google Cloud Storage call the error of a bucket that is not there yet."""
+
+_CHUNK = 1 << 20
+
+
+class Facts(NamedTuple):
+    """What a bucket says of an object: its time, its size, and what no other content of that name has."""
+
+    mtime: float
+    size: int
+    state: str
+
+
+class Bucket:
+    """The objects of a build, below a prefix, as they were listed last: a folder of the build at a time."""
+
+    def __init__(self, provider: Any, prefix: str) -> None:
+        place = urlparse(prefix)
+        self.provider, self.name = provider, place.netloc
+        self.prefix = place.path.strip("/") + "/" if place.path.strip("/") else ""
+        self.there = False  # as far as is known
+        self.forget()
+
+    def holds(self, bucket: str, key: str) -> bool:
+        """Whether an object, if it is there, is one of the build's."""
+        return bucket == self.name and key.startswith(self.prefix)
+
+    def facts(self, key: str) -> Facts | None:
+        """What is known of an object; nothing where there is none."""
+        return self._folder(key).get(key)
+
+    def is_folder(self, key: str) -> bool:
+        """Whether other objects lie below a name."""
+        self._folder(key)
+        return key in self._above
+
+    def changed(self, key: str) -> None:
+        """Learn what this process has stored or removed."""
+        if (folder := self._folders.get(self._name(key))) is not None:
+            folder.pop(key, None)
+            folder.update(_rows(self.provider, self.name, key, alone=True))
+
+    def forget(self) -> None:
+        """Ask anew when asked: a job on another machine has ended."""
+        self._folders: dict[str, dict[str, Facts]] = {}
+        self._above: set[str] = set()
+
+    def _name(self, key: str) -> str:
+        return self.prefix + key.removeprefix(self.prefix).partition("/")[0]
+
+    def _folder(self, key: str) -> dict[str, Facts]:
+        folders, above, name = self._folders, self._above, self._name(key)  # another thread may `forget` meanwhile
+        if name not in folders:
+            try:
+                folders[name] = dict(_rows(self.provider, self.name, name))
+            except Exception as error:
+                if type(error).__name__ not in NO_BUCKET:
+                    raise
+                return {}
+            self.there = True
+            above.update(str(one) for known in folders[name] for one in PurePosixPath(known).parents)
+        return folders[name]
+
+
+def _rows(provider: Any, bucket: str, prefix: str, alone: bool = False) -> Iterator[tuple[str, Facts]]:
+    """Yield the objects whose names begin so, or the one of that name."""
+    if hasattr(provider, "s3c"):
+        where = provider.s3c.Bucket(bucket).objects.filter(Prefix=prefix)
+        for one in where.limit(1) if alone else where:
+            # A listing says fractions of a second where the head of an object, which others may ask for, says none.
+            yield one.key, Facts(int(one.last_modified.timestamp()), one.size, one.e_tag)
+    else:
+        for one in provider.client.list_blobs(bucket, prefix=prefix, max_results=1 if alone else None):
+            yield one.name, Facts(one.updated.timestamp(), one.size, f"{one.md5_hash} {one.generation}")
+
+
+def ask_once(provider: Any, prefix: str) -> Bucket:
+    """Let Snakemake's plugin of a bucket ask by listing, for what lies below a prefix; return what it asks."""
+    bucket, plain = Bucket(provider, prefix), provider.get_storage_object_cls()
+    if not hasattr(provider, "s3c") and not hasattr(provider, "client"):
+        return bucket  # a plugin of which nothing is known here
+
+    class Listed(plain):  # type: ignore[misc, valid-type]
+        """An object of the build; what lies elsewhere is asked for as ever."""
+
+        @property
+        def _name(self) -> str:
+            return str(getattr(self, "bucket_name", self.bucket))
+
+        @property
+        def _ours(self) -> bool:
+            return bucket.holds(self._name, self.key) and not bucket.is_folder(self.key)
+
+        async def inventory(self, cache: Any) -> None:
+            if not self._ours:
+                await super().inventory(cache)
+
+        def exists(self) -> bool:
+            return bucket.facts(self.key) is not None if self._ours else super().exists()
+
+        def mtime(self) -> float:
+            facts = bucket.facts(self.key) if self._ours else None
+            return facts.mtime if facts else super().mtime()
+
+        def size(self) -> int:
+            facts = bucket.facts(self.key) if self._ours else None
+            return facts.size if facts else super().size()
+
+        def is_dir(self) -> bool:
+            return not self._ours and super().is_dir()
+
+        def is_directory(self) -> bool:
+            return not self._ours and super().is_directory()
+
+        def bucket_exists(self) -> bool:
+            return (self._name == bucket.name and bucket.there) or super().bucket_exists()
+
+        def ensure_bucket_exists(self) -> None:
+            if not (self._name == bucket.name and bucket.there):
+                super().ensure_bucket_exists()
+
+        def retrieve_object(self) -> None:
+            scratch, facts = os.environ.get(SCRATCH), bucket.facts(self.key) if self._ours else None
+            if scratch and facts:
+                identity = f"{self.query} {facts.size} {facts.state}"
+                fetch_once(Path(scratch), identity, self.local_path(), super().retrieve_object)
+            else:
+                super().retrieve_object()
+
+        def store_object(self) -> None:
+            super().store_object()
+            if bucket.holds(self._name, self.key):
+                bucket.changed(self.key)
+
+        def remove(self) -> None:
+            super().remove()
+            if bucket.holds(self._name, self.key):
+                bucket.changed(self.key)
+
+    provider.get_storage_object_cls = lambda: Listed
+    return bucket
+
+
+def ask_anew_after_jobs(executor: Any, bucket: Bucket) -> None:
+    """Let what a class of executors reports of a job that ran elsewhere make the listing of before it old."""
+    for name in ("report_job_success", "report_job_error"):
+        setattr(executor, name, _after(bucket.forget, getattr(executor, name)))
+
+
+def _after(first: Callable[[], None], then: Callable[..., Any]) -> Callable[..., Any]:
+    def both(*arguments: Any, **more: Any) -> Any:
+        first()
+        return then(*arguments, **more)
+
+    return both
+
+
+def fetch_once(folder: Path, identity: str, path: Path, fetch: Callable[[], None]) -> None:
+    """Have at `path` what `identity` names: from what `folder` keeps under its SHA-256, else by `fetch`, to keep it.
+
+    Jobs of one machine may ask at once: one of them fetches. What is kept is proven by its SHA-256 each time that it is
+    taken, and fetched again where it is damaged. The folder may be removed at any time.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    with open(folder / f"{hashlib.sha256(identity.encode()).hexdigest()}.kept", "a+", encoding="ascii") as known:
+        fcntl.flock(known, fcntl.LOCK_EX)
+        known.seek(0)
+        digest = known.read()
+        if digest and _copied(folder / digest, path) == digest:
+            return
+        fetch()
+        with suppress(OSError, CocomineError):  # a disk that is full is no reason not to go on: the file is there
+            digest = sha256_of_file(path)
+            with atomic_path(folder / digest) as temporary:
+                shutil.copyfile(path, temporary)
+            known.truncate(0)
+            known.write(digest)
+
+
+def _copied(source: Path, target: Path) -> str:
+    """Copy a file, and return the SHA-256 of the bytes that were copied; nothing where there is no file."""
+    sha256 = hashlib.sha256()
+    try:
+        with open(source, "rb") as content, open(target, "wb") as copy:
+            while chunk := content.read(_CHUNK):
+                sha256.update(chunk)
+                copy.write(chunk)
+    except FileNotFoundError:
+        return ""
+    return sha256.hexdigest()
