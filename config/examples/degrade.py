@@ -86,10 +86,11 @@ def panoptic() -> None:
 
 def semantic() -> None:
     """Write the masks of the ground truth, moved; void becomes background."""
-    (OUT / "semantic").mkdir()
-    for path in sorted((SUBSET / "masks/semantic").glob("*.png")):
+    for path in sorted((SUBSET / "masks/semantic").rglob("*.png")):
         mask = np.roll(np.array(Image.open(path)), RANDOM.integers(-6, 7, 2), axis=(0, 1))
-        Image.fromarray(np.where(mask == 255, 0, mask).astype(np.uint8)).save(OUT / "semantic" / path.name)
+        predicted = OUT / path.relative_to(SUBSET / "masks")
+        predicted.parent.mkdir(parents=True, exist_ok=True)
+        Image.fromarray(np.where(mask == 255, 0, mask).astype(np.uint8)).save(predicted)
 
 
 def main() -> None:

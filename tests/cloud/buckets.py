@@ -8,11 +8,10 @@ from collections import Counter
 from pathlib import Path
 from typing import Any, Self
 
+from cocomine.base.objects import PART
 from helpers.gcs_server import GcsServer
 
 NAME = "bkt"
-PART = 8 << 20
-"""Larger objects go and come in parts of this size, a request each."""
 
 
 def _parts(size: int) -> int:

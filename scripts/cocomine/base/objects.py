@@ -11,6 +11,7 @@ import os
 import shutil
 from collections.abc import Callable, Iterator
 from contextlib import suppress
+from functools import partial
 from pathlib import Path, PurePosixPath
 from typing import Any, NamedTuple
 from urllib.parse import urlparse
@@ -21,10 +22,16 @@ from cocomine.base.files import atomic_path, sha256_of_file
 SCRATCH = "COCOMINE_SCRATCH"
 """The variable that names a folder on a machine's own disk, where jobs keep what they fetched for one another."""
 
+PART = 64 << 20
+"""Bytes of a part of a large object, a request each, on S3; what its client asks for, 8 MiB, are fifty photographs."""
+
 NO_BUCKET = ("NoSuchBucket", "NotFound")
 """What the clients of S3 and of Google Cloud Storage call the error of a bucket that is not there yet."""
 
 _CHUNK = 1 << 20
+
+_Plain: Any = object
+"""The class of a plugin's objects, which stands behind `_Listed` when there is a plugin."""
 
 
 class Facts(NamedTuple):
@@ -98,71 +105,85 @@ def _rows(provider: Any, bucket: str, prefix: str, alone: bool = False) -> Itera
             yield one.name, Facts(one.updated.timestamp(), one.size, f"{one.md5_hash} {one.generation}")
 
 
+class _Listed(_Plain):  # type: ignore[misc]
+    """Over a plugin's object: one of the build is asked for by `known`, what lies elsewhere as ever."""
+
+    known: Bucket
+
+    @property
+    def _name(self) -> str:
+        return str(getattr(self, "bucket_name", self.bucket))
+
+    @property
+    def _ours(self) -> bool:
+        return self.known.holds(self._name, self.key) and not self.known.is_folder(self.key)
+
+    def s3obj(self, subkey: str | None = "") -> Any:
+        one = super().s3obj(subkey)
+        for name in ("download_file", "upload_file"):
+            setattr(one, name, partial(getattr(one, name), Config=_in_parts()))
+        return one
+
+    async def inventory(self, cache: Any) -> None:
+        if not self._ours:
+            await super().inventory(cache)
+
+    def exists(self) -> bool:
+        return self.known.facts(self.key) is not None if self._ours else super().exists()
+
+    def mtime(self) -> float:
+        facts = self.known.facts(self.key) if self._ours else None
+        return facts.mtime if facts else super().mtime()
+
+    def size(self) -> int:
+        facts = self.known.facts(self.key) if self._ours else None
+        return facts.size if facts else super().size()
+
+    def is_dir(self) -> bool:
+        return not self._ours and super().is_dir()
+
+    def is_directory(self) -> bool:
+        return not self._ours and super().is_directory()
+
+    def bucket_exists(self) -> bool:
+        return (self._name == self.known.name and self.known.there) or super().bucket_exists()
+
+    def ensure_bucket_exists(self) -> None:
+        if not (self._name == self.known.name and self.known.there):
+            super().ensure_bucket_exists()
+
+    def retrieve_object(self) -> None:
+        scratch, facts = os.environ.get(SCRATCH), self.known.facts(self.key) if self._ours else None
+        if scratch and facts:
+            identity = f"{self.query} {facts.size} {facts.state}"
+            fetch_once(Path(scratch), identity, self.local_path(), super().retrieve_object)
+        else:
+            super().retrieve_object()
+
+    def store_object(self) -> None:
+        super().store_object()
+        if self.known.holds(self._name, self.key):
+            self.known.changed(self.key)
+
+    def remove(self) -> None:
+        super().remove()
+        if self.known.holds(self._name, self.key):
+            self.known.changed(self.key)
+
+
 def ask_once(provider: Any, prefix: str) -> Bucket:
     """Let Snakemake's plugin of a bucket ask by listing, for what lies below a prefix; return what it asks."""
-    bucket, plain = Bucket(provider, prefix), provider.get_storage_object_cls()
-    if not hasattr(provider, "s3c") and not hasattr(provider, "client"):
-        return bucket  # a plugin of which nothing is known here
+    known, plain = Bucket(provider, prefix), provider.get_storage_object_cls()
+    if hasattr(provider, "s3c") or hasattr(provider, "client"):  # of others nothing is known here
+        listed = type(plain)("Listed", (_Listed, plain), {"known": known})
+        provider.get_storage_object_cls = lambda: listed
+    return known
 
-    class Listed(plain):  # type: ignore[misc, valid-type]
-        """An object of the build; what lies elsewhere is asked for as ever."""
 
-        @property
-        def _name(self) -> str:
-            return str(getattr(self, "bucket_name", self.bucket))
+def _in_parts() -> Any:
+    from boto3.s3.transfer import TransferConfig  # not at the top: boto3 is slow to import
 
-        @property
-        def _ours(self) -> bool:
-            return bucket.holds(self._name, self.key) and not bucket.is_folder(self.key)
-
-        async def inventory(self, cache: Any) -> None:
-            if not self._ours:
-                await super().inventory(cache)
-
-        def exists(self) -> bool:
-            return bucket.facts(self.key) is not None if self._ours else super().exists()
-
-        def mtime(self) -> float:
-            facts = bucket.facts(self.key) if self._ours else None
-            return facts.mtime if facts else super().mtime()
-
-        def size(self) -> int:
-            facts = bucket.facts(self.key) if self._ours else None
-            return facts.size if facts else super().size()
-
-        def is_dir(self) -> bool:
-            return not self._ours and super().is_dir()
-
-        def is_directory(self) -> bool:
-            return not self._ours and super().is_directory()
-
-        def bucket_exists(self) -> bool:
-            return (self._name == bucket.name and bucket.there) or super().bucket_exists()
-
-        def ensure_bucket_exists(self) -> None:
-            if not (self._name == bucket.name and bucket.there):
-                super().ensure_bucket_exists()
-
-        def retrieve_object(self) -> None:
-            scratch, facts = os.environ.get(SCRATCH), bucket.facts(self.key) if self._ours else None
-            if scratch and facts:
-                identity = f"{self.query} {facts.size} {facts.state}"
-                fetch_once(Path(scratch), identity, self.local_path(), super().retrieve_object)
-            else:
-                super().retrieve_object()
-
-        def store_object(self) -> None:
-            super().store_object()
-            if bucket.holds(self._name, self.key):
-                bucket.changed(self.key)
-
-        def remove(self) -> None:
-            super().remove()
-            if bucket.holds(self._name, self.key):
-                bucket.changed(self.key)
-
-    provider.get_storage_object_cls = lambda: Listed
-    return bucket
+    return TransferConfig(multipart_threshold=PART, multipart_chunksize=PART)
 
 
 def ask_anew_after_jobs(executor: Any, bucket: Bucket) -> None:
@@ -183,7 +204,7 @@ def fetch_once(folder: Path, identity: str, path: Path, fetch: Callable[[], None
     """Have at `path` what `identity` names: from what `folder` keeps under its SHA-256, else by `fetch`, to keep it.
 
     Jobs of one machine may ask at once: one of them fetches. What is kept is proven by its SHA-256 each time that it is
-    taken, and fetched again where it is damaged. The folder may be removed at any time.
+    taken, and fetched again where it is damaged. What lies in the folder may be removed at any time.
     """
     folder.mkdir(parents=True, exist_ok=True)
     with open(folder / f"{hashlib.sha256(identity.encode()).hexdigest()}.kept", "a+", encoding="ascii") as known:

@@ -117,7 +117,7 @@ class Program:
     @property
     def reads(self) -> list[str]:
         """The files of the subset that must be the same afterwards."""
-        return [f"{self.subset}/{name}" for name in ("subset.json", "split.tsv", "labels.json", "tasks")]
+        return [f"{self.subset}/{name}" for name in ("subset.json", "split.tsv", "labels.json", "tasks", "masks")]
 
 
 KEYS_OF_PROGRAM = ProgramSettings.__struct_fields__
