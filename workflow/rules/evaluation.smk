@@ -81,6 +81,11 @@ if plan.compared:
     rule compare_predictions:
         input:
             judged=made(plan.compared),
+            truth=made(plan.compared_truth),
+            files=annotation_files(
+                *sorted({x for one in plan.predictions.values() for x in one.sources})
+            ),
+            photographs=photographs(*plan.compared_subsets),
         output:
             facts="results/predictions/comparison.json",
             page=report(

@@ -181,6 +181,7 @@ def _on_subset(name: str, settings: PredictionSettings, subset: Subset, where: s
     truth = [f"{folder}/{file}" for file in ("subset.json", "split.tsv", "labels.json", "images.tsv", "images.parquet")]
     truth += [f"{folder}/tasks"] if settings.task == "keypoints" else []
     truth += [f"{folder}/masks"] if kind else []
+    truth += [f"{folder}/images.lock.tsv"] if kind == "semantic" else []
     store = ["--store-dir", subset.source.store.folder] if kind == "semantic" else []
     tagged = _tagged(settings.tags or subset.tags)
     return Prediction(name, settings, ("--subset-dir", folder, *store, *tagged), (*truth, *tagged[1:]))

@@ -340,12 +340,22 @@ class Plan:
         return folders if self.predictions or len(folders) > 1 else []
 
     @property
+    def compared_subsets(self) -> list[str]:
+        """The subsets on which anything of it was judged."""
+        subsets = {one.settings.subset for one in self.predictions.values() if one.settings.subset is not None}
+        return sorted(subsets | {evaluated.name for run in self.runs.values() for evaluated in run.evaluated_on})
+
+    @property
+    def compared_truth(self) -> list[str]:
+        """What is shown of these subsets beside their photographs."""
+        shown = ("subset.json", "labels.json", "images.tsv", "images.lock.tsv", "masks")
+        return [f"{self.subsets[name].folder}/{file}" for name in self.compared_subsets for file in shown]
+
+    @property
     def compared_on(self) -> list[str]:
         """The options of `compare_predictions` that say what was judged on, for its pictures."""
-        subsets = {one.settings.subset for one in self.predictions.values() if one.settings.subset is not None}
-        subsets |= {evaluated.name for run in self.runs.values() for evaluated in run.evaluated_on}
         options = [
-            (name, self.subsets[name].folder, self.subsets[name].source.store.folder) for name in sorted(subsets)
+            (name, self.subsets[name].folder, self.subsets[name].source.store.folder) for name in self.compared_subsets
         ]
         for one in self.predictions.values():
             if one.settings.source is not None:
