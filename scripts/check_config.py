@@ -33,14 +33,14 @@ def main(options: argparse.Namespace) -> int:
     if options.directory is not None:
         os.chdir(options.directory)
     mistakes, facts = check_config(config)
-    print("\n".join(facts))
+    command.say("\n".join(facts))
     for mistake in mistakes:
-        print(f"error: {mistake.message}", file=sys.stderr)
+        command.say(f"error: {mistake.message}", sys.stderr)
         if mistake.hint:
-            print(f"Hint: {mistake.hint}", file=sys.stderr)
+            command.say(f"Hint: {mistake.hint}", sys.stderr)
     warnings = sum(fact.startswith(WARNING) for fact in facts)
     warned = f", {warnings} warning{'' if warnings == 1 else 's'}" if warnings else ""
-    print(f"{options.config}: {len(mistakes) or 'no'} mistake{'' if len(mistakes) == 1 else 's'}{warned}")
+    command.say(f"{options.config}: {len(mistakes) or 'no'} mistake{'' if len(mistakes) == 1 else 's'}{warned}")
     return 1 if mistakes else 0
 
 

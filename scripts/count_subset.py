@@ -36,7 +36,8 @@ def main(options: argparse.Namespace) -> None:
     from cocomine.inquiry import ask
 
     given = options.config, options.index_dir, options.splits, options.images_from
-    print(ask.answer(options.query, *given, options.json, options.root))
+    answer = ask.answer(options.query, *given, options.json, options.root)
+    (print if options.json else command.say)(answer)
 
 
 if __name__ == "__main__":

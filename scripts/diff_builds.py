@@ -30,8 +30,8 @@ def main(options: argparse.Namespace) -> int:
         lock.differences_of_locks(lock.read_lock(options.first), lock.read_lock(options.second), listings)
     )
     for difference in differences:
-        print(difference)
-    print(f"{len(differences)} differences" if differences else "the same build")
+        command.say(difference)
+    command.say(f"{len(differences)} differences" if differences else "the same build")
     return 1 if differences else 0
 
 

@@ -55,15 +55,15 @@ def main(options: argparse.Namespace) -> int:
         raise CocomineError(f"--task {options.task} without --{lacking[0]}", "say where the predictions lie")
     result = _score(options)
     images, what = result["judged_on"]["images"], result["judged_on"].get("file") or result["judged_on"]["split"]
-    print(f"{_figures(result)} over {verdict.counted(images)} of {what}")
+    command.say(f"{_figures(result)} over {verdict.counted(images)} of {what}")
     if "finding" in result["slices"]:
-        print(result["slices"]["finding"])
+        command.say(result["slices"]["finding"])
     for key in ("coverage", "calibration"):
         if "finding" in result.get(key, {}):
-            print(result[key]["finding"])
-    print(f"leaderboard: {result['leaderboard']['because']}")
+            command.say(result[key]["finding"])
+    command.say(f"leaderboard: {result['leaderboard']['because']}")
     if verdict.too_few(images):
-        print(verdict.of_few(images))
+        command.say(verdict.of_few(images))
     return 0
 
 

@@ -33,7 +33,7 @@ def main(options: argparse.Namespace) -> None:
         raise CocomineError(f"{options.out} is there already", "give --out another name, or remove it")
     looked = look(options.folder)
     config = proposed_config(looked)
-    print("\n".join(doubts(looked)), file=sys.stderr)
+    command.say("\n".join(doubts(looked)), sys.stderr)
     if options.out is None:
         print(config, end="")
         return

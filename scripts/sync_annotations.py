@@ -51,7 +51,7 @@ def main(options: argparse.Namespace) -> None:
     how = Options(behaviour_of(options), options.checksum, options.verify_origin)
     job = Job(options.out_dir, options.lock, options.against, options.pins, options.selection, options.panoptic)
     if options.plan:
-        print("\n".join(plan_annotations(job, options.settings, how)))
+        command.say("\n".join(plan_annotations(job, options.settings, how)))
     else:
         sync_annotations(job, options.settings, how)
         if options.copy is not None:

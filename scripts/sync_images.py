@@ -55,7 +55,7 @@ def main(options: argparse.Namespace) -> None:
     parts = {} if options.parts is None else read_parts(options.parts)
     job = Job(*files, record_missing=options.missing == "record", splits=tuple(options.splits), parts=parts)
     if options.plan:
-        print("\n".join(plan_images(job, options.settings, how)))
+        command.say("\n".join(plan_images(job, options.settings, how)))
     else:
         sync_images(job, options.settings, how)
         if options.copy is not None:

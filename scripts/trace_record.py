@@ -58,9 +58,10 @@ def main(options: argparse.Namespace) -> None:
         options.root,
     )
     if options.annotation is not None:
-        print(trace.answer_annotation(opened, options.annotation, options.task, options.json))
+        answer = trace.answer_annotation(opened, options.annotation, options.task, options.json)
     else:
-        print(trace.answer_image(opened, options.image, options.task, options.json))
+        answer = trace.answer_image(opened, options.image, options.task, options.json)
+    (print if options.json else command.say)(answer)
 
 
 if __name__ == "__main__":

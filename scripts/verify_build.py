@@ -53,16 +53,16 @@ def main(options: argparse.Namespace) -> int:
     index = None if options.files_only or options.lock else path.with_name("index.html")
     found = list(verify.differences_of_tree(locked, options.root, scripts, options.images, options.threads, index))
     for difference in found:
-        print(difference)
+        command.say(difference)
     images = sum(len(names) for names in verify.images_of(locked, options.root).values())
     counts = (
         f"{len(locked['inputs'])} inputs, {lock.files_of(locked['outputs'])} output files, "
         f"{images} images{NOT_PROVED[options.images]}"
     )
     if any(difference.rule for difference in found):
-        print(f"Hint: {lock.repair_hint(found, options.root)}")
-    print(f"{len(found)} differences from the lock ({counts})" if found else f"proved: {counts}")
-    print(f"lock: sha256 {sha256_of_file(path)}")
+        command.say(f"Hint: {lock.repair_hint(found, options.root)}")
+    command.say(f"{len(found)} differences from the lock ({counts})" if found else f"proved: {counts}")
+    command.say(f"lock: sha256 {sha256_of_file(path)}")
     return 1 if found else 0
 
 

@@ -1,6 +1,7 @@
 """check_config: every mistake at once, in seconds, and what a config would give."""
 
 import json
+import re
 from pathlib import Path
 from typing import Any
 
@@ -50,6 +51,15 @@ def test_every_mistake_is_named_at_once(tmp_path: Path) -> None:
     ):  # fmt: skip
         assert said in result.err + result.out, said
     assert "subset h: all its categories are there" in result.out
+
+
+def test_a_stranger_s_file_names_reach_no_terminal_as_codes(tmp_path: Path) -> None:
+    names = ["1.jpg", "a\u202egpj.jpg", "b\u2066c.jpg", "d\x9be.jpg"]
+    lay(tmp_path, {"my.json": coco(names)}, ["pics/1.jpg"])
+    config = {"sources": {"own": {"annotations": "my.json", "images": "pics"}}, "subsets": {"leaves": {}}}
+    said = check(tmp_path, config).out
+    assert {"a\\x202egpj.jpg", "b\\x2066c.jpg"} <= set(re.findall(r"[^ ,/]+\.jpg", said)), said
+    assert not set(said) & set("\u202e\u2066\x9b")
 
 
 def test_a_sound_config_is_counted_where_its_index_is_there(tmp_path: Path) -> None:

@@ -1,17 +1,20 @@
 """What a config's author writes never runs, is never formatted, and where it is secret never shown."""
 
+import argparse
+import contextlib
+import io
 import json
-import logging
 import re
 import stat
+import tempfile
 from collections.abc import Callable
 from pathlib import Path
 from random import Random
 from typing import Any
 
+import check_config
 import pytest
 import yaml
-from cocomine.base import command
 from cocomine.base.errors import CocomineError
 from cocomine.base.files import canonical_json
 from cocomine.configuration.planning import make_plan
@@ -218,8 +221,11 @@ PLACES: dict[str, Callable[[str], dict[str, Any]]] = {
     "unknown key": lambda text: {text: 1},
 }
 PIECES = ["../", "/", "a", "é", " ", "'", '"', "`", "$(x)", ";", "&", "|", "<b>", "{input}", "{", "}", "*", "[a-", "\\",
-          "\n", "\r", "\t", "\x1b[31m", "\x07", "\x9b", "\u202e", "\0", "-", "--x", "#", "%s", ":", "~"]  # fmt: skip
+          "\n", "\r", "\t", "\x1b[31m", "\x07", "\x9b", "\u202e", "\u2066", "\0", "-", "--x", "#", "%s", ":",
+          "~"]  # fmt: skip
 TEXTS = st.lists(st.sampled_from(PIECES), min_size=1, max_size=5).map("".join)
+OBEYED = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069]")
+"""What a terminal obeys, line ends and tabs left out."""
 PLAIN_PATH = re.compile(r"[a-z0-9_-][A-Za-z0-9_.-]*(/[a-z0-9_-][A-Za-z0-9_.-]*)*")
 
 
@@ -230,6 +236,20 @@ def config_with(place: str, text: str) -> dict[str, Any]:
     if place == "unknown key" or change.keys() <= sections:
         return BASE | change
     return BASE | {"subsets": {"pets": {"source": "own"} | change}}
+
+
+def what_check_config_says(config: dict[str, Any]) -> str:
+    """Return what the script prints of a config, on both channels."""
+    said = io.StringIO()
+    with (
+        tempfile.NamedTemporaryFile("w", suffix=".yaml") as file,
+        contextlib.redirect_stdout(said),
+        contextlib.redirect_stderr(said),
+    ):
+        file.write(yaml.safe_dump(config))
+        file.flush()
+        assert check_config.main(argparse.Namespace(config=Path(file.name), directory=None)) == 1
+    return said.getvalue()
 
 
 @pytest.mark.parametrize("place", [place for place in PLACES if place != "unknown key"])
@@ -243,11 +263,11 @@ def test_a_plain_text_is_taken_at_any_place(place: str) -> None:
 def test_any_text_at_any_place_is_refused_in_plain_letters_or_reaches_no_path_that_is_made(
     place: str, text: str
 ) -> None:
+    config = config_with(place, text)
     try:
-        plan = make_plan(config_with(place, text))
-    except CocomineError as error:
-        record = logging.LogRecord("cocomine", logging.ERROR, "", 0, "%s", (str(error),), None)
-        assert not re.search("[\x00-\x08\x0b-\x1f\x7f-\x9f\u202a-\u202e]", command._Plain("%(message)s").format(record))
+        plan = make_plan(config)
+    except CocomineError:
+        assert not OBEYED.search(what_check_config_says(config))
         return
     for file in plan.settings_files.values():
         assert PLAIN_PATH.fullmatch(file.path)

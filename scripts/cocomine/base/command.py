@@ -11,7 +11,7 @@ import traceback
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from pathlib import Path
-from typing import Any
+from typing import Any, TextIO
 
 from cocomine.base.bucket import TAR, in_work_dir, pack, unpack
 from cocomine.base.commands import spelled_out
@@ -195,11 +195,21 @@ def _silence(logs: Path) -> str:
     )
 
 
+def plain(text: str) -> str:
+    """Return a text without the secrets of URLs, and with the codes that a terminal obeys written out."""
+    return _CONTROL.sub(lambda code: f"\\x{ord(code[0]):02x}", without_secrets(text))
+
+
+def say(text: object, file: TextIO | None = None) -> None:
+    """Print a text that may hold a stranger's names, to the terminal or to `file`, as `plain` has it."""
+    print(plain(str(text)), file=file)
+
+
 class _Plain(logging.Formatter):
     """Messages, and tracebacks, without the secrets of URLs and without codes that a terminal obeys."""
 
     def format(self, record: logging.LogRecord) -> str:
-        return _CONTROL.sub(lambda code: f"\\x{ord(code[0]):02x}", without_secrets(super().format(record)))
+        return plain(super().format(record))
 
 
 class _LogFile(logging.FileHandler):
@@ -229,7 +239,7 @@ def _set_up_logging(log_file: Path | None) -> list[logging.Handler]:
 
 
 def _report_fault(error: Exception, log_file: Path | None) -> None:
-    text = without_secrets("".join(traceback.format_exception(error)))
+    text = plain("".join(traceback.format_exception(error)))
     try:
         with open(log_file or os.devnull, "a", encoding="utf-8") as out:
             out.write(text)

@@ -71,10 +71,13 @@ def test_a_job_that_was_killed_without_a_word_is_said_to_be(tmp_path: Path) -> N
     assert "probably killed" in command.advice_of_failed_jobs(tmp_path, since=0)[0]
 
 
-def test_a_log_and_a_terminal_get_no_code_that_they_obey(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+@pytest.mark.parametrize(("kind", "code"), [(CocomineError, 1), (RuntimeError, 3)])
+def test_a_log_and_a_terminal_get_no_code_that_they_obey(
+    kind: type[Exception], code: int, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     log = tmp_path / "x.log"
     name = "a\x1b[2J\x07\u202egpj.exe"
-    assert run_with(CocomineError(f"{name}: no such file"), "--log", str(log)) == 1
+    assert run_with(kind(f"{name}: no such file"), "--log", str(log)) == code
     for text in (log.read_text(encoding="utf-8"), capsys.readouterr().err):
         assert "a\\x1b[2J\\x07\\x202egpj.exe: no such file" in text
         assert not set(text) & set("\x1b\x07\u202e")
