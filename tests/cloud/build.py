@@ -37,13 +37,21 @@ def started_from(folder: Path, config: Mapping[str, Any], profile: str) -> Path:
 
 
 def build(
-    bucket: S3Bucket | GcsBucket, profile: str, config: Mapping[str, Any], folder: Path, scratch: Path | None = None
+    bucket: S3Bucket | GcsBucket,
+    profile: str,
+    config: Mapping[str, Any],
+    folder: Path,
+    scratch: Path | None = None,
+    snakefile: str = "",
 ) -> "subprocess.CompletedProcess[str]":
     """Build a config over a bucket by a profile of ours, from `folder`/project, each job in a folder in `jobs`.
 
-    The jobs are as on one machine whose disk has `scratch`, or as on a machine each.
+    The jobs are as on one machine whose disk has `scratch`, or as on a machine each. `snakefile` is the text of
+    another workflow that has ours as a module.
     """
     project = started_from(folder / "project", config, profile)
+    if snakefile:
+        (project / "Snakefile").write_text(snakefile, encoding="utf-8")
     (folder / "jobs").mkdir()
     path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
     environment = {"PATH": path, "CLEAN_FOLDERS": str(folder / "jobs"), "PYTHONPATH": str(PLUGINS)}

@@ -12,12 +12,13 @@ import yaml
 from helpers.workflow import snakemake
 
 from cloud.buckets import GcsBucket, S3Bucket
-from cloud.build import build, differing
+from cloud.build import LOCK, build, differing
 
 SOURCES = {"demo": {"synthetic": {"images": 24, "near_duplicates": 1, "broken": 1, "width": 160, "height": 120}}}
+SUBSETS = {"small": {"categories": ["person", "giraffe", "bus", "laptop"]}}
 SMALL = {
     "sources": SOURCES,
-    "subsets": {"small": {"categories": ["person", "giraffe", "bus", "laptop"]}},
+    "subsets": SUBSETS,
     "tensors": {"size": 32},
     "exports": ["coco"],
 }
@@ -31,6 +32,28 @@ TRAINED = SMALL | {
         }
     }
 }
+
+
+INCLUDING = """
+module cocomine:
+    snakefile: "workflow/Snakefile"
+    config: config
+
+use rule * from cocomine as coco_*
+
+rule all:
+    default_target: True
+    input: rules.coco_all.input
+"""
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(900)
+def test_another_workflow_that_has_this_one_as_a_module_builds_over_a_bucket(tmp_path: Path) -> None:
+    with S3Bucket() as bucket:
+        done = build(bucket, "kubernetes", {"sources": SOURCES, "subsets": SUBSETS}, tmp_path, snakefile=INCLUDING)
+        assert done.returncode == 0, done.stdout + done.stderr
+        assert f"build/{LOCK}" in bucket.sizes()
 
 
 @pytest.fixture(params=[(S3Bucket, "kubernetes", TRAINED), (GcsBucket, "google-batch", SMALL)], ids=["s3", "gcs"])

@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 from cocomine.base.objects import Bucket, ask_once
+from snakemake_interface_executor_plugins.executors.remote import RemoteExecutor
 
 from cloud.buckets import NAME, GcsBucket, S3Bucket
 
@@ -34,7 +35,7 @@ def made(
         for name, value in bucket.environment.items():
             monkeypatch.setenv(name, value)
         ours, plain = provider_of(kind, bucket, tmp_path / "ours"), provider_of(kind, bucket, tmp_path / "plain")
-        known = ask_once(ours, bucket.prefix)
+        known = ask_once(ours, bucket.prefix, type("Executor", (RemoteExecutor,), {}))
         yield (
             bucket,
             lambda name: ours.object(f"{bucket.prefix}/{name}"),

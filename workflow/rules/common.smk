@@ -13,6 +13,7 @@ from functools import partial
 from cocomine.configuration.needs import NEEDS, images_of
 from cocomine.configuration.targets import left_over, outputs_of
 from cocomine.provenance.digests import code_digest
+from snakemake_interface_executor_plugins.executors.remote import RemoteExecutor
 
 LOCK = "results/build.lock.json"
 
@@ -43,10 +44,12 @@ def start_of(rule, wildcards, input, output):
 # there as a copy, which each job that needs it lays down where it runs.
 
 BUCKET = workflow.storage_settings.default_storage_provider is not None
-OBJECTS = BUCKET and objects.ask_once(
-    workflow.storage_registry.default_storage_provider,
-    workflow.storage_settings.default_storage_prefix or "",
-)
+if BUCKET:
+    objects.ask_once(
+        workflow.storage_registry.default_storage_provider,
+        workflow.storage_settings.default_storage_prefix or "",
+        RemoteExecutor,
+    )
 TAR = ".tar"
 COPIES = "data/travelling/"
 FOLDERS = []
@@ -160,7 +163,7 @@ def scripts_that_run():
 
 
 def tell_signatures():
-    """Write down what each function of a rule takes: Snakemake finds it out three times for every job."""
+    """Write down what the functions of rules take, which Snakemake finds out three times for every job."""
     for one in rules._rules.values():
         for item in (*one.rule.input, *one.rule.params):
             function = getattr(item, "callable", None) or item

@@ -9,11 +9,6 @@ changed or removed (`changed`), and the lock of the build holds what came of it.
 
 from cocomine.imports.folder import state_of
 
-if BUCKET:
-
-    localrules:
-        import_labels,
-
 
 rule import_labels:
     output:
@@ -25,6 +20,7 @@ rule import_labels:
         "logs/import_labels/{source}.log",
     benchmark:
         "benchmarks/import_labels/{source}.tsv"
+    localrule: BUCKET
     conda:
         "../../envs/data.yaml"
     threads: 1

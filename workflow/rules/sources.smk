@@ -19,11 +19,6 @@ only where its function asks for neither input nor output.
 from cocomine.sources.proof import annotations_unlike, images_unlike
 
 
-localrules:
-    sync_annotations,
-    sync_images,
-
-
 rule sync_annotations:
     input:
         bucket=lambda wildcards: made(plan.sources[wildcards.source].bucket),
@@ -34,6 +29,7 @@ rule sync_annotations:
         "logs/sync_annotations/{source}.log",
     benchmark:
         "benchmarks/sync_annotations/{source}.tsv"
+    localrule: True
     conda:
         "../../envs/data.yaml"
     threads: 1
@@ -70,6 +66,7 @@ rule sync_images:
         "logs/sync_images/{subset}.log",
     benchmark:
         "benchmarks/sync_images/{subset}.tsv"
+    localrule: True
     conda:
         "../../envs/data.yaml"
     threads: 1

@@ -4,11 +4,6 @@ reads   the config: the settings of a synthetic source
 writes  data/demo/{source}/ with a bucket.json that lists its files
 """
 
-if BUCKET:
-
-    localrules:
-        make_demo_bucket,
-
 
 rule make_demo_bucket:
     output:
@@ -17,6 +12,7 @@ rule make_demo_bucket:
         "logs/make_demo_bucket/{source}.log",
     benchmark:
         "benchmarks/make_demo_bucket/{source}.tsv"
+    localrule: BUCKET
     conda:
         "../../envs/data.yaml"
     threads: 8

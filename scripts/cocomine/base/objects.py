@@ -5,19 +5,23 @@ is there, whether it is a folder, how large and how old it is. A listing answers
 Nothing but a process itself and jobs that it waits for changes what it asks about, so that a listing holds until then.
 """
 
+import errno
 import fcntl
 import hashlib
+import logging
 import os
 import shutil
 from collections.abc import Callable, Iterator
-from contextlib import suppress
+from contextlib import ExitStack, suppress
 from functools import partial
 from pathlib import Path, PurePosixPath
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, cast
 from urllib.parse import urlparse
 
 from cocomine.base.errors import CocomineError
 from cocomine.base.files import atomic_path, sha256_of_file
+
+log = logging.getLogger("cocomine")
 
 SCRATCH = "COCOMINE_SCRATCH"
 """The variable that names a folder on a machine's own disk, where jobs keep what they fetched for one another."""
@@ -27,8 +31,6 @@ PART = 64 << 20
 
 NO_BUCKET = ("NoSuchBucket", "NotFound")
 """What the clients of S3 and of Google Cloud Storage call the error of a bucket that is not there yet."""
-
-_CHUNK = 1 << 20
 
 _Plain: Any = object
 """The class of a plugin's objects, which stands behind `_Listed` when there is a plugin."""
@@ -58,38 +60,37 @@ class Bucket:
 
     def facts(self, key: str) -> Facts | None:
         """What is known of an object; nothing where there is none."""
-        return self._folder(key).get(key)
+        return self._listed(key)[0].get(key)
 
     def is_folder(self, key: str) -> bool:
         """Whether other objects lie below a name."""
-        self._folder(key)
-        return key in self._above
+        return key in self._listed(key)[1]
 
     def changed(self, key: str) -> None:
         """Learn what this process has stored or removed."""
-        if (folder := self._folders.get(self._name(key))) is not None:
-            folder.pop(key, None)
-            folder.update(_rows(self.provider, self.name, key, alone=True))
+        if (listed := self._folders.get(self._name(key))) is not None:
+            listed[0].pop(key, None)
+            listed[0].update(_rows(self.provider, self.name, key, alone=True))
 
     def forget(self) -> None:
         """Ask anew when asked: a job on another machine has ended."""
-        self._folders: dict[str, dict[str, Facts]] = {}
-        self._above: set[str] = set()
+        self._folders: dict[str, tuple[dict[str, Facts], set[str]]] = {}
 
     def _name(self, key: str) -> str:
-        return self.prefix + key.removeprefix(self.prefix).partition("/")[0]
+        return self.prefix + "".join(key.removeprefix(self.prefix).partition("/")[:2])
 
-    def _folder(self, key: str) -> dict[str, Facts]:
-        folders, above, name = self._folders, self._above, self._name(key)  # another thread may `forget` meanwhile
+    def _listed(self, key: str) -> tuple[dict[str, Facts], set[str]]:
+        """What lies in the folder of an object, and the names that others lie below."""
+        folders, name = self._folders, self._name(key)  # another thread may `forget` meanwhile
         if name not in folders:
             try:
-                folders[name] = dict(_rows(self.provider, self.name, name))
+                facts = dict(_rows(self.provider, self.name, name))
             except Exception as error:
                 if type(error).__name__ not in NO_BUCKET:
                     raise
-                return {}
+                return {}, set()
             self.there = True
-            above.update(str(one) for known in folders[name] for one in PurePosixPath(known).parents)
+            folders[name] = facts, {str(one) for known in facts for one in PurePosixPath(known).parents}
         return folders[name]
 
 
@@ -171,12 +172,20 @@ class _Listed(_Plain):  # type: ignore[misc]
             self.known.changed(self.key)
 
 
-def ask_once(provider: Any, prefix: str) -> Bucket:
-    """Let Snakemake's plugin of a bucket ask by listing, for what lies below a prefix; return what it asks."""
-    known, plain = Bucket(provider, prefix), provider.get_storage_object_cls()
+def ask_once(provider: Any, prefix: str, executor: Any) -> Bucket:
+    """Let Snakemake's plugin of a bucket ask by listing, for what lies below a prefix; return what it asks.
+
+    `executor` is the class of executors whose jobs run elsewhere: what it reports of one makes the listing old.
+    """
+    plain = provider.get_storage_object_cls()
+    if issubclass(plain, _Listed):  # by another workflow of this run
+        return cast("Bucket", plain.known)
+    known = Bucket(provider, prefix)
     if hasattr(provider, "s3c") or hasattr(provider, "client"):  # of others nothing is known here
         listed = type(plain)("Listed", (_Listed, plain), {"known": known})
         provider.get_storage_object_cls = lambda: listed
+        for name in ("report_job_success", "report_job_error"):
+            setattr(executor, name, _after(known.forget, getattr(executor, name)))
     return known
 
 
@@ -184,12 +193,6 @@ def _in_parts() -> Any:
     from boto3.s3.transfer import TransferConfig  # not at the top: boto3 is slow to import
 
     return TransferConfig(multipart_threshold=PART, multipart_chunksize=PART)
-
-
-def ask_anew_after_jobs(executor: Any, bucket: Bucket) -> None:
-    """Let what a class of executors reports of a job that ran elsewhere make the listing of before it old."""
-    for name in ("report_job_success", "report_job_error"):
-        setattr(executor, name, _after(bucket.forget, getattr(executor, name)))
 
 
 def _after(first: Callable[[], None], then: Callable[..., Any]) -> Callable[..., Any]:
@@ -200,36 +203,50 @@ def _after(first: Callable[[], None], then: Callable[..., Any]) -> Callable[...,
     return both
 
 
-def fetch_once(folder: Path, identity: str, path: Path, fetch: Callable[[], None]) -> None:
-    """Have at `path` what `identity` names: from what `folder` keeps under its SHA-256, else by `fetch`, to keep it.
+def fetch_once(scratch: Path, identity: str, path: Path, fetch: Callable[[], None]) -> None:
+    """Have at `path` what `identity` names: from what `scratch` keeps under its SHA-256, else by `fetch`, to keep it.
 
-    Jobs of one machine may ask at once: one of them fetches. What is kept is proven by its SHA-256 each time that it is
-    taken, and fetched again where it is damaged. What lies in the folder may be removed at any time.
+    Jobs of one user and machine may ask at once: one of them fetches. What is kept is proven by its SHA-256 each time
+    that it is taken, and fetched again where it is damaged. It may be removed at any time, and a scratch that cannot be
+    used is no reason not to go on.
     """
-    folder.mkdir(parents=True, exist_ok=True)
-    with open(folder / f"{hashlib.sha256(identity.encode()).hexdigest()}.kept", "a+", encoding="ascii") as known:
-        fcntl.flock(known, fcntl.LOCK_EX)
-        known.seek(0)
-        digest = known.read()
-        if digest and _copied(folder / digest, path) == digest:
+    with ExitStack() as held:
+        try:
+            folder = _own(scratch)
+            name = f"{hashlib.sha256(identity.encode()).hexdigest()}.kept"
+            known = held.enter_context(open(folder / name, "a+b", buffering=0))
+            fcntl.flock(known, fcntl.LOCK_EX)
+            known.seek(0)
+            digest = known.read().decode("ascii", "replace")
+        except OSError as error:
+            log.warning("%s: nothing is kept there: %s", scratch, error)
+            fetch()
+            return
+        if digest and _taken(folder / digest, digest, path):
             return
         fetch()
-        with suppress(OSError, CocomineError):  # a disk that is full is no reason not to go on: the file is there
+        with suppress(OSError, CocomineError):
             digest = sha256_of_file(path)
             with atomic_path(folder / digest) as temporary:
                 shutil.copyfile(path, temporary)
             known.truncate(0)
-            known.write(digest)
+            known.write(digest.encode())
 
 
-def _copied(source: Path, target: Path) -> str:
-    """Copy a file, and return the SHA-256 of the bytes that were copied; nothing where there is no file."""
-    sha256 = hashlib.sha256()
-    try:
-        with open(source, "rb") as content, open(target, "wb") as copy:
-            while chunk := content.read(_CHUNK):
-                sha256.update(chunk)
-                copy.write(chunk)
-    except FileNotFoundError:
-        return ""
-    return sha256.hexdigest()
+def _own(scratch: Path) -> Path:
+    """Return the user's own folder in a scratch. Raises OSError where it is another's, who could choose its bytes."""
+    folder = scratch / f"cocomine-{os.getuid()}"
+    folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+    if folder.lstat().st_uid != os.getuid() or folder.is_symlink():
+        raise PermissionError(errno.EPERM, "belongs to another user", str(folder))
+    return folder
+
+
+def _taken(kept: Path, digest: str, path: Path) -> bool:
+    """Put a copy of a kept file at `path`, whole or not at all; say whether it is as it was kept."""
+    with suppress(OSError, CocomineError), atomic_path(path) as temporary:
+        shutil.copyfile(kept, temporary)
+        if sha256_of_file(temporary) != digest:
+            raise OSError(errno.EIO, "damaged", str(kept))
+        return True
+    return False

@@ -1,8 +1,10 @@
 """What a machine fetches once: whoever asks, however often, and never a byte that is not as it was fetched."""
 
 import multiprocessing
+import os
 import shutil
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -32,7 +34,7 @@ class Origin:
 
 def kept(folder: Path) -> Path:
     """The one content that is kept."""
-    (path,) = (path for path in folder.iterdir() if path.is_file() and path.suffix != ".kept")
+    (path,) = (path for path in folder.glob("cocomine-*/*") if path.is_file() and path.suffix != ".kept")
     return path
 
 
@@ -86,6 +88,63 @@ def test_a_disk_that_is_full_keeps_nothing_and_fails_nothing(tmp_path: Path, mon
     monkeypatch.undo()
     fetch_once(scratch, IDENTITY, path, Origin(path, b"photograph"))
     assert Origin(path, b"").asked == 2
+
+
+def no_folder(scratch: Path) -> None:
+    scratch.write_text("a file", encoding="ascii")
+
+
+def of_another(scratch: Path) -> None:
+    (scratch / f"cocomine-{os.getuid()}").mkdir(parents=True)
+    os.chown(scratch / f"cocomine-{os.getuid()}", 12345, 12345)
+
+
+def a_link(scratch: Path) -> None:
+    scratch.mkdir()
+    (scratch / f"cocomine-{os.getuid()}").symlink_to(scratch.parent)
+
+
+@pytest.mark.parametrize("spoil", [no_folder, of_another, a_link])
+def test_a_scratch_that_cannot_be_trusted_or_used_keeps_nothing_and_fails_nothing(
+    tmp_path: Path, spoil: Callable[[Path], None], caplog: pytest.LogCaptureFixture
+) -> None:
+    if spoil is of_another and os.getuid():
+        pytest.skip("not run: only root can give a folder to another user")
+    path, scratch = tmp_path / "job.tar", tmp_path / "scratch"
+    spoil(scratch)
+    for asked in (1, 2):
+        fetch_once(scratch, IDENTITY, path, Origin(path, b"photograph"))
+        assert path.read_bytes() == b"photograph"
+        assert Origin(path, b"").asked == asked
+    assert "nothing is kept there" in caplog.text
+
+
+def test_who_dies_while_taking_leaves_nothing_that_could_be_taken_for_whole(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def halfway(source: Path, target: Path) -> None:
+        target.write_bytes(source.read_bytes()[:5])
+        time.sleep(60)
+
+    path, scratch = tmp_path / "taken" / "job.tar", tmp_path / "scratch"
+    path.parent.mkdir()
+    origin = Origin(path, b"photograph")
+    fetch_once(scratch, IDENTITY, path, origin)
+    path.unlink()
+    with monkeypatch.context() as patched:
+        patched.setattr(shutil, "copyfile", halfway)
+        dying = multiprocessing.get_context("fork").Process(target=fetch_once, args=(scratch, IDENTITY, path, origin))
+        dying.start()
+        while not any(
+            one.stat().st_size == 5 for one in path.parent.rglob("*") if one.name != "asked" and one.is_file()
+        ):
+            time.sleep(0.01)
+        dying.kill()
+        dying.join()
+    assert not path.exists()
+    fetch_once(scratch, IDENTITY, path, origin)
+    assert path.read_bytes() == b"photograph"
+    assert origin.asked == 1
 
 
 def test_who_dies_while_fetching_leaves_it_to_the_next(tmp_path: Path) -> None:
