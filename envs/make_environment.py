@@ -32,13 +32,13 @@ def install_torch(python: str, uv: str, wanted: str, build: str) -> None:
 
     torch's CPU and CUDA builds share a version but not a hash, so torch stands outside the hashed set; the sha256 of
     what was installed goes into every build lock. `build` is "cuda" for an image that machines with GPUs shall run: the
-    build of the package index, whatever this machine has.
+    build of the package index, whatever this machine has; "cpu" is the CPU build, whatever this machine has.
     """
     if build == "cuda":
         return run(uv, "pip", "install", "-q", "--python", python, wanted)
     if platform.system() == "Darwin":
         return run(uv, "pip", "install", "-q", "--python", python, "--no-deps", wanted)
-    if has_nvidia_gpu():
+    if build != "cpu" and has_nvidia_gpu():
         return run(uv, "pip", "install", "-q", "--python", python, "--torch-backend", "auto", wanted)
     # pip honours a wheel folder that the machine's administrator configured; uv knows PyTorch's own index.
     local = subprocess.run(
@@ -78,7 +78,13 @@ def make(home: Path, stamp_text: str, build: str) -> None:
 def main() -> int:
     """Build the environment unless somebody else did while we waited for the lock."""
     home, stamp_text = Path(sys.argv[1]), sys.argv[2]
-    build = sys.argv[3] if len(sys.argv) > 3 else "as here"
+    build = sys.argv[3] if len(sys.argv) > 3 else ""
+    if build not in ("", "cpu", "cuda"):
+        print(f"cocomine: there is no build of torch called {build!r}", file=sys.stderr)
+        print(
+            'Hint: say "cpu" or "cuda" (--build-arg TORCH=cuda), or nothing for what this machine has', file=sys.stderr
+        )
+        return 1
     with open(home / ".venv.lock", "w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
         stamp = home / ".venv" / "made_from"

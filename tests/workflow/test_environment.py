@@ -118,3 +118,28 @@ def test_run_says_what_to_do_without_a_python_that_is_new_enough(tmp_path: Path)
     assert done.returncode == 1
     assert "no interpreter 'no-such-python'" in done.stderr
     assert "Hint: install Python 3.11 or newer" in done.stderr
+
+
+def make_environment(folder: Path, *words: str, path: str = os.environ["PATH"]) -> "subprocess.CompletedProcess[str]":
+    command = [sys.executable, str(ROOT / "envs" / "make_environment.py"), str(folder), *words]
+    return subprocess.run(command, env={**os.environ, "PATH": path}, capture_output=True, text=True)
+
+
+def test_a_build_of_torch_that_is_none_is_refused_before_anything_is_made(tmp_path: Path) -> None:
+    done = make_environment(tmp_path, "image", "gpu")
+    assert (done.returncode, list(tmp_path.iterdir())) == (1, [])
+    assert "no build of torch called 'gpu'" in done.stderr
+    assert 'Hint: say "cpu" or "cuda"' in done.stderr
+
+
+def test_an_image_for_cpus_does_not_ask_for_a_gpu(tmp_path: Path) -> None:
+    asked, driver = tmp_path / "asked", tmp_path / "bin" / "nvidia-smi"
+    driver.parent.mkdir()
+    driver.write_text(f"#!/bin/sh\ntouch '{asked}'\n")
+    driver.chmod(0o755)
+    path = f"{driver.parent}{os.pathsep}{os.environ['PATH']}"
+    for build in ("cpu", ""):
+        project = tmp_path / f"for {build}"
+        project.mkdir()
+        done = make_environment(project_with_run(project), "image", build, path=path)
+        assert asked.exists() == (build == ""), done.stderr

@@ -91,3 +91,28 @@ use rule * from cocomine
     done = snakemake(tmp_path / "work", project=tmp_path, environment={"XDG_CACHE_HOME": str(tmp_path)})
     assert done.returncode != 0
     assert "takes `prefix`, and no `replace_prefix`" in done.stdout + done.stderr
+
+
+def test_a_rule_of_a_workflow_that_includes_ours_may_have_any_function_as_its_params(tmp_path: Path) -> None:
+    config = yaml.safe_load((INCLUDING / "config" / "config.yaml").read_text(encoding="utf-8"))["cocomine"]
+    (tmp_path / "config.yaml").write_text(yaml.safe_dump(config), encoding="utf-8")
+    (tmp_path / "Snakefile").write_text(
+        f"""
+configfile: "{tmp_path}/config.yaml"
+
+rule counted:
+    output:
+        "own.txt",
+    params:
+        wildcards=len,
+    shell:
+        "echo {{params.wildcards}} > {{output}}"
+
+include: "{ROOT}/workflow/Snakefile"
+""",
+        encoding="utf-8",
+    )
+    work = tmp_path / "work"
+    done = snakemake(work, "own.txt", project=tmp_path, environment={"XDG_CACHE_HOME": str(tmp_path)})
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert (work / "own.txt").read_text() == "0\n"

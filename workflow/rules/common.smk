@@ -8,6 +8,7 @@ writes  nothing
 import inspect
 import os
 import re
+from contextlib import suppress
 from functools import partial
 
 from cocomine.configuration.needs import NEEDS, images_of
@@ -168,7 +169,9 @@ def tell_signatures():
         for item in (*one.rule.input, *one.rule.params):
             function = getattr(item, "callable", None) or item
             if callable(function):
-                function.__signature__ = inspect.signature(function)
+                # A workflow that includes this one may have functions that take no attribute, such as `len`.
+                with suppress(AttributeError, TypeError, ValueError):
+                    function.__signature__ = inspect.signature(function)
 
 
 # What a job asks of a cluster grows with its size and with each attempt: a job that was killed for memory or time is tried
