@@ -11,8 +11,8 @@ import sys
 from pathlib import Path
 
 from cocomine.base import command
+from cocomine.base.tree import Listings
 from cocomine.provenance import lock, verify
-from cocomine.provenance.tree import Listings
 
 
 def build_parser() -> argparse.ArgumentParser:

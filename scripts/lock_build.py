@@ -13,8 +13,8 @@ import sys
 from pathlib import Path
 
 from cocomine.base import command
+from cocomine.base.tree import Listings
 from cocomine.provenance import lock
-from cocomine.provenance.tree import Listings
 
 
 def build_parser() -> argparse.ArgumentParser:
@@ -50,6 +50,8 @@ def build_parser() -> argparse.ArgumentParser:
 
 def main(options: argparse.Namespace) -> None:
     """Make and write the lock."""
+    # By it pages would name the lock of before until render_index makes it again, which a kill may keep from it.
+    options.lock.with_suffix(".js").unlink(missing_ok=True)
     scripts = Path(__file__).resolve().parent
     made = lock.make_lock(
         options.config,

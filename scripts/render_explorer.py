@@ -49,9 +49,7 @@ def main(options: argparse.Namespace) -> None:
     name = options.name or options.subset_dir.resolve().name
     gone = partial(_left_out, options) if options.index_dir else LeftOut
     inputs = Inputs(options.subset_dir, name, options.store_dir, tuple(options.runs), gone)
-    render_explorer(inputs, options.out, options.threads)
-    if options.single_file:
-        render_explorer(inputs, options.single_file, options.threads, single_file=True)
+    render_explorer(inputs, options.out, options.threads, mailed=options.single_file)
 
 
 def _left_out(options: argparse.Namespace) -> LeftOut:

@@ -53,13 +53,14 @@ def chromium() -> str:
     return path
 
 
-def visit(page: Path, scratch: Path, width: int = 1400, dark: bool = False) -> Visit:
+def visit(page: Path, scratch: Path, width: int = 1400, dark: bool = False, address: str = "") -> Visit:
     """Open a page of this machine in a new profile and return what it left.
 
     The browser asks its maker's hosts for things of its own; what it asks for with an empty page does not count.
+    `address` is the page's, where it is to be written in another way.
     """
     scratch.mkdir(parents=True, exist_ok=True)
-    document, hosts, console = _open(page, scratch, width, dark)
+    document, hosts, console = _open(page, scratch, width, dark, address)
     return Visit(document, sorted(hosts - _own_hosts()), console)
 
 
@@ -71,13 +72,13 @@ def _own_hosts() -> frozenset[str]:
         return frozenset(_open(empty, Path(folder), 1400, False)[1])
 
 
-def _open(page: Path, scratch: Path, width: int, dark: bool) -> tuple[str, set[str], str]:
+def _open(page: Path, scratch: Path, width: int, dark: bool, address: str = "") -> tuple[str, set[str], str]:
     """Return the document after its scripts ran, the hosts asked for, and what the console said."""
     log = scratch / "net.json"
     shutil.rmtree(scratch / "profile", ignore_errors=True)
     command = [chromium(), *FLAGS, f"--user-data-dir={scratch / 'profile'}", f"--window-size={width},1000"]
     command += [f"--log-net-log={log}", "--enable-logging=stderr", "--virtual-time-budget=3000"]
-    command += [f"--blink-settings=preferredColorScheme={0 if dark else 1}", "--dump-dom", page.as_uri()]
+    command += [f"--blink-settings=preferredColorScheme={0 if dark else 1}", "--dump-dom", address or page.as_uri()]
     ended = subprocess.run(command, capture_output=True, text=True, timeout=120, check=True)
     # One event a line; the end may be missing when the browser leaves in a hurry, so the log is not parsed as a whole.
     urls = re.findall(r'"url":"(\w+://[^/"]*)', log.read_text("utf-8"))

@@ -22,8 +22,8 @@ import cocomine
 from cocomine.base.commands import commands
 from cocomine.base.errors import CocomineError
 from cocomine.base.files import canonical_json, read_json, write_json, write_text
+from cocomine.base.tree import Listings, entry_of_folder, files_in, fingerprints
 from cocomine.provenance.digests import code_digest, package_versions, reached_files
-from cocomine.provenance.tree import Listings, entry_of_folder, files_in, fingerprints
 from cocomine.sources.proof import changed_annotations
 
 FORMAT = 2

@@ -8,9 +8,9 @@ from typing import Any, Literal
 
 from cocomine.base.errors import CocomineError
 from cocomine.base.files import read_table
+from cocomine.base.tree import NOT_OUTPUTS, Listings, entry_of_folder, files_in, fingerprints, read_listing
 from cocomine.provenance.digests import code_digest, reached_files
 from cocomine.provenance.lock import Difference, Lock, differences, synced, torch_identity, versions_of
-from cocomine.provenance.tree import NOT_OUTPUTS, Listings, entry_of_folder, files_in, fingerprints, read_listing
 from cocomine.sources.proof import LEDGER
 from cocomine.transfer.ledger import Ledger
 

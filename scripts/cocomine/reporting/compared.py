@@ -72,7 +72,7 @@ def render_differences(shown: Shown, settings: ComparisonSettings, html: Path) -
         data = _data(shown, settings, chosen, findings, places, len(rows), html.parent)
         write_text(out / "data.js", f"window.cocomine = {script_text(data)};\n")
     facts = {"name": shown.name, "first": settings.first, "second": settings.second}
-    write_text(html, render_differences_page(facts, lock_note("../../")))
+    write_text(html, render_differences_page(facts, lock_note("../../", html.with_suffix(""))))
 
 
 def choose(rows: Sequence[Mapping[str, str]], most: int, store: Path) -> list[Mapping[str, str]]:

@@ -65,10 +65,13 @@ class Inputs:
     left_out: Callable[[], LeftOut] = LeftOut
 
 
-def render_explorer(inputs: Inputs, html: Path, threads: int, single_file: bool = False) -> None:
+def render_explorer(
+    inputs: Inputs, html: Path, threads: int, single_file: bool = False, mailed: Path | None = None
+) -> None:
     """Write the page `html` and the folder of the same name without ending; the same inputs give the same bytes.
 
-    With `single_file` all is in the page, photographs made smaller: some 60 kB an image, to be mailed. An image that
+    With `single_file` all is in the page, photographs made smaller: some 60 kB an image, to be mailed; `mailed` is
+    such a page to write besides, in the folder, which the page's note of the lock covers. An image that
     cannot be read has an empty thumbnail. Raises CocomineError when the subset is not there, or an image is not as
     locked.
     """
@@ -104,7 +107,9 @@ def render_explorer(inputs: Inputs, html: Path, threads: int, single_file: bool 
                 (out / f"sheet-{number}.jpg").write_bytes(content)
                 columns["sheets"].append(f"{html.stem}/sheet-{number}.jpg")
             write_text(out / "data.js", f"window.cocomine = {script_text(columns)};\n")
-        write_text(html, render_explorer_page({"name": inputs.name}, lock_note("../")))
+    if mailed is not None:
+        render_explorer(inputs, mailed, threads, single_file=True)
+    write_text(html, render_explorer_page({"name": inputs.name}, lock_note("../", html.with_suffix(""))))
 
 
 def _shown(row: dict[str, str]) -> dict[str, str]:

@@ -3,7 +3,12 @@
 for (const note of document.querySelectorAll("#build-lock")) {
   const {up, facts} = note.dataset;
   const lock = window.cocomineLock;
-  const own = location.pathname.split("/").slice(-up.split("/").length).map(decodeURIComponent).join("/");
+  let own = location.pathname.split("/").slice(-up.split("/").length).join("/");
+  try {
+    own = decodeURIComponent(own);
+  } catch {
+    // A bare % stands for itself.
+  }
   const known = lock && /^[0-9a-f]{64}$/.test(lock.sha256);
   if (known && Object.hasOwn(Object(lock.pages), own) && lock.pages[own] === facts) {
     const link = Object.assign(document.createElement("a"), {href: up + "build.lock.json", textContent: "build.lock.json"});

@@ -16,6 +16,7 @@ pytestmark = pytest.mark.slow
 
 NOT_YET = "Not part of a lock yet"
 ANOTHER = "Not part of the build.lock.json that lies here"
+PAGES = ("pets/report.html", "pets/explorer.html", "comparisons/both/differences.html")
 
 
 class Build:
@@ -49,9 +50,9 @@ class Build:
         """What `sha256sum results/build.lock.json` prints."""
         return hashlib.sha256((self.results / "build.lock.json").read_bytes()).hexdigest()
 
-    def says(self, page: str, scratch: Path) -> str:
+    def says(self, page: str, scratch: Path, address: str = "") -> str:
         """Return the visible text of a page's note of the lock."""
-        seen = visit(self.results / page, scratch)
+        seen = visit(self.results / page, scratch, address=address)
         assert seen.asked == []
         assert "Content Security Policy" not in seen.console
         note = re.search(r'<p id="build-lock"([^>]*)>(.*?)</p>', seen.document, re.DOTALL)
@@ -68,7 +69,7 @@ def build(tmp_path_factory: pytest.TempPathFactory) -> Build:
     return made
 
 
-@pytest.mark.parametrize("page", ["pets/report.html", "pets/explorer.html", "comparisons/both/differences.html"])
+@pytest.mark.parametrize("page", PAGES)
 def test_a_page_says_of_which_lock_it_is_part(build: Build, page: str, tmp_path: Path) -> None:
     assert build.says(page, tmp_path) == f"Part of build.lock.json, SHA-256 {build.sha256()}."
 
@@ -104,8 +105,28 @@ def test_after_a_change_a_page_is_of_the_new_lock_and_of_none_meanwhile(build: B
     config = json.loads(build.config.read_text())
     config["subsets"]["pets"]["categories"] = ["cat"]
     build.config.write_text(json.dumps(config))
-    build.run("--until", "render_report")
-    assert build.says("pets/report.html", tmp_path).startswith(ANOTHER)
-    build.run()
+    build.run("--until", "render_report", "render_explorer")
+    for page in ("pets/report.html", "pets/explorer.html"):
+        assert build.says(page, tmp_path).startswith(ANOTHER)
+    build.run("--until", "lock_build")
     assert build.sha256() != before
-    assert build.says("pets/report.html", tmp_path) == f"Part of build.lock.json, SHA-256 {build.sha256()}."
+    for page in PAGES:  # the differences are as before, the lock is not
+        assert build.says(page, tmp_path).startswith(NOT_YET)
+    build.run()
+    for page in PAGES:
+        assert build.says(page, tmp_path) == f"Part of build.lock.json, SHA-256 {build.sha256()}."
+
+
+def test_a_bare_percent_in_an_address_stops_no_script(build: Build, tmp_path: Path) -> None:
+    apart = build.results.with_name("100%")
+    shutil.copytree(build.results / "pets", apart)
+    address = (apart / "explorer.html").as_uri().replace("%25", "%")
+    assert build.says("../100%/explorer.html", tmp_path, address).startswith(NOT_YET)
+
+
+def test_differences_of_other_data_are_of_no_lock(build: Build, tmp_path: Path) -> None:
+    config = json.loads(build.config.read_text())
+    config["comparisons"]["both"]["shown"] = 0
+    build.config.write_text(json.dumps(config))
+    build.run("--until", "render_differences")
+    assert build.says("comparisons/both/differences.html", tmp_path).startswith(ANOTHER)

@@ -7,10 +7,11 @@ import time
 from pathlib import Path
 
 import pytest
+from cocomine.base import tree
 from cocomine.base.errors import CocomineError
 from cocomine.base.files import sha256_of_file, write_json, write_table
-from cocomine.provenance import lock, tree, verify
-from cocomine.provenance.tree import Listings, read_listing
+from cocomine.base.tree import Listings, read_listing
+from cocomine.provenance import lock, verify
 from cocomine.sources.proof import LEDGER
 from cocomine.sources.selection import COLUMNS
 from cocomine.transfer.ledger import Entry, Ledger
