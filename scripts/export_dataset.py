@@ -57,7 +57,6 @@ def build_parser() -> argparse.ArgumentParser:
         metavar="DIR",
         help="a folder of copies that exports share: with it, hard links lead there and never into the image store",
     )
-    parser.add_argument("--threads", type=int, default=1, metavar="N", help="for linking and hashing (default 1)")
     return parser
 
 
@@ -68,7 +67,7 @@ def main(options: argparse.Namespace) -> None:
         options.subset_dir,
         options.store_dir,
         options.out_dir,
-        Options(options.images, options.threads, options.copies_dir, tuple(options.panoptic_png_dir)),
+        Options(options.images, options.copies_dir, tuple(options.panoptic_png_dir)),
     )
     totals = manifest["totals"]
     lost = [f"{row['code']} {row['count']}" for row in manifest["not_carried"] if row["drops"]]

@@ -6,7 +6,7 @@ unlike the stated one and an EXIF rotation are seen in the columns width, height
 measured as stored.
 
 brightness  mean luma, 0..1        contrast  standard deviation of luma, 0..0.5
-blur        share of the luma's variance that a 3 x 3 mean leaves: near 1 blurred, lower sharper
+blur        share of the luma's variance that the means of 3 x 3 pixels keep: near 1 blurred, lower sharper
 
 Example:
   python scripts/measure_images.py --selection results/zoo/selection.tsv --images-lock results/zoo/images.lock.tsv \

@@ -1,6 +1,7 @@
 """What each stage costs as a subset grows: seconds and peak memory at two sizes, and the exponent between them.
 
     ./run python tests/benchmarks/bench_scale.py [--sizes 1000 20000] [--full] [--blank]
+    ./run python tests/benchmarks/bench_scale.py --before COMMIT [--sizes 20000] [--pairs 1]
 
 Draws that many images and gives them the records of the real slice (a drawn polygon's where it is absent) under new
 ids, builds them in place by the workflow (all categories, masks, three exports, no training), reads the seconds that
@@ -8,6 +9,10 @@ Snakemake took and looks at the memory itself. `--full` adds COCO's 118,287 imag
 `--blank` draws every photograph grey, which is soon done and soon measured, told apart by a comment: then nothing is
 sought among near-duplicates, and all else is as before. The last line is a JSON object: per stage the
 seconds and the peak MB at each size, and how they grow: seconds ~ images ** exponent.
+
+`--before` builds the photographs of the real slice, repeated and told apart by a comment (near-duplicates are allowed,
+since all are), with another commit in its own environment and with this tree by turns, and prints the seconds of
+each stage on the clock, and of the whole also those of processors; the last line is a JSON object of the same.
 """
 
 import argparse
@@ -15,16 +20,20 @@ import csv
 import json
 import math
 import os
+import resource
+import shutil
+import subprocess
 import sys
 import tempfile
 import threading
+import time
 from collections import Counter
 from collections.abc import Callable, Iterator
 from concurrent.futures import ProcessPoolExecutor
 from contextlib import contextmanager, suppress
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 import psutil
@@ -36,6 +45,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 from helpers.shared import ROOT
 from helpers.workflow import snakemake
 
+T = TypeVar("T")
 Drawing = Callable[[Path, list[tuple[int, int]], int], None]
 SHARED = Path(os.environ.get("COCOMINE_SHARED", ROOT.parent / "shared"))
 FULL = 118_287
@@ -79,6 +89,28 @@ def draw_blank(folder: Path, sizes: list[tuple[int, int]], number: int) -> None:
     image.save(folder / f"{number:012d}.jpg", comment=f"number {number}")
 
 
+def repeat(folder: Path, photographs: list[Path], number: int) -> None:
+    """Copy a photograph of the slice with a comment of its own right behind the JPEG's first marker."""
+    data = photographs[number % len(photographs)].read_bytes()
+    comment = f"number {number}".encode()
+    marked = data[:2] + b"\xff\xfe" + (len(comment) + 2).to_bytes(2) + comment + data[2:]
+    (folder / f"{number:012d}.jpg").write_bytes(marked)
+
+
+def photographs_of_the_slice() -> list[Path]:
+    """Return the photograph of each record of the slice, in their order.
+
+    Raises:
+        SystemExit: The slice is not there.
+    """
+    folder = SHARED / "coco-mini"
+    file = folder / "annotations" / "instances_train2017.json"
+    if not file.is_file():
+        raise SystemExit(f"{folder} is absent: the comparison needs its photographs")
+    names = [image["file_name"] for image in json.loads(file.read_text(encoding="utf-8"))["images"]]
+    return [folder / "train2017" / name for name in names]
+
+
 def documents(count: int) -> Iterator[str]:
     """Yield the text of a document of `count` images, a piece at a time."""
     originals, categories = records()
@@ -98,33 +130,91 @@ def documents(count: int) -> Iterator[str]:
 
 def build(count: int, work: Path, cores: int, drawn: Drawing = draw) -> dict[str, tuple[float, float]]:
     """Build `count` images and return each rule's seconds and peak memory in MB."""
+    make_data(count, work, cores, drawn, [(width, height) for width, height, _ in records()[0]])
+    folder = configured(work / "work", CONFIG)
+    with peaks_of_rules() as peaks:
+        done = snakemake(folder, "--configfile", str(folder / "config.yaml"), "--cores", str(cores))
+    if done.returncode:
+        raise SystemExit(done.stderr[-3000:])
+    return {name: (seconds, peaks.get(name, 0.0)) for name, seconds in seconds_of_rules(folder).items()}
+
+
+def make_data(count: int, work: Path, cores: int, made: Callable[[Path, list[T], int], None], models: list[T]) -> None:
+    """Write `count` images, made each by its model, and their records into `data` of a folder."""
     images = work / "data" / "all"
     images.mkdir(parents=True)
     (work / "data" / "annotations").mkdir()
     with open(work / "data" / "annotations" / "instances_all.json", "w", encoding="utf-8") as out:
         out.writelines(documents(count))
-    sizes = [(width, height) for width, height, _ in records()[0]]
     with ProcessPoolExecutor(cores) as pool:
-        list(pool.map(partial(drawn, images, sizes), range(count), chunksize=64))
-    (work / "work").mkdir()
-    (work / "work" / "config.yaml").write_text(yaml.safe_dump(CONFIG), encoding="utf-8")
-    return stages(work / "work", cores)
+        list(pool.map(partial(made, images, models), range(count), chunksize=64))
 
 
-def stages(work: Path, cores: int) -> dict[str, tuple[float, float]]:
-    """Build `config.yaml` of a folder and return each rule's seconds and peak memory in MB."""
-    with peaks_of_rules() as peaks:
-        done = snakemake(work, "--configfile", str(work / "config.yaml"), "--cores", str(cores))
-    if done.returncode:
-        raise SystemExit(done.stderr[-3000:])
-    result: dict[str, tuple[float, float]] = {}
+def configured(work: Path, config: dict[str, Any]) -> Path:
+    """Make a folder to build in, beside `data`."""
+    work.mkdir()
+    (work / "config.yaml").write_text(yaml.safe_dump(config), encoding="utf-8")
+    return work
+
+
+def seconds_of_rules(work: Path) -> dict[str, float]:
+    """Return the seconds on the clock of each rule of a build, by Snakemake's own measure."""
+    result: dict[str, float] = {}
     for file in sorted((work / "benchmarks").rglob("*.tsv")):
         with open(file, encoding="utf-8") as lines:
             row = next(csv.DictReader(lines, delimiter="\t"))
         name = file.relative_to(work / "benchmarks").parts[0]
         name += f" {file.stem}" if name == "export_dataset" else ""
-        result[name] = (float(row["s"]), peaks.get(name, 0.0))
+        result[name] = float(row["s"])
     return result
+
+
+def compare(commit: str, count: int, cores: int, pairs: int) -> None:
+    """Build with `commit` and with this tree by turns, and print what each stage of both took."""
+    with tempfile.TemporaryDirectory() as name, tree_of(commit, Path(name) / "before") as before:
+        folder = Path(name)
+        make_data(count, folder, cores, repeat, photographs_of_the_slice())
+        both: dict[str, list[dict[str, float]]] = {commit: [], "now": []}
+        for turn in range(2 * pairs):
+            side, tree = ("now", ROOT) if turn % 2 else (commit, before)
+            both[side].append(timed(tree, folder / f"work{turn}", cores))
+            shutil.rmtree(folder / f"work{turn}")
+    print(f"{'stage':28}{commit:>24}{'now':>24}{'ratio':>8}")
+    for stage in dict.fromkeys(stage for runs in both.values() for run in runs for stage in run):
+        row = [[run[stage] for run in runs if stage in run] for runs in both.values()]
+        texts = ["".join(f"{seconds:8.1f}" for seconds in side) for side in row]
+        ratio = f"{min(row[1]) / min(row[0]):8.2f}" if all(row) else ""
+        print(f"{stage:28}{texts[0]:>24}{texts[1]:>24}{ratio}")
+    print(json.dumps({"images": count, "seconds": both}))
+
+
+@contextmanager
+def tree_of(commit: str, folder: Path) -> Iterator[Path]:
+    """Yield another commit's tree with its own environment."""
+    subprocess.run(["git", "-C", ROOT, "worktree", "add", "--quiet", "--detach", folder, commit], check=True)
+    try:
+        subprocess.run([folder / "run", "python", "-c", ""], check=True, capture_output=True)
+        yield folder
+    finally:
+        subprocess.run(["git", "-C", ROOT, "worktree", "remove", "--force", folder], check=True)
+
+
+def timed(tree: Path, work: Path, cores: int) -> dict[str, float]:
+    """Build in a new folder by the tree's own command and return each rule's seconds and the whole's."""
+    # What keeps near-duplicates together had another name before the round of 20e7f6e.
+    renamed = "split.near_duplicates" in (tree / "config" / "README.md").read_text(encoding="utf-8")
+    configured(work, CONFIG | {"split": {"near_duplicates" if renamed else "twins": "allow"}})
+    command = [tree / "run", "snakemake", "--snakefile", tree / "Snakefile", "--directory", work]
+    command += ["--configfile", work / "config.yaml", "--cores", str(cores)]
+    before, start = resource.getrusage(resource.RUSAGE_CHILDREN), time.perf_counter()
+    done = subprocess.run(command, capture_output=True, text=True)
+    seconds, after = time.perf_counter() - start, resource.getrusage(resource.RUSAGE_CHILDREN)
+    if done.returncode:
+        raise SystemExit(done.stderr[-3000:])
+    processors = after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
+    found = seconds_of_rules(work)
+    but = seconds - found.get("render_explorer", 0.0)
+    return found | {"the whole but for the explorer": but, "the whole": seconds, "processors, the whole": processors}
 
 
 @contextmanager
@@ -169,7 +259,12 @@ def main() -> None:
     parser.add_argument("--full", action="store_true", help=f"add COCO's {FULL} images")
     parser.add_argument("--blank", action="store_true", help="grey photographs")
     parser.add_argument("--cores", type=int, default=2)
+    parser.add_argument("--before", metavar="COMMIT", help="build with this commit and with this tree by turns")
+    parser.add_argument("--pairs", type=int, default=1, help="turns of `--before`")
     options = parser.parse_args()
+    if options.before:
+        compare(options.before, options.sizes[-1], options.cores, options.pairs)
+        return
     sizes = sorted({*options.sizes, *([FULL] if options.full else [])})
     found = []
     for count in sizes:

@@ -36,7 +36,7 @@ rule export_dataset:
         format=plan.pattern(plan.formats),
     conda:
         "../../envs/data.yaml"
-    threads: 2
+    threads: 1
     resources:
         mem_mb=memory_for("export_dataset"),
         runtime=time_for("export_dataset"),
@@ -54,4 +54,4 @@ rule export_dataset:
     shell:
         "python {params.script:q} --format {wildcards.format:q} --subset-dir {params.folder:q} "
         "--store-dir {params.store:q} --out-dir {output.folder:q} {params.panoptic:q} {params.place:q} "
-        "--threads {threads} --log {log:q}"
+        "--log {log:q}"

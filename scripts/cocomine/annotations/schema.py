@@ -11,10 +11,10 @@ from pathlib import Path
 from typing import Any, Final
 
 import pyarrow as pa
-import pyarrow.parquet as pq
 
 from cocomine.base.errors import CocomineError
 from cocomine.base.files import read_json
+from cocomine.base.parquet import read_columns
 
 FORMAT: Final = 2
 """Raised when a column changes its meaning; `Index` refuses another."""
@@ -101,8 +101,7 @@ def open_index(folder: Path) -> Index:
 
 def _read(path: Path, columns: Sequence[str] | None) -> pa.Table:
     try:
-        with pq.ParquetFile(path) as file:  # read_table imports pandas, and costs as much as it reads
-            return file.read(columns=None if columns is None else list(columns))
+        return read_columns(path, columns)
     except FileNotFoundError as error:
         raise CocomineError(f"{path}: no such file", "index the annotations first: index_annotations.py") from error
     except (pa.ArrowInvalid, OSError) as error:

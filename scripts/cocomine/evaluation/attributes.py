@@ -13,6 +13,7 @@ import pyarrow.parquet as pq
 from cocomine.base.arrays import Ints
 from cocomine.base.errors import CocomineError
 from cocomine.base.files import read_table
+from cocomine.base.parquet import read_columns
 from cocomine.coco.by_image import RecordsByImage
 from cocomine.coco.reader import Annotation
 from cocomine.coco.sizes import LARGE, SMALL
@@ -89,7 +90,7 @@ def _of_subset(subset_dir: Path, images: Images) -> Iterator[Attribute]:
     if (subset_dir / "images.parquet").exists():
         present = set(pq.read_schema(subset_dir / "images.parquet").names)
         measured = [name for name in ("brightness", "contrast", "blur") if name in present]
-        table = pq.read_table(subset_dir / "images.parquet", columns=["image_id", *measured]).to_pydict()
+        table = read_columns(subset_dir / "images.parquet", columns=["image_id", *measured]).to_pydict()
         place = {int(image): i for i, image in enumerate(table["image_id"])}
         for name in measured:
             found = [table[name][place[image]] if image in place else None for image in images.ids]

@@ -12,10 +12,10 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import pyarrow.parquet as pq
 
 from cocomine.base.errors import CocomineError
 from cocomine.base.files import read_json, read_table
+from cocomine.base.parquet import read_columns
 from cocomine.evaluation.resampling import Draws, read_draws
 from cocomine.evaluation.verdict import most_recall
 from cocomine.learning.metrics import interval
@@ -95,7 +95,7 @@ def read_entry(folder: Path) -> Entry:
 def _errors(folder: Path) -> dict[int, float]:
     errors: dict[int, float] = {}
     if (folder / "per_image.parquet").is_file():  # of a run of ours
-        table = pq.read_table(folder / "per_image.parquet").to_pydict()
+        table = read_columns(folder / "per_image.parquet").to_pydict()
         scores = table.get("full_iou_mean_foreground", table["iou_mean_foreground"])
         return {image: 1 - iou for image, iou in zip(table["image_id"], scores, strict=True) if iou is not None}
     path = folder / "per_image.tsv"

@@ -13,6 +13,7 @@ from typing import Any, Final, NamedTuple
 import numpy as np
 import pyarrow.parquet as pq
 
+from cocomine.base.parquet import read_columns
 from cocomine.evaluation.resampling import image_draws
 from cocomine.learning.metrics import interval
 
@@ -77,6 +78,6 @@ def _per_image(folder: Path, column: str) -> Mapping[int, float]:
     path = folder / "per_image.parquet"
     if column not in pq.read_schema(path).names:
         return {}
-    table = pq.read_table(path, columns=["image_id", column]).to_pydict()
+    table = read_columns(path, columns=["image_id", column]).to_pydict()
     pairs = zip(table["image_id"], table[column], strict=True)
     return {image: value for image, value in pairs if value is not None and value == value}

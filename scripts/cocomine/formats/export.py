@@ -6,15 +6,12 @@ lists every file with its hash, so that a copy of the folder on another machine 
 
 from collections import Counter
 from collections.abc import Iterable, Iterator
-from concurrent.futures import ProcessPoolExecutor
-from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
 from cocomine.base.errors import CocomineError
 from cocomine.base.files import read_json, write_json
 from cocomine.base.folder import replaced_folder
-from cocomine.base.pool import started_pool
 from cocomine.base.progress import Progress
 from cocomine.base.space import require_space
 from cocomine.formats.format import Format, Writer
@@ -34,8 +31,8 @@ def export_dataset(
 ) -> dict[str, Any]:
     """Export the subset in `subset_dir`, whose image files lie in `store_dir`, to `out_dir`; return the manifest.
 
-    `out_dir` is replaced as a whole when it holds an earlier export. Nothing in it depends on where it lies, on the
-    time, or on the number of threads. Raises CocomineError, before anything is written, for an unknown format, a subset
+    `out_dir` is replaced as a whole when it holds an earlier export. Nothing in it depends on where it lies or on the
+    time. Raises CocomineError, before anything is written, for an unknown format, a subset
     that the format cannot hold, names that would collide and a disk without room; and later for a missing file, and an
     image file that is not the one that was fetched.
     """
@@ -47,15 +44,7 @@ def export_dataset(
             f"images: none: readers of {format_name} look for the image files beside its labels",
             "use hardlink, symlink or copy",
         )
-    spread = chosen.spread and options.threads > 1
-    # Before the subset is read: a worker holds what this process holds when it forks.
-    with started_pool(options.threads) if spread else nullcontext() as pool:
-        return _export(chosen, open_subset(subset_dir, store_dir), out_dir, options, pool)
-
-
-def _export(
-    chosen: Format, subset: Subset, out_dir: Path, options: Options, pool: ProcessPoolExecutor | None
-) -> dict[str, Any]:
+    subset = open_subset(subset_dir, store_dir)
     _check_masks(chosen, subset)
     writer = chosen.writer(subset, options)
     writer.check()
@@ -65,14 +54,13 @@ def _export(
         check_names(", ".join(splits), names, chosen.by_stem)
     require_space(out_dir, room_needed(chosen, subset, options), f"the export {chosen.name}")
     tallies: dict[str, Tally] = {}
-    with replaced_folder(out_dir, MANIFEST) as folder, Output(folder, out_dir, options, pool) as out:
+    with replaced_folder(out_dir, MANIFEST) as folder, Output(folder, out_dir, options) as out:
         for split in subset.splits:
             tally = tallies[split] = Tally()
             with Progress(f"export {chosen.name} {split}", None, "image") as progress:
                 writer.write_split(split, _watched(subset.items(split), progress), tally, out)
             _note_other_tasks(writer, subset, split, tally)
         writer.finish(out)
-        out.flush()
         manifest = _manifest(chosen, writer, subset, tallies, out.files)
         write_json(folder / MANIFEST, manifest)
     return manifest

@@ -47,7 +47,6 @@ class Format:
     where they are drawn, `tasks` the annotation files besides instances that it needs. `images` says how image files go
     with it: "placed", "listed" (they may be left where they are), "embedded" in other files, or only "named".
     `by_stem`: files are named by the stem of their image. `one_folder`: the splits share one.
-    `spread`: the writer spreads its work over the processes of `Output.pool`.
     """
 
     name: str
@@ -61,4 +60,3 @@ class Format:
     images: str = "placed"
     by_stem: bool = False
     one_folder: bool = False
-    spread: bool = False

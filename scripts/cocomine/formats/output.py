@@ -2,13 +2,11 @@
 
 import hashlib
 import os
-from collections import deque
+from collections import Counter
 from collections.abc import Iterable
-from concurrent.futures import Future, ProcessPoolExecutor, ThreadPoolExecutor
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
-from threading import get_ident
 from types import TracebackType
 from typing import Self
 
@@ -32,7 +30,6 @@ class Options:
     """
 
     images: str = "hardlink"
-    threads: int = 1
     copies: Path | None = None
     panoptic_pngs: tuple[Path, ...] = ()
 
@@ -52,25 +49,19 @@ class Placed:
 class Output:
     """The folder of an export. `files` lists what is in it. A context manager.
 
-    `final` is where the folder will lie when it is complete, which relative links need to know. `pool` is one of
-    `options.threads` processes, for formats that spread their work.
+    `final` is where the folder will lie when it is complete, which relative links need to know.
     """
 
-    def __init__(
-        self, folder: Path, final: Path, options: Options = DEFAULT, pool: ProcessPoolExecutor | None = None
-    ) -> None:
+    def __init__(self, folder: Path, final: Path, options: Options = DEFAULT) -> None:
         self.folder = folder
         self.final = final
         self.options = options
-        self.pool = pool
         self.files: list[Placed] = []
-        self.counts: dict[str, int] = {}
+        self.counts: Counter[str] = Counter()
         self._made: set[str] = set()
         self._left: list[str] = []
         self._stack = ExitStack()
         self._staged: Path | None = None
-        self._pool = ThreadPoolExecutor(options.threads) if options.threads > 1 else None
-        self._waiting: deque[Future[tuple[Placed, str]]] = deque()
 
     def __enter__(self) -> Self:
         if self.options.copies is not None:
@@ -80,14 +71,7 @@ class Output:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        if self._pool is not None:
-            self._pool.shutdown(cancel_futures=True)
         self._stack.close()
-
-    def flush(self) -> None:
-        """Wait until every file is placed; raise what went wrong."""
-        while self._waiting:
-            self._note(*self._waiting.popleft().result())
 
     def image(self, item: Item, target: str) -> None:
         """Place an image's file, as the options say. Raises CocomineError when it is missing, or not what was fetched.
@@ -111,7 +95,7 @@ class Output:
         except FileNotFoundError as error:
             raise _missing(item.source, sync_images_again()) from error
         _check_digest(item.source, hashlib.sha256(data).hexdigest(), item.sha256)
-        self.counts["held"] = self.counts.get("held", 0) + 1
+        self.counts["held"] += 1
         return data
 
     def own(self, source: Path) -> bytes:
@@ -160,17 +144,9 @@ class Output:
         self.files.append(Placed(path, target.stat().st_size, sha256_of_file(target)))
 
     def _place(self, source: Path, target: str, sha256: str, how: str, own: bool = False) -> None:
-        arguments = (source, target, self.path(target), sha256, how, own)
-        if self._pool is None:
-            self._note(*self._placed(*arguments))
-            return
-        self._waiting.append(self._pool.submit(self._placed, *arguments))
-        if len(self._waiting) >= 16 * self.options.threads:
-            self._note(*self._waiting.popleft().result())
-
-    def _note(self, placed: Placed, how: str) -> None:
+        placed, done = self._placed(source, target, self.path(target), sha256, how, own)
         self.files.append(placed)
-        self.counts[how] = self.counts.get(how, 0) + 1
+        self.counts[done] += 1
 
     def _placed(self, source: Path, path: str, target: Path, sha256: str, how: str, own: bool) -> tuple[Placed, str]:
         try:
@@ -226,25 +202,30 @@ def _link(source: Path, target: Path) -> bool:
 def _shared(source: Path, target: Path, copies: Path, staged: Path, sha256: str) -> tuple[int, str, str]:
     """Hard-link to the copy of `source` below `copies`, making it first, in `staged`, where it is absent or damaged.
 
-    A copy is named by its content, so that whoever makes it first serves all, and two that do so at once agree.
+    A copy is named by its content, so that whoever makes it first serves all. A sound one is never replaced: another
+    export may be linking to it, which fails in the moment in which a name changes hands.
     """
     digest = sha256 or sha256_of_file(source)
     shared = shared_copy(copies, digest, source)
-    if shared.exists():
+    with suppress(FileNotFoundError):
         size, found, done = _linked(shared, target)
         if found == digest:
             return size, found, done
         # Somebody wrote into an export, and so into the copy that it shared.
         target.unlink()
-    own = staged / str(get_ident())
+        shared.unlink()
+    own = staged / "copy"
     size, found = copy_hashed(source, own)
     if found != digest:
         return size, found, "copied"
+    done = "linked" if _link(own, target) else "copied"
+    if done == "copied":
+        copy_hashed(own, target)
     shared.parent.mkdir(parents=True, exist_ok=True)
-    own.replace(shared)
-    if _link(shared, target):
-        return size, found, "linked"
-    return (*copy_hashed(shared, target), "copied")
+    if not _link(own, shared) and not shared.exists():
+        own.replace(shared)
+    own.unlink(missing_ok=True)
+    return size, found, done
 
 
 def shared_copy(copies: Path, sha256: str, source: Path) -> Path:

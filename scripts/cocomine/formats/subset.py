@@ -141,9 +141,9 @@ def _locked(lock: Path) -> dict[int, tuple[str, int]]:
 
 def _rotated(measures: Path) -> frozenset[int]:
     """Ids of the images whose EXIF orientation (1 to 8, 1 upright) is not upright."""
-    from pyarrow import parquet  # not at the top: it takes as long to import as a small export to write
+    from cocomine.base.parquet import read_columns  # not at the top: it takes as long as a small export to write
 
-    table = parquet.read_table(measures, columns=["image_id", "exif_orientation"])
+    table = read_columns(measures, columns=["image_id", "exif_orientation"])
     pairs = zip(table["image_id"].to_pylist(), table["exif_orientation"].to_pylist(), strict=True)
     return frozenset(image for image, orientation in pairs if orientation is not None and orientation > 1)
 

@@ -8,32 +8,27 @@ since a line holds only one.
 
 import re
 from abc import abstractmethod
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
-from itertools import islice, tee
 from operator import mul
-from pathlib import Path, PurePosixPath
+from pathlib import PurePosixPath
 from typing import TYPE_CHECKING, Any, ClassVar
 
 import msgspec
 import yaml
 
 from cocomine.base.errors import CocomineError
-from cocomine.base.pool import in_order
 from cocomine.coco.reader import Annotation
 from cocomine.formats.boxes import cut_box
 from cocomine.formats.format import Format, Writer
 from cocomine.formats.masks import Masks, check_narrow
-from cocomine.formats.output import Output, Placed
+from cocomine.formats.output import Output
 from cocomine.formats.subset import Item
 from cocomine.formats.tally import Tally
 
 if TYPE_CHECKING:  # it brings NumPy, and most exports do without
     from cocomine.coco.by_image import RecordsByImage
-
-ITEMS_IN_A_BATCH, MANY_OBJECTS = 64, 20_000
-"""A batch of more objects is not sent to a process, where it would be in memory once more."""
 
 JOINING_CHANGES_BELOW = 0.99
 """IoU of the parts' union and the joined outline under which an object is counted as changed."""
@@ -50,16 +45,12 @@ class _Yolo(Writer):
     """Writes images/{split}/, labels/{split}/ with a text file an image, and data.yaml."""
 
     def write_split(self, split: str, items: Iterable[Item], tally: Tally, out: Output) -> None:
-        """Write the label file of each image, by several processes, and place the image."""
-        (out.folder / "labels" / split).mkdir(parents=True)
-        write = partial(write_labels, self.line(), self.index_of(), out.folder, split)
-        along, ahead = tee(_batches(items))
-        written = in_order(write, ahead, out.options.threads, _has_many_objects, out.pool)
-        for batch, (files, counts) in zip(along, written, strict=True):
-            out.files += files
-            tally.add(counts)
-            for item in batch:
-                out.image(item, f"images/{split}/{written_name(item.name)}")
+        """Write the label file of each image and place the image."""
+        line, index_of = self.line(), self.index_of()
+        for item in items:
+            name = written_name(item.name)
+            out.write(f"labels/{split}/{name.with_suffix('.txt')}", label_text(line, index_of, item, tally))
+            out.image(item, f"images/{split}/{name}")
 
     @abstractmethod
     def line(self) -> Line:
@@ -98,27 +89,6 @@ class Segment(_Yolo):
     def line(self) -> Line:
         """Return what makes `class x1 y1 x2 y2 …`."""
         return segment_line
-
-
-def _has_many_objects(items: Sequence[Item]) -> bool:
-    return sum(len(item.objects) for item in items) > MANY_OBJECTS
-
-
-def _batches(items: Iterable[Item]) -> Iterator[list[Item]]:
-    every = iter(items)
-    while batch := list(islice(every, ITEMS_IN_A_BATCH)):
-        yield batch
-
-
-def write_labels(
-    line: Line, index_of: Mapping[int, int], folder: Path, split: str, items: Sequence[Item]
-) -> tuple[list[Placed], Tally]:
-    """Write the label file of each image below the export's `folder`; return the files, and what was counted."""
-    out, tally = Output(folder, folder), Tally()
-    for item in items:
-        name = written_name(item.name).with_suffix(".txt")
-        out.write(f"labels/{split}/{name}", label_text(line, index_of, item, tally))
-    return out.files, tally
 
 
 def label_text(line_of: Line, index_of: Mapping[int, int], item: Item, tally: Tally) -> str:
@@ -375,7 +345,6 @@ FORMATS = (
         read_by="Ultralytics, supervision",
         load='ultralytics.YOLO("yolo26n.pt").train(data="{folder}/data.yaml")',
         by_stem=True,
-        spread=True,
     ),
     Format(
         name="yolo-segment",
@@ -384,7 +353,6 @@ FORMATS = (
         read_by="Ultralytics, supervision",
         load='ultralytics.YOLO("yolo26n-seg.pt").train(data="{folder}/data.yaml")',
         by_stem=True,
-        spread=True,
     ),
     Format(
         name="yolo-pose",
@@ -395,7 +363,6 @@ FORMATS = (
         load='ultralytics.YOLO("yolo26n-pose.pt").train(data="{folder}/data.yaml")',
         tasks=("person_keypoints",),
         by_stem=True,
-        spread=True,
     ),
     Format(
         name="yolo-semantic",

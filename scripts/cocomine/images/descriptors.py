@@ -8,10 +8,7 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image, ImageFilter
-
-LARGE = 1 << 22
-"""Pixels of an image beyond which memory counts for more than time."""
+from PIL import Image
 
 THUMBNAIL_SIDE = 32
 HASH_BITS = 64
@@ -54,9 +51,9 @@ class Description:
     """The numbers measured of one image.
 
     `brightness` is the mean luma / 255 (0 black, 1 white); `contrast` the standard deviation of luma / 255 (0 flat, at
-    most 0.5); `blur` the share of the luma's variance that a 3 x 3 mean leaves (near 1: no detail finer than three
-    pixels, so blurred; lower: sharper; 1 for a flat image). `thumbnail` is the whole image squeezed to 32 x 32
-    luma values (uint8, box average, so its aspect is lost), and `phash` the 64-bit perceptual hash of it.
+    most 0.5); `blur` the share of the luma's variance that the means of blocks of 3 x 3 pixels keep (near 1: no detail
+    finer than three pixels, so blurred; lower: sharper; 1 for a flat image). `thumbnail` is the whole image squeezed to
+    32 x 32 luma values (uint8, box average, so its aspect is lost), and `phash` the 64-bit perceptual hash of it.
     """
 
     brightness: float
@@ -69,35 +66,16 @@ class Description:
 def describe(luma: Image.Image) -> Description:
     """Measure an image given as its luma (mode L)."""
     brightness, deviation = _mean_and_deviation(luma)
-    _, smooth = _mean_and_deviation(smoothed(luma))
+    _, coarse = _mean_and_deviation(luma.reduce(3))
     small = luma.resize((THUMBNAIL_SIDE, THUMBNAIL_SIDE), Image.Resampling.BOX)
     thumbnail = np.asarray(small, dtype=np.uint8)
     return Description(
         brightness=brightness / 255,
         contrast=deviation / 255,
-        blur=min(1.0, (smooth / deviation) ** 2) if deviation > 0 else 1.0,
+        blur=min(1.0, (coarse / deviation) ** 2) if deviation > 0 else 1.0,
         thumbnail=thumbnail.tobytes(),
         phash=perceptual_hash(thumbnail),
     )
-
-
-def smoothed(luma: Image.Image) -> Image.Image:
-    """Return the 3 x 3 mean of an image of mode L: Pillow's own, which of a large image takes less memory.
-
-    Sums of three, rounded after each direction, with the border repeated: the same bits in half the time.
-    """
-    if luma.width * luma.height > LARGE:
-        return luma.filter(ImageFilter.BoxBlur(1))
-    values = np.pad(np.asarray(luma), 1, mode="edge")
-    across = _thirds(np.add(values[:, :-2], values[:, 1:-1], dtype=np.uint16), values[:, 2:])
-    return Image.fromarray(_thirds(across[:-2] + across[1:-1], across[2:]).astype(np.uint8))
-
-
-def _thirds(two: NDArray[np.uint16], third: NDArray[np.unsignedinteger]) -> NDArray[np.uint16]:
-    two += third
-    two += 1  # so that the division rounds
-    two //= 3
-    return two
 
 
 def _mean_and_deviation(luma: Image.Image) -> tuple[float, float]:

@@ -8,11 +8,11 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-import pyarrow.parquet as pq
 
 from cocomine.annotations.reasons import Reason
 from cocomine.base.errors import CocomineError
 from cocomine.base.files import read_table
+from cocomine.base.parquet import read_columns
 from cocomine.coco.orientation import fits_turned
 from cocomine.mining import clauses
 from cocomine.mining.arrays import Rows
@@ -89,7 +89,7 @@ def image_facts(source: Source, rows: Rows, measures_path: Path) -> dict[int, li
     Images that state no size get the measured one. Raises CocomineError for an image that was not measured.
     """
     columns = ["image_id", "source_split", "file_name", "status", "detail", "width", "height", "exif_orientation"]
-    table = pq.read_table(measures_path, columns=columns).to_pydict()
+    table = read_columns(measures_path, columns=columns).to_pydict()
     measured = {
         (split, identity, name): (status, detail, width, height, orientation)
         for identity, split, name, status, detail, width, height, orientation in zip(

@@ -26,6 +26,7 @@ from PIL import Image
 from cocomine.base.errors import CocomineError
 from cocomine.base.files import read_table, write_text
 from cocomine.base.folder import replaced_folder
+from cocomine.base.parquet import read_columns
 from cocomine.base.pool import started_pool
 from cocomine.coco.by_image import RecordsByImage
 from cocomine.coco.labels import Labels, read_labels
@@ -349,14 +350,14 @@ def brightness(folder: Path, images: Sequence[Mapping[str, str]]) -> Column:
     path = folder / "images.parquet"
     if not path.is_file() or "brightness" not in pq.read_schema(path).names:
         return [None] * len(images)
-    table = pq.read_table(path, columns=["image_id", "brightness"]).to_pydict()
+    table = read_columns(path, columns=["image_id", "brightness"]).to_pydict()
     known = dict(zip(table["image_id"], table["brightness"], strict=True))
     return [_rounded(known.get(int(row["image_id"]))) for row in images]
 
 
 def _scores(run: Path, images: Sequence[Mapping[str, str]]) -> dict[int, float | None]:
     """Return the score of each image that was judged, by its place; None where it shows no class."""
-    table = pq.read_table(run / "per_image.parquet", columns=["image_id", "iou_mean_foreground"]).to_pydict()
+    table = read_columns(run / "per_image.parquet", columns=["image_id", "iou_mean_foreground"]).to_pydict()
     known = dict(zip(table["image_id"], table["iou_mean_foreground"], strict=True))
     ids = (int(row["image_id"]) for row in images)
     return {place: _rounded(known[image]) for place, image in enumerate(ids) if image in known}

@@ -10,7 +10,7 @@ import pytest
 from cocomine.base.files import sha256_of_file, write_json, write_table
 from cocomine.coco.reader import Annotation, load_document
 from cocomine.coco.writer import write_document
-from cocomine.formats.export import Options, export_dataset
+from cocomine.formats.export import export_dataset
 from cocomine.formats.tally import Tally
 from cocomine.formats.yolo import segment_line
 from helpers.shared import ROOT, coco_mini
@@ -56,8 +56,7 @@ def subset(tmp_path_factory):
 def exported(subset, tmp_path_factory):
     out = tmp_path_factory.mktemp("exports")
     manifests = {
-        name: export_dataset(name, subset, coco_mini(), out / name, Options(threads=2))
-        for name in ("coco", "yolo-detect", "yolo-segment")
+        name: export_dataset(name, subset, coco_mini(), out / name) for name in ("coco", "yolo-detect", "yolo-segment")
     }
     return out, manifests
 

@@ -1,5 +1,6 @@
 import json
 import shutil
+from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
 
 import numpy as np
@@ -51,19 +52,10 @@ def tree(folder):
     return {str(path.relative_to(folder)): path.read_bytes() for path in sorted(folder.rglob("*")) if path.is_file()}
 
 
-@pytest.mark.parametrize("format_name", ["yolo-detect", "yolo-segment", "yolo-pose"])
-def test_labels_that_several_processes_write_in_turn_are_those_of_one(format_name, subset, tmp_path, monkeypatch):
-    export(format_name, subset, tmp_path / "one")
-    monkeypatch.setattr("cocomine.formats.yolo.ITEMS_IN_A_BATCH", 1)
-    monkeypatch.setattr("cocomine.formats.yolo.MANY_OBJECTS", 2)
-    export(format_name, subset, tmp_path / "several", threads=2)
-    assert tree(tmp_path / "one") == tree(tmp_path / "several")
-
-
 @pytest.mark.parametrize("format_name", FORMATS)
-def test_the_same_subset_gives_the_same_bytes_wherever_and_with_however_many_threads(format_name, subset, tmp_path):
+def test_the_same_subset_gives_the_same_bytes_wherever(format_name, subset, tmp_path):
     export(format_name, subset, tmp_path / "a")
-    export(format_name, subset, tmp_path / "deep" / "er" / "b", threads=4, images="copy")
+    export(format_name, subset, tmp_path / "deep" / "er" / "b", images="copy")
     first = tree(tmp_path / "a")
     assert first == tree(tmp_path / "deep" / "er" / "b")
     for name, content in first.items():
@@ -238,6 +230,31 @@ def test_an_export_makes_one_folder_for_what_it_copies_and_leaves_none(subset, t
     export("coco", subset, tmp_path / "coco", copies=tmp_path / "copies")
     assert places == [tmp_path / "copies" / INCOMPLETE]
     assert not places[0].exists()
+
+
+def shares_all(folder, name):
+    """Link to the shared copy of each image as an export does that runs beside another."""
+    own, copies = folder / name, folder / "copies"
+    own.mkdir()
+    with staging(copies / INCOMPLETE) as staged:
+        (folder / f"{name}.ready").touch()
+        while len(list(folder.glob("*.ready"))) < 2:
+            pass
+        for image in sorted((folder / "store").iterdir()):
+            output._shared(image, own / image.name, copies, staged, "")
+
+
+def test_exports_side_by_side_make_the_shared_copies_without_harm(tmp_path):
+    (tmp_path / "store").mkdir()
+    for number in range(600):
+        (tmp_path / "store" / f"{number}.jpg").write_bytes(bytes(50_000) + str(number).encode())
+    with ProcessPoolExecutor(2) as pool:
+        for done in [pool.submit(shares_all, tmp_path, name) for name in ("a", "b")]:
+            done.result()
+    stored = {path.name: sha256_of_file(path) for path in (tmp_path / "store").iterdir()}
+    for name in ("a", "b"):
+        assert {path.name: sha256_of_file(path) for path in (tmp_path / name).iterdir()} == stored
+    assert sum(path.is_file() for path in (tmp_path / "copies").rglob("*")) == 600
 
 
 def test_a_shared_copy_that_somebody_wrote_into_is_made_anew(subset, tmp_path):

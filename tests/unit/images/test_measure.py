@@ -15,7 +15,7 @@ import pyarrow.parquet as pq
 import pytest
 from cocomine.base.errors import CocomineError
 from cocomine.base.files import write_table
-from cocomine.images.descriptors import describe, perceptual_hash, smoothed
+from cocomine.images.descriptors import describe, perceptual_hash
 from cocomine.images.measure import SCHEMA, examine, measure
 from cocomine.images.opening import to_luma
 from cocomine.images.settings import ImageSettings
@@ -308,10 +308,3 @@ def test_a_sound_png_of_184_megapixels_is_measured_without_a_warning(recwarn):
     assert (found["status"], found["width"], found["height"]) == ("ok", 20_000, 9_200)
     assert found["brightness"] == pytest.approx(77 / 255)
     assert not recwarn.list
-
-
-@given(st.integers(1, 40), st.integers(1, 40), st.integers(0, 2**32 - 1))
-@settings(max_examples=60, deadline=None)
-def test_the_mean_of_three_by_three_is_pillows_to_the_bit(width, height, seed):
-    luma = Image.fromarray(np.random.default_rng(seed).integers(0, 256, (height, width), dtype=np.uint8))
-    assert smoothed(luma).tobytes() == luma.filter(ImageFilter.BoxBlur(1)).tobytes()
