@@ -1,10 +1,15 @@
 """What files and folders hold: SHA-256 and size of each, and one listing for a folder however many files are in it."""
 
+from __future__ import annotations
+
 import gzip
 import hashlib
 import os
 import re
+from array import array
 from collections.abc import Iterable, Iterator, Sequence
+from contextlib import suppress
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -36,12 +41,32 @@ def files_in(folder: Path) -> list[str]:
 
 
 def fingerprints(description: str, files: Sequence[str], processes: int = 1) -> Iterator[Fingerprint]:
-    """Yield the fingerprint of each file, in order, read by so many processes."""
-    pieces = [files[start : start + FILES_AT_ONCE] for start in range(0, len(files), FILES_AT_ONCE)]
+    """Yield the fingerprint of each file, in order, read by so many processes; one with several names is read once."""
+    first = _first_names(files)
+    read = [files[place] for place, other in enumerate(first) if place == other]
+    again = {other for place, other in enumerate(first) if place != other}
+    known: dict[int, Fingerprint] = {}
+    pieces = [read[start : start + FILES_AT_ONCE] for start in range(0, len(read), FILES_AT_ONCE)]
     with Progress(description, len(files), "file") as progress:
-        for prints in in_order(_fingerprints, pieces, min(processes, len(pieces))):
-            yield from prints
-            progress.advance(len(prints))
+        prints = chain.from_iterable(in_order(_fingerprints, pieces, min(processes, len(pieces))))
+        for place, other in enumerate(first):
+            found = next(prints) if place == other else known[other]
+            if place in again:
+                known[place] = found
+            yield found
+            progress.advance()
+
+
+def _first_names(files: Sequence[str]) -> array[int]:
+    """Return the place of the first file of `files` that is the same, by hard links, as each of them."""
+    places: dict[tuple[int, int], int] = {}
+    first = array("q", range(len(files)))
+    for place, path in enumerate(files):
+        with suppress(OSError):
+            state = Path(path).stat()
+            if state.st_nlink > 1:
+                first[place] = places.setdefault((state.st_dev, state.st_ino), place)
+    return first
 
 
 def _fingerprints(files: Sequence[str]) -> list[Fingerprint]:

@@ -118,19 +118,14 @@ def filter_strips(strips: Iterable[Raster], pixel: int, bits: int = 8) -> Iterat
 
 def _filtered(plain: Bytes, above: Bytes | None, pixel: int) -> Bytes:
     """Return rows of bytes with their filters; `above` is the row before them."""
-    up = np.empty(plain.shape, np.uint8)
+    rows = np.empty((len(plain), 1 + plain.shape[1]), np.uint8)
+    rows[:, 0], up = UP, rows[:, 1:]
     np.subtract(plain[0], np.uint8(0) if above is None else above, out=up[0])
     np.subtract(plain[1:], plain[:-1], out=up[1:])
-    rows = np.empty((len(plain), 1 + plain.shape[1]), np.uint8)
+    # Runs of several bytes' values are no runs of bytes, but the differences are mostly zeros.
     if pixel == 1:
-        better = _runs(up) < _runs(plain)
-        rows[:, 0] = np.where(better, UP, NONE)
-        rows[:, 1:] = plain
-        rows[better, 1:] = up[better]
-    else:
-        # Runs of several bytes' values are no runs of bytes, but the differences are mostly zeros.
-        rows[:, 0] = UP
-        rows[:, 1:] = up
+        worse = _runs(up) >= _runs(plain)
+        rows[worse, 0], up[worse] = NONE, plain[worse]
     return rows
 
 

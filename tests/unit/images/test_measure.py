@@ -207,6 +207,10 @@ def test_brightness_contrast_and_blur_follow_their_definitions():
     assert (
         described(noisy).blur < 0.2 < described(sharp).blur < described(sharp.filter(ImageFilter.GaussianBlur(5))).blur
     )
+    # The means of the left block and of the right: 0 and 255, so that all of the variance is kept; then none of it.
+    blocks = Image.fromarray(np.repeat([[0, 0, 0, 255, 255, 255]], 3, axis=0).astype(np.uint8))
+    assert described(blocks).blur == 1
+    assert described(Image.fromarray(np.tile([[0, 90, 180]], (6, 4)).astype(np.uint8))).blur == 0
 
 
 def test_the_hash_barely_changes_with_compression_size_or_brightness_and_does_between_pictures():
