@@ -13,6 +13,7 @@ from cocomine.base.staging import INCOMPLETE, PREVIOUS, staging
 
 AT_FDCWD, RENAME_EXCHANGE = -100, 2  # linux/fcntl.h, linux/fs.h
 CANNOT_EXCHANGE = (errno.ENOSYS, errno.EINVAL, errno.EOPNOTSUPP)
+TAKEN = (errno.EEXIST, errno.ENOTEMPTY, errno.ENOTDIR)  # what a rename answers where a folder or a link is already
 
 
 @contextmanager
@@ -36,15 +37,18 @@ def replaced_folder(folder: Path, marker: str) -> Iterator[Path]:
 def put_in_place(made: Path, folder: Path, own: Path) -> None:
     """Put the folder `made` where `folder` is or shall be; what was there ends in `own`, the staging folder of the run.
 
-    Two folders are swapped in one step. Where the system cannot, the old one is first moved to where the next run's
-    sweep looks for what it must give back.
+    What is there, a folder or a link, is swapped in one step. Where the system cannot, it is first moved to where the
+    next run's sweep looks for what it must give back.
     """
-    if not folder.exists():
+    try:
         made.rename(folder)
-    elif not exchange(made, folder):
-        (own / PREVIOUS).mkdir()
-        folder.rename(own / PREVIOUS / folder.name)
-        made.rename(folder)
+    except OSError as error:
+        if error.errno not in TAKEN:
+            raise
+        if not exchange(made, folder):
+            (own / PREVIOUS).mkdir()
+            folder.rename(own / PREVIOUS / folder.name)
+            made.rename(folder)
 
 
 def exchange(first: Path, second: Path) -> bool:

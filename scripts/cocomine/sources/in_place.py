@@ -12,9 +12,10 @@ from pathlib import Path
 
 from cocomine.base.errors import CocomineError
 from cocomine.base.files import atomic_path
+from cocomine.base.folder import put_in_place
 from cocomine.base.progress import Progress
 from cocomine.base.space import free_bytes
-from cocomine.base.staging import alone
+from cocomine.base.staging import INCOMPLETE, alone, staging
 from cocomine.sources.store import Options
 from cocomine.sources.sync_plan import Plan
 from cocomine.transfer.finding import Folder, Found
@@ -46,14 +47,13 @@ class InPlace:
         self.ledger = Ledger(root / FOLDER / "ledger.jsonl")
 
     def sync(self, names: Sequence[str], pins: Mapping[str, Outcome]) -> dict[str, Outcome]:
-        """Link and read the named files; return an outcome for each, in the order of `names`.
+        """Link and read the named files; return an outcome for each, in the order of `names`. Runs take turns.
 
         `pins` are the outcomes of an earlier lock: a file whose bytes are not those pinned is refused. Raises
         CocomineError when a folder is not there, or the store holds something else where a link must be.
         """
         self.folder.check()
         found = self.folder.find(names)
-        self._link(found)
         moved = [f"{name} at {item.elsewhere}" for name, item in found.items() if item.elsewhere]
         if moved:
             log.warning(
@@ -63,7 +63,10 @@ class InPlace:
                 self.what,
                 shown(moved, FEW),
             )
-        return self.prove(found, pins)
+        # To the end: what others read through a link that is parted is known by what they have proven.
+        with alone(self.root / FOLDER / LINKS_LOCK, f"links and reads {self.what} in {self.root}"):
+            self._link(found)
+            return self.prove(found, pins)
 
     def plan(self, names: Sequence[str], pins: Mapping[str, Outcome]) -> Plan:
         """Say what `sync` would find; reads and writes nothing."""
@@ -123,33 +126,44 @@ class InPlace:
     # -- links
 
     def _link(self, found: Mapping[str, Found]) -> None:
-        """Make the store's links to what was found. Runs at the same time take turns."""
+        """Make the store's links to what was found."""
         groups: dict[str, dict[str, Found]] = {}
         for name, item in found.items():
             if item.path is not None:
                 groups.setdefault(name.partition("/")[0], {})[name] = item
-        with alone(self.root / FOLDER / LINKS_LOCK, f"makes links in {self.root}"):
-            for split, group in sorted(groups.items()):
-                link = self.root / split
-                whole = self.folder.whole_split(split)
-                as_named = whole is not None and not any(item.elsewhere for item in group.values())
-                if whole is not None and as_named and (link.is_symlink() or not link.exists()):
-                    point(link, whole)
-                else:
-                    self._link_each(link, group)
+        for split, group in sorted(groups.items()):
+            link = self.root / split
+            whole = self.folder.whole_split(split)
+            as_named = whole is not None and not any(item.elsewhere for item in group.values())
+            if whole is not None and as_named and (link.is_symlink() or not link.exists()):
+                point(link, whole)
+                continue
+            if link.is_symlink():
+                group |= self.folder.find(name for name in self.ledger.read() if name.partition("/")[0] == split)
+            files = {name: item.path for name, item in group.items() if item.path is not None}
+            link_each(link, files, "name the store differently, or remove it")
 
-    def _link_each(self, link: Path, group: Mapping[str, Found]) -> None:
-        known = dict(group)
-        if link.is_symlink():  # other subsets read through it: what they need stays
-            known |= self.folder.find(name for name in self.ledger.read() if name.partition("/")[0] == link.name)
-            link.unlink()
-        guard = FolderGuard(self.root)
-        for name, item in known.items():
-            reason = guard.prepare(name)
-            if reason:
-                raise CocomineError(f"{self.root / name}: {reason}", "name the store differently, or remove it")
-            if item.path is not None:
-                point(self.root / name, item.path)
+
+def link_each(split: Path, files: Mapping[str, Path], hint: str) -> None:
+    """Make the folder `split` of a store hold links to `files`, which have their names in the store.
+
+    Where it is one link, a folder takes its place in one step: other jobs read through it, and what they need has to be
+    among `files`. Raises CocomineError, with the hint, where something else is in the way.
+    """
+    if split.is_symlink():
+        with staging(split.parent / INCOMPLETE) as own:
+            _link_each(own, split.parent, files, hint)
+            put_in_place(own / split.name, split, own)
+    else:
+        _link_each(split.parent, split.parent, files, hint)
+
+
+def _link_each(root: Path, final: Path, files: Mapping[str, Path], hint: str) -> None:
+    guard, real = FolderGuard(root), Path(os.path.realpath(final))
+    for name, path in files.items():
+        if (reason := guard.prepare(name)) is not None:
+            raise CocomineError(f"{final / name}: {reason}", hint)
+        _point(root / name, os.path.relpath(os.path.realpath(path), (real / name).parent))
 
 
 def point(link: Path, destination: Path) -> None:
@@ -157,9 +171,12 @@ def point(link: Path, destination: Path) -> None:
 
     Raises CocomineError when a file or a folder of its own is there.
     """
-    relative = Path(os.path.relpath(os.path.realpath(destination), os.path.realpath(link.parent)))
+    _point(link, os.path.relpath(os.path.realpath(destination), os.path.realpath(link.parent)))
+
+
+def _point(link: Path, relative: str) -> None:
     with suppress(OSError):
-        if link.readlink() == relative:
+        if link.readlink() == Path(relative):
             return
     if link.exists() and not link.is_symlink():
         raise CocomineError(

@@ -6,16 +6,14 @@ from pathlib import Path
 
 from msgspec import Struct, convert, structs
 
-from cocomine.base.errors import CocomineError
 from cocomine.base.files import read_json
 from cocomine.base.staging import alone
-from cocomine.sources.in_place import LINKS_LOCK, InPlace, point
+from cocomine.sources.in_place import LINKS_LOCK, InPlace, link_each, point
 from cocomine.sources.proof import LEDGER, doubt
 from cocomine.sources.settings import StoreSettings
 from cocomine.sources.store import Store
 from cocomine.sources.sync_plan import Plan
 from cocomine.transfer.ledger import FOLDER, Ledger, entry_of
-from cocomine.transfer.names import FolderGuard
 from cocomine.transfer.records import Outcome
 
 
@@ -66,7 +64,14 @@ class MergedStore:
         self.hints: list[str] = []
 
     def sync(self, names: Sequence[str], pins: Mapping[str, Outcome]) -> dict[str, Outcome]:
-        """Sync every part's store, and link what came; return an outcome for each name, in their order."""
+        """Sync every part's store, and link what came; return an outcome for each name, in their order.
+
+        Runs take turns, to the end: what others read through a link that is parted is known by what they have brought.
+        """
+        with alone(self.root / FOLDER / LINKS_LOCK, f"brings images into {self.root}"):
+            return self._sync(names, pins)
+
+    def _sync(self, names: Sequence[str], pins: Mapping[str, Outcome]) -> dict[str, Outcome]:
         outcomes: dict[str, Outcome] = {}
         remembered = Ledger(self.root / LEDGER).read()
         for folder, paths in self._by_store(names).items():
@@ -76,8 +81,7 @@ class MergedStore:
             self.hints += [hint for hint in store.hints if hint not in self.hints]
             outcomes |= {name: structs.replace(found[path], name=name) for name, path in paths.items()}
         arrived = [outcome for outcome in outcomes.values() if outcome.status == "ok"]
-        with alone(self.root / FOLDER / LINKS_LOCK, f"makes links in {self.root}"):
-            self._link([outcome.name for outcome in arrived], list(remembered))
+        self._link([outcome.name for outcome in arrived], list(remembered))
         ledger = Ledger(self.root / LEDGER)
         ledger.append([entry_of(one) for one in arrived if remembered.get(one.name) != entry_of(one)])
         ledger.close()
@@ -114,17 +118,10 @@ class MergedStore:
             if as_named and (link.is_symlink() or not link.exists()):
                 point(link, Path(part.folder, part.split))
                 continue
-            if link.is_symlink():  # other subsets read through it: what they need stays
+            if link.is_symlink():
                 group += [name for name in remembered if name.partition("/")[0] == split and name not in set(group)]
-                link.unlink()
-            self._link_each(group)
-
-    def _link_each(self, names: Sequence[str]) -> None:
-        guard = FolderGuard(self.root)
-        for name in names:
-            if (reason := guard.prepare(name)) is not None:
-                raise CocomineError(f"{self.root / name}: {reason}", "remove it: it is a folder of links")
-            point(self.root / name, Path(self.parts[name.partition("/")[0]].folder, self._path(name)))
+            files = {name: Path(part.folder, self._path(name)) for name in group}
+            link_each(link, files, "remove it: it is a folder of links")
 
     def _path(self, name: str) -> str:
         split, _, rest = name.partition("/")

@@ -12,7 +12,7 @@ from cocomine.base import folder as folders
 from cocomine.base import staging
 from cocomine.base.errors import CocomineError
 from cocomine.base.files import atomic_path, write_text
-from cocomine.base.folder import replaced_folder
+from cocomine.base.folder import put_in_place, replaced_folder
 from helpers.shared import ROOT
 
 WRITER = """
@@ -87,6 +87,29 @@ def test_a_folder_of_the_users_own_is_never_replaced(tmp_path: Path) -> None:
     with pytest.raises(CocomineError, match=r"mine: not empty"), replaced_folder(tmp_path / "mine", "done"):
         pass
     assert (tmp_path / "mine" / "thesis.txt").exists()
+
+
+def test_a_folder_that_another_run_has_put_there_a_moment_ago_is_replaced(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for place in ("masks", "own/masks"):
+        (tmp_path / place).mkdir(parents=True)
+        (tmp_path / place / place.replace("/", "-")).touch()
+    monkeypatch.setattr(Path, "exists", lambda _: False)  # what a look before that would have seen
+    put_in_place(tmp_path / "own" / "masks", tmp_path / "masks", tmp_path / "own")
+    assert [path.name for path in (tmp_path / "masks").iterdir()] == ["own-masks"]
+
+
+@pytest.mark.parametrize("destination", ["there", "nowhere"])
+def test_a_folder_takes_the_place_of_a_link_and_leaves_what_that_led_to(tmp_path: Path, destination: str) -> None:
+    (tmp_path / "there").mkdir()
+    (tmp_path / "there" / "theirs").touch()
+    (tmp_path / "masks").symlink_to(destination)
+    with staging.staging(tmp_path / ".incomplete") as own:
+        (own / "masks").mkdir()
+        put_in_place(own / "masks", tmp_path / "masks", own)
+    assert not (tmp_path / "masks").is_symlink()
+    assert sorted(path.name for path in tmp_path.rglob("*")) == ["masks", "theirs", "there"]
 
 
 KILLED_SWAP = """
