@@ -1,18 +1,19 @@
 """What each stage costs as a subset grows: seconds and peak memory at two sizes, and the exponent between them.
 
-    ./run python tests/benchmarks/bench_scale.py [--sizes 1000 20000] [--full] [--blank]
+    ./run python tests/benchmarks/bench_scale.py [--sizes 1000 20000] [--full] [--blank | --slice]
     ./run python tests/benchmarks/bench_scale.py --before COMMIT [--sizes 20000] [--pairs 1]
 
 Draws that many images and gives them the records of the real slice (a drawn polygon's where it is absent) under new
 ids, builds them in place by the workflow (all categories, masks, three exports, no training), reads the seconds that
 Snakemake took and looks at the memory itself. `--full` adds COCO's 118,287 images (hours on two cores), and
 `--blank` draws every photograph grey, which is soon done and soon measured, told apart by a comment: then nothing is
-sought among near-duplicates, and all else is as before. The last line is a JSON object: per stage the
-seconds and the peak MB at each size, and how they grow: seconds ~ images ** exponent.
+sought among near-duplicates, and all else is as before. `--slice` takes the photographs of the slice itself, repeated
+and told apart by a comment; near-duplicates are then allowed, since all of them are. The last line is a JSON object:
+per stage the seconds and the peak MB at each size, and how they grow: seconds ~ images ** exponent.
 
-`--before` builds the photographs of the real slice, repeated and told apart by a comment (near-duplicates are allowed,
-since all are), with another commit in its own environment and with this tree by turns, and prints the seconds of
-each stage on the clock, and of the whole also those of processors; the last line is a JSON object of the same.
+`--before` builds the same photographs with another commit in its own environment and with this tree by turns, and
+prints the seconds of each stage on the clock, and of the whole also those of processors; the last line is a JSON object
+of the same.
 """
 
 import argparse
@@ -45,8 +46,8 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 from helpers.shared import ROOT
 from helpers.workflow import snakemake
 
+ALLOWED = {"split": {"near_duplicates": "allow"}}
 T = TypeVar("T")
-Drawing = Callable[[Path, list[tuple[int, int]], int], None]
 SHARED = Path(os.environ.get("COCOMINE_SHARED", ROOT.parent / "shared"))
 FULL = 118_287
 CONFIG = {
@@ -128,15 +129,14 @@ def documents(count: int) -> Iterator[str]:
     yield "]}"
 
 
-def build(count: int, work: Path, cores: int, drawn: Drawing = draw) -> dict[str, tuple[float, float]]:
+def build(count: int, work: Path, cores: int, kind: str) -> dict[str, tuple[float, float]]:
     """Build `count` images and return each rule's seconds and peak memory in MB."""
-    make_data(count, work, cores, drawn, [(width, height) for width, height, _ in records()[0]])
-    folder = configured(work / "work", CONFIG)
-    with peaks_of_rules() as peaks:
-        done = snakemake(folder, "--configfile", str(folder / "config.yaml"), "--cores", str(cores))
-    if done.returncode:
-        raise SystemExit(done.stderr[-3000:])
-    return {name: (seconds, peaks.get(name, 0.0)) for name, seconds in seconds_of_rules(folder).items()}
+    if kind == "slice":
+        make_data(count, work, cores, repeat, photographs_of_the_slice())
+    else:
+        sizes = [(width, height) for width, height, _ in records()[0]]
+        make_data(count, work, cores, draw_blank if kind == "blank" else draw, sizes)
+    return stages(configured(work / "work", CONFIG | (ALLOWED if kind == "slice" else {})), cores)
 
 
 def make_data(count: int, work: Path, cores: int, made: Callable[[Path, list[T], int], None], models: list[T]) -> None:
@@ -155,6 +155,17 @@ def configured(work: Path, config: dict[str, Any]) -> Path:
     work.mkdir()
     (work / "config.yaml").write_text(yaml.safe_dump(config), encoding="utf-8")
     return work
+
+
+def stages(work: Path, cores: int) -> dict[str, tuple[float, float]]:
+    """Build `config.yaml` of a folder; return each rule's seconds and peak memory in MB, and those of the whole."""
+    start = time.perf_counter()
+    with peaks_of_rules() as peaks:
+        done = snakemake(work, "--configfile", str(work / "config.yaml"), "--cores", str(cores))
+    if done.returncode:
+        raise SystemExit(done.stderr[-3000:])
+    found = {name: (seconds, peaks.get(name, 0.0)) for name, seconds in seconds_of_rules(work).items()}
+    return found | {"the whole": (time.perf_counter() - start, max(peaks.values()))}
 
 
 def seconds_of_rules(work: Path) -> dict[str, float]:
@@ -203,7 +214,7 @@ def timed(tree: Path, work: Path, cores: int) -> dict[str, float]:
     """Build in a new folder by the tree's own command and return each rule's seconds and the whole's."""
     # What keeps near-duplicates together had another name before the round of 20e7f6e.
     renamed = "split.near_duplicates" in (tree / "config" / "README.md").read_text(encoding="utf-8")
-    configured(work, CONFIG | {"split": {"near_duplicates" if renamed else "twins": "allow"}})
+    configured(work, CONFIG | (ALLOWED if renamed else {"split": {"twins": "allow"}}))
     command = [tree / "run", "snakemake", "--snakefile", tree / "Snakefile", "--directory", work]
     command += ["--configfile", work / "config.yaml", "--cores", str(cores)]
     before, start = resource.getrusage(resource.RUSAGE_CHILDREN), time.perf_counter()
@@ -257,7 +268,9 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
     parser.add_argument("--sizes", type=int, nargs="+", default=[1000, 20_000], help="numbers of images")
     parser.add_argument("--full", action="store_true", help=f"add COCO's {FULL} images")
-    parser.add_argument("--blank", action="store_true", help="grey photographs")
+    kinds = parser.add_mutually_exclusive_group()
+    kinds.add_argument("--blank", dest="kind", action="store_const", const="blank", help="grey photographs")
+    kinds.add_argument("--slice", dest="kind", action="store_const", const="slice", help="those of the slice, repeated")
     parser.add_argument("--cores", type=int, default=2)
     parser.add_argument("--before", metavar="COMMIT", help="build with this commit and with this tree by turns")
     parser.add_argument("--pairs", type=int, default=1, help="turns of `--before`")
@@ -269,7 +282,7 @@ def main() -> None:
     found = []
     for count in sizes:
         with tempfile.TemporaryDirectory() as folder:
-            found.append(build(count, Path(folder), options.cores, draw_blank if options.blank else draw))
+            found.append(build(count, Path(folder), options.cores, options.kind or "drawn"))
     print(f"{'stage':28}" + "".join(f"{count:>10} s {'MB':>8}" for count in sizes) + f"{'exponent':>10}")
     table = {}
     for name in found[-1]:
