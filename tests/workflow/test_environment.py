@@ -61,6 +61,24 @@ def test_the_pinned_set_has_hashes_and_names_no_host() -> None:
         assert "--hash=sha256:" in requirement, requirement.splitlines()[0]
 
 
+def test_the_command_that_compiles_the_pinned_set_names_the_same_packages(tmp_path: Path) -> None:
+    shutil.copytree(ROOT / "envs", tmp_path / "envs")
+    text = (ROOT / "DEVELOPING.md").read_text(encoding="utf-8")
+    command = re.search(r"^    \./run (uv pip compile (?:.*\\\n)*.*)\n", text, re.MULTILINE)
+    path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
+    done = subprocess.run(
+        command[1], shell=True, cwd=tmp_path, env={**os.environ, "PATH": path}, capture_output=True, text=True
+    )
+    if "Failed to fetch" in done.stderr:
+        pytest.skip("not run: the package index is not reachable")
+    assert done.returncode == 0, done.stderr
+    made, kept = (
+        re.findall(r"^([a-z0-9._-]+)==", (folder / "envs" / "pinned.txt").read_text(encoding="utf-8"), re.MULTILINE)
+        for folder in (tmp_path, ROOT)
+    )
+    assert made == kept
+
+
 def project_with_run(folder: Path) -> Path:
     """Make a project of `run` and what makes the environment, with two small packages in place of the pinned set.
 
