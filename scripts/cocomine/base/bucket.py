@@ -7,13 +7,14 @@ uncompressed tar there, of names from the folder of the build, and a folder agai
 import argparse
 import fcntl
 import os
-import shutil
 import tarfile
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 from cocomine.base.errors import CocomineError
 from cocomine.base.files import atomic_path
+from cocomine.base.folder import put_in_place
+from cocomine.base.staging import INCOMPLETE, staging
 
 WORK_DIR = "--work-dir"
 END = "--end-of-files"
@@ -65,7 +66,8 @@ def unpack(tar: Path) -> None:
     """Lay down what a tar holds, below the working directory; nothing where it was laid down before.
 
     Jobs on one machine may ask for the same tar at once: one of them unpacks it. The folder of its name, if there is
-    one, is what it was packed of and is replaced; what else it holds is laid beside what is there. Raises CocomineError
+    one, is what it was packed of and is replaced; what else it holds is laid beside what is there. Each is there in one
+    step, since tars of two subsets hold the same photographs, and another job may be reading them. Raises CocomineError
     for a tar that is damaged.
     """
     status, folder = tar.stat(), tar.with_suffix("")
@@ -75,16 +77,30 @@ def unpack(tar: Path) -> None:
         mark.seek(0)
         if mark.read() == f"{state} {folder.is_dir()}":
             return
-        shutil.rmtree(folder, ignore_errors=True)
         try:
-            with tarfile.open(tar, "r:") as packed:
+            with staging(tar.parent / INCOMPLETE) as own, tarfile.open(tar, "r:") as packed:
                 _check_end(tar)
-                packed.extractall(filter="data")
+                (everything := own / "all").mkdir()
+                # Held to where it is laid in the end: a link there may lead out of the build.
+                packed.extractall(everything, filter=lambda member, _: tarfile.data_filter(member, os.curdir))  # noqa: S202
+                if (made := everything / folder).is_dir():
+                    put_in_place(made.rename(own / folder.name), folder, own)
+                _lay(everything, Path())
         except tarfile.TarError as error:
             hint = "delete it where the build's files are kept, and run the same command again"
             raise CocomineError(f"{tar}: no folder that a job packed, or a damaged one: {error}", hint) from error
         mark.truncate(0)
         mark.write(f"{state} {folder.is_dir()}")
+
+
+def _lay(made: Path, place: Path) -> None:
+    """Move what is in a folder to where it belongs, beside what is there."""
+    for one in made.iterdir():
+        if one.is_dir() and not one.is_symlink():
+            (place / one.name).mkdir(exist_ok=True)
+            _lay(one, place / one.name)
+        else:
+            one.replace(place / one.name)
 
 
 def _check_end(tar: Path) -> None:

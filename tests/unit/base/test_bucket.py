@@ -2,6 +2,8 @@
 
 import argparse
 import os
+import shutil
+import tarfile
 from pathlib import Path
 
 import pytest
@@ -39,6 +41,28 @@ def test_a_folder_comes_back_whole_with_links_as_files_and_empty_folders(
     assert not (there / folder / "semantic" / "2.png").is_symlink()
 
 
+def test_what_tars_of_two_subsets_hold_can_be_read_while_the_second_is_laid_down(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    photograph = Path("data/images/coco/val/1.jpg")
+    photograph.parent.mkdir(parents=True)
+    photograph.write_bytes(b"1" * 100_000)
+    for subset in ("a", "b"):
+        pack(Path(f"{subset}.tar"), [photograph])
+    unpack(Path("a.tar"))
+    copied, seen = tarfile.copyfileobj, []
+
+    def looking(*arguments: object) -> None:
+        seen.append(photograph.read_bytes())
+        copied(*arguments)
+
+    monkeypatch.setattr(tarfile, "copyfileobj", looking)
+    unpack(Path("b.tar"))
+    assert [*seen, photograph.read_bytes()] == [b"1" * 100_000] * 2
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["a.tar", "a.unpacked", "b.tar", "b.unpacked", "data"]
+
+
 def test_the_same_content_is_the_same_tar_whenever_it_was_written(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -60,6 +84,29 @@ def test_a_tar_that_leads_out_of_the_build_is_refused(tmp_path: Path, monkeypatc
     with pytest.raises(CocomineError, match="outside the destination"):
         unpack(Path("x.tar"))
     assert not (tmp_path / "outside.txt").exists()
+
+
+def test_a_tar_is_not_laid_down_through_a_link_that_leads_out_of_the_build(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "build").mkdir()
+    monkeypatch.chdir(tmp_path / "build")
+    folder_of(tmp_path / "build")
+    pack(Path("x.tar"), [Path("results/v1.5/masks/semantic/1.png")])
+    (tmp_path / "theirs").mkdir()
+    (tmp_path / "theirs" / "1.png").write_text("theirs")
+    shutil.rmtree("results/v1.5/masks/semantic")
+    Path("results/v1.5/masks/semantic").symlink_to(tmp_path / "theirs")
+    with pytest.raises(CocomineError, match="outside the destination"):
+        unpack(Path("x.tar"))
+    assert (tmp_path / "theirs" / "1.png").read_text() == "theirs"
+
+
+def test_nothing_at_all_is_a_tar_too(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    pack(Path("x.tar"), [])
+    unpack(Path("x.tar"))
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["x.tar", "x.unpacked"]
 
 
 def test_a_job_sees_the_build_below_a_prefix_as_one_without(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
