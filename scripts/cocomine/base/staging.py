@@ -107,9 +107,7 @@ def _sweep(place: Path) -> None:
         try:
             lock = os.open(folder / "lock", os.O_RDWR)
         except FileNotFoundError:
-            # Killed between making the folder and its lock file, or it is being made at this moment: an empty folder.
-            with suppress(OSError):
-                folder.rmdir()
+            _remove_without_lock(folder)
             continue
         except OSError:
             continue
@@ -121,6 +119,19 @@ def _sweep(place: Path) -> None:
             continue
         finally:
             os.close(lock)
+
+
+def _remove_without_lock(folder: Path) -> None:
+    """Remove a folder of a run that was killed before it had a lock file, or while it removed all that it had.
+
+    One that is empty may be being made at this moment, and only a lock file can come first into it.
+    """
+    with suppress(OSError):
+        held = {one.name for one in folder.iterdir()}
+        if held and "lock" not in held:
+            shutil.rmtree(folder)
+        else:
+            folder.rmdir()
 
 
 def _give_back(previous: Path, home: Path) -> None:

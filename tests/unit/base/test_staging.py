@@ -1,6 +1,7 @@
 """What staging promises: a dead writer's leftovers go with the next run, a living one's stay; a swap is whole."""
 
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -57,6 +58,15 @@ def test_a_living_writer_is_left_alone(tmp_path: Path) -> None:
     kill(living)
     staging.sweep(tmp_path / ".incomplete")
     assert sorted(path.name for path in tmp_path.iterdir()) == ["b.txt"]
+
+
+def test_what_a_run_had_not_removed_when_it_was_killed_goes_with_the_next(tmp_path: Path) -> None:
+    with staging.staging(tmp_path / ".incomplete") as folder:
+        (folder / "masks").mkdir()
+        (folder / "lock").unlink()  # which came first
+        shutil.copytree(folder, tmp_path / ".incomplete" / "1-killed")
+    write_text(tmp_path / "b.txt", "new")
+    assert [path.name for path in tmp_path.iterdir()] == ["b.txt"]
 
 
 def test_without_file_locks_nothing_is_swept(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
