@@ -1,7 +1,12 @@
 """What another workflow gets that has cocomine as a module: the same bytes, below its prefix, under its names."""
 
+import ast
+import os
+import shutil
 import subprocess
+import tarfile
 from pathlib import Path
+from typing import IO, Any
 
 import pytest
 import yaml
@@ -74,6 +79,38 @@ def test_a_module_from_a_hosted_repository_runs_the_scripts_of_its_tag(tmp_path:
     assert done.returncode == 0, done.stdout + done.stderr
     assert jobs_of(done.stdout + done.stderr) == {"coco_make_demo_bucket": 1, "coco_sync_annotations": 1}
     assert (work / PREFIX / "data" / "annotations" / "synthetic-demo" / "sync.lock.json").is_file()
+
+
+class Repository:
+    """A hosted repository of one commit, which holds a Snakefile."""
+
+    hexsha = "c0ffee"
+
+    def commit(self, _ref: str) -> "Repository":
+        return self
+
+    def archive(self, packed: IO[bytes], _commit: str) -> None:
+        with tarfile.open(fileobj=packed, mode="w") as out:
+            out.addfile(tarfile.TarInfo("Snakefile"))
+
+
+def test_a_commit_that_another_snakemake_checks_out_at_the_same_moment_is_taken(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    tree = ast.parse((ROOT / "workflow" / "rules" / "home.smk").read_text(encoding="utf-8"))
+    tree.body = [node for node in tree.body if isinstance(node, (ast.Import, ast.ImportFrom, ast.FunctionDef))]
+    home: dict[str, Any] = {}
+    exec(compile(tree, "home.smk", "exec"), home)
+    replace = os.replace
+
+    def second(made: str, folder: Path) -> None:
+        shutil.copytree(made, folder)
+        replace(made, folder)
+
+    monkeypatch.setattr(os, "replace", second)
+    folder = home["checked_out"](Repository(), "v1", tmp_path)
+    assert [path.name for path in folder.iterdir()] == ["Snakefile"]
+    assert [path.name for path in folder.parent.iterdir()] == ["c0ffee"]
 
 
 def test_a_module_with_replaced_prefixes_is_refused_with_what_to_write_instead(tmp_path: Path) -> None:

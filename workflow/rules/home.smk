@@ -22,8 +22,11 @@ def checked_out(repository, ref, cache):
             repository.archive(packed, commit)
             packed.seek(0)
             tarfile.open(fileobj=packed).extractall(f"{made}/of", filter="data")
-            if not folder.is_dir():
+            try:
                 os.replace(f"{made}/of", folder)
+            except OSError:
+                if not folder.is_dir():  # else another Snakemake was faster
+                    raise
     return folder
 
 
