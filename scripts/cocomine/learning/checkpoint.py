@@ -57,10 +57,10 @@ class Store:
         if others:
             log.info("%d checkpoint(s) of another config, code or data in %s are left alone", len(others), self.folder)
         sweep(self.folder / INCOMPLETE)
-        if not self.path.exists():
-            return None
         try:
             state = torch.load(self.path, map_location="cpu", weights_only=True)
+        except FileNotFoundError:
+            return None
         except (RuntimeError, pickle.UnpicklingError, EOFError, ValueError, OSError) as error:
             raise CocomineError(
                 f"checkpoint {self.path} cannot be read: {first_line(error)}",

@@ -256,6 +256,14 @@ def test_checkpoints_are_read_without_unpickling_and_damage_is_said(tmp_path):
         store.load()
 
 
+def test_a_checkpoint_that_another_process_of_the_run_removes_meanwhile_is_none(tmp_path, monkeypatch):
+    store = checkpoint.Store(tmp_path, "k" * 64)
+    store.save({"state": {"step": 3}})
+    load = torch.load
+    monkeypatch.setattr(torch, "load", lambda *path, **how: (store.path.unlink(), load(*path, **how))[1])
+    assert store.load() is None
+
+
 def test_half_a_checkpoint_of_a_killed_process_is_swept_away(tmp_path):
     store = checkpoint.Store(tmp_path, "k" * 64)
     dead = tmp_path / ".incomplete" / "123-abcd"
