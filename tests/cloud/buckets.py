@@ -115,7 +115,7 @@ class GcsBucket:
     def moved(self) -> tuple[int, int]:
         """The bytes fetched and stored, of objects that are there now."""
         sizes, of = self.sizes(), Counter((request.kind, request.name) for request in self.server.log)
-        return sum(of["get", name] * size for name, size in sizes.items()), sum(sizes.values())
+        return sum(of["media", name] * size for name, size in sizes.items()), sum(sizes.values())
 
     def sizes(self) -> dict[str, int]:
         """The objects and their sizes."""

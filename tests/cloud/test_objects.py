@@ -64,6 +64,8 @@ def test_it_says_what_the_plugin_says(made: tuple[Any, Any, Any, Bucket]) -> Non
     for _ in range(100):
         assert ours("results/a.tsv").exists()
         assert not ours("results/no.tsv").exists()
+        with pytest.raises(FileNotFoundError):
+            ours("results/no.tsv").size()
     assert bucket.requests.total() == before
 
 
@@ -81,6 +83,35 @@ def test_what_it_stores_and_removes_itself_it_knows_and_what_others_do_it_asks_f
     assert ours("results/b.tsv").exists()
     ours("results/a.tsv").remove()
     assert not ours("results/a.tsv").exists()
+
+
+def fetched(one: Any) -> bytes:
+    """Fetch an object as Snakemake does."""
+    one.local_path().unlink(missing_ok=True)
+    one.retrieve_object()
+    return bytes(one.local_path().read_bytes())
+
+
+def test_to_store_and_to_fetch_an_object_takes_a_request_each(made: tuple[Any, Any, Any, Bucket]) -> None:
+    bucket, ours, _, _ = made
+    assert not ours("results/a.tsv").exists()
+    before = bucket.requests.total()
+    stored(ours("results/a.tsv"), b"first")
+    assert bucket.requests.total() == before + 1
+    assert ours("results/a.tsv").exists()
+    before = bucket.requests.total()
+    assert fetched(ours("results/a.tsv")) == b"first"
+    assert bucket.requests.total() == before + 1
+
+
+def test_an_object_that_came_damaged_is_not_taken(made: tuple[Any, Any, Any, Bucket]) -> None:
+    bucket, ours, _, _ = made
+    if not isinstance(bucket, GcsBucket):
+        pytest.skip("not run: moto damages nothing")
+    stored(ours("results/a.tsv"), b"first")
+    bucket.server.fault = lambda request: {"flip": 0} if request.kind == "media" else None
+    with pytest.raises(Exception, match="Checksum mismatch"):
+        fetched(ours("results/a.tsv"))
 
 
 def test_a_machine_fetches_a_content_once_and_another_content_again(

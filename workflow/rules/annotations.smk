@@ -11,9 +11,7 @@ rule index_annotations:
         lock="data/annotations/{source}/sync.lock.json",
         files=annotation_files("{source}"),
     output:
-        manifest="data/annotations/{source}/index/{task}_{split}/index.json",
-        images="data/annotations/{source}/index/{task}_{split}/images.parquet",
-        annotations="data/annotations/{source}/index/{task}_{split}/annotations.parquet",
+        index_files(["data/annotations/{source}/index/{task}_{split}/index.json"]),
     log:
         "logs/index_annotations/{source}/{task}_{split}.log",
     benchmark:
@@ -30,7 +28,7 @@ rule index_annotations:
         script=script("index_annotations"),
         code=code("index_annotations"),
         file="data/annotations/{source}/{task}_{split}.json",
-        folder=lambda wildcards, output: str(Path(output.manifest).parent),
+        folder="data/annotations/{source}/index/{task}_{split}",
         names=lambda wildcards: plan.sources[wildcards.source].name_options(
             wildcards.split
         ),
@@ -43,8 +41,9 @@ rule index_annotations:
 
 rule compare_sources:
     input:
-        indexes=lambda wildcards: plan.comparisons[wildcards.comparison].indexes,
-        tables=lambda wildcards: tables(plan.comparisons[wildcards.comparison].indexes),
+        indexes=lambda wildcards: index_files(
+            plan.comparisons[wildcards.comparison].indexes
+        ),
     output:
         page="results/comparisons/{comparison}/comparison.md",
         json="results/comparisons/{comparison}/comparison.json",

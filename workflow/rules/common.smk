@@ -85,12 +85,13 @@ def annotation_files(*sources):
     return copies("annotations", sources)
 
 
-def tables(manifests):
-    """The tables of indexes, by the indexes' manifests."""
+def index_files(manifests):
+    """The files of indexes, by the indexes' manifests; or their folders as they travel."""
+    if BUCKET:
+        return [f"{Path(manifest).parent}{TAR}" for manifest in manifests]
+    names = ("index.json", "images.parquet", "annotations.parquet")
     return [
-        manifest.replace("index.json", f"{table}.parquet")
-        for manifest in manifests
-        for table in ("images", "annotations")
+        f"{Path(manifest).parent}/{name}" for manifest in manifests for name in names
     ]
 
 

@@ -8,8 +8,9 @@ writes  results/comparisons/{comparison}/: matches.parquet, images.tsv, crosswal
 
 rule match_sources:
     input:
-        indexes=lambda wildcards: plan.comparisons[wildcards.comparison].indexes,
-        tables=lambda wildcards: tables(plan.comparisons[wildcards.comparison].indexes),
+        indexes=lambda wildcards: index_files(
+            plan.comparisons[wildcards.comparison].indexes
+        ),
         files=lambda wildcards: annotation_files(
             *(side.name for side in plan.comparisons[wildcards.comparison].sides)
         ),

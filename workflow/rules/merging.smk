@@ -7,8 +7,9 @@ writes  data/merged/{source}/: annotations/{task}_{of}.{split}.json, categories.
 
 rule merge_sources:
     input:
-        indexes=lambda wildcards: plan.sources[wildcards.source].indexes_of_parts,
-        tables=lambda wildcards: tables(plan.sources[wildcards.source].indexes_of_parts),
+        indexes=lambda wildcards: index_files(
+            plan.sources[wildcards.source].indexes_of_parts
+        ),
         files=lambda wildcards: annotation_files(
             *(part.name for part in plan.sources[wildcards.source].parts)
         ),
@@ -30,8 +31,9 @@ rule merge_sources:
     params:
         script=script("merge_sources"),
         code=code("merge_sources"),
+        indexes=lambda wildcards: plan.sources[wildcards.source].indexes_of_parts,
         folder=lambda wildcards, output: str(Path(output.manifest).parent),
     message:
         "Merge the sources of {wildcards.source}"
     shell:
-        "python {params.script:q} --indexes {input.indexes:q} --out-dir {params.folder:q} --log {log:q}"
+        "python {params.script:q} --indexes {params.indexes:q} --out-dir {params.folder:q} --log {log:q}"

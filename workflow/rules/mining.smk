@@ -10,8 +10,7 @@ writes  results/{subset}/selection.tsv and funnel.json, then subset.json, the ot
 
 rule mine_subset:
     input:
-        index=lambda wildcards: plan.subsets[wildcards.subset].indexes,
-        tables=lambda wildcards: tables(plan.subsets[wildcards.subset].indexes),
+        index=lambda wildcards: index_files(plan.subsets[wildcards.subset].indexes),
         parent=lambda wildcards: plan.subsets[wildcards.subset].parent("images.tsv"),
         lists=lambda wildcards: plan.subsets[wildcards.subset].lists,
         pinned=lambda wildcards: plan.subsets[wildcards.subset].pinned,
@@ -47,8 +46,7 @@ rule mine_subset:
 
 rule assemble_subset:
     input:
-        index=lambda wildcards: plan.subsets[wildcards.subset].indexes,
-        tables=lambda wildcards: tables(plan.subsets[wildcards.subset].indexes),
+        index=lambda wildcards: index_files(plan.subsets[wildcards.subset].indexes),
         selection="results/{subset}/selection.tsv",
         funnel="results/{subset}/funnel.json",
         measures="results/{subset}/images.parquet",

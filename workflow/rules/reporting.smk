@@ -73,8 +73,7 @@ rule render_report:
 
 rule render_explorer:
     input:
-        index=lambda wildcards: plan.subsets[wildcards.subset].indexes,
-        tables=lambda wildcards: tables(plan.subsets[wildcards.subset].indexes),
+        index=lambda wildcards: index_files(plan.subsets[wildcards.subset].indexes),
         parent=lambda wildcards: plan.subsets[wildcards.subset].parent("images.tsv"),
         lists=lambda wildcards: plan.subsets[wildcards.subset].lists,
         pinned=lambda wildcards: plan.subsets[wildcards.subset].pinned,
@@ -132,8 +131,9 @@ rule render_differences:
     input:
         matches="results/comparisons/{comparison}/matches.parquet",
         images="results/comparisons/{comparison}/images.tsv",
-        indexes=lambda wildcards: plan.comparisons[wildcards.comparison].indexes,
-        tables=lambda wildcards: tables(plan.comparisons[wildcards.comparison].indexes),
+        indexes=lambda wildcards: index_files(
+            plan.comparisons[wildcards.comparison].indexes
+        ),
         files=lambda wildcards: annotation_files(
             *(side.name for side in plan.comparisons[wildcards.comparison].sides)
         ),

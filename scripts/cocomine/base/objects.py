@@ -45,7 +45,7 @@ class Facts(NamedTuple):
 
 
 class Bucket:
-    """The objects of a build, below a prefix, as they were listed last: a folder of the build at a time."""
+    """The objects of a build, below a prefix, as they were listed last; without a prefix a folder at a time."""
 
     def __init__(self, provider: Any, prefix: str) -> None:
         place = urlparse(prefix)
@@ -67,20 +67,18 @@ class Bucket:
         return key in self._listed(key)[1]
 
     def changed(self, key: str) -> None:
-        """Learn what this process has stored or removed."""
-        if (listed := self._folders.get(self._name(key))) is not None:
-            listed[0].pop(key, None)
-            listed[0].update(_rows(self.provider, self.name, key, alone=True))
+        """Ask anew, when asked, where this process has stored or removed something: mostly nobody asks again."""
+        self._folders.pop(self._name(key), None)
 
     def forget(self) -> None:
         """Ask anew when asked: a job on another machine has ended."""
         self._folders: dict[str, tuple[dict[str, Facts], set[str]]] = {}
 
     def _name(self, key: str) -> str:
-        return self.prefix + "".join(key.removeprefix(self.prefix).partition("/")[:2])
+        return self.prefix or "".join(key.partition("/")[:2])
 
     def _listed(self, key: str) -> tuple[dict[str, Facts], set[str]]:
-        """What lies in the folder of an object, and the names that others lie below."""
+        """What was listed with an object, and the names that others lie below."""
         folders, name = self._folders, self._name(key)  # another thread may `forget` meanwhile
         if name not in folders:
             try:
@@ -94,15 +92,14 @@ class Bucket:
         return folders[name]
 
 
-def _rows(provider: Any, bucket: str, prefix: str, alone: bool = False) -> Iterator[tuple[str, Facts]]:
-    """Yield the objects whose names begin so, or the one of that name."""
+def _rows(provider: Any, bucket: str, prefix: str) -> Iterator[tuple[str, Facts]]:
+    """Yield the objects whose names begin so."""
     if hasattr(provider, "s3c"):
-        where = provider.s3c.Bucket(bucket).objects.filter(Prefix=prefix)
-        for one in where.limit(1) if alone else where:
+        for one in provider.s3c.Bucket(bucket).objects.filter(Prefix=prefix):
             # A listing says fractions of a second where the head of an object, which others may ask for, says none.
             yield one.key, Facts(int(one.last_modified.timestamp()), one.size, one.e_tag)
     else:
-        for one in provider.client.list_blobs(bucket, prefix=prefix, max_results=1 if alone else None):
+        for one in provider.client.list_blobs(bucket, prefix=prefix):
             yield one.name, Facts(one.updated.timestamp(), one.size, f"{one.md5_hash} {one.generation}")
 
 
@@ -125,6 +122,14 @@ class _Listed(_Plain):  # type: ignore[misc]
             setattr(one, name, partial(getattr(one, name), Config=_in_parts()))
         return one
 
+    @property
+    def blob(self) -> Any:
+        one = super().blob
+        ask = one.reload
+        # What was fetched came with its checksum and was held to it; the plugin would ask for it once more.
+        one.reload = lambda: None if one.crc32c else ask()
+        return one
+
     async def inventory(self, cache: Any) -> None:
         if not self._ours:
             await super().inventory(cache)
@@ -133,12 +138,15 @@ class _Listed(_Plain):  # type: ignore[misc]
         return self.known.facts(self.key) is not None if self._ours else super().exists()
 
     def mtime(self) -> float:
-        facts = self.known.facts(self.key) if self._ours else None
-        return facts.mtime if facts else super().mtime()
+        return self._facts().mtime if self._ours else super().mtime()
 
     def size(self) -> int:
-        facts = self.known.facts(self.key) if self._ours else None
-        return facts.size if facts else super().size()
+        return self._facts().size if self._ours else super().size()
+
+    def _facts(self) -> Facts:
+        if (facts := self.known.facts(self.key)) is None:  # what a job of the same group is about to make
+            raise FileNotFoundError(errno.ENOENT, "no such object", self.query)
+        return facts
 
     def is_dir(self) -> bool:
         return not self._ours and super().is_dir()
