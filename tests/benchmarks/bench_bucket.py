@@ -5,7 +5,8 @@
 
 Each is built on moto's S3, or on our server of Google Cloud Storage, each job in a folder of its own (docs/cluster.md).
 A folder travels as one file, so the number of requests must not follow the number of images. `--job` builds README's
-first command, or that of the real input, whole; also on this machine alone, and holds the two locks against each other.
+first command, or that of the real input, whole. Each is built on this machine alone too: the two locks must be the same
+file, and what lies below results there, by file, is what requests are held against.
 """
 
 import argparse
@@ -47,30 +48,31 @@ def of_job(job: str) -> dict[str, Any]:
     return config_for({"folder": str(coco_mini()), "use": "in-place"})
 
 
-def measured(config: Mapping[str, Any], kind: str, alone: Path | None) -> dict[str, Any]:
-    """Build a config over a bucket, return what it cost, and hold its lock to that of the build in `alone`, if any."""
+def measured(config: Mapping[str, Any], kind: str, alone: Path) -> dict[str, Any]:
+    """Build a config over a bucket, return what it cost, and hold its lock to that of the build in `alone`."""
     bucket_of_kind, profile = BUCKETS[kind]
+    files = sum(path.is_file() for path in (alone / "results").rglob("*"))
     with tempfile.TemporaryDirectory() as folder, bucket_of_kind() as bucket:
         started = time.monotonic()
         done = build(bucket, profile, config, Path(folder))
         if done.returncode != 0:
             raise SystemExit(done.stdout + done.stderr)
+        if different := differing(bucket, alone, Path(folder)):
+            raise SystemExit(f"another lock than on one machine: {' '.join(different)}")
         fetched, stored = bucket.moved()
-        row = {
+        requests = bucket.requests.total()
+        return {
             "bucket": kind,
             "seconds": round(time.monotonic() - started),
             "jobs": len(list((Path(folder) / "jobs").iterdir())),
-            "requests": bucket.requests.total(),
+            "files": files,
             "objects": len(bucket.sizes()),
+            "requests": requests,
+            "files_a_request": round(files / requests, 1),
             "fetched_mb": round(fetched / 1e6),
             "stored_mb": round(stored / 1e6),
+            "lock": "the same, byte for byte",
         }
-        if alone is None:
-            return row
-        if different := differing(bucket, alone, Path(folder)):
-            raise SystemExit(f"another lock than on one machine: {' '.join(different)}")
-        files = sum(path.is_file() for path in (alone / "results").rglob("*"))
-        return {**row, "files": files, "lock": "the same, byte for byte"}
 
 
 def built_alone(config: Mapping[str, Any], folder: Path) -> Path:
@@ -88,16 +90,15 @@ def main() -> None:
     parser.add_argument("--images", type=int, nargs="*", default=[34, 340])
     parser.add_argument("--job", choices=("default", "coco-mini"), nargs="+", default=[])
     parser.add_argument("--bucket", choices=tuple(BUCKETS), nargs="+", default=["s3"])
-    parser.add_argument("--alone", type=Path, help="the folder in which the --job was built on one machine already")
     options = parser.parse_args()
+    builds = {job: of_job(job) for job in options.job} or {
+        f"{images} images": of_images(images) for images in options.images
+    }
     rows = []
-    for job in options.job:
-        config = of_job(job)
+    for name, config in builds.items():
         with tempfile.TemporaryDirectory() as folder:
-            alone = options.alone or built_alone(config, Path(folder))
-            rows += [{"build": job, **measured(config, kind, alone)} for kind in options.bucket]
-    for images in () if options.job else options.images:
-        rows += [{"build": f"{images} images", **measured(of_images(images), kind, None)} for kind in options.bucket]
+            alone = built_alone(config, Path(folder))
+            rows += [{"build": name, **measured(config, kind, alone)} for kind in options.bucket]
     print(*rows[0], sep="\t")
     for row in rows:
         print(*row.values(), sep="\t")
