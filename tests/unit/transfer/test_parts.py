@@ -6,11 +6,12 @@ import os
 import time
 from email.utils import formatdate
 from pathlib import Path
+from typing import Any
 
 import pytest
 from cocomine.transfer.attempts import retry_after
 from cocomine.transfer.digests import Digester, base64_of_hex, hex_of_base64
-from cocomine.transfer.ledger import Entry, Ledger
+from cocomine.transfer.ledger import FOLDER, Entry, Ledger
 from cocomine.transfer.listing import Filter, LocalFile, side_by_side, walk
 from cocomine.transfer.records import Facts, Want
 from cocomine.transfer.staging import staging
@@ -52,6 +53,24 @@ def test_a_ledger_that_grew_is_compacted_and_says_the_same(tmp_path: Path) -> No
     ledger.compact()
     assert ledger.read() == before == {"a": entry("a", 1499)}
     assert (tmp_path / "l").stat().st_size < 200
+
+
+def test_a_sync_that_ends_leaves_the_folder_in_which_another_makes_its_ledger(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    opened = os.open
+
+    def after_another_s_end(path: Any, *how: int, **more: Any) -> int:
+        if str(path).endswith("ledger.jsonl"):
+            with staging(tmp_path):
+                pass
+        return opened(path, *how, **more)
+
+    monkeypatch.setattr(os, "open", after_another_s_end)
+    ledger = Ledger(tmp_path / FOLDER / "ledger.jsonl")
+    ledger.append([entry("a")])
+    ledger.close()
+    assert ledger.read() == {"a": entry("a")}
 
 
 def test_what_a_killed_run_left_is_swept_and_what_a_living_one_writes_is_not(tmp_path: Path) -> None:
