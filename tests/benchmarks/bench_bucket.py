@@ -57,10 +57,10 @@ def measured(config: Mapping[str, Any], kind: str, alone: Path) -> dict[str, Any
         done = build(bucket, profile, config, Path(folder))
         if done.returncode != 0:
             raise SystemExit(done.stdout + done.stderr)
+        requests = bucket.requests.total()  # before we ask ourselves
         if different := differing(bucket, alone, Path(folder)):
             raise SystemExit(f"another lock than on one machine: {' '.join(different)}")
         fetched, stored = bucket.moved()
-        requests = bucket.requests.total()
         return {
             "bucket": kind,
             "seconds": round(time.monotonic() - started),
