@@ -1,6 +1,6 @@
 """What a build costs a bucket that machines share and nothing else: requests and bytes, by the number of images.
 
-    ./run python tests/benchmarks/bench_bucket.py --images 34 340
+    ./run python tests/benchmarks/bench_bucket.py --images 34 4000
     ./run python tests/benchmarks/bench_bucket.py --job default coco-mini --bucket s3 gcs
 
 Each is built on moto's S3, or on our server of Google Cloud Storage, each job in a folder of its own (docs/cluster.md).
@@ -58,9 +58,9 @@ def measured(config: Mapping[str, Any], kind: str, alone: Path) -> dict[str, Any
         if done.returncode != 0:
             raise SystemExit(done.stdout + done.stderr)
         requests = bucket.requests.total()  # before we ask ourselves
+        fetched, stored = bucket.moved()
         if different := differing(bucket, alone, Path(folder)):
             raise SystemExit(f"another lock than on one machine: {' '.join(different)}")
-        fetched, stored = bucket.moved()
         return {
             "bucket": kind,
             "seconds": round(time.monotonic() - started),
@@ -87,7 +87,7 @@ def built_alone(config: Mapping[str, Any], folder: Path) -> Path:
 def main() -> None:
     """Print a table, and as its last line one JSON object."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--images", type=int, nargs="*", default=[34, 340])
+    parser.add_argument("--images", type=int, nargs="*", default=[34, 4000])
     parser.add_argument("--job", choices=("default", "coco-mini"), nargs="+", default=[])
     parser.add_argument("--bucket", choices=tuple(BUCKETS), nargs="+", default=["s3"])
     options = parser.parse_args()

@@ -164,7 +164,7 @@ def stages(work: Path, cores: int) -> dict[str, tuple[float, float]]:
     if done.returncode:
         raise SystemExit(done.stderr[-3000:])
     found = {name: (seconds, peaks.get(name, 0.0)) for name, seconds in seconds_of_rules(work).items()}
-    return found | {"the whole": (time.perf_counter() - start, max(peaks.values()))}
+    return found | {"the whole": (time.perf_counter() - start, max(peaks.values(), default=0.0))}
 
 
 def seconds_of_rules(work: Path) -> dict[str, float]:
@@ -211,7 +211,7 @@ def tree_of(commit: str, folder: Path) -> Iterator[Path]:
 
 def timed(tree: Path, work: Path, cores: int) -> dict[str, float]:
     """Build in a new folder by the tree's own command and return each rule's seconds and the whole's."""
-    # What keeps near-duplicates together had another name before the round of 20e7f6e.
+    # At 20e7f6e and before, what keeps near-duplicates together had another name.
     renamed = "split.near_duplicates" in (tree / "config" / "README.md").read_text(encoding="utf-8")
     configured(work, CONFIG | (ALLOWED if renamed else {"split": {"twins": "allow"}}))
     command = [tree / "run", "snakemake", "--snakefile", tree / "Snakefile", "--directory", work]
@@ -271,11 +271,13 @@ def main() -> None:
     kinds.add_argument("--blank", dest="kind", action="store_const", const="blank", help="grey photographs")
     kinds.add_argument("--slice", dest="kind", action="store_const", const="slice", help="those of the slice, repeated")
     parser.add_argument("--cores", type=int, default=2)
-    parser.add_argument("--before", metavar="COMMIT", help="build with this commit and with this tree by turns")
+    parser.add_argument("--before", metavar="COMMIT", help="build the slice's with this commit and this tree by turns")
     parser.add_argument("--pairs", type=int, default=1, help="turns of `--before`")
     options = parser.parse_args()
     if options.before:
-        compare(options.before, options.sizes[-1], options.cores, options.pairs)
+        if options.kind:
+            parser.error("--before builds the photographs of the slice")
+        compare(options.before, max(options.sizes), options.cores, options.pairs)
         return
     sizes = sorted({*options.sizes, *([FULL] if options.full else [])})
     found = []

@@ -81,16 +81,26 @@ def unpack(tar: Path) -> None:
             with staging(tar.parent / INCOMPLETE) as own, tarfile.open(tar, "r:") as packed:
                 _check_end(tar)
                 (everything := own / "all").mkdir()
-                # Held to where it is laid in the end: a link there may lead out of the build.
-                packed.extractall(everything, filter=lambda member, _: tarfile.data_filter(member, os.curdir))  # noqa: S202
+                packed.extractall(everything, filter=_fit)  # noqa: S202 - held to what `pack` writes
                 if (made := everything / folder).is_dir():
-                    put_in_place(made.rename(own / folder.name), folder, own)
+                    (own / "folder").mkdir()
+                    put_in_place(made.rename(own / "folder" / folder.name), folder, own)
                 _lay(everything, Path())
         except tarfile.TarError as error:
             hint = "delete it where the build's files are kept, and run the same command again"
             raise CocomineError(f"{tar}: no folder that a job packed, or a damaged one: {error}", hint) from error
         mark.truncate(0)
         mark.write(f"{state} {folder.is_dir()}")
+
+
+def _fit(member: tarfile.TarInfo, _: str) -> tarfile.TarInfo:
+    """Return a member that may be laid down: a file or a folder, as `pack` writes, since a link may lead anywhere.
+
+    It is held to where it is laid in the end, where a link that lies there already may lead out of the build.
+    """
+    if not (member.isreg() or member.isdir()):
+        raise tarfile.SpecialFileError(member)
+    return tarfile.data_filter(member, os.curdir)
 
 
 def _lay(made: Path, place: Path) -> None:

@@ -28,8 +28,8 @@ def replaced_folder(folder: Path, marker: str) -> Iterator[Path]:
             f"{folder}: not empty, and no earlier result (it has no {marker})", "name another folder, or empty this one"
         )
     with writing(folder), staging(folder.parent / INCOMPLETE) as own:
-        made = own / folder.name
-        made.mkdir()
+        made = own / "folder" / folder.name
+        made.mkdir(parents=True)
         yield made
         put_in_place(made, folder, own)
 

@@ -24,6 +24,7 @@ def image_of_jobs(named: str, asked: bool) -> str:
             "--software-deployment-method apptainer: COCOMINE_IMAGE names no image, and jobs would run outside of any",
             "export COCOMINE_IMAGE=/path/to/cocomine.sif (how it is made: docs/cluster.md), or leave the option out",
         )
-    if asked and "://" not in named and not Path(named).exists():
+    file = named.removeprefix("file://")
+    if asked and "://" not in file and not Path(file).exists():
         raise CocomineError(f"COCOMINE_IMAGE: {named} is not there", f"give its path in full, or from {Path.cwd()}")
     return named

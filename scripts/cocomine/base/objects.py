@@ -47,6 +47,8 @@ class Facts(NamedTuple):
 class Bucket:
     """The objects of a build, below a prefix, as they were listed last; without a prefix a folder at a time."""
 
+    _folders: dict[str, tuple[dict[str, Facts], set[str]]]
+
     def __init__(self, provider: Any, prefix: str) -> None:
         place = urlparse(prefix)
         self.provider, self.name = provider, place.netloc
@@ -68,11 +70,11 @@ class Bucket:
 
     def changed(self, key: str) -> None:
         """Ask anew, when asked, where this process has stored or removed something: mostly nobody asks again."""
-        self._folders.pop(self._name(key), None)
+        self._folders = {name: listed for name, listed in self._folders.items() if name != self._name(key)}
 
     def forget(self) -> None:
         """Ask anew when asked: a job on another machine has ended."""
-        self._folders: dict[str, tuple[dict[str, Facts], set[str]]] = {}
+        self._folders = {}
 
     def _name(self, key: str) -> str:
         return self.prefix or "".join(key.partition("/")[:2])
@@ -80,7 +82,7 @@ class Bucket:
     def _listed(self, key: str) -> tuple[dict[str, Facts], set[str]]:
         """What was listed with an object, and the names that others lie below."""
         folders, name = self._folders, self._name(key)  # another thread may `forget` meanwhile
-        if name not in folders:
+        if (listed := folders.get(name)) is None:
             try:
                 facts = dict(_rows(self.provider, self.name, name))
             except Exception as error:
@@ -88,8 +90,9 @@ class Bucket:
                     raise
                 return {}, set()
             self.there = True
-            folders[name] = facts, {str(one) for known in facts for one in PurePosixPath(known).parents}
-        return folders[name]
+            listed = facts, {str(one) for known in facts for one in PurePosixPath(known).parents}
+            folders[name] = listed
+        return listed
 
 
 def _rows(provider: Any, bucket: str, prefix: str) -> Iterator[tuple[str, Facts]]:

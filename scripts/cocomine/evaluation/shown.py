@@ -13,13 +13,11 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
-import pyarrow.compute as pc
 import pyarrow.parquet as pq
 from PIL import Image
 
 from cocomine.base.arrays import Bytes
 from cocomine.base.files import atomic_path
-from cocomine.base.parquet import read_columns
 from cocomine.coco.tasks import VOID
 from cocomine.evaluation.baselines import enlarged
 
@@ -74,8 +72,7 @@ def kept(folder: Path, image_ids: Sequence[int]) -> dict[int, list[dict[str, Any
     """Return the rows of some images; empty where nothing was kept, as by a run of ours."""
     path, found = folder / NAME, {image: list[dict[str, Any]]() for image in image_ids}
     if path.is_file():
-        table = read_columns(path)
-        for row in table.filter(pc.is_in(table["image_id"], pa.array(image_ids, pa.int64()))).to_pylist():
+        for row in pq.read_table(path, filters=[("image_id", "in", set(image_ids))]).to_pylist():
             found[row["image_id"]].append(row)
     return found
 

@@ -216,8 +216,7 @@ def _shared(source: Path, target: Path, copies: Path, staged: Path, sha256: str)
         shared.unlink()
     own = staged / "copy"
     size, found = copy_hashed(source, own)
-    if found != digest:
-        return size, found, "copied"
+    _check_digest(source, found, digest)
     done = "linked" if _link(own, target) else "copied"
     if done == "copied":
         copy_hashed(own, target)

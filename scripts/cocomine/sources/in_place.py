@@ -139,7 +139,8 @@ class InPlace:
                 point(link, whole)
                 continue
             if link.is_symlink():
-                group |= self.folder.find(name for name in self.ledger.read() if name.partition("/")[0] == split)
+                known = self.folder.find(name for name in self.ledger.read() if name.partition("/")[0] == split)
+                group = known | group
             files = {name: item.path for name, item in group.items() if item.path is not None}
             link_each(link, files, "name the store differently, or remove it")
 

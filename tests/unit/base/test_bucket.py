@@ -10,6 +10,7 @@ import pytest
 from cocomine.base import command
 from cocomine.base.bucket import pack, unpack
 from cocomine.base.errors import CocomineError
+from cocomine.base.folder import replaced_folder
 
 
 def folder_of(root: Path) -> Path:
@@ -100,6 +101,34 @@ def test_a_tar_is_not_laid_down_through_a_link_that_leads_out_of_the_build(
     with pytest.raises(CocomineError, match="outside the destination"):
         unpack(Path("x.tar"))
     assert (tmp_path / "theirs" / "1.png").read_text() == "theirs"
+
+
+def test_a_tar_that_holds_a_link_is_refused_wherever_the_link_leads(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "build").mkdir()
+    monkeypatch.chdir(tmp_path / "build")
+    with tarfile.open("x.tar", "w") as out:
+        for name, link in (("d/d/d/d", ""), ("d/d/d/d/l", "../../../.."), ("x", "d/d/d/d/l/../../../../..")):
+            member = tarfile.TarInfo(name)
+            member.type, member.linkname = tarfile.SYMTYPE if link else tarfile.DIRTYPE, link
+            out.addfile(member)
+        out.addfile(tarfile.TarInfo("x/evil.txt"))
+    with pytest.raises(CocomineError, match="is a special file"):
+        unpack(Path("x.tar"))
+    assert sorted(path.name for path in tmp_path.rglob("*")) == ["build", "x.tar", "x.unpacked"]
+
+
+@pytest.mark.parametrize("name", ["all", "lock", "folder", "previous"])
+def test_a_folder_may_have_any_name(name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    folder = Path("results") / "predictions" / name
+    for number in range(2):
+        with replaced_folder(folder, "marker") as made:
+            (made / "marker").write_text(str(number))
+        pack(folder.with_suffix(".tar"), [folder])
+        unpack(folder.with_suffix(".tar"))
+        assert (folder / "marker").read_text() == str(number)
 
 
 def test_nothing_at_all_is_a_tar_too(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -27,12 +27,13 @@ def test_a_file_must_be_there_where_jobs_shall_run_in_it(tmp_path: Path, monkeyp
     monkeypatch.chdir(tmp_path)
     file = tmp_path / "jörg" / "cocomine.sif"
     assert image_of_jobs(str(file), asked=False) == str(file)
-    with pytest.raises(CocomineError, match=r"cocomine\.sif is not there") as told:
-        image_of_jobs(str(file), asked=True)
-    assert str(tmp_path) in told.value.hint
+    for named in (f"file://{file}", str(file)):
+        with pytest.raises(CocomineError, match=r"cocomine\.sif is not there") as told:
+            image_of_jobs(named, asked=True)
+        assert str(tmp_path) in told.value.hint
     file.parent.mkdir()
     file.touch()
-    for named in (str(file), str(file.relative_to(tmp_path))):
+    for named in (str(file), str(file.relative_to(tmp_path)), f"file://{file}"):
         assert image_of_jobs(named, asked=True) == named
 
 

@@ -1,5 +1,6 @@
 import json
 import shutil
+import time
 from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
 
@@ -238,8 +239,9 @@ def shares_all(folder, name):
     own.mkdir()
     with staging(copies / INCOMPLETE) as staged:
         (folder / f"{name}.ready").touch()
+        until = time.monotonic() + 60
         while len(list(folder.glob("*.ready"))) < 2:
-            pass
+            assert time.monotonic() < until, "the other process did not start"
         for image in sorted((folder / "store").iterdir()):
             output._shared(image, own / image.name, copies, staged, "")
 

@@ -1,4 +1,5 @@
 import io
+import zlib
 
 import numpy as np
 import pytest
@@ -72,6 +73,17 @@ def test_a_file_does_not_depend_on_how_many_values_are_filtered_together(
         patch.setattr(png, "VALUES_AT_ONCE", at_once)
         in_pieces = files()
     assert in_pieces == files()
+
+
+@pytest.mark.skipif("zlib-ng" in zlib.ZLIB_RUNTIME_VERSION, reason="not run: this Python's zlib is zlib-ng itself")
+def test_a_file_has_the_bytes_of_plain_zlib_so_that_another_coder_changes_no_mask() -> None:
+    areas = np.random.default_rng(7).integers(0, 200, (60, 80))
+    drawn = np.kron(areas, np.ones((8, 8), np.int64))
+    for pixel, color, depth in ((2, png.GREY, 16), (3, png.RGB, 8), (1, png.PALETTE, 8)):
+        rows = list(png.filter_rows(drawn.astype({1: np.uint8, 2: np.uint16, 3: np.uint32}[pixel]), pixel))
+        packer = zlib.compressobj(1, zlib.DEFLATED, zlib.MAX_WBITS, png.MEMORY, zlib.Z_RLE)
+        packed = b"".join([*(packer.compress(row.data) for row in rows), packer.flush()])
+        assert packed in png.encode(rows, drawn.shape[1], drawn.shape[0], color, depth)
 
 
 @pytest.mark.parametrize("bits", [1, 2, 4, 8])
