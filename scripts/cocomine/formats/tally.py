@@ -61,18 +61,6 @@ class Tally:
         assert code not in DROPPING
         self.losses[code] += amount
 
-    def add(self, other: "Tally") -> None:
-        """Count what another tally counted of the images that come next."""
-        self.images += other.images
-        self.images_without_objects += other.images_without_objects
-        self.objects_in += other.objects_in
-        self.objects_out += other.objects_out
-        self.losses.update(other.losses)
-        self.taken.update(other.taken)
-        self.lost.update(other.lost)
-        self.traced.update(other.traced)
-        self.joined += other.joined
-
     def summary(self) -> dict[str, Any]:
         """Return the counts as they stand in the manifest, having checked that none is missing."""
         dropped = sum(n for code, n in self.losses.items() if code in DROPPING)
