@@ -14,6 +14,7 @@ from functools import partial
 from cocomine.configuration.needs import NEEDS, images_of
 from cocomine.configuration.targets import left_over, outputs_of
 from cocomine.provenance.digests import code_digest
+from snakemake.common import overwrite_function_params
 from snakemake_interface_executor_plugins.executors.remote import RemoteExecutor
 
 LOCK = "results/build.lock.json"
@@ -172,7 +173,9 @@ def tell_signatures():
             if callable(function):
                 # A workflow that includes this one may have functions that take no attribute, such as `len`.
                 with suppress(AttributeError, TypeError, ValueError):
-                    function.__signature__ = inspect.signature(function)
+                    overwrite_function_params(
+                        function, inspect.signature(function).parameters
+                    )
 
 
 # What a job asks of a cluster grows with its size and with each attempt: a job that was killed for memory or time is tried

@@ -5,6 +5,7 @@ description. `read` turns a mapping into it, or says everything that is wrong wi
 """
 
 import difflib
+import functools
 import math
 from collections.abc import Iterator, Mapping, Sequence
 from types import NoneType, UnionType
@@ -136,7 +137,7 @@ def _complain(found: Sequence[tuple[str, str]]) -> None:
 def contradictions(value: Any, where: str) -> Iterator[tuple[str, str]]:
     """Yield the problems of a section and of those inside it, as messages and hints."""
     if isinstance(value, Section):
-        for field in msgspec.structs.fields(value):
+        for field in _fields(type(value)):
             yield from contradictions(getattr(value, field.name), _below(where, field.encode_name))
         for problem in value.problems():
             yield f"{_below(where, problem.key)}: {problem.message}", problem.hint
@@ -148,6 +149,10 @@ def contradictions(value: Any, where: str) -> Iterator[tuple[str, str]]:
     elif isinstance(value, tuple):
         for number, part in enumerate(value):
             yield from contradictions(part, f"{where}[{number}]")
+
+
+# msgspec finds the fields of a class anew each time, which for a thousand runs was as long as all else about them.
+_fields = functools.cache(msgspec.structs.fields)
 
 
 def twice(key: str, values: Sequence[object]) -> Iterator[Problem]:
@@ -170,7 +175,7 @@ def without_places(value: Any) -> Any:
     if isinstance(value, Section):
         if value.__struct_config__.omit_defaults:
             return value.as_mapping()
-        fields = [field for field in msgspec.structs.fields(value) if field.encode_name not in value.PLACES]
+        fields = [field for field in _fields(type(value)) if field.encode_name not in value.PLACES]
         return {field.encode_name: without_places(getattr(value, field.name)) for field in fields}
     if isinstance(value, Mapping):
         return {str(key): without_places(part) for key, part in value.items()}

@@ -280,8 +280,16 @@ class Plan:
 
     @staticmethod
     def pattern(names: Iterable[str]) -> str:
-        """A regular expression that matches these names and no other; with no name it matches nothing."""
-        return "|".join(re.escape(name) for name in names) or "(?!)"
+        """A regular expression that matches these names and no other; with no name it matches nothing.
+
+        Beginnings that names share stand once: Snakemake looks through it for each file of each job, and with 200
+        names side by side that was a ninth of planning.
+        """
+        tails: dict[str, list[str]] = {}
+        for name in names:
+            tails.setdefault(name[:1], []).append(name[1:])
+        branches = [re.escape(first) + (Plan.pattern(rest) if first else "") for first, rest in tails.items()]
+        return branches[0] if len(branches) == 1 else f"(?:{'|'.join(branches)})" if branches else "(?!)"
 
     @property
     def tasks(self) -> tuple[str, ...]:

@@ -1,8 +1,14 @@
+import re
+
 import pytest
 from cocomine.base.errors import CocomineError
+from cocomine.configuration.plan import Plan
 from cocomine.configuration.planning import make_plan
 from cocomine.configuration.targets import outputs_of
+from hypothesis import given
+from hypothesis import strategies as st
 
+NAMES = st.text("ab.-+", min_size=1, max_size=6)
 OWN = {"own": {"format": "yolo", "folder": "my"}}
 
 
@@ -104,3 +110,10 @@ def test_sources_that_cannot_be_merged_are_an_error(said: dict[str, object], mes
     with pytest.raises(CocomineError) as caught:
         make_plan({"sources": TWO, "subsets": {"both": said}})
     assert message in caught.value.message
+
+
+@given(names=st.lists(NAMES, max_size=12), other=NAMES)
+def test_a_pattern_matches_its_names_and_no_other(names: list[str], other: str) -> None:
+    pattern = re.compile(Plan.pattern(names))
+    assert all(pattern.fullmatch(name) for name in names)
+    assert (pattern.fullmatch(other) is not None) == (other in names)
