@@ -189,13 +189,16 @@ def replace_non_finite(value: Any, stand_in: Callable[[float], Any]) -> Any:
 
 def as_numbers(value: Any) -> list[float] | None:
     """Return a list of numbers as floats; None for anything else."""
-    return [as_number(item)[0] for item in value] if _are_numbers(value) else None
+    if not _are_numbers(value):
+        return None
+    try:
+        return list(map(float, value))
+    except OverflowError:
+        return [as_number(item)[0] for item in value]
 
 
 def _are_numbers(value: Any) -> bool:
-    return isinstance(value, list) and all(
-        isinstance(item, int | float) and not isinstance(item, bool) for item in value
-    )
+    return isinstance(value, list) and {int, float}.issuperset(map(type, value))
 
 
 def as_polygons(value: list[Any]) -> list[list[Any]] | None:

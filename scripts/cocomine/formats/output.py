@@ -2,6 +2,7 @@
 
 import hashlib
 import os
+import stat
 from collections import Counter
 from collections.abc import Iterable
 from contextlib import ExitStack, suppress
@@ -59,6 +60,7 @@ class Output:
         self.files: list[Placed] = []
         self.counts: Counter[str] = Counter()
         self._made: set[str] = set()
+        self._real_folders: dict[Path, Path] = {}
         self._left: list[str] = []
         self._stack = ExitStack()
         self._staged: Path | None = None
@@ -150,7 +152,7 @@ class Output:
 
     def _placed(self, source: Path, path: str, target: Path, sha256: str, how: str, own: bool) -> tuple[Placed, str]:
         try:
-            real = source.resolve(strict=True)
+            real = self._real(source)
             if how == "symlink":
                 target.symlink_to(os.path.relpath(real, (self.final / path).parent.resolve()))
                 size, digest, done = real.stat().st_size, sha256_of_file(real), "linked by name"
@@ -167,6 +169,14 @@ class Output:
             raise _missing(source, again) from error
         _check_digest(source, digest, sha256)
         return Placed(path, size, digest), done
+
+    def _real(self, source: Path) -> Path:
+        """Return the file that a path leads to, following the links of a folder once for all of its files."""
+        folder = self._real_folders.get(source.parent)
+        if folder is None:
+            folder = self._real_folders[source.parent] = source.parent.resolve(strict=True)
+        real = folder / source.name
+        return real.resolve(strict=True) if stat.S_ISLNK(real.lstat().st_mode) else real
 
 
 def _missing(source: Path, again: str) -> CocomineError:

@@ -56,7 +56,8 @@ def area(polygon: Polygon) -> float:
     if len(polygon) < 3:
         return 0.0
     x, y = (polygon - polygon[0]).T
-    return abs(float((x * np.roll(y, -1) - y * np.roll(x, -1)).sum())) / 2
+    next_x, next_y = np.append(x[1:], x[0]), np.append(y[1:], y[0])
+    return abs(float((x * next_y - y * next_x).sum())) / 2
 
 
 def pixels(polygon: Polygon, width: int, height: int) -> int:
