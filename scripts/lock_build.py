@@ -13,8 +13,10 @@ import sys
 from pathlib import Path
 
 from cocomine.base import command
+from cocomine.base.files import write_text
 from cocomine.base.tree import Listings
 from cocomine.provenance import lock
+from cocomine.reporting.lock_note import lock_script
 
 
 def build_parser() -> argparse.ArgumentParser:
@@ -44,14 +46,14 @@ def build_parser() -> argparse.ArgumentParser:
     parser.add_argument(
         "--history", type=Path, help="folder of earlier locks: the same build must give the same bytes as before"
     )
-    parser.add_argument("--lock", type=Path, required=True, help="the lock to write")
+    parser.add_argument(
+        "--lock", type=Path, required=True, help="the lock to write, and beside it the script by which pages know it"
+    )
     return parser
 
 
 def main(options: argparse.Namespace) -> None:
     """Make and write the lock."""
-    # By it pages would name the lock of before until render_index makes it again, which a kill may keep from it.
-    options.lock.with_suffix(".js").unlink(missing_ok=True)
     scripts = Path(__file__).resolve().parent
     made = lock.make_lock(
         options.config,
@@ -67,6 +69,7 @@ def main(options: argparse.Namespace) -> None:
     if options.history is not None:
         lock.check_against_earlier(made, options.history)
     lock.write_lock(options.lock, made)
+    write_text(options.lock.with_suffix(".js"), lock_script(options.lock))
 
 
 if __name__ == "__main__":

@@ -1,7 +1,7 @@
 """Provenance: lock what went in and what came out, so that anybody can prove that it is the same again.
 
 reads   everything that the build read and made
-writes  results/build.lock.json
+writes  results/build.lock.json, and build.lock.js, by which pages know it
 """
 
 
@@ -17,6 +17,7 @@ rule lock_build:
             labels={"what": "lock of the build"},
             caption="../report/lock.rst",
         ),
+        names="results/build.lock.js",
     log:
         "logs/lock_build/all.log",
     benchmark:

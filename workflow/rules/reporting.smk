@@ -201,7 +201,6 @@ rule render_index:
             caption="../report/index.rst",
         ),
         facts="results/index.json",
-        names="results/build.lock.js",
     log:
         "logs/render_index/all.log",
     benchmark:

@@ -184,4 +184,5 @@ def _index(lock: Lock, root: Path, index: Path) -> Iterator[Difference]:
     for path, text in zip(paths, made, strict=True):
         if not path.is_file() or path.read_bytes() != text.encode():
             how = "other than the reports and the lock make it" if path.is_file() else "missing"
-            yield Difference("output", path.relative_to(root).as_posix(), how, "render_index")
+            rule = "lock_build" if path.suffix == ".js" else "render_index"
+            yield Difference("output", path.relative_to(root).as_posix(), how, rule)

@@ -10,7 +10,6 @@ from cocomine.base.errors import CocomineError
 from cocomine.base.files import canonical_json, read_json, sha256_of_file, write_text
 from cocomine.base.words import counted
 from cocomine.reporting import charts
-from cocomine.reporting.lock_note import lock_script
 from cocomine.reporting.page import render
 from cocomine.reporting.predictions import prediction_facts
 
@@ -24,13 +23,8 @@ def render_index(
     out: Path,
     predictions: Sequence[Path] = (),
 ) -> None:
-    """Write the index to `out`, its numbers beside it as JSON, and beside the lock the script by which pages know it.
-
-    Raises CocomineError as `make_index` does.
-    """
+    """Write the index to `out`, and its numbers beside it as JSON. Raises CocomineError as `make_index` does."""
     page, facts = make_index(reports, comparison, build_lock, out, predictions)
-    if build_lock is not None:
-        write_text(build_lock.with_suffix(".js"), lock_script(build_lock))
     write_text(out.with_suffix(".json"), facts)
     write_text(out, page)
 

@@ -23,8 +23,8 @@ STAGES = [
 NOT_OUTPUTS_OF_THE_LOCK = {
     "sync_annotations": ["data/annotations/coco/sync.lock.json"],
     "index_annotations": ["data/annotations/coco/index"],
-    "lock_build": ["results/build.lock.json"],
-    "render_index": ["results/index.html", "results/index.json", "results/build.lock.js"],
+    "lock_build": ["results/build.lock.json", "results/build.lock.js"],
+    "render_index": ["results/index.html", "results/index.json"],
 }
 
 

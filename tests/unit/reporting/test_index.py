@@ -4,6 +4,7 @@ import pytest
 from cocomine.base.errors import CocomineError
 from cocomine.base.files import sha256_of_file, write_json
 from cocomine.reporting.index import render_index
+from cocomine.reporting.lock_note import lock_script
 from helpers.report_page import HOSTILE, Page, assert_page_and_json_agree, make_report
 
 
@@ -34,7 +35,8 @@ def test_the_index_links_each_report_the_comparison_and_the_lock(tmp_path):
     assert {"animals/report.html", "experiments/comparison.html", "build.lock.json"} <= set(links)
     assert "predictions/comparison.html" in links
     assert (lock := sha256_of_file(results / "build.lock.json")) in html
-    named = json.loads((results / "build.lock.js").read_text().removeprefix("window.cocomineLock = ").rstrip(";\n"))
+    script = lock_script(results / "build.lock.json")
+    named = json.loads(script.removeprefix("window.cocomineLock = ").rstrip(";\n"))
     pages = {"animals/report.html": sha256_of_file(report), "animals/explorer.html": ""}
     assert named == {"sha256": lock, "pages": pages}
     seeds = [text for path, _, text in page.numbers if path.startswith("experiments.0.seeds.")]
