@@ -168,7 +168,10 @@ def scripts_that_run():
 def tell_signatures():
     """Write down what the functions of rules take, which Snakemake finds out three times for every job."""
     for one in rules._rules.values():
-        for item in (*one.rule.input, *one.rule.params):
+        evaluations = (
+            resource.evaluate.__func__ for resource in one.rule.resources.values()
+        )
+        for item in (*one.rule.input, *one.rule.params, *evaluations):
             function = getattr(item, "callable", None) or item
             if callable(function):
                 # A workflow that includes this one may have functions that take no attribute, such as `len`.
