@@ -137,13 +137,17 @@ def test_a_rule_of_a_workflow_that_includes_ours_may_have_any_function_as_its_pa
         f"""
 configfile: "{tmp_path}/config.yaml"
 
+def written(wildcards, output):
+    return output[0]
+
 rule counted:
     output:
         "own.txt",
     params:
         wildcards=len,
+        stem=subpath(written, strip_suffix=".txt"),
     shell:
-        "echo {{params.wildcards}} > {{output}}"
+        "echo {{params.wildcards}} {{params.stem}} > {{output}}"
 
 include: "{ROOT}/workflow/Snakefile"
 """,
@@ -152,4 +156,4 @@ include: "{ROOT}/workflow/Snakefile"
     work = tmp_path / "work"
     done = snakemake(work, "own.txt", project=tmp_path, environment={"XDG_CACHE_HOME": str(tmp_path)})
     assert done.returncode == 0, done.stdout + done.stderr
-    assert (work / "own.txt").read_text() == "0\n"
+    assert (work / "own.txt").read_text() == "0 own\n"

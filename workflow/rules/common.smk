@@ -5,7 +5,6 @@ reads   scripts/
 writes  nothing
 """
 
-import inspect
 import os
 import re
 from contextlib import suppress
@@ -14,7 +13,7 @@ from functools import partial
 from cocomine.configuration.needs import NEEDS, images_of
 from cocomine.configuration.targets import left_over, outputs_of
 from cocomine.provenance.digests import code_digest
-from snakemake.common import overwrite_function_params
+from snakemake.common import get_function_params, overwrite_function_params
 from snakemake_interface_executor_plugins.executors.remote import RemoteExecutor
 
 LOCK = "results/build.lock.json"
@@ -176,9 +175,7 @@ def tell_signatures():
             if callable(function):
                 # A workflow that includes this one may have functions that take no attribute, such as `len`.
                 with suppress(AttributeError, TypeError, ValueError):
-                    overwrite_function_params(
-                        function, inspect.signature(function).parameters
-                    )
+                    overwrite_function_params(function, get_function_params(function))
 
 
 # What a job asks of a cluster grows with its size and with each attempt: a job that was killed for memory or time is tried

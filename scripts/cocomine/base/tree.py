@@ -42,7 +42,8 @@ def files_in(folder: Path) -> list[str]:
                     continue
                 if entry.is_dir(follow_symlinks=False):
                     folders.append(entry.path)
-                elif entry.is_file():
+                # Of a link `is_file` may raise, of `Path` too, and the rest of the folder would be lost.
+                elif os.path.isfile(entry.path) if entry.is_symlink() else entry.is_file():  # noqa: PTH113
                     found.append(entry.path)
     return sorted(found)
 

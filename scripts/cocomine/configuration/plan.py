@@ -3,6 +3,8 @@
 The Snakefile has one plan made (`planning`) and the rules read it; no rule looks into the config itself.
 """
 
+import itertools
+import os
 import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
@@ -285,11 +287,16 @@ class Plan:
         Beginnings that names share stand once: Snakemake looks through it for each file of each job, and with 200
         names side by side that was a ninth of planning.
         """
-        tails: dict[str, list[str]] = {}
-        for name in names:
-            tails.setdefault(name[:1], []).append(name[1:])
-        branches = [re.escape(first) + (Plan.pattern(rest) if first else "") for first, rest in tails.items()]
-        return branches[0] if len(branches) == 1 else f"(?:{'|'.join(branches)})" if branches else "(?!)"
+        known = sorted(set(names))
+        if not known:
+            return "(?!)"
+        start = os.path.commonprefix(known)  # noqa: RUF071 - letters are what is compared
+        tails = [name.removeprefix(start) for name in known]
+        branches = [
+            re.escape(first) + (Plan.pattern(tail[1:] for tail in same) if first else "")
+            for first, same in itertools.groupby(tails, key=lambda tail: tail[:1])
+        ]
+        return re.escape(start) + (f"(?:{'|'.join(branches)})" if len(branches) > 1 else "")
 
     @property
     def tasks(self) -> tuple[str, ...]:

@@ -31,5 +31,19 @@ def test_fingerprints_are_the_same_whatever_the_processes(tmp_path, monkeypatch)
         assert list(tree.fingerprints("read", files, processes)) == expected
 
 
+def test_a_link_that_leads_nowhere_takes_no_other_file_out_of_the_list(tmp_path):
+    (tmp_path / "in").mkdir()
+    for number in range(40):
+        (tmp_path / f"{number:02}").write_bytes(b"")
+        (tmp_path / "in" / f"{number:02}").write_bytes(b"")
+    expected = [str(path) for path in sorted(tmp_path.rglob("*")) if path.is_file()]
+    for name, target in {"loop": "loop", "long": "x" * 300, "through": "00/x", "gone": "nothing", "out": "in"}.items():
+        (tmp_path / name).symlink_to(target)
+    assert tree.files_in(tmp_path) == expected
+    (tmp_path / "good").symlink_to("00")
+    assert tree.files_in(tmp_path) == sorted([*expected, str(tmp_path / "good")])
+    assert tree.files_in(tmp_path / "absent") == []
+
+
 def sha256(content):
     return hashlib.sha256(content).hexdigest()

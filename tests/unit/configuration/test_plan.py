@@ -117,3 +117,8 @@ def test_a_pattern_matches_its_names_and_no_other(names: list[str], other: str) 
     pattern = re.compile(Plan.pattern(names))
     assert all(pattern.fullmatch(name) for name in names)
     assert (pattern.fullmatch(other) is not None) == (other in names)
+
+
+def test_a_pattern_of_long_names_is_made_too() -> None:
+    names = ["a" * 5000, "a" * 4999 + "b", "b"]
+    assert all(re.fullmatch(Plan.pattern(names), name) for name in names)
