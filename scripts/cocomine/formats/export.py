@@ -55,6 +55,9 @@ def export_dataset(
     require_space(out_dir, room_needed(chosen, subset, options), f"the export {chosen.name}")
     tallies: dict[str, Tally] = {}
     with replaced_folder(out_dir, MANIFEST) as folder, Output(folder, out_dir, options) as out:
+        if absent := [(path, sha256) for path, sha256, _ in _lacking(chosen, subset, options)]:
+            with Progress(f"copy images for {chosen.name} and other exports", len(absent), "image") as progress:
+                out.share(absent, progress)
         for split in subset.splits:
             tally = tallies[split] = Tally()
             with Progress(f"export {chosen.name} {split}", None, "image") as progress:
@@ -85,18 +88,21 @@ def room_needed(chosen: Format, subset: Subset, options: Options) -> int:
     What an earlier export copied into the folder that exports share is there already.
     """
     documents = sum(subset.path(split).stat().st_size for split in subset.splits)
-    placed, copies = chosen.images in ("placed", "listed"), options.copies
+    placed = chosen.images in ("placed", "listed")
     if chosen.images == "embedded" or (placed and options.images == "copy"):
         return documents + sum(size for _, size in subset.locked.values())
-    if not placed or options.images != "hardlink" or copies is None:
-        return documents
-    lacking = (
-        size
-        for image, (sha256, size) in subset.locked.items()
-        if image in subset.store_path_of
-        and not shared_copy(copies, sha256, subset.store / subset.store_path_of[image]).exists()
-    )
-    return documents + sum(lacking)
+    return documents + sum(size for _, _, size in _lacking(chosen, subset, options))
+
+
+def _lacking(chosen: Format, subset: Subset, options: Options) -> Iterator[tuple[Path, str, int]]:
+    """Yield the image files whose copy, which exports share, is not there yet: with their SHA-256 and bytes."""
+    if chosen.images not in ("placed", "listed") or options.images != "hardlink" or options.copies is None:
+        return
+    for image, (sha256, size) in subset.locked.items():
+        if image in subset.store_path_of and sha256:
+            path = subset.store / subset.store_path_of[image]
+            if not shared_copy(options.copies, sha256, path).exists():
+                yield path, sha256, size
 
 
 def much_lost(manifest: dict[str, Any]) -> list[str]:

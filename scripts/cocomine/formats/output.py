@@ -2,9 +2,10 @@
 
 import hashlib
 import os
+import random
 import stat
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from contextlib import ExitStack, suppress
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
@@ -14,6 +15,7 @@ from typing import Self
 from cocomine.base.commands import commands, sync_images_again
 from cocomine.base.errors import CocomineError
 from cocomine.base.files import sha256_of_file
+from cocomine.base.progress import Progress
 from cocomine.base.staging import INCOMPLETE, staging
 from cocomine.formats.subset import Item
 
@@ -61,6 +63,8 @@ class Output:
         self.counts: Counter[str] = Counter()
         self._made: set[str] = set()
         self._real_folders: dict[Path, Path] = {}
+        self._copied: dict[str, int] = {}
+        """Bytes of the shared copies that this export made, by their SHA-256."""
         self._left: list[str] = []
         self._stack = ExitStack()
         self._staged: Path | None = None
@@ -74,6 +78,22 @@ class Output:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self._stack.close()
+
+    def share(self, images: Sequence[tuple[Path, str]], progress: Progress) -> None:
+        """Make the copies of `images`, files and their SHA-256, that exports share and that are still absent.
+
+        Exports that start together would make each copy twice if they took them in the same order.
+        """
+        assert self.options.copies is not None
+        assert self._staged is not None
+        for source, sha256 in random.Random(self.final.name).sample(images, len(images)):  # noqa: S311
+            shared = shared_copy(self.options.copies, sha256, source)
+            # What is missing is named when its turn comes.
+            with suppress(FileNotFoundError):
+                if not shared.exists():
+                    own, self._copied[sha256] = _copied(self._real(source), self._staged, sha256)
+                    _keep(own, shared)
+            progress.advance()
 
     def image(self, item: Item, target: str) -> None:
         """Place an image's file, as the options say. Raises CocomineError when it is missing, or not what was fetched.
@@ -159,6 +179,8 @@ class Output:
             elif how == "hardlink":
                 if own or self.options.copies is None or self._staged is None:
                     size, digest, done = _linked(real, target)
+                elif sha256 in self._copied and _link(shared_copy(self.options.copies, sha256, real), target):
+                    size, digest, done = self._copied[sha256], sha256, "linked"
                 else:
                     size, digest, done = _shared(real, target, self.options.copies, self._staged, sha256)
             else:
@@ -224,17 +246,28 @@ def _shared(source: Path, target: Path, copies: Path, staged: Path, sha256: str)
         # Somebody wrote into an export, and so into the copy that it shared.
         target.unlink()
         shared.unlink()
-    own = staged / "copy"
-    size, found = copy_hashed(source, own)
-    _check_digest(source, found, digest)
+    own, size = _copied(source, staged, digest)
     done = "linked" if _link(own, target) else "copied"
     if done == "copied":
         copy_hashed(own, target)
+    _keep(own, shared)
+    return size, digest, done
+
+
+def _copied(source: Path, staged: Path, sha256: str) -> tuple[Path, int]:
+    """Copy a file to where nobody else writes; return that copy and its bytes."""
+    own = staged / "copy"
+    size, found = copy_hashed(source, own)
+    _check_digest(source, found, sha256)
+    return own, size
+
+
+def _keep(own: Path, shared: Path) -> None:
+    """Put a copy where exports share it, unless another export was faster."""
     shared.parent.mkdir(parents=True, exist_ok=True)
     if not _link(own, shared) and not shared.exists():
         own.replace(shared)
     own.unlink(missing_ok=True)
-    return size, found, done
 
 
 def shared_copy(copies: Path, sha256: str, source: Path) -> Path:

@@ -9,11 +9,12 @@ import pytest
 import yaml
 from cocomine.base.errors import CocomineError
 from cocomine.base.files import read_json, sha256_of_file
+from cocomine.base.progress import Progress
 from cocomine.base.staging import INCOMPLETE, staging
 from cocomine.formats import output
 from cocomine.formats.export import export_dataset, much_lost, room_needed
 from cocomine.formats.losses import LOSSES
-from cocomine.formats.output import Options
+from cocomine.formats.output import Options, Output
 from cocomine.formats.registry import FORMATS
 from cocomine.formats.subset import open_subset
 from helpers.small_subset import DOG, GIRAFFE, IMAGES, OBJECTS, TRUTH, make_small_subset
@@ -257,6 +258,34 @@ def test_exports_side_by_side_make_the_shared_copies_without_harm(tmp_path):
     for name in ("a", "b"):
         assert {path.name: sha256_of_file(path) for path in (tmp_path / name).iterdir()} == stored
     assert sum(path.is_file() for path in (tmp_path / "copies").rglob("*")) == 600
+
+
+def shares(folder, name, ready):
+    """Make the shared copies as an export does that starts beside another; return how many it made."""
+    images = [(path, sha256_of_file(path)) for path in sorted((folder / "store").iterdir())]
+    (folder / f"{name}.ready").touch()
+    until = time.monotonic() + 60
+    while len(list(folder.glob("*.ready"))) < ready:
+        assert time.monotonic() < until, "the other process did not start"
+    with (
+        Output(folder, folder / name, Options(copies=folder / "copies")) as out,
+        Progress("copy", 1, "image") as progress,
+    ):
+        out.share(images, progress)
+        return len(out._copied)
+
+
+def test_exports_that_start_together_share_the_work_of_copying(tmp_path):
+    (tmp_path / "store").mkdir()
+    for number in range(600):
+        (tmp_path / "store" / f"{number}.jpg").write_bytes(bytes(50_000) + str(number).encode())
+    with ProcessPoolExecutor(2) as pool:
+        made = [done.result() for done in [pool.submit(shares, tmp_path, name, 2) for name in ("coco", "masks")]]
+    assert 600 <= sum(made) <= 610  # both may make one that they come to together
+    assert min(made) > 60
+    stored = {f"{sha256_of_file(path)}.jpg" for path in (tmp_path / "store").iterdir()}
+    assert {path.name for path in (tmp_path / "copies").rglob("*") if path.is_file()} == stored
+    assert shares(tmp_path, "coco", 1) == 0
 
 
 def test_a_shared_copy_that_somebody_wrote_into_is_made_anew(subset, tmp_path):
