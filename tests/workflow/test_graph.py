@@ -3,6 +3,7 @@
 import json
 import os
 import re
+import shutil
 from pathlib import Path
 
 import pytest
@@ -185,6 +186,21 @@ def test_another_crowd_policy_draws_again_but_indexes_nothing(built, tmp_path: P
         "mine_subset",
         "assemble_subset",
     }
+
+
+def test_the_export_that_takes_longest_starts_first(built, tmp_path: Path) -> None:
+    project, work, _ = built
+    config = tmp_path / "config.yaml"
+    exports = ["coco", "voc", "yolo-segment", "masks", "yolo-detect", "masks-grey"]
+    config.write_text(yaml.safe_dump(SMALL | {"exports": exports}), encoding="utf-8")
+    copy = tmp_path / "work"
+    shutil.copytree(work, copy)
+    targets = [f"results/small/exports/{name}" for name in exports]
+    done = snakemake(copy, "--configfile", str(config), "--cores", "1", *targets, project=project)
+    assert done.returncode == 0, done.stderr
+    started = re.findall(r"Export small as (\S+)", done.stdout + done.stderr)
+    assert sorted(started) == sorted(set(exports) - {"coco"})  # which is there
+    assert started[0] == "yolo-segment"
 
 
 def test_the_rule_graph_and_the_workflow_report_can_be_drawn(built, tmp_path: Path) -> None:

@@ -5,6 +5,8 @@ writes  results/{subset}/exports/{format}/ with a manifest.json; data/copies/{st
         used in place share
 """
 
+from cocomine.formats.registry import FORMATS
+
 
 rule export_dataset:
     input:
@@ -34,6 +36,7 @@ rule export_dataset:
         "benchmarks/export_dataset/{subset}/{format}.tsv"
     wildcard_constraints:
         format=plan.pattern(plan.formats),
+    priority: lambda wildcards: int(FORMATS[wildcards.format].long)
     conda:
         "../../envs/data.yaml"
     threads: 1

@@ -46,7 +46,8 @@ class Format:
     in {folder}. `masks` are the kinds of masks that it needs (semantic, instance, panoptic), `uses` those that it takes
     where they are drawn, `tasks` the annotation files besides instances that it needs. `images` says how image files go
     with it: "placed", "listed" (they may be left where they are), "embedded" in other files, or only "named".
-    `by_stem`: files are named by the stem of their image. `one_folder`: the splits share one.
+    `by_stem`: files are named by the stem of their image. `one_folder`: the splits share one. `long`: it takes longer
+    than others (docs/scale.md), so that it starts before them.
     """
 
     name: str
@@ -60,3 +61,4 @@ class Format:
     images: str = "placed"
     by_stem: bool = False
     one_folder: bool = False
+    long: bool = False

@@ -353,6 +353,7 @@ FORMATS = (
         read_by="Ultralytics, supervision",
         load='ultralytics.YOLO("yolo26n-seg.pt").train(data="{folder}/data.yaml")',
         by_stem=True,
+        long=True,
     ),
     Format(
         name="yolo-pose",
