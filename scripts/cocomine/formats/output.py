@@ -5,7 +5,7 @@ import os
 import random
 import stat
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from contextlib import ExitStack, suppress
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
@@ -63,8 +63,8 @@ class Output:
         self.counts: Counter[str] = Counter()
         self._made: set[str] = set()
         self._real_folders: dict[Path, Path] = {}
-        self._copied: dict[str, int] = {}
-        """Bytes of the shared copies that this export made, by their SHA-256."""
+        self._copied: dict[Path, int] = {}
+        """The shared copies that this export made, and their bytes: what was just written is not read again."""
         self._left: list[str] = []
         self._stack = ExitStack()
         self._staged: Path | None = None
@@ -87,11 +87,12 @@ class Output:
         assert self.options.copies is not None
         assert self._staged is not None
         for source, sha256 in random.Random(self.final.name).sample(images, len(images)):  # noqa: S311
-            shared = shared_copy(self.options.copies, sha256, source)
             # What is missing is named when its turn comes.
             with suppress(FileNotFoundError):
+                real = self._real(source)
+                shared = shared_copy(self.options.copies, sha256, real)
                 if not shared.exists():
-                    own, self._copied[sha256] = _copied(self._real(source), self._staged, sha256)
+                    own, self._copied[shared] = _copied(real, self._staged, sha256)
                     _keep(own, shared)
             progress.advance()
 
@@ -179,10 +180,8 @@ class Output:
             elif how == "hardlink":
                 if own or self.options.copies is None or self._staged is None:
                     size, digest, done = _linked(real, target)
-                elif sha256 in self._copied and _link(shared_copy(self.options.copies, sha256, real), target):
-                    size, digest, done = self._copied[sha256], sha256, "linked"
                 else:
-                    size, digest, done = _shared(real, target, self.options.copies, self._staged, sha256)
+                    size, digest, done = _shared(real, target, self.options.copies, self._staged, sha256, self._copied)
             else:
                 size, digest = copy_hashed(real, target)
                 done = "copied"
@@ -231,15 +230,20 @@ def _link(source: Path, target: Path) -> bool:
     return True
 
 
-def _shared(source: Path, target: Path, copies: Path, staged: Path, sha256: str) -> tuple[int, str, str]:
+def _shared(
+    source: Path, target: Path, copies: Path, staged: Path, sha256: str, known: Mapping[Path, int]
+) -> tuple[int, str, str]:
     """Hard-link to the copy of `source` below `copies`, making it first, in `staged`, where it is absent or damaged.
 
     A copy is named by its content, so that whoever makes it first serves all. A sound one is never replaced: another
-    export may be linking to it, which fails in the moment in which a name changes hands.
+    export may be linking to it, which fails in the moment in which a name changes hands. Of `known` copies, which this
+    export made itself, the bytes are given.
     """
     digest = sha256 or sha256_of_file(source)
     shared = shared_copy(copies, digest, source)
     with suppress(FileNotFoundError):
+        if shared in known and _link(shared, target):
+            return known[shared], digest, "linked"
         size, found, done = _linked(shared, target)
         if found == digest:
             return size, found, done

@@ -244,7 +244,7 @@ def shares_all(folder, name):
         while len(list(folder.glob("*.ready"))) < 2:
             assert time.monotonic() < until, "the other process did not start"
         for image in sorted((folder / "store").iterdir()):
-            output._shared(image, own / image.name, copies, staged, "")
+            output._shared(image, own / image.name, copies, staged, "", {})
 
 
 def test_exports_side_by_side_make_the_shared_copies_without_harm(tmp_path):
@@ -286,6 +286,26 @@ def test_exports_that_start_together_share_the_work_of_copying(tmp_path):
     stored = {f"{sha256_of_file(path)}.jpg" for path in (tmp_path / "store").iterdir()}
     assert {path.name for path in (tmp_path / "copies").rglob("*") if path.is_file()} == stored
     assert shares(tmp_path, "coco", 1) == 0
+
+
+def test_images_that_are_links_and_copies_that_vanish_are_exported_too(subset, tmp_path, monkeypatch):
+    store = tmp_path / "linked"
+    for number, path in enumerate(sorted((subset.store / "train2017").iterdir())):
+        (tmp_path / "blobs").mkdir(exist_ok=True)
+        shutil.copyfile(path, tmp_path / "blobs" / str(number))
+        (store / "train2017").mkdir(parents=True, exist_ok=True)
+        (store / "train2017" / path.name).symlink_to(tmp_path / "blobs" / str(number))
+    expected = export("coco", subset, tmp_path / "plain", copies=tmp_path / "copies")
+    linked = subset.__class__(subset.folder, store)
+    assert export("coco", linked, tmp_path / "links", copies=tmp_path / "others") == expected
+    shared = Output.share
+
+    def vanishing(out, *arguments):
+        shared(out, *arguments)
+        shutil.rmtree(out.options.copies / next(iter(out._copied)).parent.name)
+
+    monkeypatch.setattr(Output, "share", vanishing)
+    assert export("coco", linked, tmp_path / "again", copies=tmp_path / "third") == expected
 
 
 def test_a_shared_copy_that_somebody_wrote_into_is_made_anew(subset, tmp_path):
