@@ -101,7 +101,8 @@ def _lacking(chosen: Format, subset: Subset, options: Options) -> Iterator[tuple
     for image, (sha256, size) in subset.locked.items():
         if image in subset.store_path_of and sha256:
             path = subset.store / subset.store_path_of[image]
-            if not shared_copy(options.copies, sha256, path).exists():
+            real = path.resolve() if path.is_symlink() else path  # a copy has the suffix of the file itself
+            if not shared_copy(options.copies, sha256, real).exists():
                 yield path, sha256, size
 
 

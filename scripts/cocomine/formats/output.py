@@ -10,7 +10,7 @@ from contextlib import ExitStack, suppress
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from types import TracebackType
-from typing import Self
+from typing import NamedTuple, Self
 
 from cocomine.base.commands import commands, sync_images_again
 from cocomine.base.errors import CocomineError
@@ -49,6 +49,14 @@ class Placed:
     sha256: str
 
 
+class State(NamedTuple):
+    """By what a file is known to be the same, and not written into since."""
+
+    inode: int
+    bytes: int
+    modified: int
+
+
 class Output:
     """The folder of an export. `files` lists what is in it. A context manager.
 
@@ -63,8 +71,8 @@ class Output:
         self.counts: Counter[str] = Counter()
         self._made: set[str] = set()
         self._real_folders: dict[Path, Path] = {}
-        self._copied: dict[Path, int] = {}
-        """The shared copies that this export made, and their bytes: what was just written is not read again."""
+        self._copied: dict[Path, State] = {}
+        """What is known of the shared copies that this export made: what was just written is not read again."""
         self._left: list[str] = []
         self._stack = ExitStack()
         self._staged: Path | None = None
@@ -86,13 +94,14 @@ class Output:
         """
         assert self.options.copies is not None
         assert self._staged is not None
-        for source, sha256 in random.Random(self.final.name).sample(images, len(images)):  # noqa: S311
-            # What is missing is named when its turn comes.
+        own = self._staged / "copy"
+        for source, sha256 in random.Random(str(self.final)).sample(images, len(images)):  # noqa: S311
+            # What is missing or another file by now is named when its turn comes.
             with suppress(FileNotFoundError):
                 real = self._real(source)
                 shared = shared_copy(self.options.copies, sha256, real)
-                if not shared.exists():
-                    own, self._copied[shared] = _copied(real, self._staged, sha256)
+                if not shared.exists() and copy_hashed(real, own)[1] == sha256:
+                    self._copied[shared] = _state(own)
                     _keep(own, shared)
             progress.advance()
 
@@ -231,26 +240,30 @@ def _link(source: Path, target: Path) -> bool:
 
 
 def _shared(
-    source: Path, target: Path, copies: Path, staged: Path, sha256: str, known: Mapping[Path, int]
+    source: Path, target: Path, copies: Path, staged: Path, sha256: str, known: Mapping[Path, State]
 ) -> tuple[int, str, str]:
     """Hard-link to the copy of `source` below `copies`, making it first, in `staged`, where it is absent or damaged.
 
     A copy is named by its content, so that whoever makes it first serves all. A sound one is never replaced: another
-    export may be linking to it, which fails in the moment in which a name changes hands. Of `known` copies, which this
-    export made itself, the bytes are given.
+    export may be linking to it, which fails in the moment in which a name changes hands. One of the `known`, which this
+    export made itself, is not read again while it is the same file and nobody wrote into it.
     """
     digest = sha256 or sha256_of_file(source)
     shared = shared_copy(copies, digest, source)
     with suppress(FileNotFoundError):
         if shared in known and _link(shared, target):
-            return known[shared], digest, "linked"
+            if _state(target) == known[shared]:
+                return known[shared].bytes, digest, "linked"
+            target.unlink()
         size, found, done = _linked(shared, target)
         if found == digest:
             return size, found, done
         # Somebody wrote into an export, and so into the copy that it shared.
         target.unlink()
         shared.unlink()
-    own, size = _copied(source, staged, digest)
+    own = staged / "copy"
+    size, found = copy_hashed(source, own)
+    _check_digest(source, found, digest)
     done = "linked" if _link(own, target) else "copied"
     if done == "copied":
         copy_hashed(own, target)
@@ -258,12 +271,9 @@ def _shared(
     return size, digest, done
 
 
-def _copied(source: Path, staged: Path, sha256: str) -> tuple[Path, int]:
-    """Copy a file to where nobody else writes; return that copy and its bytes."""
-    own = staged / "copy"
-    size, found = copy_hashed(source, own)
-    _check_digest(source, found, sha256)
-    return own, size
+def _state(path: Path) -> State:
+    found = path.stat()
+    return State(found.st_ino, found.st_size, found.st_mtime_ns)
 
 
 def _keep(own: Path, shared: Path) -> None:

@@ -107,7 +107,7 @@ def is_whole(content: bytes, luma: Image.Image) -> bool:
 
 
 def _decoded(content: bytes, scans: int) -> bytes:
-    """Return a JPEG's luma, of one scan at an eighth of its size, since a scan that is out of step shows there too."""
+    """Return a JPEG's luma, of one scan at an eighth of its size, where a scan that is out of step shows as a rule."""
     with opened(content) as image:
         image.draft("L", (max(1, image.width // 8), max(1, image.height // 8)) if scans == 1 else image.size)
         return np.asarray(image).tobytes()

@@ -308,6 +308,31 @@ def test_images_that_are_links_and_copies_that_vanish_are_exported_too(subset, t
     assert export("coco", linked, tmp_path / "again", copies=tmp_path / "third") == expected
 
 
+def test_a_copy_that_is_written_into_while_its_export_runs_is_made_anew(subset, tmp_path, monkeypatch):
+    expected = export("coco", subset, tmp_path / "plain", copies=tmp_path / "copies")
+    shared = Output.share
+
+    def spoiled(out, *arguments):
+        shared(out, *arguments)
+        for copy in out._copied:
+            copy.write_bytes(b"no image")
+
+    monkeypatch.setattr(Output, "share", spoiled)
+    assert export("coco", subset, tmp_path / "again", copies=tmp_path / "others") == expected
+    for file in expected["files"]:
+        assert sha256_of_file(tmp_path / "again" / file["path"]) == file["sha256"]
+
+
+def test_an_image_that_changed_is_not_copied_before_its_turn(tmp_path):
+    (tmp_path / "a.jpg").write_bytes(b"changed")
+    with (
+        Output(tmp_path, tmp_path / "x", Options(copies=tmp_path / "copies")) as out,
+        Progress("copy", 2, "image") as p,
+    ):
+        out.share([(tmp_path / "a.jpg", "0" * 64), (tmp_path / "gone.jpg", "1" * 64)], p)
+    assert not [path for path in (tmp_path / "copies").rglob("*") if path.is_file()]
+
+
 def test_a_shared_copy_that_somebody_wrote_into_is_made_anew(subset, tmp_path):
     copies = tmp_path / "copies"
     export("coco", subset, tmp_path / "a", copies=copies)
