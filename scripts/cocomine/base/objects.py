@@ -26,6 +26,9 @@ log = logging.getLogger("cocomine")
 SCRATCH = "COCOMINE_SCRATCH"
 """The variable that names a folder on a machine's own disk, where jobs keep what they fetched for one another."""
 
+ASKS_NOTHING = "DISABLE_GCS_PYTHON_CLIENT_OTEL_BUCKET_METADATA"
+"""The variable that keeps Google's client from asking in a thread where a bucket lies, for traces that nobody reads."""
+
 PART = 64 << 20
 """Bytes of a part of a large object, a request each, on S3; what its client asks for, 8 MiB, are fifty photographs."""
 
@@ -191,6 +194,7 @@ def ask_once(provider: Any, prefix: str, executor: Any) -> Bucket:
     plain = provider.get_storage_object_cls()
     if issubclass(plain, _Listed):  # by another workflow of this run
         return cast("Bucket", plain.known)
+    os.environ.setdefault(ASKS_NOTHING, "true")
     known = Bucket(provider, prefix)
     if hasattr(provider, "s3c") or hasattr(provider, "client"):  # of others nothing is known here
         listed = type(plain)("Listed", (_Listed, plain), {"known": known})
