@@ -7,10 +7,11 @@ measured as stored.
 
 brightness  mean luma, 0..1        contrast  standard deviation of luma, 0..0.5
 blur        share of the luma's variance that the means of 3 x 3 pixels keep: near 1 blurred, lower sharper
+All three are those of the luma at half its width and height, at which a JPEG is decoded.
 
 Example:
   python scripts/measure_images.py --selection results/zoo/selection.tsv --images-lock results/zoo/images.lock.tsv \
-      --store-dir data/images/coco --out results/zoo/images.parquet --threads 2
+      --store-dir data/images/coco --out results/zoo/images.parquet --thumbnails results/zoo/thumbnails --threads 2
 """
 
 import argparse
@@ -29,6 +30,7 @@ def build_parser() -> argparse.ArgumentParser:
     parser.add_argument("--images-lock", type=Path, required=True, help="images.lock.tsv that sync_images wrote")
     parser.add_argument("--store-dir", type=Path, required=True, help="the image store: data/images/STORE")
     parser.add_argument("--out", type=Path, required=True, help="images.parquet to write")
+    parser.add_argument("--thumbnails", type=Path, required=True, help="folder to write: sheets of thumbnails")
     parser.add_argument("--threads", type=int, default=1, help="processes to decode with (default 1)")
     return parser
 
@@ -36,7 +38,8 @@ def build_parser() -> argparse.ArgumentParser:
 def main(options: argparse.Namespace) -> None:
     """Measure the images."""
     threads = max(1, options.threads)
-    measure(options.selection, options.images_lock, options.store_dir, options.out, threads, options.settings)
+    files = options.selection, options.images_lock, options.store_dir, options.out, options.thumbnails
+    measure(*files, threads, options.settings)
 
 
 if __name__ == "__main__":

@@ -1,6 +1,6 @@
 r"""Write a subset's explorer: a page that filters, sorts and enlarges all its images, offline and without a server.
 
-Writes the page and, beside it, a folder of the same name with thumbnails and data. Enlarged images and masks are shown
+Writes the page and, beside it, a folder of the same name with its data. Thumbnails, enlarged images and masks are shown
 from where they lie, by relative path: keep the page in its results folder. With --single-file there is another page,
 which holds all that it shows, photographs of at most 512 pixels, and can be mailed.
 
@@ -37,7 +37,6 @@ def build_parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("--images-from", type=Path, metavar="TSV", help="images.tsv of the subset that the query names")
     parser.add_argument("--out", type=Path, required=True, metavar="HTML", help="the page to write")
-    parser.add_argument("--threads", type=int, default=1, metavar="N", help="processes for thumbnails (default 1)")
     parser.add_argument(
         "--single-file", type=Path, metavar="HTML", help="a page of one file to write too, to be mailed"
     )
@@ -49,7 +48,7 @@ def main(options: argparse.Namespace) -> None:
     name = options.name or options.subset_dir.resolve().name
     gone = partial(_left_out, options) if options.index_dir else LeftOut
     inputs = Inputs(options.subset_dir, name, options.store_dir, tuple(options.runs), gone)
-    render_explorer(inputs, options.out, options.threads, mailed=options.single_file)
+    render_explorer(inputs, options.out, mailed=options.single_file)
 
 
 def _left_out(options: argparse.Namespace) -> LeftOut:

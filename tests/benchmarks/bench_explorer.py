@@ -22,6 +22,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[2] / "scripts"))
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from cocomine.base.files import sha256_of_file, write_json, write_table
+from cocomine.images.measure import measure
 from helpers.browser import visit
 from helpers.measured import run_measured
 from helpers.shared import ROOT, coco_mini
@@ -58,6 +59,8 @@ def make_subset(folder: Path, images: int) -> None:
     digests = {stored: sha256_of_file(coco_mini() / stored) for stored in lock}
     rows = [(lock[stored], stored, "ok", "", "", digest, "", "", "", "") for stored, digest in digests.items()]
     write_table(folder / "images.lock.tsv", columns, rows)
+    files = folder / "images.tsv", folder / "images.lock.tsv", coco_mini(), folder / "images.parquet"
+    measure(*files, folder / "thumbnails", threads=2)
     labels = [{"label": 0, "name": "background", "category_id": None, "color": [0, 0, 0]}]
     labels += [
         {"label": n, "name": one["name"], "category_id": one["id"], "color": [n, 200 - n, 90]}
@@ -82,19 +85,18 @@ def main() -> None:
     """Run the benchmark and print the JSON line."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--images", type=int, default=5000)
-    parser.add_argument("--threads", type=int, default=2)
     options = parser.parse_args()
     with tempfile.TemporaryDirectory() as place:
         folder = Path(place) / "results" / "everything"
         make_subset(folder, options.images)
         page = folder / "explorer.html"
         command = [sys.executable, str(ROOT / "scripts" / "render_explorer.py"), "--subset-dir", str(folder)]
-        command += ["--store-dir", str(coco_mini()), "--out", str(page), "--threads", str(options.threads)]
+        command += ["--store-dir", str(coco_mini()), "--out", str(page)]
         before = os.times()
         measured = run_measured(command, dict(os.environ))
         after = os.times()
         views = [opened(page, Path(place) / f"profile-{number}") for number in range(3)]
-        beside = sum(path.stat().st_size for path in (folder / "explorer").iterdir())
+        beside = sum(path.stat().st_size for name in ("explorer", "thumbnails") for path in (folder / name).iterdir())
         result = {
             "images": options.images,
             "seconds": round(measured.seconds, 1),

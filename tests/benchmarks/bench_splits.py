@@ -100,7 +100,7 @@ def planted_in_photographs(settings: SplitSettings) -> dict[str, tuple[float, in
     count = len(photographs)
     for name, change in CHANGES.items():
         images = [*photographs, *(saved(change(image, random)) for image in photographs)]
-        described = b"".join(describe(to_luma(image)).thumbnail for image in images)
+        described = b"".join(describe(to_luma(image).reduce(2)).thumbnail for image in images)
         thumbnails = np.frombuffer(described, dtype=np.uint8).reshape(-1, 32, 32)
         known = find_pairs(thumbnails, settings.near_duplicate_distance, settings.near_duplicate_similarity)
         changed = find_changed(

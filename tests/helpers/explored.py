@@ -5,7 +5,8 @@ from pathlib import Path
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
-from cocomine.base.files import read_json, write_json
+from cocomine.base.files import read_json, read_table, write_json
+from cocomine.images.thumbnails import Sheets, thumbnail
 from cocomine.inquiry.left_out import LeftOut
 from cocomine.reporting.explorer import Inputs, render_explorer
 from PIL import Image
@@ -28,7 +29,18 @@ def make_explored(root: Path) -> SmallSubset:
     for image, name, *_ in IMAGES:
         if image in SCORES:
             Image.fromarray(np.ones((8, 8), np.uint8)).save(run / "predicted" / f"{name[:-4]}.png")
-    measured = {"image_id": [row[0] for row in IMAGES], "brightness": [0.1, 0.2, 0.3, 0.4, 0.5]}
+    (small.folder / "thumbnails").mkdir()
+    sheets = Sheets(small.folder / "thumbnails")
+    cells = {
+        int(row["image_id"]): sheets.add(thumbnail(Image.open(small.store / row["store_path"]), None))
+        for row in read_table(small.folder / "images.tsv")
+    }
+    sheets.finish()
+    measured = {
+        "image_id": [row[0] for row in IMAGES],
+        "brightness": [0.1, 0.2, 0.3, 0.4, 0.5],
+        "cell": [cells[row[0]] for row in IMAGES],
+    }
     pq.write_table(pa.table(measured), small.folder / "images.parquet")
     joints = [{"id": 1, "name": "person", "keypoints": ["nose", "neck"], "skeleton": [[1, 2]]}]
     person = {"id": 5, "image_id": 7, "category_id": 1, "keypoints": [9, 9, 2, 20, 20, 1], "num_keypoints": 2}
@@ -39,5 +51,5 @@ def make_explored(root: Path) -> SmallSubset:
     captions["annotations"].append({"id": 9, "image_id": 44, "caption": "They Play."})
     write_json(small.folder / "tasks" / "captions.json", captions)
     inputs = Inputs(small.folder, "animals", small.store, (run,), lambda: GONE)
-    render_explorer(inputs, small.folder / "explorer.html", 1)
+    render_explorer(inputs, small.folder / "explorer.html")
     return small

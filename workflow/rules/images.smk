@@ -2,6 +2,7 @@
 
 reads   results/{subset}/selection.tsv and the image store
 writes  results/{subset}/images.parquet: decoded size, mode, EXIF, hashes, brightness, contrast, blur, status
+        results/{subset}/thumbnails/: sheets of them, for the explorer
 """
 
 
@@ -12,6 +13,7 @@ rule measure_images:
         photographs=photographs("{subset}"),
     output:
         measures="results/{subset}/images.parquet",
+        thumbnails=folder("results/{subset}/thumbnails"),
     log:
         "logs/measure_images/{subset}.log",
     benchmark:
@@ -31,4 +33,5 @@ rule measure_images:
         "Measure the images of {wildcards.subset}"
     shell:
         "python {params.script:q} --settings {params.settings:q} --selection {input.selection:q} "
-        "--images-lock {input.lock:q} --store-dir {params.store:q} --out {output.measures:q} --threads {threads} --log {log:q}"
+        "--images-lock {input.lock:q} --store-dir {params.store:q} --out {output.measures:q} "
+        "--thumbnails {output.thumbnails:q} --threads {threads} --log {log:q}"

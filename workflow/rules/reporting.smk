@@ -84,7 +84,12 @@ rule render_explorer:
         table="results/{subset}/masks.tsv",
         measures="results/{subset}/images.parquet",
         lock="results/{subset}/images.lock.tsv",
-        photographs=photographs("{subset}"),
+        thumbnails=made("results/{subset}/thumbnails"),
+        photographs=lambda wildcards: (
+            photographs(wildcards.subset)
+            if plan.subsets[wildcards.subset].mailed
+            else []
+        ),
         others=of_subset(
             "images.tsv",
             "labels.json",
@@ -103,7 +108,7 @@ rule render_explorer:
         "benchmarks/render_explorer/{subset}.tsv"
     conda:
         "../../envs/data.yaml"
-    threads: ALL_CORES
+    threads: 1
     resources:
         mem_mb=memory_for("render_explorer"),
         runtime=time_for("render_explorer"),
@@ -123,8 +128,7 @@ rule render_explorer:
     shell:
         "python {params.script:q} --subset-dir {params.subset:q} --store-dir {params.store:q} "
         "--runs {input.evaluations:q} --settings {params.settings:q} --index-dir {params.index:q} {params.parent:q} "
-        "--out {output.page:q} --threads {threads} {params.mailed:q} "
-        "--log {log:q}"
+        "--out {output.page:q} {params.mailed:q} --log {log:q}"
 
 
 rule render_differences:

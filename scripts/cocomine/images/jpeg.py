@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import numpy as np
 from PIL import Image
 
-from cocomine.images.opening import opened
+from cocomine.images.opening import opened, prepare_halving, to_luma
 
 END, SCAN, RESTARTS = 0xD9, 0xDA, range(0xD0, 0xD8)
 ALONE = {0x01, 0xD8, *RESTARTS}
@@ -25,7 +25,7 @@ PROBE = b"".join(NOISE + bytes((0xFF, restart)) for restart in (*RESTARTS, *REST
 """Entropy-coded data of no meaning, with every restart marker: a decoder that waits for one takes what follows it."""
 
 FLAT = 3
-"""Range of luma up to which the last block may be a filling: its exact constant, give or take the colour conversion."""
+"""Range up to which the last unit may be a filling where luma is worked out of colours; else it is a constant."""
 
 COEFFICIENTS = 64
 
@@ -87,27 +87,27 @@ def structure(content: bytes) -> Structure:
     return result
 
 
-def is_whole(content: bytes, luma: Image.Image) -> bool:
-    """Tell whether a JPEG that was decoded to `luma` (mode L) holds all of its image.
+def is_whole(content: bytes, luma: Image.Image, halved: bool, own: bool) -> bool:
+    """Tell whether a JPEG that was decoded to `luma` (mode L), at half its size or in full, holds all of its image.
 
-    A scan that ends early is found by putting other data behind it: the decoder takes it for the rest of the image only
-    if that was missing. This second decoding is needed only where the last unit is flat, as a filling is, and for
-    files of several scans.
+    `own` says that this luma is the component that the file holds, not worked out of colours. A scan that ends early is
+    found by putting other data behind it: the decoder takes it for the rest of the image only if that was missing. This
+    second decoding is needed only where the last unit is flat, as a filling is, and for files of several scans.
     """
     found = structure(content)
     if found.end is None or not found.complete:
         return False
-    if found.scans == 1:
-        width, height = luma.size
-        across, down = found.block
-        corner = luma.crop(((width - 1) // across * across, (height - 1) // down * down, width, height))
-        if int(np.ptp(np.asarray(corner, np.int16))) > FLAT:
-            return True
-    return _decoded(content, found.scans) == _decoded(content[: found.end] + PROBE + content[found.end :], found.scans)
+    probed = content[: found.end] + PROBE + content[found.end :]
+    if found.scans > 1:  # of which the last may bring what is seen in full alone
+        return _luma(content, halved=False) == _luma(probed, halved=False)
+    width, height = luma.size
+    across, down = (side // 2 if halved else side for side in found.block)
+    corner = luma.crop(((width - 1) // across * across, (height - 1) // down * down, width, height))
+    return int(np.ptp(np.asarray(corner, np.int16))) > (0 if own else FLAT) or luma.tobytes() == _luma(probed, halved)
 
 
-def _decoded(content: bytes, scans: int) -> bytes:
-    """Return a JPEG's luma, of one scan at an eighth of its size, where a scan that is out of step shows as a rule."""
+def _luma(content: bytes, halved: bool) -> bytes:
     with opened(content) as image:
-        image.draft("L", (max(1, image.width // 8), max(1, image.height // 8)) if scans == 1 else image.size)
-        return np.asarray(image).tobytes()
+        if halved:
+            prepare_halving(image)
+        return to_luma(image).tobytes()

@@ -13,6 +13,7 @@ import pyarrow.parquet as pq
 from cocomine.base.commands import sync_images_again
 from cocomine.base.errors import CocomineError
 from cocomine.base.files import atomic_path, read_table
+from cocomine.base.folder import replaced_folder
 from cocomine.base.pool import in_order
 from cocomine.base.progress import Progress
 from cocomine.coco.orientation import fits_turned
@@ -25,13 +26,16 @@ from cocomine.images.opening import (
     TRUNCATED,
     UNDECODABLE,
     UNREADABLE,
+    UPRIGHT,
     ImageError,
     opened,
     orientation_of,
+    prepare_halving,
     read_file,
     to_luma,
 )
 from cocomine.images.settings import ImageSettings
+from cocomine.images.thumbnails import Sheets, sheet_name, thumbnail
 from cocomine.sources.proof import changed_images
 
 OK = "ok"
@@ -68,6 +72,7 @@ SCHEMA = pa.schema(
         ("brightness", pa.float64()),
         ("contrast", pa.float64()),
         ("blur", pa.float64()),
+        ("cell", pa.int32()),  # of its thumbnail on the sheets, a hundred to a sheet; null unless ok
     ]
 )
 
@@ -92,10 +97,11 @@ def measure(
     images_lock: Path,
     store_dir: Path,
     out: Path,
+    thumbnails: Path,
     threads: int,
     settings: ImageSettings = DEFAULTS,
 ) -> None:
-    """Measure every image of `selection` in its order and write `out`.
+    """Measure every image of `selection` in its order and write `out`, and the folder `thumbnails`: sheets of them.
 
     A row without a file (missing or refused in the lock, or a spare that was not fetched) has the status
     image-missing, one whose file cannot be taken the reason of that. Raises CocomineError for files that the lock
@@ -106,15 +112,18 @@ def measure(
     changed: list[str] = []
     with (
         Progress("measure_images", len(rows), "image") as progress,
+        replaced_folder(thumbnails, sheet_name(0)) as folder,
         atomic_path(out) as temporary,
         pq.ParquetWriter(temporary, SCHEMA, compression="zstd", store_schema=False) as writer,
     ):
+        sheets = Sheets(folder)
         waiting: list[dict[str, Any]] = []
         for row, record in zip(rows, _measured(rows, store_dir, threads, settings), strict=True):
             progress.count(record["status"])
             if row.status == OK and row.sha256 and record["sha256"] not in (row.sha256, None):
                 changed.append(row.store_path)
             if record["status"] == OK:
+                record["cell"] = sheets.add(record.pop("thumb"))
                 stored, stated = (record["width"], record["height"]), (row.width, row.height)
                 fits = fits_turned(stored, stated, record["exif_orientation"])
                 turned += fits
@@ -126,6 +135,7 @@ def measure(
                 _write(writer, waiting)
                 waiting = []
         _write(writer, waiting)
+        sheets.finish()
         if changed:
             raise changed_images(store_dir, changed)
         if size_differs:
@@ -213,13 +223,16 @@ def measure_one(
             f"fetch it again with: {sync_images_again()}",
         ) from error
     record |= {"sha256": hashlib.sha256(content).hexdigest(), "bytes": len(content)}
-    return record | examine(content, settings, giants)
+    return record | examine(content, settings, giants, (row.width, row.height))
 
 
-def examine(content: bytes, settings: ImageSettings = DEFAULTS, giants: bool = True) -> dict[str, Any]:
-    """Decode an image file fully, once, and return its status and what was measured of it.
+def examine(
+    content: bytes, settings: ImageSettings = DEFAULTS, giants: bool = True, stated: tuple[int, int] = (0, 0)
+) -> dict[str, Any]:
+    """Decode an image file, once, and return its status, what was measured of it, and as `thumb` its thumbnail.
 
-    The image is measured as stored, whatever its EXIF orientation. A file that ends early is image-truncated, one of
+    The image is measured as stored, at half its width and height, whatever its EXIF orientation; its thumbnail is
+    turned where only so it has the `stated` size. A file that ends early is image-truncated, one of
     more pixels than the settings allow image-too-large, anything else that cannot be decoded image-undecodable.
     """
     try:
@@ -230,12 +243,16 @@ def examine(content: bytes, settings: ImageSettings = DEFAULTS, giants: bool = T
                 return {"status": TOO_LARGE, "detail": detail}
             if not giants and width * height > GIANT:
                 return {"status": LATER}
+            prepare_halving(image)
             luma = to_luma(image)
+            halved, own = luma.size != (width, height), image.mode in ("L", "YCbCr")
             # Only now: in a PNG it may stand behind the pixels, so Pillow would decode them to find it.
             orientation = orientation_of(image)
-        if content[:2] == JPEG_START and not is_whole(content, luma):
+            turned = fits_turned((width, height), stated, orientation)
+            small = thumbnail(image, UPRIGHT[orientation] if turned else None)
+        if content[:2] == JPEG_START and not is_whole(content, luma, halved, own):
             return {"status": TRUNCATED}
-        measured = describe(luma)
+        measured = describe(luma if halved else luma.reduce(2))
     except ImageError as error:
         return {"status": error.reason, "detail": error.detail}
     except Exception as error:  # noqa: BLE001 - Pillow's decoders let any error through that a damaged file makes
@@ -252,4 +269,5 @@ def examine(content: bytes, settings: ImageSettings = DEFAULTS, giants: bool = T
         "brightness": measured.brightness,
         "contrast": measured.contrast,
         "blur": measured.blur,
+        "thumb": small,
     }

@@ -34,6 +34,9 @@ MOST_BYTES = 1 << 30
 GIANT = 64_000_000
 """An image of more pixels is decoded by one process at a time, and a JPEG of them no larger than is needed."""
 
+SHOWN = (160, 120)
+"""Width and height in pixels of the room for a thumbnail."""
+
 ORIENTATION_TAG = 0x0112
 UPRIGHT = {
     5: Image.Transpose.TRANSPOSE,
@@ -209,12 +212,31 @@ def to_rgb(image: Image.Image) -> Image.Image:
 def to_luma(image: Image.Image) -> Image.Image:
     """Return the image as luma 0..255 (mode L), Y = 0.299 R + 0.587 G + 0.114 B (ITU-R BT.601), decoded.
 
-    Of a JPEG it is the very component that the file holds: its colours need not be worked out.
+    Of a JPEG decoded as YCbCr it is the very component that the file holds.
     """
-    if image.format == "JPEG" and image.mode == "RGB":
-        image.draft("L", image.size)
     image = _of_eight_bits(image)
+    if image.mode == "YCbCr":
+        return image.getchannel("Y")
     return image if image.mode == "L" else to_rgb(image).convert("L")
+
+
+def prepare_halving(image: Image.Image) -> None:
+    """Let a JPEG that is not decoded yet come at half its width and height, where a thumbnail needs no more.
+
+    libjpeg decodes all of the file as ever, works out a quarter of the pixels, and leaves YCbCr as it is.
+    """
+    if image.format == "JPEG" and max(image.width / SHOWN[0], image.height / SHOWN[1]) >= 2:
+        half = max(1, image.width // 2), max(1, image.height // 2)
+        image.draft("YCbCr" if _holds_luma(image) else image.mode, half)
+
+
+def _holds_luma(image: Image.Image) -> bool:
+    """Whether a JPEG of three components holds YCbCr, told as libjpeg does (jdapimin.c, default_decompress_parms)."""
+    if "jfif" in image.info:
+        return True
+    if "adobe_transform" in image.info:
+        return bool(image.info["adobe_transform"] != 0)
+    return bytes(component[0] for component in getattr(image, "layer", ())) != b"RGB"
 
 
 def _of_eight_bits(image: Image.Image) -> Image.Image:

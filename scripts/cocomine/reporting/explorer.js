@@ -87,8 +87,8 @@ function cell(i) {
   const button = element("button", undefined, {type: "button", className: "cell"});
   button.dataset.image = data.id[i];
   const picture = element("span", undefined, {className: "thumb"});
-  const place = i % data.sheet.images, column = place % data.sheet.columns, row = Math.floor(place / data.sheet.columns);
-  picture.style.backgroundImage = `url("${data.sheets[Math.floor(i / data.sheet.images)]}")`;
+  const place = data.cell[i] % data.sheet.images, column = place % data.sheet.columns, row = Math.floor(place / data.sheet.columns);
+  if (data.cell[i] !== null) picture.style.backgroundImage = `url("${data.sheets[Math.floor(data.cell[i] / data.sheet.images)]}")`;
   picture.style.backgroundSize = `${data.sheet.columns * 100}% auto`;
   picture.style.backgroundPosition = `${data.sheet.columns > 1 ? column * 100 / (data.sheet.columns - 1) : 0}% ${data.sheet.rows > 1 ? row * 100 / (data.sheet.rows - 1) : 0}%`;
   const words = data.labels[i].map(n => data.classes[n].name).join(", ") || (data.roles[data.role[i]] === "wanted" ? "crowds alone" : "no wanted object");

@@ -1,8 +1,8 @@
 """The explorer of a subset: every image in a page that filters, sorts and enlarges, offline and without a server.
 
-`explorer.html` holds no data. Beside it, in `explorer/`, lie data.js (a column for each property of the images),
-objects-N.js (boxes, keypoints and captions of a block of images, read when one of them is enlarged) and sheet-N.jpg
-(thumbnails, a hundred in one file). Enlarged images, masks and predictions are the build's own files, by relative path.
+`explorer.html` holds no data. Beside it, in `explorer/`, lie data.js (a column for each property of the images) and
+objects-N.js (boxes, keypoints and captions of a block of images, read when one of them is enlarged). Thumbnails,
+enlarged images, masks and predictions are the build's own files, by relative path.
 Scripts and not JSON, since a page opened from a disk may load scripts and may not fetch.
 """
 
@@ -13,7 +13,6 @@ import os
 import sys
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import nullcontext
 from dataclasses import dataclass
 from io import BytesIO
 from pathlib import Path
@@ -27,18 +26,17 @@ from cocomine.base.errors import CocomineError
 from cocomine.base.files import read_table, write_text
 from cocomine.base.folder import replaced_folder
 from cocomine.base.parquet import read_columns
-from cocomine.base.pool import started_pool
 from cocomine.coco.by_image import RecordsByImage
 from cocomine.coco.labels import Labels, read_labels
 from cocomine.coco.names import mask_name
 from cocomine.coco.reader import Annotation
 from cocomine.coco.sizes import SIZES, size_classes
 from cocomine.images.opening import ImageError, read_locked, rgb_of
+from cocomine.images.thumbnails import COLUMNS, ROWS, sheet_name
 from cocomine.inquiry.left_out import LeftOut
 from cocomine.reporting.lock_note import lock_note
 from cocomine.reporting.page import hex_colour, render_explorer_page, script_text
 from cocomine.reporting.pictures import data_uri
-from cocomine.reporting.thumbnails import COLUMNS, ROWS, draw_sheets
 from cocomine.sources.selection import locked_images
 
 log = logging.getLogger("cocomine")
@@ -66,50 +64,41 @@ class Inputs:
     left_out: Callable[[], LeftOut] = LeftOut
 
 
-def render_explorer(
-    inputs: Inputs, html: Path, threads: int, single_file: bool = False, mailed: Path | None = None
-) -> None:
+def render_explorer(inputs: Inputs, html: Path, single_file: bool = False, mailed: Path | None = None) -> None:
     """Write the page `html` and the folder of the same name without ending; the same inputs give the same bytes.
 
     With `single_file` all is in the page, photographs made smaller: some 60 kB an image, to be mailed; `mailed` is
-    such a page to write besides, in the folder, which the page's note of the lock covers. An image that
-    cannot be read has an empty thumbnail. Raises CocomineError when the subset is not there, or an image is not as
-    locked.
+    such a page to write besides, in the folder, which the page's note of the lock covers. Raises CocomineError when the
+    subset is not there, or an image whose photograph goes into the page is not as locked.
     """
     folder = inputs.subset_dir
     if not (folder / "images.tsv").is_file():
         raise CocomineError(f"{folder / 'images.tsv'}: no such file", "run the rule assemble_subset first")
-    # Before anything is read: a worker holds what this process holds when it forks.
-    with started_pool(threads) if threads > 1 else nullcontext() as pool:
-        images = list(map(_shown, read_table(folder / "images.tsv")))
+    images = list(map(_shown, read_table(folder / "images.tsv")))
+    left_out = inputs.left_out()
+    gathered = _Gathered(read_labels(folder / "labels.json"), _repairs(folder))
+    captions = list(_captions(folder, images))
+    blocks = _blocks(folder, images, captions, left_out, gathered)
+    if single_file:
+        details = dict(enumerate(blocks))
+        columns = _columns(inputs, images, left_out, gathered, html.parent)
+        columns["sheets"] = [data_uri((html.parent / one).read_bytes(), "image/jpeg") for one in columns["sheets"]]
         sha256_of = locked_images(folder / "images.lock.tsv", [row["store_path"] for row in images])
-        left_out = inputs.left_out()
-        gathered = _Gathered(read_labels(folder / "labels.json"), _repairs(folder))
-        captions = list(_captions(folder, images))
-        blocks = _blocks(folder, images, captions, left_out, gathered)
-        if single_file:
-            details = dict(enumerate(blocks))
-            columns = _columns(inputs, images, left_out, gathered, html.parent)
-            sheets = draw_sheets(inputs.store_dir, images, sha256_of, threads, pool)
-            columns["sheets"] = [data_uri(content, "image/jpeg") for content in sheets]
-            columns["pictures"] = [_pictures(inputs, row, sha256_of[row["store_path"]]) for row in images]
-            columns |= {"panoptic": "", "predicted": {}, "captions": captions, "details": details}
-            write_text(
-                html, render_explorer_page({"name": inputs.name}, None, f"window.cocomine = {script_text(columns)};")
-            )
-            return
-        with replaced_folder(html.with_suffix(""), "data.js") as out:
-            for number, block in enumerate(blocks):
-                text = f"window.cocomine.details[{number}] = {script_text(block)};\n"
-                (out / f"objects-{number}.js").write_text(text, encoding="utf-8")
-            write_text(out / "captions.js", f"window.cocomine.captions = {script_text(captions)};\n")
-            columns = _columns(inputs, images, left_out, gathered, html.parent)
-            for number, content in enumerate(draw_sheets(inputs.store_dir, images, sha256_of, threads, pool)):
-                (out / f"sheet-{number}.jpg").write_bytes(content)
-                columns["sheets"].append(f"{html.stem}/sheet-{number}.jpg")
-            write_text(out / "data.js", f"window.cocomine = {script_text(columns)};\n")
+        columns["pictures"] = [_pictures(inputs, row, sha256_of[row["store_path"]]) for row in images]
+        columns |= {"panoptic": "", "predicted": {}, "captions": captions, "details": details}
+        write_text(
+            html, render_explorer_page({"name": inputs.name}, None, f"window.cocomine = {script_text(columns)};")
+        )
+        return
+    with replaced_folder(html.with_suffix(""), "data.js") as out:
+        for number, block in enumerate(blocks):
+            text = f"window.cocomine.details[{number}] = {script_text(block)};\n"
+            (out / f"objects-{number}.js").write_text(text, encoding="utf-8")
+        write_text(out / "captions.js", f"window.cocomine.captions = {script_text(captions)};\n")
+        columns = _columns(inputs, images, left_out, gathered, html.parent)
+        write_text(out / "data.js", f"window.cocomine = {script_text(columns)};\n")
     if mailed is not None:
-        render_explorer(inputs, mailed, threads, single_file=True)
+        render_explorer(inputs, mailed, single_file=True)
     write_text(html, render_explorer_page({"name": inputs.name}, lock_note("../", html.with_suffix(""))))
 
 
@@ -214,6 +203,9 @@ def _columns(
     groups = [split.get(row["image_id"], ("", ""))[1] for row in images]
     paths = [row["store_path"] for row in images]
     lost = _lost(folder, {row["image_id"] for row in images})
+    cells = _measured("cell", folder, images)
+    sheets = math.ceil(max((cell + 1 for cell in cells if cell is not None), default=0) / (COLUMNS * ROWS))
+    thumbnails = relative(folder / "thumbnails", beside)
     return {
         "classes": [
             {"name": name, "color": hex_colour(color), "images": sum(number in of_image for of_image in present)}
@@ -240,6 +232,7 @@ def _columns(
         "grouped": _shared(groups),
         "aspect": [aspect(row) for row in images],
         "brightness": brightness(folder, images),
+        "cell": cells,
         "scores": {run.parent.name: _scores(run, images) for run in inputs.runs},
         "predicted": {
             run.parent.name: relative(run / "predicted", beside) for run in inputs.runs if (run / "predicted").is_dir()
@@ -252,7 +245,7 @@ def _columns(
         "skeleton": _skeleton(folder),
         "subset": inputs.name,
         "details": {},
-        "sheets": [],
+        "sheets": [thumbnails + sheet_name(number) for number in range(sheets)],
         "block": BLOCK,
         "sheet": {"images": COLUMNS * ROWS, "columns": COLUMNS, "rows": ROWS},
         "store": relative(inputs.store_dir, beside),
@@ -347,12 +340,17 @@ def _repaired(images: Sequence[Mapping[str, str]], gathered: _Gathered) -> dict[
 
 def brightness(folder: Path, images: Sequence[Mapping[str, str]]) -> Column:
     """Return each image's brightness, 0 to 1 with four digits; None where it was not measured."""
+    return [_rounded(value) for value in _measured("brightness", folder, images)]
+
+
+def _measured(name: str, folder: Path, images: Sequence[Mapping[str, str]]) -> Column:
+    """Return a column of images.parquet by image; None where it was not measured."""
     path = folder / "images.parquet"
-    if not path.is_file() or "brightness" not in pq.read_schema(path).names:
+    if not path.is_file() or name not in pq.read_schema(path).names:
         return [None] * len(images)
-    table = read_columns(path, columns=["image_id", "brightness"]).to_pydict()
-    known = dict(zip(table["image_id"], table["brightness"], strict=True))
-    return [_rounded(known.get(int(row["image_id"]))) for row in images]
+    table = read_columns(path, columns=["image_id", name]).to_pydict()
+    known = dict(zip(table["image_id"], table[name], strict=True))
+    return [known.get(int(row["image_id"])) for row in images]
 
 
 def _scores(run: Path, images: Sequence[Mapping[str, str]]) -> dict[int, float | None]:

@@ -16,7 +16,7 @@ def test_every_photograph_of_coco_mini_decodes_at_its_annotated_size(tmp_path):
     columns = ("image_id", "source_split", "file_name", "store_path", "width", "height")
     write_table(tmp_path / "selection.tsv", columns, rows)
     write_table(tmp_path / "lock.tsv", ("store_path", "status", "reason"), ((r[3], "ok", "") for r in rows))
-    measure(tmp_path / "selection.tsv", tmp_path / "lock.tsv", folder, tmp_path / "images.parquet", 2)
+    measure(tmp_path / "selection.tsv", tmp_path / "lock.tsv", folder, tmp_path / "images.parquet", tmp_path / "s", 2)
     table = pq.read_table(tmp_path / "images.parquet").to_pydict()
     assert set(table["status"]) == {"ok"}
     assert list(zip(table["width"], table["height"], strict=True)) == [(row[4], row[5]) for row in rows]

@@ -250,10 +250,10 @@ def test_near_duplicates_are_one_click_from_an_image(made: SmallSubset, tmp_path
 
 def test_a_page_of_a_single_file_shows_the_same_from_any_folder(made: SmallSubset, tmp_path: Path) -> None:
     page = tmp_path / "mailed.html"
-    render_explorer(Inputs(made.folder, "animals", made.store), page, 1, single_file=True)
+    render_explorer(Inputs(made.folder, "animals", made.store), page, single_file=True)
     assert [path.name for path in tmp_path.iterdir()] == ["mailed.html"]
     first = page.read_bytes()
-    render_explorer(Inputs(made.folder, "animals", made.store), page, 2, single_file=True)
+    render_explorer(Inputs(made.folder, "animals", made.store), page, single_file=True)
     assert page.read_bytes() == first, "the same inputs give the same bytes"
     assert b"<b>run</b>" not in first, "a caption cannot end the script"
     seen = visit(page, tmp_path / "plain")

@@ -17,7 +17,7 @@ DEFAULTS = SplitSettings()
 
 def thumbnail(image):
     side = THUMBNAIL_SIDE
-    return np.frombuffer(describe(to_luma(image)).thumbnail, dtype=np.uint8).reshape(side, side)
+    return np.frombuffer(describe(to_luma(image).reduce(2)).thumbnail, dtype=np.uint8).reshape(side, side)
 
 
 def saved(image, quality=90):

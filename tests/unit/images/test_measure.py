@@ -58,7 +58,9 @@ def write_inputs(folder, files, statuses=None):
 
 
 def measured(folder, threads=1, out="images.parquet"):
-    measure(folder / "selection.tsv", folder / "lock.tsv", folder / "store", folder / out, threads)
+    measure(
+        folder / "selection.tsv", folder / "lock.tsv", folder / "store", folder / out, folder / "thumbnails", threads
+    )
     return pq.read_table(folder / out)
 
 
@@ -149,13 +151,66 @@ def test_no_damage_to_a_jpeg_escapes_as_an_exception(data):
     assert examine(bytes(content))["status"] in ("ok", "image-truncated", "image-undecodable")
 
 
-def test_the_table_does_not_depend_on_the_number_of_processes(tmp_path):
-    write_inputs(tmp_path, {f"{n:03d}.jpg": encoded(picture(n)) for n in range(70)})
+def test_the_table_and_the_thumbnails_do_not_depend_on_the_number_of_processes(tmp_path):
+    write_inputs(tmp_path, {f"{n:03d}.jpg": encoded(picture(n)) for n in range(120)})
     one = measured(tmp_path, 1, "one.parquet")
+    sheets = {path.name: path.read_bytes() for path in (tmp_path / "thumbnails").iterdir()}
     measured(tmp_path, 3, "three.parquet")
     assert (tmp_path / "one.parquet").read_bytes() == (tmp_path / "three.parquet").read_bytes()
+    assert {path.name: path.read_bytes() for path in (tmp_path / "thumbnails").iterdir()} == sheets
+    assert sheets.keys() == {"sheet-0.jpg", "sheet-1.jpg"}
     assert one.schema.equals(SCHEMA)
-    assert one["image_id"].to_pylist() == list(range(1, 71))
+    assert one["image_id"].to_pylist() == list(range(1, 121))
+    assert one["cell"].to_pylist() == list(range(120))
+
+
+def test_a_thumbnail_is_upright_in_the_cell_that_the_table_names(tmp_path):
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    on_its_side = Image.new("RGB", (600, 800), "red")
+    on_its_side.paste("blue", (0, 0, 600, 400))
+    files = {
+        "green.png": encoded(Image.new("RGB", (800, 600), (0, 128, 0)), format="PNG"),
+        "cut.jpg": encoded(picture())[:300],
+        "turned.jpg": encoded(on_its_side, exif=exif),
+        "small.jpg": encoded(Image.new("L", (20, 10), 77)),
+    }
+    write_inputs(tmp_path, files)
+    selection = (tmp_path / "selection.tsv").read_text().replace("\t80\t60\t", "\t800\t600\t")
+    (tmp_path / "selection.tsv").write_text(selection)
+    assert measured(tmp_path)["cell"].to_pylist() == [0, None, 1, 2]
+    with Image.open(tmp_path / "thumbnails/sheet-0.jpg") as sheet:
+        at = {place: sheet.getpixel(place) for place in ((80, 60), (200, 60), (280, 60), (400, 60), (330, 5))}
+    paper = (226, 229, 233)
+    # Turned by a quarter to the right, what was above is on the right.
+    expected = dict(zip(at, [(0, 128, 0), (254, 0, 0), (0, 0, 254), (77, 77, 77), paper], strict=True))
+    assert all(max(map(abs, np.subtract(at[place], expected[place]))) <= 4 for place in at)
+
+
+def test_a_folder_of_the_users_own_is_not_replaced_by_thumbnails(tmp_path):
+    write_inputs(tmp_path, {"a.jpg": encoded(picture())})
+    (tmp_path / "thumbnails").mkdir()
+    (tmp_path / "thumbnails/mine.txt").write_text("mine")
+    with pytest.raises(CocomineError, match="no earlier result"):
+        measured(tmp_path)
+    assert (tmp_path / "thumbnails/mine.txt").is_file()
+
+
+@pytest.mark.parametrize("options", [{"quality": 95}, {"quality": 95, "keep_rgb": True}, {"format": "PNG"}])
+@pytest.mark.parametrize("mode", ["RGB", "L", "CMYK"])
+@pytest.mark.parametrize("size", [(640, 480), (641, 427), (321, 3), (3, 400)])
+def test_every_file_is_measured_at_half_its_width_and_height(options, mode, size):
+    image = picture(5, size).filter(ImageFilter.GaussianBlur(2)).convert(mode)
+    if mode == "CMYK" and "format" in options:
+        options = {"format": "TIFF"}
+    found = examine(encoded(image, **options))
+    half = to_luma(image).reduce(2)
+    assert found["brightness"] == pytest.approx(np.asarray(half).mean() / 255, abs=0.005)
+    assert found["contrast"] == pytest.approx(np.asarray(half).std() / 255, abs=0.005)
+    assert (found["phash"] ^ describe(half).phash).bit_count() <= 6
+    assert (found["width"], found["height"]) == size
+    assert found["thumb"].width <= 160
+    assert found["thumb"].height <= 120
 
 
 def test_a_spare_that_was_not_fetched_counts_as_missing(tmp_path):
@@ -284,11 +339,11 @@ def test_a_file_that_changes_while_it_is_read_is_a_reason_of_its_image(tmp_path,
 def test_an_image_over_the_limit_says_so_and_names_the_key(tmp_path, capfd):
     write_inputs(tmp_path, {"large.png": encoded(Image.new("L", (2000, 1001)), format="PNG")})
     files = (tmp_path / "selection.tsv", tmp_path / "lock.tsv", tmp_path / "store")
-    measure(*files, tmp_path / "two.parquet", 1, ImageSettings(max_megapixels=2))
+    measure(*files, tmp_path / "two.parquet", tmp_path / "thumbnails", 1, ImageSettings(max_megapixels=2))
     table = pq.read_table(tmp_path / "two.parquet").to_pydict()
     assert table["status"] == ["image-too-large"]
     assert table["detail"] == ["2000 x 1001 pixels, over images.max_megapixels: 2"]
-    measure(*files, tmp_path / "three.parquet", 1, ImageSettings(max_megapixels=3))
+    measure(*files, tmp_path / "three.parquet", tmp_path / "thumbnails", 1, ImageSettings(max_megapixels=3))
     assert pq.read_table(tmp_path / "three.parquet")["status"].to_pylist() == ["ok"]
 
 

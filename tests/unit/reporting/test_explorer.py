@@ -20,7 +20,7 @@ from helpers.small_subset import make_small_subset
 from PIL import Image
 
 COLUMNS = ("id", "path", "name", "mask", "width", "height", "objects", "labels", "group", "grouped", "brightness",
-           "split", "role", "licence", "source", "aspect", "sized")  # fmt: skip
+           "split", "role", "licence", "source", "aspect", "sized", "cell")  # fmt: skip
 
 
 @pytest.fixture(scope="module")
@@ -56,17 +56,19 @@ def test_objects_and_classes_are_those_of_the_subset(made):
 
 
 def test_a_sheet_shows_each_image_in_its_cell(made):
-    with Image.open(made.folder / "explorer" / "sheet-0.jpg") as sheet:
+    data = data_of(made.folder)
+    assert (data["sheets"], sorted(data["cell"])) == (["thumbnails/sheet-0.jpg"], list(range(len(data["id"]))))
+    with Image.open(made.folder / data["sheets"][0]) as sheet:
         assert sheet.size == (1600, 1200)
         empty = sheet.getpixel((1599, 1199))
-        centres = [sheet.getpixel((160 * place + 80, 60)) for place in range(len(data_of(made.folder)["id"]))]
+        centres = [sheet.getpixel((160 * place + 80, 60)) for place in data["cell"]]
     assert all(max(abs(a - b) for a, b in zip(empty, centre, strict=True)) > 3 for centre in centres)
 
 
 def test_the_same_inputs_give_the_same_bytes(made, tmp_path):
     before = {path.name: path.read_bytes() for path in (made.folder / "explorer").iterdir()}
     run = made.folder.parent / "experiments" / "linknet" / "on-animals"
-    render_explorer(Inputs(made.folder, "animals", made.store, (run,), lambda: GONE), made.folder / "explorer.html", 2)
+    render_explorer(Inputs(made.folder, "animals", made.store, (run,), lambda: GONE), made.folder / "explorer.html")
     assert {path.name: path.read_bytes() for path in (made.folder / "explorer").iterdir()} == before
 
 
@@ -77,13 +79,13 @@ def test_the_page_holds_no_data_and_asks_nothing_of_a_network(made):
 
 
 def test_a_hostile_name_stays_text(made):
-    render_explorer(Inputs(made.folder, "<img src=x onerror=alert(1)>", made.store), made.folder / "other.html", 1)
+    render_explorer(Inputs(made.folder, "<img src=x onerror=alert(1)>", made.store), made.folder / "other.html")
     assert "<img src=x" not in (made.folder / "other.html").read_text(encoding="utf-8")
 
 
 def test_a_folder_that_is_no_subset_is_named(tmp_path):
     with pytest.raises(CocomineError, match=r"images\.tsv"):
-        render_explorer(Inputs(tmp_path, "x", tmp_path), tmp_path / "explorer.html", 1)
+        render_explorer(Inputs(tmp_path, "x", tmp_path), tmp_path / "explorer.html")
 
 
 def test_an_image_that_was_exchanged_since_it_was_locked_is_in_no_picture(tmp_path):
@@ -93,8 +95,8 @@ def test_an_image_that_was_exchanged_since_it_was_locked_is_in_no_picture(tmp_pa
     Image.new("RGB", (int(row["width"]), int(row["height"])), (1, 2, 3)).save(small.store / row["store_path"])
     explorer = Inputs(small.folder, "animals", small.store)
     with pytest.raises(CocomineError, match=f"1 image is not as locked .*{row['store_path']}"):
-        render_explorer(explorer, small.folder / "explorer.html", 2)
-    assert not (small.folder / "explorer").exists()
+        render_explorer(explorer, small.folder / "single.html", single_file=True)
+    assert not (small.folder / "single.html").exists()
     stated, sha256 = (
         (int(row["width"]), int(row["height"])),
         locked_images(small.folder / "images.lock.tsv", [row["store_path"]]),
