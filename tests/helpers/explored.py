@@ -31,9 +31,11 @@ def make_explored(root: Path) -> SmallSubset:
             Image.fromarray(np.ones((8, 8), np.uint8)).save(run / "predicted" / f"{name[:-4]}.png")
     (small.folder / "thumbnails").mkdir()
     sheets = Sheets(small.folder / "thumbnails")
+    for level in range(98):  # of images that were set aside since
+        sheets.add(thumbnail(Image.new("L", (160, 120), level)))
     cells = {
-        int(row["image_id"]): sheets.add(thumbnail(Image.open(small.store / row["store_path"]), None))
-        for row in read_table(small.folder / "images.tsv")
+        int(row["image_id"]): sheets.add(thumbnail(Image.open(small.store / row["store_path"])))
+        for row in reversed(list(read_table(small.folder / "images.tsv")))
     }
     sheets.finish()
     measured = {

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import numpy as np
 from PIL import Image
 
-from cocomine.images.opening import opened, prepare_halving, to_luma
+from cocomine.images.opening import holds_luma, opened, prepare_halving, to_luma
 
 END, SCAN, RESTARTS = 0xD9, 0xDA, range(0xD0, 0xD8)
 ALONE = {0x01, 0xD8, *RESTARTS}
@@ -99,15 +99,17 @@ def is_whole(content: bytes, luma: Image.Image, halved: bool, own: bool) -> bool
         return False
     probed = content[: found.end] + PROBE + content[found.end :]
     if found.scans > 1:  # of which the last may bring what is seen in full alone
-        return _luma(content, halved=False) == _luma(probed, halved=False)
+        return _luma(content, in_full=True) == _luma(probed, in_full=True)
     width, height = luma.size
     across, down = (side // 2 if halved else side for side in found.block)
     corner = luma.crop(((width - 1) // across * across, (height - 1) // down * down, width, height))
-    return int(np.ptp(np.asarray(corner, np.int16))) > (0 if own else FLAT) or luma.tobytes() == _luma(probed, halved)
+    return int(np.ptp(np.asarray(corner, np.int16))) > (0 if own else FLAT) or luma.tobytes() == _luma(probed)
 
 
-def _luma(content: bytes, halved: bool) -> bytes:
+def _luma(content: bytes, in_full: bool = False) -> bytes:
     with opened(content) as image:
-        if halved:
+        if in_full and holds_luma(image):
+            image.draft("L", image.size)
+        elif not in_full:
             prepare_halving(image)
         return to_luma(image).tobytes()

@@ -28,11 +28,13 @@ from cocomine.images.opening import (
     UNREADABLE,
     UPRIGHT,
     ImageError,
+    is_grey,
     opened,
     orientation_of,
     prepare_halving,
     read_file,
     to_luma,
+    to_rgb,
 )
 from cocomine.images.settings import ImageSettings
 from cocomine.images.thumbnails import Sheets, sheet_name, thumbnail
@@ -244,12 +246,14 @@ def examine(
             if not giants and width * height > GIANT:
                 return {"status": LATER}
             prepare_halving(image)
-            luma = to_luma(image)
+            colours = image if is_grey(image) or image.mode == "YCbCr" else to_rgb(image)
+            luma = to_luma(colours)
             halved, own = luma.size != (width, height), image.mode in ("L", "YCbCr")
             # Only now: in a PNG it may stand behind the pixels, so Pillow would decode them to find it.
             orientation = orientation_of(image)
             turned = fits_turned((width, height), stated, orientation)
-            small = thumbnail(image, UPRIGHT[orientation] if turned else None)
+            small = thumbnail(luma if is_grey(image) else colours, UPRIGHT[orientation] if turned else None)
+        del image, colours  # is_whole may take as much memory again
         if content[:2] == JPEG_START and not is_whole(content, luma, halved, own):
             return {"status": TRUNCATED}
         measured = describe(luma if halved else luma.reduce(2))

@@ -225,18 +225,21 @@ def prepare_halving(image: Image.Image) -> None:
 
     libjpeg decodes all of the file as ever, works out a quarter of the pixels, and leaves YCbCr as it is.
     """
-    if image.format == "JPEG" and max(image.width / SHOWN[0], image.height / SHOWN[1]) >= 2:
+    if image.format == "JPEG":
+        enough = max(image.width / SHOWN[0], image.height / SHOWN[1]) >= 2
         half = max(1, image.width // 2), max(1, image.height // 2)
-        image.draft("YCbCr" if _holds_luma(image) else image.mode, half)
+        image.draft("YCbCr" if holds_luma(image) else image.mode, half if enough else image.size)
 
 
-def _holds_luma(image: Image.Image) -> bool:
-    """Whether a JPEG of three components holds YCbCr, told as libjpeg does (jdapimin.c, default_decompress_parms)."""
-    if "jfif" in image.info:
-        return True
-    if "adobe_transform" in image.info:
-        return bool(image.info["adobe_transform"] != 0)
-    return bytes(component[0] for component in getattr(image, "layer", ())) != b"RGB"
+def holds_luma(image: Image.Image) -> bool:
+    """Whether libjpeg takes a JPEG for YCbCr for certain; if it has three components (jdapimin.c)."""
+    ids = bytes(component[0] for component in getattr(image, "layer", ()))
+    return image.info.get("adobe_transform") != 0 and ids != b"RGB"
+
+
+def is_grey(image: Image.Image) -> bool:
+    """Whether an image has no colours."""
+    return image.mode in ("1", "L", "LA", "La", "I", "F") or image.mode.startswith("I;")
 
 
 def _of_eight_bits(image: Image.Image) -> Image.Image:

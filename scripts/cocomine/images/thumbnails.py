@@ -4,7 +4,7 @@ from pathlib import Path
 
 from PIL import Image
 
-from cocomine.images.opening import SHOWN, to_rgb
+from cocomine.images.opening import SHOWN
 
 COLUMNS, ROWS = 10, 10
 """Cells of a sheet, of SHOWN pixels each."""
@@ -17,14 +17,16 @@ def sheet_name(number: int) -> str:
     return f"sheet-{number}.jpg"
 
 
-def thumbnail(colours: Image.Image, turn: Image.Transpose | None) -> Image.Image:
-    """Return an image turned, and made to fit in a cell where it is larger, in YCbCr as JPEGs hold their colours."""
+def thumbnail(image: Image.Image, turn: Image.Transpose | None = None) -> Image.Image:
+    """Return an image (mode L, RGB or YCbCr) turned, and made to fit in a cell where it is larger.
+
+    It is YCbCr, as JPEGs hold their colours.
+    """
     width, height = SHOWN if turn is None else SHOWN[::-1]
-    scale = min(1.0, width / colours.width, height / colours.height)
-    size = max(1, round(colours.width * scale)), max(1, round(colours.height * scale))
-    # What can be averaged as it is becomes YCbCr once it is small.
-    colours = colours if colours.mode in ("RGB", "YCbCr", "L") else to_rgb(colours)
-    small = colours.resize(size, Image.Resampling.BILINEAR, reducing_gap=1.0).convert("YCbCr")
+    scale = min(1.0, width / image.width, height / image.height)
+    size = max(1, round(image.width * scale)), max(1, round(image.height * scale))
+    small = image.resize(size, Image.Resampling.BILINEAR, reducing_gap=1.0).convert("YCbCr")
+    small.info = {}  # the photograph's profiles and texts, which would travel with it
     return small if turn is None else small.transpose(turn)
 
 

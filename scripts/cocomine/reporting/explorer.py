@@ -16,6 +16,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from io import BytesIO
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import numpy as np
@@ -32,7 +33,7 @@ from cocomine.coco.names import mask_name
 from cocomine.coco.reader import Annotation
 from cocomine.coco.sizes import SIZES, size_classes
 from cocomine.images.opening import ImageError, read_locked, rgb_of
-from cocomine.images.thumbnails import COLUMNS, ROWS, sheet_name
+from cocomine.images.thumbnails import COLUMNS, ROWS, Sheets, sheet_name, thumbnail
 from cocomine.inquiry.left_out import LeftOut
 from cocomine.reporting.lock_note import lock_note
 from cocomine.reporting.page import hex_colour, render_explorer_page, script_text
@@ -74,6 +75,8 @@ def render_explorer(inputs: Inputs, html: Path, single_file: bool = False, maile
     folder = inputs.subset_dir
     if not (folder / "images.tsv").is_file():
         raise CocomineError(f"{folder / 'images.tsv'}: no such file", "run the rule assemble_subset first")
+    if not (folder / "thumbnails").is_dir():
+        raise CocomineError(f"{folder / 'thumbnails'}: no such folder", "run the rule measure_images first")
     images = list(map(_shown, read_table(folder / "images.tsv")))
     left_out = inputs.left_out()
     gathered = _Gathered(read_labels(folder / "labels.json"), _repairs(folder))
@@ -82,9 +85,7 @@ def render_explorer(inputs: Inputs, html: Path, single_file: bool = False, maile
     if single_file:
         details = dict(enumerate(blocks))
         columns = _columns(inputs, images, left_out, gathered, html.parent)
-        columns["sheets"] = [data_uri((html.parent / one).read_bytes(), "image/jpeg") for one in columns["sheets"]]
-        sha256_of = locked_images(folder / "images.lock.tsv", [row["store_path"] for row in images])
-        columns["pictures"] = [_pictures(inputs, row, sha256_of[row["store_path"]]) for row in images]
+        columns |= _mailed(inputs, images)
         columns |= {"panoptic": "", "predicted": {}, "captions": captions, "details": details}
         write_text(
             html, render_explorer_page({"name": inputs.name}, None, f"window.cocomine = {script_text(columns)};")
@@ -166,20 +167,43 @@ def _blocks(
     document.close()
 
 
-def _pictures(inputs: Inputs, row: Mapping[str, str], sha256: str) -> list[str]:
-    """Return an image made smaller and its mask as data URIs; "" for what is not there."""
-    mask = inputs.subset_dir / "masks" / "semantic" / mask_name(row["file_name"])
-    drawn = data_uri(mask.read_bytes(), "image/png") if mask.is_file() else ""
+def _mailed(inputs: Inputs, images: Sequence[Mapping[str, str]]) -> dict[str, Any]:
+    """Return the columns that hold pictures: of these images alone; the build's sheets show more."""
+    sha256_of = locked_images(inputs.subset_dir / "images.lock.tsv", [row["store_path"] for row in images])
+    with TemporaryDirectory() as folder:
+        sheets = Sheets(Path(folder))
+        pictures, cells = [], []
+        for row in images:
+            photograph = _photograph(inputs.store_dir, row, sha256_of[row["store_path"]])
+            mask = inputs.subset_dir / "masks" / "semantic" / mask_name(row["file_name"])
+            drawn = data_uri(mask.read_bytes(), "image/png") if mask.is_file() else ""
+            pictures.append([_mailable(photograph) if photograph else "", drawn])
+            cells.append(sheets.add(thumbnail(photograph)) if photograph else None)
+        sheets.finish()
+        drawn_sheets = [(Path(folder) / sheet_name(number)).read_bytes() for number in range(_sheets(cells))]
+    return {"pictures": pictures, "cell": cells, "sheets": [data_uri(one, "image/jpeg") for one in drawn_sheets]}
+
+
+def _sheets(cells: Sequence[int | None]) -> int:
+    """How many sheets there are, by the cells on them."""
+    return math.ceil(max((cell + 1 for cell in cells if cell is not None), default=0) / (COLUMNS * ROWS))
+
+
+def _photograph(store_dir: Path, row: Mapping[str, str], sha256: str) -> Image.Image | None:
+    """Return an image in RGB; None for one that cannot be shown."""
     try:
-        photograph = rgb_of(
-            read_locked(inputs.store_dir, row["store_path"], sha256), (int(row["width"]), int(row["height"]))
-        )
+        return rgb_of(read_locked(store_dir, row["store_path"], sha256), (int(row["width"]), int(row["height"])))
     except ImageError:
-        return ["", drawn]
-    photograph.thumbnail((MAILED, MAILED), Image.Resampling.LANCZOS)
+        return None
+
+
+def _mailable(photograph: Image.Image) -> str:
+    """Return a photograph made smaller as a data URI."""
+    small = photograph.copy()
+    small.thumbnail((MAILED, MAILED), Image.Resampling.LANCZOS)
     buffer = BytesIO()
-    photograph.save(buffer, "JPEG", quality=78, optimize=True)
-    return [data_uri(buffer.getvalue(), "image/jpeg"), drawn]
+    small.save(buffer, "JPEG", quality=78, optimize=True)
+    return data_uri(buffer.getvalue(), "image/jpeg")
 
 
 def _licence_names(licences: Sequence[Any], numbers: Sequence[str]) -> list[str]:
@@ -204,7 +228,6 @@ def _columns(
     paths = [row["store_path"] for row in images]
     lost = _lost(folder, {row["image_id"] for row in images})
     cells = _measured("cell", folder, images)
-    sheets = math.ceil(max((cell + 1 for cell in cells if cell is not None), default=0) / (COLUMNS * ROWS))
     thumbnails = relative(folder / "thumbnails", beside)
     return {
         "classes": [
@@ -245,7 +268,7 @@ def _columns(
         "skeleton": _skeleton(folder),
         "subset": inputs.name,
         "details": {},
-        "sheets": [thumbnails + sheet_name(number) for number in range(sheets)],
+        "sheets": [thumbnails + sheet_name(number) for number in range(_sheets(cells))],
         "block": BLOCK,
         "sheet": {"images": COLUMNS * ROWS, "columns": COLUMNS, "rows": ROWS},
         "store": relative(inputs.store_dir, beside),

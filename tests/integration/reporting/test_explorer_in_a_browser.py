@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import parse_qsl
 
+import pyarrow.parquet as pq
 import pytest
 from cocomine.reporting.explorer import Inputs, render_explorer
 from helpers.browser import visit
@@ -52,6 +53,18 @@ def test_all_images_are_shown_and_nothing_is_asked_or_said(made: SmallSubset, tm
     assert seen.console == ""
     assert shown(seen.document) == "5 of 5 images"
     assert len(cells(seen.document)) == 5
+
+
+def test_each_image_shows_the_cell_that_its_thumbnail_was_given(made: SmallSubset, tmp_path: Path) -> None:
+    document = html.unescape(visit(made.folder / "explorer.html", tmp_path / "plain").document)
+    found = re.findall(r'data-image="(\d+)".*?url\("([^"]*)"\).*?background-position: ([\d.]+)% ([\d.]+)%', document)
+    cell_of = pq.read_table(made.folder / "images.parquet").to_pydict()
+    expected = {
+        image: (f"thumbnails/sheet-{cell // 100}.jpg", round(cell % 10 / 9 * 100), round(cell % 100 // 10 / 9 * 100))
+        for image, cell in zip(cell_of["image_id"], cell_of["cell"], strict=True)
+    }
+    assert {int(one): (sheet, round(float(x)), round(float(y))) for one, sheet, x, y in found} == expected
+    assert {sheet for sheet, *_ in expected.values()} == {"thumbnails/sheet-0.jpg", "thumbnails/sheet-1.jpg"}
 
 
 def test_a_search_reads_every_caption_and_only_a_search_loads_them(made: SmallSubset, tmp_path: Path) -> None:

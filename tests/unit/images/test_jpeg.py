@@ -64,6 +64,27 @@ def test_a_flat_jpeg_is_ok_though_it_looks_like_a_filling(form: str, colour: obj
     assert examine(encoded(Image.new("RGB", (200, 120), colour), **FORMS[form]))["status"] == "ok"
 
 
+@pytest.mark.parametrize("mode", ["RGB", "L", "CMYK"])
+@pytest.mark.parametrize("size", [(1, 241), (321, 1), (1, 400), (400, 1), (2, 900), (900, 2)])
+def test_a_whole_jpeg_of_a_pixel_or_two_across_is_ok(size: tuple[int, int], mode: str) -> None:
+    for seed in range(40):
+        colour = tuple(np.random.default_rng(seed).integers(0, 256, 3).tolist())
+        image = Image.new("RGB", size, colour)
+        assert examine(encoded(image.convert(mode)))["status"] == "ok"
+        image.paste(scene(seed, (80, 80)), (0, 0))
+        assert examine(encoded(image.convert(mode)))["status"] == "ok"
+
+
+def test_a_jpeg_whose_markers_say_rgb_in_part_is_read_as_libjpeg_does() -> None:
+    plain = encoded(scene(0, (640, 480)), keep_rgb=True)
+    adobe = plain.find(b"\xff\xee")
+    without = plain[:adobe] + plain[adobe + 2 + int.from_bytes(plain[adobe + 2 : adobe + 4], "big") :]
+    for header in (b"JFIFX" + bytes(9), b"JFIF\0\1\1"):
+        marker = b"\xff\xe0" + (len(header) + 2).to_bytes(2, "big") + header
+        found = examine(without[:2] + marker + without[2:])
+        assert (found["status"], found["brightness"]) == ("ok", examine(plain)["brightness"])
+
+
 @pytest.mark.parametrize("form", FORMS)
 def test_fill_bytes_before_the_end_marker_do_no_harm(form: str) -> None:
     for image in (Image.new("RGB", (200, 120), "white"), scene(1, (64, 48))):

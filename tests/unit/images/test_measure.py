@@ -2,6 +2,7 @@
 
 import hashlib
 import os
+import pickle
 import socket
 import struct
 import subprocess
@@ -185,6 +186,11 @@ def test_a_thumbnail_is_upright_in_the_cell_that_the_table_names(tmp_path):
     # Turned by a quarter to the right, what was above is on the right.
     expected = dict(zip(at, [(0, 128, 0), (254, 0, 0), (0, 0, 254), (77, 77, 77), paper], strict=True))
     assert all(max(map(abs, np.subtract(at[place], expected[place]))) <= 4 for place in at)
+
+
+def test_a_thumbnail_takes_no_profile_of_its_photograph_along():
+    whole = encoded(picture(size=(640, 480)), icc_profile=bytes(3_000_000), comment=b"words")
+    assert len(pickle.dumps(examine(whole)["thumb"])) < 100_000
 
 
 def test_a_folder_of_the_users_own_is_not_replaced_by_thumbnails(tmp_path):

@@ -1,14 +1,18 @@
 """The explorer's files: every image is in them, in columns of one length, and names from outside break nothing."""
 
+import base64
 import json
 import re
+from io import BytesIO
 
+import numpy as np
 import pytest
 from cocomine.base.errors import CocomineError
 from cocomine.base.files import read_table
 from cocomine.coco.labels import read_labels
 from cocomine.coco.reader import load_document
 from cocomine.evaluation.pictures import original
+from cocomine.images.thumbnails import thumbnail as thumbnail_of
 from cocomine.masks.inputs import ImageRow
 from cocomine.masks.sheet import write_contact_sheet
 from cocomine.reporting.explorer import Inputs, render_explorer
@@ -57,12 +61,36 @@ def test_objects_and_classes_are_those_of_the_subset(made):
 
 def test_a_sheet_shows_each_image_in_its_cell(made):
     data = data_of(made.folder)
-    assert (data["sheets"], sorted(data["cell"])) == (["thumbnails/sheet-0.jpg"], list(range(len(data["id"]))))
-    with Image.open(made.folder / data["sheets"][0]) as sheet:
+    assert data["sheets"] == ["thumbnails/sheet-0.jpg", "thumbnails/sheet-1.jpg"]
+    assert data["cell"] == [102, 101, 100, 99, 98]
+    for path, cell in zip(data["path"], data["cell"], strict=True):
+        with (
+            Image.open(made.store / path) as photograph,
+            Image.open(made.folder / data["sheets"][cell // 100]) as sheet,
+        ):
+            small = thumbnail_of(photograph).convert("RGB")
+            x, y = (160 - small.width) // 2 + cell % 10 * 160, (120 - small.height) // 2 + cell % 100 // 10 * 120
+            inner = [np.asarray(one, np.int16)[8:-8, 8:-8] for one in (small, sheet.crop((x, y, x + 160, y + 120)))]
+            height, width, _ = inner[0].shape
+        assert np.abs(inner[0] - inner[1][:height, :width]).mean() < 6
+
+
+def test_a_page_to_be_mailed_holds_the_thumbnails_of_its_own_images_alone(made, tmp_path):
+    page = made.folder / "mailed.html"
+    render_explorer(Inputs(made.folder, "animals", made.store), page, single_file=True)
+    text = page.read_text(encoding="utf-8")
+    data = json.loads(text.partition("window.cocomine = ")[2].partition(";</script>")[0])
+    assert (data["cell"], len(data["sheets"])) == ([0, 1, 2, 3, 4], 1)
+    with Image.open(BytesIO(base64.b64decode(data["sheets"][0].partition(",")[2]))) as sheet:
         assert sheet.size == (1600, 1200)
-        empty = sheet.getpixel((1599, 1199))
-        centres = [sheet.getpixel((160 * place + 80, 60)) for place in data["cell"]]
-    assert all(max(abs(a - b) for a, b in zip(empty, centre, strict=True)) > 3 for centre in centres)
+        assert max(map(abs, np.subtract(sheet.getpixel((1599, 1199)), (226, 229, 233)))) <= 3
+
+
+def test_a_folder_without_thumbnails_is_named(tmp_path):
+    small = make_small_subset(tmp_path / "results")
+    with pytest.raises(CocomineError, match="thumbnails") as error:
+        render_explorer(Inputs(small.folder, "animals", small.store), small.folder / "explorer.html")
+    assert "measure_images" in error.value.hint
 
 
 def test_the_same_inputs_give_the_same_bytes(made, tmp_path):
@@ -91,6 +119,7 @@ def test_a_folder_that_is_no_subset_is_named(tmp_path):
 def test_an_image_that_was_exchanged_since_it_was_locked_is_in_no_picture(tmp_path):
     small = make_small_subset(tmp_path / "results")
     add_report_inputs(small)
+    (small.folder / "thumbnails").mkdir()
     row = next(read_table(small.folder / "images.tsv"))
     Image.new("RGB", (int(row["width"]), int(row["height"])), (1, 2, 3)).save(small.store / row["store_path"])
     explorer = Inputs(small.folder, "animals", small.store)
